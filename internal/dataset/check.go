@@ -1,0 +1,384 @@
+package dataset
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"sort"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Metrics that a spec may name.
+var Metrics = []string{"auc", "average_precision", "precision", "recall", "accuracy", "f1", "log_loss"}
+
+// Parameters of XGBoost that a candidate may set. The objective, the metric and
+// the threads are the trainer's.
+var Parameters = []string{
+	"alpha", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "eta", "gamma",
+	"grow_policy", "lambda", "max_bin", "max_cat_threshold", "max_cat_to_onehot",
+	"max_delta_step", "max_depth", "max_leaves", "min_child_weight", "num_parallel_tree",
+	"sampling_method", "scale_pos_weight", "seed", "subsample", "tree_method",
+}
+
+var (
+	tableName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
+	columnName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\- ]{0,62}$`)
+	modelName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$`)
+	digest     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	reserved   = []string{"split"}                                // our own columns in clean
+	suffixes   = regexp.MustCompile(`_(rejected|batches|split)$`) // our own tables beside a data set's
+)
+
+// checker collects what is wrong with a spec, with the line that says it.
+type checker struct {
+	root     *yaml.Node
+	problems []Problem
+}
+
+// line finds the line of the node at path (keys and indexes), or of its nearest
+// parent that is there.
+func (c *checker) line(path ...any) int {
+	n := c.root
+	line := n.Line
+	for _, step := range path {
+		var next *yaml.Node
+		switch step := step.(type) {
+		case string:
+			if n.Kind == yaml.MappingNode {
+				for i := 0; i+1 < len(n.Content); i += 2 {
+					if n.Content[i].Value == step {
+						line, next = n.Content[i].Line, n.Content[i+1]
+					}
+				}
+			}
+		case int:
+			if n.Kind == yaml.SequenceNode && step < len(n.Content) {
+				next = n.Content[step]
+				line = next.Line
+			}
+		}
+		if next == nil {
+			return line
+		}
+		if next.Kind == yaml.AliasNode {
+			next = next.Alias
+		}
+		n = next
+	}
+	return line
+}
+
+func (c *checker) bad(at []any, format string, args ...any) {
+	c.problems = append(c.problems, Problem{c.line(at...), fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) sort() {
+	sort.SliceStable(c.problems, func(i, j int) bool { return c.problems[i].Line < c.problems[j].Line })
+}
+
+func at(path ...any) []any { return path }
+
+func (c *checker) check(s *Spec) {
+	if !tableName.MatchString(s.Name) {
+		c.bad(at("name"), "name %q must be a table's name: small letters, digits and _, at most 40, a letter first", s.Name)
+	} else if suffixes.MatchString(s.Name) {
+		c.bad(at("name"), "name %q ends like one of the tables kept beside a data set", s.Name)
+	}
+	if !modelName.MatchString(s.Model) {
+		c.bad(at("model"), "model %q must be a registered model's name: letters, digits, ., - and _", s.Model)
+	}
+	if s.Task != "binary" {
+		c.bad(at("task"), "task %q is not known; it can be: binary", s.Task)
+	}
+	if s.Title == "" {
+		s.Title = s.Name
+	}
+	if s.Source.SHA256 != "" && !digest.MatchString(s.Source.SHA256) {
+		c.bad(at("source", "sha256"), "sha256 must be 64 small hex digits")
+	}
+	c.columns(s)
+	c.target(s)
+	for i, e := range s.Cohort {
+		c.column(s, at("cohort", i, "column"), e.Column)
+		if len(e.Values) == 0 {
+			c.bad(at("cohort", i), "values is empty: this leaves no row out")
+		}
+		if e.Because == "" {
+			c.bad(at("cohort", i), "because is missing: say why these rows are left out")
+		}
+	}
+	c.split(s)
+	c.features(s)
+	c.threshold(s)
+	c.metrics(s)
+	c.candidates(s)
+}
+
+func (c *checker) columns(s *Spec) {
+	s.columns = make(map[string]int, len(s.Columns))
+	if len(s.Columns) == 0 {
+		c.bad(at("columns"), "columns is empty")
+	}
+	if len(s.Columns) > 1000 {
+		c.bad(at("columns"), "%d columns, more than 1000", len(s.Columns))
+	}
+	for i := range s.Columns {
+		col := &s.Columns[i]
+		here := at("columns", i)
+		switch {
+		case !columnName.MatchString(col.Name):
+			c.bad(here, "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first", col.Name)
+		case slices.Contains(reserved, col.Name):
+			c.bad(here, "column name %q is used by the platform itself", col.Name)
+		}
+		if _, twice := s.columns[col.Name]; twice {
+			c.bad(here, "column %q is there twice", col.Name)
+		}
+		s.columns[col.Name] = i
+		switch col.Type {
+		case Integer, Number, Category:
+		default:
+			c.bad(here, "column %q has type %q; it can be: integer, number, category", col.Name, col.Type)
+		}
+		if col.Type == Category && (col.Min != nil || col.Max != nil) {
+			c.bad(here, "column %q is a category: min and max are for numbers", col.Name)
+		}
+		if col.Type != Category && (len(col.Values) > 0 || len(col.Codes) > 0) {
+			c.bad(here, "column %q is a %s: values and codes are for categories", col.Name, col.Type)
+		}
+		if len(col.Values) > 0 && len(col.Codes) > 0 {
+			c.bad(here, "column %q has both values and codes", col.Name)
+		}
+		if col.Min != nil && col.Max != nil && *col.Min > *col.Max {
+			c.bad(here, "column %q: min %g is above max %g", col.Name, *col.Min, *col.Max)
+		}
+		if col.Label == "" {
+			col.Label = col.Name
+		}
+	}
+	if s.Key != "" {
+		c.column(s, at("key"), s.Key)
+	}
+	if s.Group != "" {
+		c.column(s, at("group"), s.Group)
+	}
+}
+
+// column checks that a column of that name exists and returns it, or nil.
+func (c *checker) column(s *Spec, where []any, name string) *Column {
+	i := s.Column(name)
+	if i < 0 {
+		c.bad(where, "no column is called %q", name)
+		return nil
+	}
+	return &s.Columns[i]
+}
+
+func (c *checker) target(s *Spec) {
+	t := &s.Target
+	if t.Column == "" {
+		c.bad(at("target"), "target.column is missing")
+		return
+	}
+	if c.column(s, at("target", "column"), t.Column) == nil {
+		return
+	}
+	if len(t.Positive) == 0 {
+		c.bad(at("target"), "target.positive is empty: say which values count as 1")
+	}
+	for i, v := range t.Positive {
+		if s.IsMissing(v) {
+			c.bad(at("target", "positive", i), "%q stands for a missing value", v)
+		}
+	}
+	if t.Labels.Positive == "" {
+		t.Labels.Positive = t.Column
+	}
+	if t.Labels.Negative == "" {
+		t.Labels.Negative = "not " + t.Labels.Positive
+	}
+}
+
+func (c *checker) split(s *Spec) {
+	if len(s.Split.Salts) == 0 || s.Split.Salts[0] == "" {
+		c.bad(at("split"), "split.salts is empty")
+	}
+	for _, p := range []struct {
+		name  string
+		share int
+	}{{"train", s.Split.Train}, {"validation", s.Split.Validation}, {"test", s.Split.Test}} {
+		if p.share <= 0 {
+			c.bad(at("split", p.name), "split.%s is %d percent; every part needs rows", p.name, p.share)
+		}
+	}
+	if sum := s.Split.Train + s.Split.Validation + s.Split.Test; sum != 100 {
+		c.bad(at("split"), "train, validation and test make %d percent, not 100", sum)
+	}
+}
+
+func (c *checker) features(s *Spec) {
+	if len(s.Features) == 0 {
+		c.bad(at("features"), "features is empty")
+	}
+	names := map[string]bool{}
+	for i := range s.Features {
+		f := &s.Features[i]
+		here := at("features", i)
+		set := 0
+		for _, is := range []bool{f.Number != "", f.Category != "", f.Ranges != "", len(f.Count) > 0} {
+			if is {
+				set++
+			}
+		}
+		if set != 1 {
+			c.bad(here, "a feature has exactly one of number, category, ranges and count")
+			continue
+		}
+		for _, name := range f.Columns() {
+			if col := c.column(s, here, name); col != nil && f.Number != "" && col.Type == Category && len(f.Values) == 0 {
+				c.bad(here, "column %q is a category: as a number it needs values", name)
+			}
+			if name == s.Target.Column {
+				c.bad(here, "column %q is the target: as a feature it tells the answer", name)
+			}
+			if name == s.Key {
+				c.bad(here, "column %q is the key: as a feature it tells nothing about new rows", name)
+			}
+		}
+		if f.Name == "" {
+			if len(f.Count) > 0 {
+				c.bad(here, "a count needs a name")
+				continue
+			}
+			f.Name = f.Columns()[0]
+			if f.Ranges != "" {
+				f.Name += "_range"
+			}
+		}
+		if names[f.Name] {
+			c.bad(here, "feature %q is there twice", f.Name)
+		}
+		names[f.Name] = true
+		if f.Number == "" && len(f.Values) > 0 {
+			c.bad(here, "values goes with number")
+		}
+		if f.FoldBelow != 0 && f.Category == "" {
+			c.bad(here, "fold_below goes with category")
+		}
+		if f.FoldBelow < 0 {
+			c.bad(here, "fold_below is %d", f.FoldBelow)
+		}
+		if (len(f.Table) > 0) != (f.Ranges != "") {
+			c.bad(here, "ranges and table go together")
+		}
+		for j, r := range f.Table {
+			c.rangeEntry(at("features", i, "table", j), r)
+		}
+		if isCount := len(f.Count) > 0; isCount != (len(f.Of)+len(f.NotOf) > 0) || len(f.Of) > 0 && len(f.NotOf) > 0 {
+			c.bad(here, "count goes with one of of and not_of")
+		}
+	}
+}
+
+func (c *checker) rangeEntry(here []any, r Range) {
+	if r.Name == "" {
+		c.bad(here, "a range needs a name")
+	}
+	byNumber := r.From != nil && r.To != nil
+	if byNumber == (r.Prefix != "") || (r.From == nil) != (r.To == nil) {
+		c.bad(here, "range %q needs from and to, or prefix", r.Name)
+	}
+	if byNumber && !(*r.From < *r.To) {
+		c.bad(here, "range %q: from %g is not below to %g", r.Name, *r.From, *r.To)
+	}
+}
+
+func (c *checker) threshold(s *Spec) {
+	t := s.Threshold
+	set := 0
+	if t.Maximize != "" {
+		set++
+		if t.Maximize != "f1" && t.Maximize != "youden" {
+			c.bad(at("threshold", "maximize"), "maximize %q is not known; it can be: f1, youden", t.Maximize)
+		}
+	}
+	for name, v := range map[string]*float64{"recall": t.Recall, "fixed": t.Fixed} {
+		if v != nil {
+			set++
+			if !(*v > 0 && *v < 1) {
+				c.bad(at("threshold", name), "threshold.%s is %g, not between 0 and 1", name, *v)
+			}
+		}
+	}
+	if set != 1 {
+		c.bad(at("threshold"), "threshold has exactly one of maximize, recall and fixed")
+	}
+}
+
+func (c *checker) metrics(s *Spec) {
+	if len(s.Metrics) == 0 {
+		s.Metrics = []string{"auc", "average_precision", "precision", "recall", "accuracy"}
+	}
+	for i, m := range s.Metrics {
+		if !slices.Contains(Metrics, m) {
+			c.bad(at("metrics", i), "metric %q is not known; it can be: %v", m, Metrics)
+		}
+	}
+	if m := s.Metrics[0]; m != "auc" && m != "average_precision" {
+		c.bad(at("metrics", 0), "the first metric decides promotion: auc or average_precision, not %q", m)
+	}
+}
+
+func (c *checker) candidates(s *Spec) {
+	if len(s.Candidates) == 0 {
+		c.bad(at("candidates"), "candidates is empty")
+	}
+	names := map[string]bool{}
+	for i := range s.Candidates {
+		k := &s.Candidates[i]
+		here := at("candidates", i)
+		if !modelName.MatchString(k.Name) {
+			c.bad(here, "candidate name %q: letters, digits, ., - and _", k.Name)
+		}
+		if names[k.Name] {
+			c.bad(here, "candidate %q is there twice", k.Name)
+		}
+		names[k.Name] = true
+		if k.Rounds < 1 || k.Rounds > 100000 {
+			c.bad(here, "candidate %q has %d rounds; 1 to 100000", k.Name, k.Rounds)
+		}
+		if k.EarlyStopping < 0 {
+			c.bad(here, "candidate %q: early_stopping is %d", k.Name, k.EarlyStopping)
+		}
+		for p, v := range k.Params {
+			there := at("candidates", i, "params", p)
+			if !slices.Contains(Parameters, p) {
+				c.bad(there, "parameter %q can't be set here; these can: %v", p, Parameters)
+			}
+			switch v := v.(type) {
+			case int, bool, string:
+			case float64:
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					c.bad(there, "parameter %q is not finite", p)
+				}
+			default:
+				c.bad(there, "parameter %q must be a number, a string or a boolean", p)
+			}
+		}
+	}
+}
+
+// Columns returns the names of the columns that the feature is made of.
+func (f *Feature) Columns() []string {
+	switch {
+	case f.Number != "":
+		return []string{f.Number}
+	case f.Category != "":
+		return []string{f.Category}
+	case f.Ranges != "":
+		return []string{f.Ranges}
+	}
+	return f.Count
+}

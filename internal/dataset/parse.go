@@ -1,0 +1,91 @@
+package dataset
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Problem is one thing that is wrong with a spec.
+type Problem struct {
+	Line   int // in the YAML, from 1
+	Reason string
+}
+
+// Error is what Parse returns for a spec that can't be used: all that was
+// found, in the order of the lines.
+type Error struct{ Problems []Problem }
+
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = fmt.Sprintf("line %d: %s", p.Line, p.Reason)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// maxSpec bounds a spec's size; the shipped ones have some kilobytes.
+const maxSpec = 1 << 20
+
+// Parse reads a data set's YAML and checks it. What is wrong comes back as an
+// *Error that names the lines.
+func Parse(text []byte) (*Spec, error) {
+	if len(text) > maxSpec {
+		return nil, fmt.Errorf("spec has %d bytes, more than %d", len(text), maxSpec)
+	}
+	var root yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	if err := dec.Decode(&root); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, &Error{[]Problem{{1, "the spec is empty"}}}
+		}
+		return nil, yamlError(err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, &Error{[]Problem{{1, "a spec is one YAML document; this file holds more"}}}
+	}
+	s := &Spec{text: bytes.Clone(text)}
+	strict := yaml.NewDecoder(bytes.NewReader(text))
+	strict.KnownFields(true)
+	if err := strict.Decode(s); err != nil {
+		return nil, yamlError(err)
+	}
+	c := &checker{root: root.Content[0]}
+	c.check(s)
+	if len(c.problems) > 0 {
+		c.sort()
+		return nil, &Error{c.problems}
+	}
+	return s, nil
+}
+
+var (
+	yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+	goType   = regexp.MustCompile(` (?:in type|into) \S+$`)
+)
+
+// yamlError turns the YAML library's errors, which name lines in their text and
+// Go types that mean nothing to the reader, into an *Error.
+func yamlError(err error) error {
+	texts := []string{err.Error()}
+	var te *yaml.TypeError
+	if errors.As(err, &te) {
+		texts = te.Errors
+	}
+	e := &Error{}
+	for _, t := range texts {
+		p := Problem{Line: 1, Reason: strings.TrimPrefix(t, "yaml: ")}
+		if m := yamlLine.FindStringSubmatch(t); m != nil {
+			fmt.Sscan(m[1], &p.Line)
+			p.Reason = m[2]
+		}
+		p.Reason = strings.Replace(goType.ReplaceAllString(p.Reason, ""), "not found", "is not known here", 1)
+		e.Problems = append(e.Problems, p)
+	}
+	return e
+}

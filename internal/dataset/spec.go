@@ -1,0 +1,187 @@
+// Package dataset is the data set's YAML: one file that says where the records
+// come from, what their columns are, what is predicted, how the rows are split,
+// which features are made and which candidates are trained. Every step, the
+// server and the page are driven by it; no other code names a column.
+package dataset
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
+// Spec is one data set, as its YAML says it. A Spec that Parse returned is
+// valid: every name it refers to exists and every number is in its range.
+type Spec struct {
+	Name        string `yaml:"name"`        // table name in the databases raw and clean
+	Title       string `yaml:"title"`       // one line for people
+	Description string `yaml:"description"` // what is predicted, for people
+	Model       string `yaml:"model"`       // registered model's name
+	Task        string `yaml:"task"`        // "binary"
+
+	Source  Source   `yaml:"source"`
+	Missing []string `yaml:"missing"` // markers of a missing value, besides the empty field
+
+	Key     string   `yaml:"key"`   // column that identifies a row; empty: digest and line number do
+	Group   string   `yaml:"group"` // column whose rows must stay in one split; empty: each row alone
+	Columns []Column `yaml:"columns"`
+
+	Target     Target      `yaml:"target"`
+	Cohort     []Exclusion `yaml:"cohort"`
+	Split      Split       `yaml:"split"`
+	Features   []Feature   `yaml:"features"`
+	Threshold  Threshold   `yaml:"threshold"`
+	Metrics    []string    `yaml:"metrics"` // logged, in this order; the first decides promotion
+	Candidates []Candidate `yaml:"candidates"`
+
+	text    []byte
+	columns map[string]int
+}
+
+// Source says where the table is found when nobody names another place.
+type Source struct {
+	URL     string   `yaml:"url"`     // public address
+	SHA256  string   `yaml:"sha256"`  // of the table's bytes at URL, checked when it comes from there
+	Member  string   `yaml:"member"`  // the table's name in an archive with several
+	Local   []string `yaml:"local"`   // paths tried before URL, from the project's root
+	Package string   `yaml:"package"` // path of the table in an installed Python package
+	Cite    string   `yaml:"cite"`
+}
+
+// Kind of a column's values.
+type Type string
+
+const (
+	Integer  Type = "integer"  // int64; bigint in clean
+	Number   Type = "number"   // float64; double precision in clean
+	Category Type = "category" // text
+)
+
+// Column is one column of the table, in the file's order.
+type Column struct {
+	Name   string            `yaml:"name"`
+	Type   Type              `yaml:"type"`
+	Label  string            `yaml:"label"`  // for people; the name where empty
+	Form   string            `yaml:"form"`   // the group it stands in on the page; empty: not asked for
+	Values []string          `yaml:"values"` // usual values of a category, offered by the page; others are allowed
+	Codes  map[string]string `yaml:"codes"`  // usual codes of a category with their meaning
+	Min    *float64          `yaml:"min"`    // a smaller number can't be cleaned
+	Max    *float64          `yaml:"max"`    // a larger number can't be cleaned
+}
+
+// Target is what is predicted. A row whose target is missing is not trained on.
+type Target struct {
+	Column   string   `yaml:"column"`
+	Positive []string `yaml:"positive"` // values that count as 1; every other is 0
+	Labels   struct {
+		Positive string `yaml:"positive"`
+		Negative string `yaml:"negative"`
+	} `yaml:"labels"`
+}
+
+// Exclusion leaves rows out when features are made; they stay in clean.
+type Exclusion struct {
+	Column  string   `yaml:"column"`
+	Values  []string `yaml:"values"`
+	Because string   `yaml:"because"`
+}
+
+// Split shares the groups out by a hash of the group key and a salt. The first
+// salt is the shipped one; the others serve to measure how much scores vary.
+type Split struct {
+	Salts      []string `yaml:"salts"`
+	Train      int      `yaml:"train"` // percent
+	Validation int      `yaml:"validation"`
+	Test       int      `yaml:"test"`
+}
+
+// Feature is one input of the model. Exactly one of Number, Category, Ranges
+// and Count is set.
+type Feature struct {
+	Name string `yaml:"name"` // the column's name where empty (for Count it is required)
+
+	// Number takes the column as a number; Values turns a category's value
+	// into one ("[0-10)": 5).
+	Number string             `yaml:"number"`
+	Values map[string]float64 `yaml:"values"`
+
+	// Category takes the column's value as it is. FoldBelow folds the levels
+	// with fewer training rows into one, which then also takes levels never seen.
+	Category  string `yaml:"category"`
+	FoldBelow int    `yaml:"fold_below"`
+
+	// Ranges looks the column's value up in Table and takes the entry's name as
+	// a category.
+	Ranges string  `yaml:"ranges"`
+	Table  []Range `yaml:"table"`
+
+	// Count is how many of these columns hold one of Of; with Not set, how many
+	// hold a value that is none of Of (missing ones never count).
+	Count []string `yaml:"count"`
+	Of    []string `yaml:"of"`
+	NotOf []string `yaml:"not_of"`
+}
+
+// Range is an entry of a look-up: values that are numbers in [From, To), or
+// that start with Prefix. The first entry that fits gives the name.
+type Range struct {
+	Name   string   `yaml:"name"`
+	From   *float64 `yaml:"from"`
+	To     *float64 `yaml:"to"`
+	Prefix string   `yaml:"prefix"`
+}
+
+// Threshold is the rule by which the decision threshold is chosen on the
+// validation rows. Exactly one field is set.
+type Threshold struct {
+	Maximize string   `yaml:"maximize"` // "f1" or "youden" (recall + specificity - 1)
+	Recall   *float64 `yaml:"recall"`   // the highest threshold with at least this recall
+	Fixed    *float64 `yaml:"fixed"`
+}
+
+// Candidate is one model to train.
+type Candidate struct {
+	Name          string         `yaml:"name"`
+	Rounds        int            `yaml:"rounds"`         // at most
+	EarlyStopping int            `yaml:"early_stopping"` // rounds without a better validation AUC; 0: never
+	Params        map[string]any `yaml:"params"`         // XGBoost's names; numbers, strings, booleans
+}
+
+// Text returns the YAML that the spec was read from, byte for byte.
+func (s *Spec) Text() []byte { return s.text }
+
+// Digest returns the SHA-256 of Text in hex.
+func (s *Spec) Digest() string {
+	d := sha256.Sum256(s.text)
+	return hex.EncodeToString(d[:])
+}
+
+// Column returns the index of the column with that name in Columns, or -1.
+func (s *Spec) Column(name string) int {
+	if i, ok := s.columns[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// IsMissing reports whether a field's text stands for no value.
+func (s *Spec) IsMissing(field string) bool {
+	if field == "" {
+		return true
+	}
+	for _, m := range s.Missing {
+		if field == m {
+			return true
+		}
+	}
+	return false
+}
+
+// Candidate returns the candidate with that name, or nil.
+func (s *Spec) Candidate(name string) *Candidate {
+	for i := range s.Candidates {
+		if s.Candidates[i].Name == name {
+			return &s.Candidates[i]
+		}
+	}
+	return nil
+}
