@@ -1,0 +1,37 @@
+package dataset
+
+import "slices"
+
+// Excluded reports whether the cohort leaves a row out. fields holds one
+// cleaned value a column, nil where it is missing.
+func (s *Spec) Excluded(fields [][]byte) bool {
+	for i := range s.Cohort {
+		v := fields[s.columns[s.Cohort[i].Column]]
+		if v != nil && slices.Contains(s.Cohort[i].Values, string(v)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Label returns 1 or 0 for a row's target, and whether the row has one.
+func (s *Spec) Label(fields [][]byte) (label float32, known bool) {
+	v := fields[s.columns[s.Target.Column]]
+	if v == nil {
+		return 0, false
+	}
+	if slices.Contains(s.Target.Positive, string(v)) {
+		return 1, true
+	}
+	return 0, true
+}
+
+// Ignored reports whether a record to predict may hold the column without its
+// being looked at: the key, the group and the target.
+func (s *Spec) Ignored(column int) bool {
+	switch s.Columns[column].Name {
+	case s.Key, s.Group, s.Target.Column:
+		return true
+	}
+	return false
+}

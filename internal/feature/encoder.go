@@ -1,0 +1,234 @@
+// Package feature turns a record into the vector that a model sees. The same
+// encoder serves training and prediction: training fits it on its rows and
+// stores it with the model version, the server reads it there.
+//
+// A vector has one float32 a feature, in the spec's order: a number, a
+// category's code (the index of its level), or a count. NaN stands for missing.
+package feature
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+
+	"mlops/internal/dataset"
+)
+
+// Feature is what a model version stores of one feature: what the spec says of
+// it, and the levels that the training rows had.
+type Feature struct {
+	Name        string   `json:"name"`
+	Categorical bool     `json:"categorical"`
+	Levels      []string `json:"levels,omitempty"` // the level with code i is Levels[i]
+	Folded      bool     `json:"folded,omitempty"` // the code len(Levels) stands for every other level
+}
+
+// Codes is how many codes a categorical feature has.
+func (f *Feature) Codes() int {
+	if f.Folded {
+		return len(f.Levels) + 1
+	}
+	return len(f.Levels)
+}
+
+// Encoder encodes the records of one data set. It does not change once made,
+// so many goroutines may use it.
+type Encoder struct {
+	Features []Feature
+
+	spec    *dataset.Spec
+	columns [][]op    // by column of the spec: what its value does to the vector
+	blank   []float32 // the vector of a record without any value
+}
+
+// op is one effect of a column's value on the vector.
+type op struct {
+	feature int
+	kind    kind
+	codes   map[string]float32 // numbers or codes of the values
+	other   float32            // for a value that is not in codes: the folded level's code, or NaN
+	ranges  []span
+	inverse bool // count: values that are not in codes count
+}
+
+type kind uint8
+
+const (
+	number kind = iota
+	coded
+	ranged
+	counted
+)
+
+type span struct {
+	from, to float64
+	prefix   string
+	code     float32
+}
+
+// New returns the encoder for a spec and the fitted features that a model
+// version stores. It is an error if the two don't belong together.
+func New(spec *dataset.Spec, features []Feature) (*Encoder, error) {
+	if len(features) != len(spec.Features) {
+		return nil, fmt.Errorf("encoder has %d features, the spec %d", len(features), len(spec.Features))
+	}
+	e := &Encoder{Features: features, spec: spec, columns: make([][]op, len(spec.Columns))}
+	for i := range spec.Features {
+		f, fitted := &spec.Features[i], &features[i]
+		if f.Name != fitted.Name {
+			return nil, fmt.Errorf("feature %d is %q in the encoder, %q in the spec", i, fitted.Name, f.Name)
+		}
+		if categorical := f.Category != "" || f.Ranges != ""; categorical != fitted.Categorical {
+			return nil, fmt.Errorf("feature %q: encoder and spec differ on whether it is a category", f.Name)
+		}
+		o, blank := plan(f, fitted)
+		o.feature = i
+		e.blank = append(e.blank, blank)
+		for _, name := range f.Columns() {
+			c := spec.Column(name)
+			e.columns[c] = append(e.columns[c], o)
+		}
+	}
+	return e, nil
+}
+
+// plan makes the op of a feature, and says what the feature is in a record
+// without values.
+func plan(f *dataset.Feature, fitted *Feature) (op, float32) {
+	nan := float32(math.NaN())
+	switch {
+	case f.Number != "" && len(f.Values) == 0:
+		return op{kind: number}, nan
+	case f.Number != "":
+		o := op{kind: coded, codes: make(map[string]float32, len(f.Values)), other: nan}
+		for v, x := range f.Values {
+			o.codes[v] = float32(x)
+		}
+		return o, nan
+	case f.Category != "":
+		o := op{kind: coded, codes: codes(fitted.Levels), other: nan}
+		if fitted.Folded {
+			o.other = float32(len(fitted.Levels))
+		}
+		return o, nan
+	case f.Ranges != "":
+		o := op{kind: ranged}
+		code := codes(fitted.Levels)
+		for _, r := range f.Table {
+			s := span{prefix: r.Prefix, code: code[r.Name]}
+			if r.From != nil {
+				s.from, s.to = *r.From, *r.To
+			}
+			o.ranges = append(o.ranges, s)
+		}
+		return o, nan
+	default:
+		o := op{kind: counted, codes: codes(f.Of)}
+		if len(f.NotOf) > 0 {
+			o.codes, o.inverse = codes(f.NotOf), true
+		}
+		return o, 0
+	}
+}
+
+func codes(levels []string) map[string]float32 {
+	m := make(map[string]float32, len(levels))
+	for i, l := range levels {
+		m[l] = float32(i)
+	}
+	return m
+}
+
+// Spec returns the data set's spec.
+func (e *Encoder) Spec() *dataset.Spec { return e.spec }
+
+// Width is the length of a vector.
+func (e *Encoder) Width() int { return len(e.Features) }
+
+// Reset makes vector that of a record without any value.
+func (e *Encoder) Reset(vector []float32) { copy(vector, e.blank) }
+
+// Set adds the value of one column, cleaned by Spec.Value and not missing, to a
+// vector. A column may be set once a record. It reports how many of the
+// column's features did not know the value; these take their folded level or
+// stay missing.
+func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int) {
+	ops := e.columns[column]
+	for i := range ops {
+		o := &ops[i]
+		switch o.kind {
+		case number:
+			x, ok := dataset.ParseNumber(value)
+			if !ok {
+				unknown++
+				continue
+			}
+			vector[o.feature] = float32(x)
+		case coded:
+			x, ok := o.codes[string(value)]
+			if !ok {
+				unknown++
+				x = o.other
+			}
+			vector[o.feature] = x
+		case ranged:
+			x, ok := o.lookup(value)
+			if !ok {
+				unknown++
+				continue
+			}
+			vector[o.feature] = x
+		case counted:
+			if _, in := o.codes[string(value)]; in != o.inverse {
+				vector[o.feature]++
+			}
+		}
+	}
+	return unknown
+}
+
+func (o *op) lookup(value []byte) (float32, bool) {
+	x, isNumber := dataset.ParseNumber(value)
+	for i := range o.ranges {
+		r := &o.ranges[i]
+		if r.prefix != "" {
+			if len(value) >= len(r.prefix) && string(value[:len(r.prefix)]) == r.prefix {
+				return r.code, true
+			}
+		} else if isNumber && x >= r.from && x < r.to {
+			return r.code, true
+		}
+	}
+	return 0, false
+}
+
+// Encode makes vector that of a whole record: fields holds one cleaned value a
+// column of the spec, nil where it is missing.
+func (e *Encoder) Encode(vector []float32, fields [][]byte) {
+	e.Reset(vector)
+	for c, v := range fields {
+		if v != nil {
+			e.Set(vector, c, v)
+		}
+	}
+}
+
+// MarshalJSON writes the fitted features.
+func (e *Encoder) MarshalJSON() ([]byte, error) {
+	return json.MarshalIndent(map[string]any{"features": e.Features}, "", " ")
+}
+
+// Read returns the encoder for a spec and the JSON that MarshalJSON wrote.
+func Read(spec *dataset.Spec, text []byte) (*Encoder, error) {
+	var stored struct {
+		Features []Feature `json:"features"`
+	}
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return nil, fmt.Errorf("reading encoder: %w", err)
+	}
+	if len(stored.Features) == 0 {
+		return nil, errors.New("reading encoder: no features")
+	}
+	return New(spec, stored.Features)
+}
