@@ -1,0 +1,46 @@
+// Command inference serves the version of one registered model that is in
+// production.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"mlops/internal/mlflow"
+	"mlops/internal/program"
+	"mlops/internal/registry"
+	"mlops/internal/serve"
+)
+
+func main() { program.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	name, err := program.Env("MLOPS_MODEL")
+	if err != nil {
+		return err
+	}
+	tracking, err := program.Env("MLFLOW_TRACKING_URI")
+	if err != nil {
+		return err
+	}
+	// The watcher asks every second: a call that fails need not be repeated.
+	client, err := mlflow.New(tracking, mlflow.Options{Tries: 1, UserAgent: "mlops-inference"})
+	if err != nil {
+		return program.Input(err)
+	}
+	server := serve.New(serve.Options{
+		Model:    name,
+		Cache:    program.EnvOr("MLOPS_CACHE", "/var/cache/mlops"),
+		Registry: &registry.Registry{Client: client, Model: name},
+		Log:      log,
+	})
+	address := program.EnvOr("MLOPS_LISTEN", ":8000")
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	log.Info("listening", "address", l.Addr().String(), "model", name)
+	return server.Run(ctx, l)
+}

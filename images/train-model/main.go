@@ -1,0 +1,104 @@
+// Train-model lists a data set's candidates (train-model candidates), or trains
+// one and registers it as a model version (train-model train --candidate=NAME).
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+
+	"mlops/internal/dataset"
+	"mlops/internal/mlflow"
+	"mlops/internal/program"
+	"mlops/internal/step"
+	"mlops/internal/train"
+	"mlops/internal/xgboost"
+)
+
+func main() { program.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	spec, err := step.Spec()
+	if err != nil {
+		return err
+	}
+	if len(os.Args) < 2 {
+		return program.Inputf("say what to do: candidates, or train --candidate=NAME")
+	}
+	switch command, args := os.Args[1], os.Args[2:]; command {
+	case "candidates":
+		return candidates(spec)
+	case "train":
+		return candidate(ctx, log, spec, args)
+	default:
+		return program.Inputf("there is no command %q; there are candidates and train", command)
+	}
+}
+
+func candidates(spec *dataset.Spec) error {
+	var names []string
+	for _, c := range spec.Candidates {
+		names = append(names, c.Name)
+	}
+	text, err := json.Marshal(names)
+	if err != nil {
+		return fmt.Errorf("listing the candidates: %w", err)
+	}
+	return step.Output("candidates", string(text))
+}
+
+func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args []string) error {
+	var name string
+	var threads int
+	err := program.Flags(args, func(f *flag.FlagSet) {
+		f.StringVar(&name, "candidate", "", "name of the candidate")
+		f.IntVar(&threads, "threads", runtime.GOMAXPROCS(0), "XGBoost's threads")
+	})
+	if err != nil {
+		return err
+	}
+	if spec.Candidate(name) == nil {
+		return program.Inputf("the spec of %s has no candidate %q", spec.Name, name)
+	}
+	path, err := program.Env("MLOPS_XGBOOST")
+	if err != nil {
+		return err
+	}
+	lib, err := xgboost.Load(path)
+	if err != nil {
+		return program.Input(err)
+	}
+	tracking, err := program.Env("MLFLOW_TRACKING_URI")
+	if err != nil {
+		return err
+	}
+	client, err := mlflow.New(tracking, mlflow.Options{UserAgent: "mlops-train-model"})
+	if err != nil {
+		return program.Input(err)
+	}
+	// One training of a candidate at a time; the lock ends with the process.
+	clean := step.OpenClean(spec, "train "+spec.Model+"/"+name, log)
+	defer clean.Close()
+	digest, err := clean.Digest(ctx)
+	if err != nil {
+		return err
+	}
+	version, err := train.Run(ctx, train.Config{
+		Spec:       spec,
+		Candidate:  name,
+		DataDigest: digest,
+		Rows:       clean.Rows,
+		Library:    lib,
+		MLflow:     client,
+		Threads:    threads,
+		Log:        log,
+	})
+	if err != nil {
+		return err
+	}
+	return step.Output("version", fmt.Sprint(version))
+}

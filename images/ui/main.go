@@ -1,0 +1,31 @@
+// Command ui is the web page: a form to try the model in service.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"mlops/internal/page"
+	"mlops/internal/program"
+)
+
+// inferenceTimeout is the longest wait for one answer of the inference server.
+const inferenceTimeout = 10 * time.Second
+
+func main() { program.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	server, err := page.New(program.EnvOr("MLOPS_INFERENCE", "http://localhost:8000"), inferenceTimeout, log)
+	if err != nil {
+		return program.Input(err)
+	}
+	l, err := net.Listen("tcp", program.EnvOr("MLOPS_LISTEN", ":8501"))
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	log.Info("listening", "address", l.Addr().String())
+	return server.Run(ctx, l)
+}

@@ -1,0 +1,330 @@
+package evaluate
+
+import (
+	"errors"
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// Curve is the rows that one curve of a plot is drawn from.
+type Curve struct {
+	Name string // "Validation"
+	Rows *Ranking
+}
+
+// Importance is how much a feature counts for a model, in any unit.
+type Importance struct {
+	Name  string
+	Value float64
+}
+
+// PlotROC draws the ROC curves in the format "png" or "svg", with their areas,
+// and marks where the threshold (NaN: none) lies on each.
+func PlotROC(w io.Writer, format, title string, threshold float64, curves ...Curve) error {
+	f, err := newFigure(title, "False positive rate", "True positive rate (recall)", curves)
+	if err != nil {
+		return err
+	}
+	f.unitAxes()
+	f.line(chance, dotted, plotter.XYs{{X: 0, Y: 0}, {X: 1, Y: 1}})
+	for i, c := range curves {
+		l := f.line(colors[i], solid, xys(Thin(c.Rows.ROC(), maxPoints)))
+		f.legend.Add(fmt.Sprintf("%s (AUC %.3f)", c.Name, c.Rows.AUC()), l)
+	}
+	f.threshold(threshold, curves, func(c Confusion) plotter.XY {
+		return plotter.XY{X: 1 - c.Specificity(), Y: c.Recall()}
+	})
+	f.legend.Add("Chance (AUC 0.500)", sample(chance, dotted))
+	return f.write(w, format)
+}
+
+// PlotPR draws the precision-recall curves like PlotROC, with their average
+// precision and, dashed, the base rates: the precision of a guess.
+func PlotPR(w io.Writer, format, title string, threshold float64, curves ...Curve) error {
+	f, err := newFigure(title, "Recall", "Precision", curves)
+	if err != nil {
+		return err
+	}
+	f.unitAxes()
+	f.legend.Top = true
+	rates := "Base rate "
+	for i, c := range curves {
+		base := c.Rows.BaseRate()
+		f.line(colors[i], dashed, plotter.XYs{{X: 0, Y: base}, {X: 1, Y: base}})
+		if i > 0 {
+			rates += " / "
+		}
+		rates += fmt.Sprintf("%.3f", base)
+	}
+	for i, c := range curves {
+		l := f.line(colors[i], solid, xys(Thin(c.Rows.PrecisionRecall(), maxPoints)))
+		f.legend.Add(fmt.Sprintf("%s (average precision %.3f)", c.Name, c.Rows.AveragePrecision()), l)
+	}
+	f.threshold(threshold, curves, func(c Confusion) plotter.XY {
+		return plotter.XY{X: c.Recall(), Y: c.Precision()}
+	})
+	f.legend.Add(rates, sample(dark, dashed))
+	return f.write(w, format)
+}
+
+// PlotCalibration draws, for tenths of the rows by score, the share of positive
+// ones over the mean score, which must be a probability. The axes end where the
+// points do.
+func PlotCalibration(w io.Writer, format, title string, curves ...Curve) error {
+	f, err := newFigure(title, "Mean predicted probability", "Share of positive rows", curves)
+	if err != nil {
+		return err
+	}
+	top := 0.0
+	for i, c := range curves {
+		points := xys(c.Rows.Calibration(10))
+		for _, p := range points {
+			if p.X < 0 || p.X > 1 {
+				return fmt.Errorf("calibration plot: score %v is no probability", p.X)
+			}
+			top = max(top, p.X, p.Y)
+		}
+		l := f.line(colors[i], solid, points)
+		f.legend.Add(c.Name, l, f.marks(colors[i], points))
+	}
+	top = min(math.Ceil(top*10*1.02)/10, 1)
+	f.axes(top, map[bool]float64{true: 0.2, false: 0.1}[top > 0.6])
+	f.line(chance, dotted, plotter.XYs{{X: 0, Y: 0}, {X: top, Y: top}})
+	f.legend.Add("Perfect", sample(chance, dotted))
+	f.legend.Top, f.legend.Left = true, true
+	return f.write(w, format)
+}
+
+// PlotImportance draws the most important features, at most 20, the first on
+// top, each with its share of the sum over all. Values are at least 0.
+func PlotImportance(w io.Writer, format, title string, features []Importance) error {
+	features = slices.Clone(features)
+	slices.SortStableFunc(features, func(a, b Importance) int {
+		switch {
+		case a.Value > b.Value:
+			return -1
+		case a.Value < b.Value:
+			return 1
+		}
+		return 0
+	})
+	sum := 0.0
+	for _, f := range features {
+		if !(f.Value >= 0) || math.IsInf(f.Value, 0) {
+			return fmt.Errorf("importance plot: feature %q has the importance %v", f.Name, f.Value)
+		}
+		sum += f.Value
+	}
+	if sum == 0 {
+		return errors.New("importance plot: no feature has any importance")
+	}
+	features = features[:min(len(features), 20)]
+	slices.Reverse(features) // the vertical axis goes up
+	f := emptyFigure(title, "Share of all features' importance", "")
+	values := make(plotter.Values, len(features))
+	names := make([]string, len(features))
+	for i, x := range features {
+		values[i], names[i] = x.Value/sum, x.Name
+	}
+	bars, err := plotter.NewBarChart(values, vg.Points(11))
+	if err != nil {
+		return fmt.Errorf("importance plot: %w", err)
+	}
+	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, colors[0], 0
+	f.plot.Add(bars)
+	f.plot.NominalY(names...)
+	f.plot.Y.Tick.Length = 0
+	f.plot.X.Min, f.plot.X.Max = 0, slices.Max(values)*1.05
+	f.plot.Y.Min, f.plot.Y.Max = -0.6, float64(len(features))-0.4
+	f.height = vg.Points(float64(90 + 17*len(features)))
+	return f.write(w, format)
+}
+
+const maxPoints = 500 // of a drawn curve
+
+// The colours are Okabe and Ito's, told apart by the colour-blind too.
+var (
+	colors = []color.Color{
+		color.RGBA{0x00, 0x72, 0xB2, 0xFF}, color.RGBA{0xD5, 0x5E, 0x00, 0xFF}, color.RGBA{0x00, 0x9E, 0x73, 0xFF},
+	}
+	dark   = color.RGBA{0x33, 0x33, 0x33, 0xFF}
+	chance = color.RGBA{0x8A, 0x8A, 0x8A, 0xFF}
+	faint  = color.RGBA{0xE6, 0xE6, 0xE6, 0xFF}
+
+	solid  []vg.Length
+	dashed = []vg.Length{vg.Points(6), vg.Points(3)}
+	dotted = []vg.Length{vg.Points(2), vg.Points(3)}
+)
+
+// figure is a plot being made. Its legend has a ground of its own.
+type figure struct {
+	plot          *plot.Plot
+	legend        plot.Legend
+	width, height vg.Length
+	err           error // the first that a part of it gave
+}
+
+func newFigure(title, x, y string, curves []Curve) (*figure, error) {
+	if len(curves) == 0 || len(curves) > len(colors) {
+		return nil, fmt.Errorf("plot %q: want 1 to %d curves, have %d", title, len(colors), len(curves))
+	}
+	for _, c := range curves {
+		if c.Rows == nil {
+			return nil, fmt.Errorf("plot %q: curve %q has no rows", title, c.Name)
+		}
+	}
+	return emptyFigure(title, x, y), nil
+}
+
+func emptyFigure(title, x, y string) *figure {
+	p := plot.New()
+	f := &figure{plot: p, legend: plot.NewLegend(), width: 5.6 * vg.Inch, height: 5.4 * vg.Inch}
+	p.BackgroundColor = color.White
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	p.Title.Padding = vg.Points(10)
+	style := func(s *draw.TextStyle, size float64) {
+		s.Font.Variant, s.Font.Size, s.Color = "Sans", vg.Points(size), dark
+	}
+	style(&p.Title.TextStyle, 14)
+	style(&f.legend.TextStyle, 10)
+	f.legend.ThumbnailWidth = vg.Points(22)
+	f.legend.Padding = vg.Points(3)
+	f.legend.Left = false
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		style(&a.Label.TextStyle, 11.5)
+		style(&a.Tick.Label, 10)
+		a.Label.Padding = vg.Points(6)
+		a.Padding = 0
+		a.LineStyle = draw.LineStyle{Color: dark, Width: vg.Points(0.8)}
+		a.Tick.LineStyle = a.LineStyle
+		a.Tick.Length = vg.Points(4)
+	}
+	grid := plotter.NewGrid()
+	grid.Vertical = draw.LineStyle{Color: faint, Width: vg.Points(0.7)}
+	grid.Horizontal = grid.Vertical
+	p.Add(grid)
+	return f
+}
+
+func (f *figure) unitAxes() { f.axes(1, 0.2) }
+
+// axes go from 0 to top.
+func (f *figure) axes(top, step float64) {
+	var ticks plot.ConstantTicks
+	for i := 0; float64(i)*step <= top+1e-9; i++ {
+		v := float64(i) * step
+		ticks = append(ticks, plot.Tick{Value: min(v, top), Label: strconv.FormatFloat(v, 'f', 1, 64)})
+	}
+	for _, a := range []*plot.Axis{&f.plot.X, &f.plot.Y} {
+		a.Min, a.Max, a.Tick.Marker = 0, top, ticks
+	}
+}
+
+func xys(points []Point) plotter.XYs {
+	out := make(plotter.XYs, len(points))
+	for i, p := range points {
+		out[i] = plotter.XY{X: p.X, Y: p.Y}
+	}
+	return out
+}
+
+// sample is a line for the legend only.
+func sample(c color.Color, dashes []vg.Length) *plotter.Line {
+	return &plotter.Line{LineStyle: lineStyle(c, dashes)}
+}
+
+func lineStyle(c color.Color, dashes []vg.Length) draw.LineStyle {
+	width := 1.8
+	if len(dashes) > 0 {
+		width = 1.1
+	}
+	return draw.LineStyle{Color: c, Width: vg.Points(width), Dashes: dashes}
+}
+
+func (f *figure) line(c color.Color, dashes []vg.Length, points plotter.XYs) *plotter.Line {
+	l, err := plotter.NewLine(points)
+	if err != nil {
+		f.err = errors.Join(f.err, err)
+		return sample(c, dashes)
+	}
+	l.LineStyle = lineStyle(c, dashes)
+	f.plot.Add(l)
+	return l
+}
+
+// marks are discs with a white rim. They are the legend's sign, too.
+func (f *figure) marks(c color.Color, points plotter.XYs) *plotter.Scatter {
+	for _, s := range []draw.GlyphStyle{
+		{Color: color.White, Radius: vg.Points(5.2), Shape: draw.CircleGlyph{}},
+		{Color: c, Radius: vg.Points(3.8), Shape: draw.CircleGlyph{}},
+	} {
+		f.plot.Add(&plotter.Scatter{XYs: points, GlyphStyle: s})
+	}
+	return &plotter.Scatter{GlyphStyle: draw.GlyphStyle{Color: c, Radius: vg.Points(3.8), Shape: draw.CircleGlyph{}}}
+}
+
+// threshold marks each curve where the labels at t are.
+func (f *figure) threshold(t float64, curves []Curve, at func(Confusion) plotter.XY) {
+	if math.IsNaN(t) {
+		return
+	}
+	for i, c := range curves {
+		f.marks(colors[i], plotter.XYs{at(c.Rows.At(t))})
+	}
+	sign := &plotter.Scatter{GlyphStyle: draw.GlyphStyle{Color: dark, Radius: vg.Points(3.8), Shape: draw.CircleGlyph{}}}
+	f.legend.Add(fmt.Sprintf("At threshold %.3g", t), sign)
+}
+
+// write draws the figure and writes it.
+func (f *figure) write(w io.Writer, format string) error {
+	if f.err != nil {
+		return fmt.Errorf("drawing plot %q: %w", f.plot.Title.Text, f.err)
+	}
+	var c vg.CanvasWriterTo
+	switch format {
+	case "png":
+		c = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(f.width, f.height), vgimg.UseDPI(144), vgimg.UseBackgroundColor(color.White))}
+	case "svg":
+		c = vgsvg.New(f.width, f.height)
+	default:
+		return fmt.Errorf(`plot %q: format %q, want "png" or "svg"`, f.plot.Title.Text, format)
+	}
+	all := draw.New(c)
+	all.SetColor(color.White)
+	all.Fill(all.Rectangle.Path())
+	const margin = 12
+	dc := draw.Crop(all, vg.Points(margin), -vg.Points(margin+6), vg.Points(margin), -vg.Points(margin))
+	f.plot.Draw(dc)
+	f.drawLegend(f.plot.DataCanvas(dc))
+	if _, err := c.WriteTo(w); err != nil {
+		return fmt.Errorf("writing plot %q: %w", f.plot.Title.Text, err)
+	}
+	return nil
+}
+
+func (f *figure) drawLegend(dc draw.Canvas) {
+	const pad = 8
+	in := draw.Crop(dc, vg.Points(2*pad), -vg.Points(2*pad), vg.Points(2*pad), -vg.Points(2*pad))
+	r := f.legend.Rectangle(in)
+	if r.Size().X <= 0 || r.Size().Y <= 0 {
+		return
+	}
+	r.Min.X, r.Min.Y = r.Min.X-vg.Points(pad), r.Min.Y-vg.Points(pad)
+	r.Max.X, r.Max.Y = r.Max.X+vg.Points(pad), r.Max.Y+vg.Points(pad)
+	dc.SetColor(color.NRGBA{0xFF, 0xFF, 0xFF, 0xE6})
+	dc.Fill(r.Path())
+	dc.SetLineStyle(draw.LineStyle{Color: faint, Width: vg.Points(0.7)})
+	dc.Stroke(r.Path())
+	f.legend.Draw(in)
+}

@@ -1,0 +1,55 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/dataset"
+)
+
+// kinds are Postgres' types of the columns in clean.
+var kinds = map[dataset.Type]string{
+	dataset.Integer:  "bigint",
+	dataset.Number:   "double precision",
+	dataset.Category: "text",
+}
+
+// createClean makes the data set's tables in the database clean where they are
+// missing, and refuses those of another spec. The caller holds the lock.
+//
+// The table's pages are left half empty: Split then writes each row's new
+// version beside the old one and no index has to change.
+func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		t := tablesOf(spec)
+		var want []column
+		var cols strings.Builder
+		for _, c := range spec.Columns {
+			kind := kinds[c.Type]
+			want = append(want, column{c.Name, kind})
+			fmt.Fprintf(&cols, "%s %s", quote(c.Name), kind)
+			if c.Type == dataset.Category {
+				cols.WriteString(` COLLATE "C"`)
+			}
+			cols.WriteString(", ")
+		}
+		want = append(want, column{"_batch", "integer"}, column{"_line", "integer"}, column{"split", "text"})
+		ddl := []string{
+			fmt.Sprintf(`CREATE TABLE %s (%s_batch integer NOT NULL, _line integer NOT NULL,
+				split text COLLATE "C" CHECK (split IN ('train', 'validation', 'test'))) WITH (fillfactor = 45)`, t.rows, cols.String()),
+			fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (_batch, _line)`, quote(spec.Name+"_place"), t.rows),
+			fmt.Sprintf(`CREATE TABLE %s (batch integer PRIMARY KEY, digest text NOT NULL, number integer NOT NULL,
+				rows integer NOT NULL, rejected integer NOT NULL, processed_at timestamptz NOT NULL)`, t.batches),
+			fmt.Sprintf(`CREATE TABLE %s (_batch integer NOT NULL, line integer NOT NULL, "column" text NOT NULL, reason text NOT NULL)`, t.rejected),
+			fmt.Sprintf(`CREATE TABLE %s (one boolean PRIMARY KEY DEFAULT true CHECK (one), salt text NOT NULL, by text NOT NULL,
+				train integer NOT NULL, validation integer NOT NULL, test integer NOT NULL, decided_at timestamptz NOT NULL)`, t.split),
+		}
+		if spec.Key != "" {
+			ddl = append(ddl, fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (%s)`, quote(spec.Name+"_key"), t.rows, quote(spec.Key)))
+		}
+		return createOrCheck(ctx, tx, "clean", spec, want, ddl)
+	})
+}

@@ -1,0 +1,94 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// judge moves the staged rows of a batch, which has the lines from first to
+// last, to the table, or to the rejected ones, or passes them over because they
+// are known, and returns how many went each way. Its names start with an
+// underscore, as no column of a spec does.
+func (l *loader) judge(ctx context.Context, tx pgx.Tx, first, last int64) (rows, known, rejected int64, err error) {
+	// The batch is small and the table may be large: its index is to be used.
+	// Without statistics the planner might read the whole table, once a batch.
+	hint := "SET LOCAL enable_seqscan = off"
+	sql, args := l.judgeWithoutKey(), []any{l.table.Digest, first, last}
+	if l.cfg.Spec.Key != "" {
+		hint = lookUpKeys
+		sql, args = l.judgeByKey(), args[:1]
+	}
+	if _, err := tx.Exec(ctx, hint); err != nil {
+		return 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
+	}
+	if err := tx.QueryRow(ctx, sql, args...).Scan(&rows, &known, &rejected); err != nil {
+		return 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
+	}
+	return rows, known, rejected, nil
+}
+
+// lookUpKeys makes a join with the table look each key up in its index.
+const lookUpKeys = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+
+// judgeByKey is one statement, so that each of its parts sees the table as it
+// was before the batch: there stands the first row with the same key, and
+// whether it came from this source. $1 is the source's digest.
+func (l *loader) judgeByKey() string {
+	key := quote(l.cfg.Spec.Key)
+	r := strings.NewReplacer(
+		"{rows}", l.t.rows, "{batches}", l.t.batches, "{rejected}", l.t.rejected, "{key}", key,
+		"{columns}", columnList(l.cfg.Spec, ""), "{staged}", columnList(l.cfg.Spec, "s."), "{there}", columnList(l.cfg.Spec, "r."),
+		"{name}", quoteText(l.cfg.Spec.Key),
+	)
+	return r.Replace(`
+WITH judged AS MATERIALIZED (
+	SELECT s.*, r._batch AS _there_batch, r._line AS _there_line, b.digest = $1 AS _same_source,
+		ROW({staged}) IS NOT DISTINCT FROM ROW({there}) AS _same,
+		row_number() OVER _same_key AS _nth, first_value(s._line) OVER _same_key AS _first_line
+	FROM _staged s
+	LEFT JOIN {rows} r ON r.{key} = s.{key}
+	LEFT JOIN {batches} b ON b.id = r._batch
+	WINDOW _same_key AS (PARTITION BY s.{key} ORDER BY s._line)
+), added AS (
+	INSERT INTO {rows} ({columns}, _batch, _line)
+	SELECT {columns}, _batch, _line FROM judged WHERE _there_line IS NULL AND _nth = 1 ORDER BY _line
+	RETURNING 1
+), refused AS (
+	INSERT INTO {rejected} (_batch, line, reason, text)
+	SELECT _batch, _line, 'key ' || {name} || '=' || left({key}, 100) || CASE
+			WHEN _there_line IS NULL THEN ' is already on line ' || _first_line
+			WHEN _same_source THEN ' is already on line ' || _there_line
+			ELSE ' is known with other values, from batch ' || _there_batch || ', line ' || _there_line END,
+		_text
+	FROM judged WHERE (_there_line IS NULL AND _nth > 1) OR _same_source OR NOT _same AND _there_line IS NOT NULL ORDER BY _line
+	RETURNING 1
+)
+SELECT (SELECT count(*) FROM added),
+	(SELECT count(*) FROM judged WHERE _there_line IS NOT NULL AND _same AND NOT coalesce(_same_source, false)),
+	(SELECT count(*) FROM refused)`)
+}
+
+// judgeWithoutKey passes over the rows that another source brought on the same
+// line with the same values. The index by place finds them: a line lies at
+// about the same place in each source.
+func (l *loader) judgeWithoutKey() string {
+	r := strings.NewReplacer(
+		"{rows}", l.t.rows, "{batches}", l.t.batches,
+		"{columns}", columnList(l.cfg.Spec, ""), "{staged}", columnList(l.cfg.Spec, "s."), "{there}", columnList(l.cfg.Spec, "r."),
+	)
+	return r.Replace(`
+WITH there AS MATERIALIZED (
+	SELECT r.* FROM {rows} r
+	WHERE r._line BETWEEN $2 AND $3 AND r._batch IN (SELECT id FROM {batches} WHERE digest <> $1)
+), added AS (
+	INSERT INTO {rows} ({columns}, _batch, _line)
+	SELECT {columns}, _batch, _line FROM _staged s
+	WHERE NOT EXISTS (SELECT FROM there r WHERE r._line = s._line AND ROW({staged}) IS NOT DISTINCT FROM ROW({there}))
+	ORDER BY _line
+	RETURNING 1
+)
+SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM _staged) - (SELECT count(*) FROM added), 0`)
+}

@@ -1,0 +1,344 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/dataset"
+	"mlops/internal/postgres"
+	"mlops/internal/source"
+)
+
+// LoadReport is what a run of LoadRaw brought. Rows, Known and Rejected add up
+// to the source's records that it read.
+type LoadReport struct {
+	Source   string // without credentials
+	Digest   string // of the table, SHA-256 in hex
+	Batches  int
+	Rows     int64 // new in raw
+	Known    int64 // there before, from another source, with the same values
+	Rejected int64
+	UsedUp   bool // nothing is left in the source
+}
+
+// LoadRaw brings one batch of records, or all that are left, from the source
+// into the database raw. Batches that hold only known rows are passed over
+// until one brings a row or a rejected line.
+//
+// A key that the same source has twice is rejected the second time. A row that
+// another source brought before is known where all its values are the same,
+// and rejected where they are not. Without a key, a row is known where another
+// source brought the same values on the same line.
+func LoadRaw(ctx context.Context, cfg Config) (LoadReport, error) {
+	if cfg.Batch == 0 {
+		cfg.Batch = Batch
+	}
+	if cfg.Batch < 0 || cfg.Batch > 1<<30 {
+		return LoadReport{}, &Mismatch{fmt.Sprintf("a batch of %d records can't be loaded", cfg.Batch)}
+	}
+	spec := cfg.Spec
+	address := cfg.Source
+	if address == "" {
+		address = spec.Source.URL
+	}
+	if address == "" {
+		return LoadReport{}, &Mismatch{"no source is given, and the spec names none"}
+	}
+	open := cfg.Open
+	open.Member, open.Logger = spec.Source.Member, cfg.Logger
+	for _, c := range spec.Columns {
+		open.Columns = append(open.Columns, c.Name)
+	}
+	if address == spec.Source.URL {
+		open.SHA256 = spec.Source.SHA256
+	}
+	table, err := source.Open(ctx, address, open)
+	if err != nil {
+		return LoadReport{}, err
+	}
+	defer table.Close()
+	cfg.Logger.Info("source found", "source", table.Source, "digest", table.Digest, "bytes", table.Size, "lines", table.Lines)
+
+	pg := cfg.Postgres.Defaults()
+	s := postgres.NewSession(pg, pg.Raw, "load-raw-data "+spec.Name, cfg.Logger)
+	defer s.Close()
+	l := &loader{
+		cfg: cfg, table: table, t: tablesOf(spec), logger: cfg.Logger,
+		report: LoadReport{Source: table.Source, Digest: table.Digest},
+	}
+	err = l.run(ctx, s)
+	return l.report, err
+}
+
+// loader is one run of LoadRaw.
+type loader struct {
+	cfg    Config
+	table  *source.Table
+	t      tables
+	logger *slog.Logger
+	report LoadReport
+
+	begun   bool
+	last    entry // of this table in the ledger
+	earlier bool  // another source brought rows before
+	careful bool  // rows go by the staging table from here on
+	reader  *source.Reader
+}
+
+func (l *loader) run(ctx context.Context, s *postgres.Session) error {
+	report := &l.report
+	defer l.drop()
+	if err := s.Do(ctx, "preparing raw", func(ctx context.Context, conn *pgx.Conn) error {
+		return createRaw(ctx, conn, l.cfg.Spec)
+	}); err != nil {
+		return err
+	}
+	for {
+		var got []entry
+		err := s.Do(ctx, fmt.Sprintf("loading batch %d", l.last.batch+1), func(ctx context.Context, conn *pgx.Conn) error {
+			var err error
+			got, err = l.next(ctx, conn)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		brought := false
+		for _, e := range got {
+			l.last = e
+			report.Batches++
+			report.Rows += e.rows
+			report.Known += e.known
+			report.Rejected += e.rejected
+			brought = brought || e.rows > 0 || e.rejected > 0
+			l.logger.Info("batch loaded", "batch", e.batch, "id", e.id, "rows", e.rows, "known", e.known, "rejected", e.rejected)
+			l.logger.Info("progress", "done", e.lastLine-1, "total", l.table.Lines-1, "unit", "rows")
+		}
+		report.UsedUp = l.last.endOffset == l.table.Size
+		if report.UsedUp || brought && !l.cfg.All {
+			break
+		}
+	}
+	if report.Batches == 0 {
+		l.logger.Info("the source is used up: every record of it was read before", "digest", report.Digest, "batches", l.last.batch)
+		return nil
+	}
+	return s.Do(ctx, "ending", func(ctx context.Context, conn *pgx.Conn) error {
+		return summarize(ctx, conn, l.cfg.Spec)
+	})
+}
+
+// drop forgets the reader; the next batch opens one where it starts.
+func (l *loader) drop() {
+	if l.reader != nil {
+		l.reader.Close()
+		l.reader = nil
+	}
+}
+
+// next loads the batch after the ledger's last and returns its entry; none
+// where the source is used up. Where the ledger has batches that this run does
+// not know of, it returns those: the connection was lost after they were
+// committed and before that was heard.
+func (l *loader) next(ctx context.Context, conn *pgx.Conn) ([]entry, error) {
+	es, err := entriesAfter(ctx, conn, l.t, l.table.Digest, l.last.batch)
+	if err != nil {
+		return nil, err
+	}
+	if !l.begun {
+		if err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE digest <> $1 AND rows > 0)`, l.t.batches), l.table.Digest).Scan(&l.earlier); err != nil {
+			return nil, fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
+		}
+		if len(es) > 0 {
+			l.last = es[len(es)-1]
+			es = nil
+		}
+		l.careful = l.earlier
+		l.begun = true
+	}
+	if len(es) > 0 || l.last.endOffset == l.table.Size {
+		return es, nil
+	}
+	e, err := l.load(ctx, conn)
+	if postgres.Code(err) == postgres.UniqueViolation && !l.careful {
+		// The same key twice. Going by the staging table for the rest of the
+		// run reads each batch twice at most, however many such keys there are.
+		l.logger.Info("a key is there twice, going on row by row", "batch", l.last.batch+1)
+		l.careful = true
+		e, err = l.load(ctx, conn)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []entry{e}, nil
+}
+
+// load loads one batch in one transaction.
+func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) {
+	from := source.Position{Offset: l.last.endOffset, Line: l.last.lastLine + 1}
+	if l.last.batch == 0 {
+		from = source.Position{}
+	}
+	if l.reader == nil {
+		if l.reader, err = l.table.Records(from); err != nil {
+			return e, err
+		}
+	}
+	defer func() {
+		if err != nil {
+			// The reader is past the batch's start, and a COPY that broke off
+			// may still be using it: leave it to that.
+			l.reader = nil
+		}
+	}()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return e, err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	b := &rawBatch{
+		spec: l.cfg.Spec, reader: l.reader, left: l.cfg.Batch, whole: l.careful,
+		key: l.cfg.Spec.Column(l.cfg.Spec.Key),
+	}
+	if err := tx.QueryRow(ctx, "SELECT nextval(pg_get_serial_sequence($1, 'id'))", l.t.batches).Scan(&b.id); err != nil {
+		return e, fmt.Errorf("numbering the batch: %w", err)
+	}
+	first := l.reader.Position()
+	columns := columnList(l.cfg.Spec, "") + ", _batch, _line"
+	into := l.t.rows
+	if l.careful {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE _staged (LIKE %s, _text text) ON COMMIT DROP", l.t.rows)); err != nil {
+			return e, fmt.Errorf("making the staging table: %w", err)
+		}
+		into, columns = "_staged", columns+", _text"
+	}
+	rows, rejected, err := copyBatch(ctx, conn,
+		fmt.Sprintf("COPY %s (%s) FROM STDIN", into, columns),
+		fmt.Sprintf("COPY %s (_batch, line, reason, text) FROM STDIN", l.t.rejected), b.next)
+	if err != nil {
+		return e, err
+	}
+	var known int64
+	if l.careful {
+		var twice int64
+		if rows, known, twice, err = l.judge(ctx, tx, first.Line, l.reader.Position().Line-1); err != nil {
+			return e, err
+		}
+		rejected += twice
+	}
+	end := l.reader.Position()
+	if rows+known+rejected != b.read {
+		return e, fmt.Errorf("batch %d: %d rows, %d known and %d rejected do not add up to the %d records read", l.last.batch+1, rows, known, rejected, b.read)
+	}
+	if end.Line-1 > 1<<31-1 {
+		return e, &source.Error{Source: l.table.Source, Err: errors.New("has more lines than the ledger can number")}
+	}
+	e = entry{
+		id: b.id, batch: l.last.batch + 1, firstLine: first.Line, lastLine: end.Line - 1, endOffset: end.Offset,
+		rows: rows, known: known, rejected: rejected,
+	}
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, started_at, loaded_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), clock_timestamp())`, l.t.batches),
+		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected)
+	if err != nil {
+		return e, fmt.Errorf("writing the ledger %s: %w", l.t.batches, err)
+	}
+	if err := l.table.Unchanged(); err != nil {
+		return e, err
+	}
+	if goesOn := l.cfg.All || e.rows+e.rejected == 0; goesOn && e.endOffset < l.table.Size {
+		if err := commitLater(ctx, tx); err != nil {
+			return e, err
+		}
+	}
+	return e, tx.Commit(ctx)
+}
+
+// rawBatch turns the records of one batch into COPY's text.
+type rawBatch struct {
+	spec   *dataset.Spec
+	reader *source.Reader
+	left   int
+	read   int64
+	id     int32
+	key    int  // column, -1 where there is none
+	whole  bool // each row carries its text as well
+
+	rows, rejected []byte
+}
+
+// maxKey bounds a key's bytes: an index takes no longer ones than some 2,700.
+const maxKey = 1000
+
+func (b *rawBatch) next() (chunk, error) {
+	b.rows, b.rejected = b.rows[:0], b.rejected[:0]
+	for len(b.rows) < chunkSize && len(b.rejected) < chunkSize {
+		if b.left == 0 {
+			return chunk{b.rows, b.rejected}, io.EOF
+		}
+		rec, err := b.reader.Next()
+		if err != nil {
+			return chunk{b.rows, b.rejected}, err // io.EOF among them
+		}
+		b.left--
+		b.read++
+		reason := rec.Reason
+		if reason == "" && b.key >= 0 {
+			reason = b.badKey(rec.Fields[b.key])
+		}
+		if reason != "" {
+			b.rejected = appendRejected(b.rejected, b.id, rec.Line, reason, source.Cut(rec.Text))
+			continue
+		}
+		b.appendRow(rec)
+	}
+	return chunk{b.rows, b.rejected}, nil
+}
+
+func (b *rawBatch) badKey(field []byte) string {
+	if len(field) > maxKey {
+		return fmt.Sprintf("the key has %d bytes, more than %d", len(field), maxKey)
+	}
+	// A key of another type than the column's is there all the same; what is
+	// wrong with it is said when the row is cleaned.
+	if v, err := b.spec.Value(b.key, field); err == nil && v == nil {
+		return "the key is missing"
+	}
+	return ""
+}
+
+func (b *rawBatch) appendRow(rec *source.Record) {
+	if rec.Plain {
+		// By far the most lines: with its commas made tabs the line is COPY's
+		// text already, if nothing in it has to be escaped.
+		from := len(b.rows)
+		b.rows = appendField(b.rows, rec.Text)
+		for i, c := range b.rows[from:] {
+			if c == ',' {
+				b.rows[from+i] = '\t'
+			}
+		}
+	} else {
+		for i, f := range rec.Fields {
+			if i > 0 {
+				b.rows = append(b.rows, '\t')
+			}
+			b.rows = appendField(b.rows, f)
+		}
+	}
+	b.rows = append(b.rows, '\t')
+	b.rows = strconv.AppendInt(b.rows, int64(b.id), 10)
+	b.rows = append(b.rows, '\t')
+	b.rows = strconv.AppendInt(b.rows, rec.Line, 10)
+	if b.whole {
+		b.rows = append(b.rows, '\t')
+		b.rows = appendField(b.rows, []byte(source.Cut(rec.Text)))
+	}
+	b.rows = append(b.rows, '\n')
+}

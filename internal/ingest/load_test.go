@@ -1,0 +1,190 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var counts = cmpopts.IgnoreFields(LoadReport{}, "Source", "Digest")
+
+const (
+	// Batches by their number in the source: a batch that was broken off has
+	// used an id up.
+	allRows = `SELECT t.id, who, "Size-cm", good, 'b' || b.batch, _line
+		FROM things t JOIN things_batches b ON b.id = _batch ORDER BY _batch, _line`
+	allRejected = `SELECT 'b' || b.batch, line, reason, replace(text, repeat('9', 1001), '9...')
+		FROM things_rejected JOIN things_batches b ON b.id = _batch ORDER BY _batch, line`
+)
+
+func TestLoadRaw(t *testing.T) {
+	cfg := setup(t, "key: id").from(t, header+
+		"1,ann,1.5,yes\r\n"+ // 2
+		"2,\"b,\\\"\"o\tb\",?,no\n"+ // 3: a comma, a backslash, a quote, a tab
+		"3,c\n"+ // 4
+		"1,ann,1.5,yes\n"+ // 5: the key again, in the same batch
+		"4,\x00,1,no\n"+ // 6
+		" ? ,d,1,no\n"+ // 7
+		"5,,nonsense,\n"+ // 8: not for raw to judge
+		"2,z,1,no\n"+ // 9: the key again, in a later batch
+		"\n"+ // 10
+		strings.Repeat("9", maxKey+1)+",d,1,no\n") // 11
+	cfg.Batch = 4
+	conn := connect(t, cfg, cfg.Postgres.Raw)
+
+	got := load(t, cfg)
+	if diff := cmp.Diff(LoadReport{Batches: 1, Rows: 2, Rejected: 2}, got, counts); diff != "" {
+		t.Errorf("first run (-want +got):\n%s", diff)
+	}
+	got = load(t, cfg)
+	if diff := cmp.Diff(LoadReport{Batches: 1, Rows: 1, Rejected: 3}, got, counts); diff != "" {
+		t.Errorf("second run (-want +got):\n%s", diff)
+	}
+	cfg.All = true
+	got = load(t, cfg)
+	if diff := cmp.Diff(LoadReport{Batches: 1, Rejected: 2, UsedUp: true}, got, counts); diff != "" {
+		t.Errorf("third run (-want +got):\n%s", diff)
+	}
+	got = load(t, cfg)
+	if diff := cmp.Diff(LoadReport{UsedUp: true}, got, counts); diff != "" {
+		t.Errorf("a run on a source that is used up (-want +got):\n%s", diff)
+	}
+	want := []string{
+		`1|ann|1.5|yes|b1|2`,
+		`2|b,\\"o\tb|?|no|b1|3`,
+		`5||nonsense||b2|8`,
+	}
+	if diff := cmp.Diff(want, query(t, conn, allRows)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	want = []string{
+		`b1|4|2 fields where 4 are expected|3,c`,
+		`b1|5|key id=1 is already on line 2|1,ann,1.5,yes`,
+		"b2|6|NUL byte at byte 3|4,\u2400,1,no",
+		`b2|7|the key is missing| ? ,d,1,no`,
+		`b2|9|key id=2 is already on line 3|2,z,1,no`,
+		`b3|10|the line is empty|`,
+		`b3|11|the key has 1001 bytes, more than 1000|9...,d,1,no`,
+	}
+	if diff := cmp.Diff(want, query(t, conn, allRejected)); diff != "" {
+		t.Errorf("rejected (-want +got):\n%s", diff)
+	}
+}
+
+func TestGrownSourceByKey(t *testing.T) {
+	cfg := setup(t, "key: id")
+	cfg.Batch = 2
+	first := header + "1,a,1,yes\n2,b,2,no\n3,c,3,no\n4,d,4,no\n"
+	old := cfg.from(t, first)
+	old.All = true
+	load(t, old)
+
+	grown := cfg.from(t, first+"5,e,5,no\n5,e,5,no\n2,b,2,no\n3,c,OTHER,no\n1,a,1,yes\n6,f,6,no\n")
+	got := load(t, grown)
+	if diff := cmp.Diff(LoadReport{Batches: 3, Rows: 1, Known: 4, Rejected: 1}, got, counts); diff != "" {
+		t.Errorf("one run passes over known batches up to the first with a new row (-want +got):\n%s", diff)
+	}
+	grown.All = true
+	got = load(t, grown)
+	if diff := cmp.Diff(LoadReport{Batches: 2, Rows: 1, Known: 2, Rejected: 1, UsedUp: true}, got, counts); diff != "" {
+		t.Errorf("the rest (-want +got):\n%s", diff)
+	}
+	conn := connect(t, cfg, cfg.Postgres.Raw)
+	if diff := cmp.Diff([]string{"1", "2", "3", "4", "5", "6"}, query(t, conn, "SELECT id FROM things ORDER BY id")); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	want := []string{
+		"7|key id=5 is already on line 6|5,e,5,no",
+		"9|key id=3 is known with other values, from batch 2, line 4|3,c,OTHER,no",
+	}
+	if diff := cmp.Diff(want, query(t, conn, "SELECT line, reason, text FROM things_rejected ORDER BY line")); diff != "" {
+		t.Errorf("rejected (-want +got):\n%s", diff)
+	}
+	if got := load(t, old); got.Batches != 0 || !got.UsedUp {
+		t.Errorf("the first source again: got %+v, want that it is used up", got)
+	}
+}
+
+func TestGrownSourceWithoutKey(t *testing.T) {
+	cfg := setup(t, "")
+	cfg.Batch = 2
+	first := header + "1,a,1,yes\n1,a,1,yes\n3,c,3,no\n"
+	old := cfg.from(t, first)
+	old.All = true
+	if got := load(t, old); got.Rows != 3 || got.Rejected != 0 {
+		t.Errorf("without a key equal rows are rows: got %+v", got)
+	}
+	grown := cfg.from(t, first+"3,c,3,no\n5,e,5,no\n")
+	grown.All = true
+	if diff := cmp.Diff(LoadReport{Batches: 3, Rows: 2, Known: 3, UsedUp: true}, load(t, grown), counts); diff != "" {
+		t.Errorf("grown (-want +got):\n%s", diff)
+	}
+	changed := cfg.from(t, strings.Replace(first, "3,c,3,no", "3,c,4,no", 1))
+	changed.All = true
+	if diff := cmp.Diff(LoadReport{Batches: 2, Rows: 1, Known: 2, UsedUp: true}, load(t, changed), counts); diff != "" {
+		t.Errorf("a changed row is another row (-want +got):\n%s", diff)
+	}
+}
+
+// TestManyRejected has more rejected lines in one batch than wait in memory.
+func TestManyRejected(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(header)
+	for i := range 4000 {
+		fmt.Fprintf(&b, "%d,a,1,no\n%d,%s\n", i, i, strings.Repeat("x", 1500))
+	}
+	for _, keys := range []string{"", "key: id"} {
+		cfg := setup(t, keys).from(t, b.String())
+		if diff := cmp.Diff(LoadReport{Batches: 1, Rows: 4000, Rejected: 4000, UsedUp: true}, load(t, cfg), counts); diff != "" {
+			t.Errorf("with %q (-want +got):\n%s", keys, diff)
+		}
+	}
+}
+
+func TestLoadRawRefuses(t *testing.T) {
+	cfg := setup(t, "key: id").from(t, header+"1,a,1,yes\n")
+	load(t, cfg)
+	other := func(old, new string) Config {
+		c := cfg
+		c.Spec = parse(t, strings.Replace(specText("key: id"), old, new, 1))
+		return c
+	}
+	wide := other("- {name: who, type: category}", "- {name: who, type: category}\n  - {name: why, type: category}").
+		from(t, "id,who,why,Size-cm,good\n1,a,b,1,yes\n")
+	tests := []struct {
+		why  string
+		cfg  Config
+		want string
+	}{
+		{"another column", wide, `column 3 is "Size-cm" (text) where the spec has "why" (text)`},
+		{"another key", other("key: id", "key: who"), `has the key "id" where the spec has "who"`},
+		{"no key any more", other("key: id", ""), `has the key "id" where the spec has ""`},
+		{"a source with another header", cfg.from(t, "id,who\n1,a\n"), `missing: "Size-cm", "good"`},
+		{"no source", func() Config { c := cfg; c.Source = ""; return c }(), "no source"},
+		{"a batch of less than nothing", func() Config { c := cfg; c.Batch = -1; return c }(), "batch of -1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			_, err := LoadRaw(context.Background(), tt.cfg)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want it to say %q", err, tt.want)
+			}
+			if code := ExitCode(err); code != 2 {
+				t.Errorf("got exit code %d, want 2", code)
+			}
+		})
+	}
+	t.Run("a context that has ended", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := LoadRaw(ctx, cfg); !errors.Is(err, context.Canceled) || ExitCode(err) != 1 {
+			t.Errorf("got %v", err)
+		}
+	})
+	checkRaw(t, cfg)
+}

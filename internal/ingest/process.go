@@ -1,0 +1,379 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"mlops/internal/dataset"
+	"mlops/internal/postgres"
+)
+
+// ProcessReport is what a run of Process cleaned. Rows and Rejected add up to
+// the rows of raw that it read.
+type ProcessReport struct {
+	Batches  int
+	Rows     int64
+	Rejected int64
+}
+
+// Process cleans the batches of raw that clean does not have yet: spaces around
+// a value go, missing markers become NULL, numbers are numbers. A row whose
+// value is none of its column's, or whose key is there already once it is
+// typed ("7" and "07"), is rejected.
+//
+// It writes to the database clean only, and a batch's ledger entry there is in
+// the transaction of its rows.
+func Process(ctx context.Context, cfg Config) (ProcessReport, error) {
+	pg := cfg.Postgres.Defaults()
+	p := &processor{cfg: cfg, t: tablesOf(cfg.Spec)}
+	p.raw = postgres.NewSession(pg, pg.Raw, "", cfg.Logger)
+	defer p.raw.Close()
+	clean := postgres.NewSession(pg, pg.Clean, "clean "+cfg.Spec.Name, cfg.Logger)
+	defer clean.Close()
+	err := p.run(ctx, clean)
+	return p.report, err
+}
+
+type processor struct {
+	cfg     Config
+	t       tables
+	raw     *postgres.Session
+	report  ProcessReport
+	careful bool
+	total   int64
+	last    int32 // id of the run's last batch
+}
+
+// rawEntry is a batch of raw that is to be cleaned.
+type rawEntry struct {
+	id, number int32
+	digest     string
+	rows       int64
+}
+
+func (p *processor) run(ctx context.Context, clean *postgres.Session) error {
+	report := &p.report
+	var todo []rawEntry
+	err := clean.Do(ctx, "preparing clean", func(ctx context.Context, conn *pgx.Conn) error {
+		if err := createClean(ctx, conn, p.cfg.Spec); err != nil {
+			return err
+		}
+		var err error
+		todo, err = p.pending(ctx, conn)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range todo {
+		p.total += e.rows
+		p.last = e.id
+	}
+	var done int64
+	for _, e := range todo {
+		var rows, rejected int64
+		err := clean.Do(ctx, fmt.Sprintf("cleaning batch %d", e.id), func(ctx context.Context, conn *pgx.Conn) error {
+			var err error
+			rows, rejected, err = p.batch(ctx, conn, e)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		report.Batches++
+		report.Rows += rows
+		report.Rejected += rejected
+		done += e.rows
+		p.cfg.Logger.Info("batch cleaned", "batch", e.id, "rows", rows, "rejected", rejected)
+		p.cfg.Logger.Info("progress", "done", done, "total", p.total, "unit", "rows")
+	}
+	if len(todo) == 0 {
+		p.cfg.Logger.Info("nothing to clean: every batch of raw is in clean already")
+	}
+	return nil
+}
+
+// pending returns the batches that brought rows to raw and are not in clean's
+// ledger, in the order in which they came.
+func (p *processor) pending(ctx context.Context, clean *pgx.Conn) ([]rawEntry, error) {
+	rows, err := clean.Query(ctx, fmt.Sprintf("SELECT batch FROM %s", p.t.batches))
+	if err != nil {
+		return nil, fmt.Errorf("reading the ledger of clean: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return nil, fmt.Errorf("reading the ledger of clean: %w", err)
+	}
+	raw, err := p.raw.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ok, err := exists(ctx, raw, p.t.batches); err != nil || !ok {
+		return nil, err
+	}
+	rows, err = raw.Query(ctx, fmt.Sprintf(`SELECT id, batch, digest, rows FROM %s
+		WHERE rows > 0 AND id <> ALL ($1) ORDER BY id`, p.t.batches), ids)
+	if err != nil {
+		return nil, fmt.Errorf("reading the ledger of raw: %w", err)
+	}
+	todo, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (rawEntry, error) {
+		var e rawEntry
+		return e, r.Scan(&e.id, &e.number, &e.digest, &e.rows)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the ledger of raw: %w", err)
+	}
+	if len(todo) == 0 {
+		return nil, nil
+	}
+	return todo, summarize(ctx, raw, p.cfg.Spec)
+}
+
+// batch cleans one batch in one transaction, unless an earlier try of it was
+// committed.
+func (p *processor) batch(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows, rejected int64, err error) {
+	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT rows, rejected FROM %s WHERE batch = $1", p.t.batches), e.id).Scan(&rows, &rejected)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return rows, rejected, err
+	}
+	rows, rejected, err = p.clean(ctx, conn, e)
+	if postgres.Code(err) == postgres.UniqueViolation && !p.careful {
+		p.cfg.Logger.Info("a key is there twice once it is typed, going on row by row", "batch", e.id)
+		p.careful = true
+		rows, rejected, err = p.clean(ctx, conn, e)
+	}
+	return rows, rejected, err
+}
+
+func (p *processor) clean(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows, rejected int64, err error) {
+	raw, err := p.raw.Conn(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	// A table just loaded has no statistics yet, and without them the planner
+	// would read all of it for each batch.
+	if _, err := raw.Exec(ctx, "SET enable_seqscan = off"); err != nil {
+		return 0, 0, fmt.Errorf("reading raw: %w", err)
+	}
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	into := p.t.rows
+	if p.careful {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE _staged (LIKE %s) ON COMMIT DROP", p.t.rows)); err != nil {
+			return 0, 0, fmt.Errorf("making the staging table: %w", err)
+		}
+		into = "_staged"
+	}
+	rows, rejected, err = p.stream(ctx, raw, conn, e, into)
+	if err != nil {
+		return 0, 0, err
+	}
+	if p.careful {
+		var twice int64
+		if rows, twice, err = p.judge(ctx, tx); err != nil {
+			return 0, 0, err
+		}
+		rejected += twice
+	}
+	if rows+rejected != e.rows {
+		return 0, 0, fmt.Errorf("batch %d: %d rows and %d rejected do not add up to the %d of raw", e.id, rows, rejected, e.rows)
+	}
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (batch, digest, number, rows, rejected, processed_at)
+		VALUES ($1, $2, $3, $4, $5, clock_timestamp())`, p.t.batches), e.id, e.digest, e.number, rows, rejected)
+	if err != nil {
+		return 0, 0, fmt.Errorf("writing the ledger of clean: %w", err)
+	}
+	if e.id != p.last {
+		if err := commitLater(ctx, tx); err != nil {
+			return 0, 0, err
+		}
+	}
+	return rows, rejected, tx.Commit(ctx)
+}
+
+// stream copies a batch out of raw and, cleaned, into clean, at the same time.
+func (p *processor) stream(ctx context.Context, raw, clean *pgx.Conn, e rawEntry, into string) (rows, rejected int64, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	full := make(chan chunk)
+	free := make(chan chunk, 3) // two on their way, one at rest
+	for range cap(free) {
+		free <- chunk{}
+	}
+	c := &cleaner{spec: p.cfg.Spec, id: e.id, ctx: ctx, full: full, free: free}
+	g.Go(func() error {
+		defer close(full)
+		lines := &lineWriter{line: c.line}
+		// The order makes the same rows land in the same place, and the same
+		// one of two equal keys, whenever it runs.
+		sql := fmt.Sprintf("COPY (SELECT %s, _line FROM %s WHERE _batch = %d ORDER BY _line) TO STDOUT", columnList(p.cfg.Spec, ""), p.t.rows, e.id)
+		if _, err := raw.PgConn().CopyTo(ctx, lines, sql); err != nil {
+			return fmt.Errorf("reading batch %d of raw: %w", e.id, err)
+		}
+		return c.send()
+	})
+	g.Go(func() error {
+		var last chunk
+		held := false
+		next := func() (chunk, error) {
+			if held {
+				free <- last
+			}
+			select {
+			case last, held = <-full:
+			case <-ctx.Done():
+				held = false
+				return chunk{}, ctx.Err()
+			}
+			if !held {
+				return chunk{}, io.EOF
+			}
+			return last, nil
+		}
+		var err error
+		rows, rejected, err = copyBatch(ctx, clean,
+			fmt.Sprintf("COPY %s (%s, _batch, _line) FROM STDIN", into, columnList(p.cfg.Spec, "")),
+			fmt.Sprintf(`COPY %s (_batch, line, "column", reason) FROM STDIN`, p.t.rejected), next)
+		return err
+	})
+	return rows, rejected, g.Wait()
+}
+
+// cleaner turns rows of raw, in COPY's text, into rows of clean.
+type cleaner struct {
+	spec *dataset.Spec
+	id   int32
+	ctx  context.Context // of the one batch that it cleans
+	full chan<- chunk
+	free <-chan chunk
+
+	in  copyFields
+	out chunk
+}
+
+// line cleans one row: the spec's columns, then its line number.
+func (c *cleaner) line(text []byte) error {
+	fields, err := c.in.read(text)
+	if err != nil {
+		return err
+	}
+	n := len(c.spec.Columns)
+	if len(fields) != n+1 {
+		return fmt.Errorf("a row of raw has %d fields where %d are expected", len(fields), n+1)
+	}
+	lineNumber := fields[n]
+	from := len(c.out.rows)
+	for i, field := range fields[:n] {
+		if c.out.rows, err = appendValue(c.out.rows, c.spec, i, field); err != nil {
+			c.out.rows = c.out.rows[:from]
+			line, perr := strconv.ParseInt(string(lineNumber), 10, 64)
+			if perr != nil {
+				return fmt.Errorf("a row of raw has the line %q", lineNumber)
+			}
+			c.out.rejected = appendRejected(c.out.rejected, c.id, line, c.spec.Columns[i].Name, err.Error())
+			break
+		}
+		c.out.rows = append(c.out.rows, '\t')
+	}
+	if err == nil {
+		c.out.rows = strconv.AppendInt(c.out.rows, int64(c.id), 10)
+		c.out.rows = append(c.out.rows, '\t')
+		c.out.rows = append(c.out.rows, lineNumber...)
+		c.out.rows = append(c.out.rows, '\n')
+	}
+	if len(c.out.rows) >= chunkSize || len(c.out.rejected) >= chunkSize {
+		return c.send()
+	}
+	return nil
+}
+
+// send hands the chunk on and takes a used one.
+func (c *cleaner) send() error {
+	select {
+	case c.full <- c.out:
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+	select {
+	case c.out = <-c.free:
+		c.out.rows, c.out.rejected = c.out.rows[:0], c.out.rejected[:0]
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+	return nil
+}
+
+// appendValue appends a field's cleaned value in COPY's text format. Numbers
+// are written anew: Postgres' own reading of them differs at the edges.
+func appendValue(b []byte, spec *dataset.Spec, column int, field []byte) ([]byte, error) {
+	v, err := spec.Value(column, field)
+	if err != nil {
+		return b, err
+	}
+	c := &spec.Columns[column]
+	if v == nil {
+		if c.Name == spec.Key {
+			return b, errors.New("the key is missing")
+		}
+		return append(b, `\N`...), nil
+	}
+	switch c.Type {
+	case dataset.Integer:
+		n, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil {
+			return b, fmt.Errorf("%.60q is not an integer", v)
+		}
+		return strconv.AppendInt(b, n, 10), nil
+	case dataset.Number:
+		x, ok := dataset.ParseNumber(v)
+		if !ok {
+			return b, fmt.Errorf("%.60q is not a number", v)
+		}
+		return strconv.AppendFloat(b, x, 'g', -1, 64), nil
+	}
+	return appendField(b, v), nil
+}
+
+// judge moves the staged rows to the table, but for those whose key is there
+// already, in the table or on an earlier line of the batch.
+func (p *processor) judge(ctx context.Context, tx pgx.Tx) (rows, rejected int64, err error) {
+	r := strings.NewReplacer(
+		"{rows}", p.t.rows, "{rejected}", p.t.rejected, "{columns}", columnList(p.cfg.Spec, ""),
+		"{key}", quote(p.cfg.Spec.Key), "{name}", quoteText(p.cfg.Spec.Key),
+	)
+	sql := r.Replace(`
+WITH judged AS MATERIALIZED (
+	SELECT s.*, r._batch AS _there_batch, r._line AS _there_line,
+		row_number() OVER _same_key AS _nth, first_value(s._line) OVER _same_key AS _first_line
+	FROM _staged s LEFT JOIN {rows} r ON r.{key} = s.{key}
+	WINDOW _same_key AS (PARTITION BY s.{key} ORDER BY s._line)
+), added AS (
+	INSERT INTO {rows} ({columns}, _batch, _line)
+	SELECT {columns}, _batch, _line FROM judged WHERE _there_line IS NULL AND _nth = 1 ORDER BY _line
+	RETURNING 1
+), refused AS (
+	INSERT INTO {rejected} (_batch, line, "column", reason)
+	SELECT _batch, _line, {name}, 'key ' || {name} || '=' || left({key}::text, 100) || CASE
+		WHEN _there_line IS NULL THEN ' is already on line ' || _first_line
+		ELSE ' is already there, from batch ' || _there_batch || ', line ' || _there_line END
+	FROM judged WHERE _there_line IS NOT NULL OR _nth > 1 ORDER BY _line
+	RETURNING 1
+)
+SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM refused)`)
+	if _, err := tx.Exec(ctx, lookUpKeys); err != nil {
+		return 0, 0, fmt.Errorf("looking for keys: %w", err)
+	}
+	if err := tx.QueryRow(ctx, sql).Scan(&rows, &rejected); err != nil {
+		return 0, 0, fmt.Errorf("looking for keys: %w", err)
+	}
+	return rows, rejected, nil
+}

@@ -1,0 +1,138 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/dataset"
+)
+
+// Selection says which rows of clean are read.
+type Selection struct {
+	Splits []string // any of Train, Validation, Test; none: all three
+	Salt   string   // where set, splits are made by this salt instead of those stored
+}
+
+// Rows reads rows of clean in the order in which they came, one at a time:
+// memory does not grow with them. fields has one text a column of the spec, nil
+// where it is missing, good until f returns; numbers are written as Postgres
+// writes them, the shortest text that reads as the same number. After an error
+// of f, which comes back as it is, the connection is closed.
+func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection, f func(split string, fields [][]byte) error) error {
+	if len(sel.Splits) == 0 {
+		sel.Splits = []string{Train, Validation, Test}
+	}
+	split := "split"
+	if sel.Salt != "" {
+		split = SplitSQL(spec, sel.Salt)
+	}
+	wanted := make([]string, len(sel.Splits))
+	for i, s := range sel.Splits {
+		wanted[i] = quoteText(s)
+	}
+	names := map[string]string{Train: Train, Validation: Validation, Test: Test}
+	// The index by place has the order already; a sort of the whole table
+	// would go to disk. In a transaction, for the setting to end with it.
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", spec.Name, err)
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	if _, err := tx.Exec(ctx, "SET LOCAL enable_sort = off"); err != nil {
+		return fmt.Errorf("reading %s: %w", spec.Name, err)
+	}
+	var in copyFields
+	var mine error
+	line := func(text []byte) error {
+		fields, err := in.read(text)
+		if err != nil {
+			mine = err
+			return err
+		}
+		mine = f(names[string(fields[0])], fields[1:])
+		return mine
+	}
+	columns := columnList(spec, "")
+	sql := fmt.Sprintf(`COPY (SELECT _split, %s FROM (SELECT %s AS _split, %s, _batch, _line FROM %s) r WHERE _split IN (%s) ORDER BY _batch, _line) TO STDOUT`,
+		columns, split, columns, quote(spec.Name), strings.Join(wanted, ", "))
+	if _, err := conn.PgConn().CopyTo(ctx, &lineWriter{line: line}, sql); err != nil {
+		if mine != nil {
+			return mine
+		}
+		return fmt.Errorf("reading %s: %w", spec.Name, err)
+	}
+	return nil
+}
+
+// DataDigest names what is in clean: SHA-256 in hex over each batch's source
+// digest, number and rows, and the rule of the split. It is the same on every
+// machine that loaded the same sources in the same batches.
+func DataDigest(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) (string, error) {
+	r, err := decided(ctx, conn, spec)
+	if err != nil {
+		return "", err
+	}
+	if r == (rule{}) {
+		return "", fmt.Errorf("%s is not split yet; load-val-test-data does that", spec.Name)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %s\n", spec.Name, r)
+	rows, err := conn.Query(ctx, fmt.Sprintf("SELECT digest, number, rows FROM %s WHERE rows > 0 ORDER BY batch", tablesOf(spec).batches))
+	if err != nil {
+		return "", fmt.Errorf("reading the ledger of clean: %w", err)
+	}
+	var digest string
+	var number, n int64
+	if _, err := pgx.ForEachRow(rows, []any{&digest, &number, &n}, func() error {
+		_, err := fmt.Fprintf(h, "%s %d %d\n", digest, number, n)
+		return err
+	}); err != nil {
+		return "", fmt.Errorf("reading the ledger of clean: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Counts is how many rows of a data set there are where.
+type Counts struct {
+	Raw         int64            // rows in raw
+	Known       int64            // records passed over because raw had them
+	RawRejected int64            // lines that could not be rows
+	Clean       int64            // rows in clean
+	Rejected    int64            // rows that could not be cleaned
+	Splits      map[string]int64 // rows in clean by split; "" for those without
+}
+
+// Count returns the counts of a data set from connections to raw and to clean;
+// they are 0 where it has no tables yet.
+func Count(ctx context.Context, raw, clean *pgx.Conn, spec *dataset.Spec) (Counts, error) {
+	t := tablesOf(spec)
+	c := Counts{Splits: map[string]int64{}}
+	ok, err := exists(ctx, raw, t.batches)
+	if err != nil {
+		return c, err
+	}
+	if ok {
+		if err := raw.QueryRow(ctx, fmt.Sprintf("SELECT (SELECT count(*) FROM %s), coalesce(sum(known), 0), coalesce(sum(rejected), 0) FROM %s", t.rows, t.batches)).
+			Scan(&c.Raw, &c.Known, &c.RawRejected); err != nil {
+			return c, fmt.Errorf("counting %s in raw: %w", spec.Name, err)
+		}
+	}
+	if ok, err = exists(ctx, clean, t.batches); err != nil || !ok {
+		return c, err
+	}
+	if err := clean.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(sum(rejected), 0) FROM %s", t.batches)).Scan(&c.Rejected); err != nil {
+		return c, fmt.Errorf("counting %s in clean: %w", spec.Name, err)
+	}
+	if c.Splits, _, err = countSplits(ctx, clean, spec); err != nil {
+		return c, err
+	}
+	for _, n := range c.Splits {
+		c.Clean += n
+	}
+	return c, nil
+}

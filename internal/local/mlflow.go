@@ -1,0 +1,88 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// MLflow starts the tracking server on the database mlflow, with artifacts
+// through its own proxy into the state's folder, or finds the running one.
+//
+// One worker (it has a thread per request) without the job runner is ready in
+// half of the time and takes a fifth of the memory of the default; see
+// docs/decisions/0005-local-services.md.
+func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *Venv, p *Postgres) (*Record, error) {
+	// The bytecode is written while pip installs; MLflow must not write it again
+	// into an environment that others share.
+	env := []string{
+		"PATH=" + v.Bin() + ":/usr/local/bin:/usr/bin:/bin",
+		"PYTHONDONTWRITEBYTECODE=1",
+		"PGPASSWORD=" + p.secrets.MLflow, // libpq's; so it stands neither in ps nor in MLflow's log
+		"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false",
+		"MLFLOW_ENABLE_AI_GATEWAY=false",
+		"MLFLOW_DISABLE_TELEMETRY=true",
+		"DO_NOT_TRACK=true",
+	}
+	return s.Up(ctx, log, &Service{
+		Name: "mlflow", Base: 5000, Version: v.Dir,
+		Command: func(port int) []string {
+			return []string{v.Python(), "-m", "mlflow", "server",
+				"--host", "127.0.0.1", "--port", strconv.Itoa(port), "--workers", "1",
+				// psycopg2 by name: SQLAlchemy 2.1 takes plain postgresql:// for psycopg 3.
+				"--backend-store-uri", fmt.Sprintf("postgresql+psycopg2://mlflow@127.0.0.1:%d/mlflow", p.Port),
+				"--serve-artifacts", "--artifacts-destination", s.Path("artifacts"),
+				"--default-artifact-root", "mlflow-artifacts:/"}
+		},
+		Env:  func(int) []string { return env },
+		Stop: syscall.SIGTERM, Grace: 10 * time.Second, Limit: 3 * time.Minute,
+		Ready: func(ctx context.Context, port int) error {
+			return httpOK(ctx, fmt.Sprintf("http://127.0.0.1:%d/health", port))
+		},
+	})
+}
+
+// Program starts one of our own servers as a service of that name, or finds it
+// running. path is its binary: another one restarts it. health is the path that
+// answers 200 when the process serves, whatever it serves.
+func (s *State) Program(ctx context.Context, log *slog.Logger, name, path string, base int, health string, env func(port int) []string) (*Record, error) {
+	digest, err := fileDigest(path)
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	return s.Up(ctx, log, &Service{
+		Name: name, Base: base, Version: digest,
+		Command: func(int) []string { return []string{path} },
+		Env: func(port int) []string {
+			return append(env(port), "MLOPS_LISTEN=127.0.0.1:"+strconv.Itoa(port))
+		},
+		Stop: syscall.SIGTERM, Grace: 10 * time.Second, Limit: 30 * time.Second,
+		Ready: func(ctx context.Context, port int) error {
+			return httpOK(ctx, fmt.Sprintf("http://127.0.0.1:%d%s", port, health))
+		},
+	})
+}
+
+// httpOK is nil where the URL answers 200.
+func httpOK(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
+		return fmt.Errorf("GET %s: %s: %s", url, resp.Status, strings.TrimSpace(string(text)))
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package mlflow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+const proxy = "api/2.0/mlflow-artifacts/artifacts"
+
+// Artifact is a file or folder below another.
+type Artifact struct {
+	Path string // its name, without the folder that was listed
+	Dir  bool
+	Size int64 // bytes; 0 for a folder
+}
+
+// ArtifactPath turns a mlflow-artifacts: URI, as Run.ArtifactURI is one, into
+// the path that the artifact calls take. A URI of another scheme or of another
+// server is an error: its store's keys are the server's business.
+func (c *Client) ArtifactPath(uri string) (string, error) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "mlflow-artifacts" {
+		return "", fmt.Errorf("artifacts at %q can't be read through MLflow's artifact proxy (want mlflow-artifacts:/...; is the server started with --serve-artifacts?)", uri)
+	}
+	if u.Host != "" && u.Host != c.base.Host {
+		return "", fmt.Errorf("artifacts at %q are on another server than %s", uri, c.base.Host)
+	}
+	return strings.Trim(u.Path, "/"), nil
+}
+
+// checkPath refuses what MLflow would refuse, and what it would take for
+// another path than the one that was meant: it decodes a path once more than
+// HTTP does, and stores "50%2F.txt" as ".txt" in the folder "50".
+func checkPath(p string) error {
+	bad := ""
+	switch decoded, err := url.PathUnescape(p); {
+	case p == "":
+		bad = "is empty"
+	case strings.ContainsAny(p, `#\`):
+		bad = `holds "#" or "\"`
+	case strings.ContainsFunc(p, unicode.IsControl):
+		bad = "holds a control character"
+	case err == nil && decoded != p:
+		bad = `holds "%" and two hexadecimal digits`
+	case path.Clean("/"+p) != "/"+p:
+		bad = `holds an empty part, "." or ".."`
+	default:
+		return nil
+	}
+	return fmt.Errorf("artifact path %q %s", p, bad)
+}
+
+func proxyPath(p string) string {
+	parts := strings.Split(p, "/")
+	for i, s := range parts {
+		parts[i] = url.PathEscape(s)
+	}
+	return proxy + "/" + strings.Join(parts, "/")
+}
+
+// UploadArtifact stores body, from its start to its end, as the file at path
+// ("1/<run>/artifacts/model/MLmodel"; see ArtifactPath). What was there is
+// replaced; a reader sees the old or the new file, never a part.
+func (c *Client) UploadArtifact(ctx context.Context, path string, body io.ReadSeeker) error {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	return c.do(ctx, request{method: http.MethodPut, path: proxyPath(path), upload: body})
+}
+
+// ListArtifacts returns what is directly below a folder. A folder that does not
+// exist is empty; MLflow knows no other.
+func (c *Client) ListArtifacts(ctx context.Context, path string) ([]Artifact, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	var out struct {
+		Files []struct {
+			Path string
+			Dir  bool  `json:"is_dir"`
+			Size int64 `json:"file_size"`
+		}
+	}
+	err := c.do(ctx, request{
+		method: http.MethodGet, path: proxy, query: url.Values{"path": {path}}, read: decoder(&out),
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Artifact, 0, len(out.Files))
+	for _, f := range out.Files {
+		list = append(list, Artifact{Path: f.Path, Dir: f.Dir, Size: f.Size})
+	}
+	return list, nil
+}
+
+// ReadArtifact returns the bytes of the file at path, ErrNotFound where there
+// is none, or ErrTooLarge where it has more than limit bytes.
+func (c *Client) ReadArtifact(ctx context.Context, path string, limit int64) ([]byte, error) {
+	var buf bytes.Buffer
+	err := c.download(ctx, path, limit, func(r io.Reader) error {
+		buf.Reset()
+		_, err := buf.ReadFrom(r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// DownloadArtifact copies the file at path into a file here, by way of a
+// temporary one beside it: file is whole or, after an error, what it was. The
+// errors are those of ReadArtifact.
+func (c *Client) DownloadArtifact(ctx context.Context, path, file string, limit int64) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return fmt.Errorf("downloading artifact %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(tmp.Name())
+		}
+	}()
+	defer tmp.Close()
+	err = c.download(ctx, path, limit, func(r io.Reader) error {
+		if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		if err := tmp.Truncate(0); err != nil {
+			return err
+		}
+		_, err := io.Copy(tmp, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("downloading artifact %s: %w", path, err)
+	}
+	return nil
+}
+
+// download streams the file at path to read, which starts anew at each try.
+func (c *Client) download(ctx context.Context, file string, limit int64, read func(io.Reader) error) error {
+	if err := checkPath(file); err != nil {
+		return err
+	}
+	limit = max(limit, 0)
+	var size, length int64
+	r := request{method: http.MethodGet, path: proxyPath(file), read: func(a *answer) error {
+		l := &limited{r: a, left: limit, limit: limit}
+		err := read(l)
+		size, length = limit-l.left, a.length
+		return err
+	}}
+	err := c.do(ctx, r)
+
+	// With S3 behind it, the proxy answers 500 INTERNAL_ERROR for a file that
+	// isn't there, and for a folder, or where it fails halfway, an ending 200
+	// without a length. Its list knows better.
+	var e *Error
+	unsure := errors.As(err, &e) && e.Status == http.StatusInternalServerError
+	if !unsure && (err != nil || length >= 0) || !strings.Contains(file, "/") {
+		return err
+	}
+	list, failed := c.ListArtifacts(ctx, path.Dir(file))
+	switch {
+	case failed != nil && unsure:
+		return err
+	case failed != nil:
+		return fmt.Errorf("checking the length of artifact %s: %w", file, failed)
+	}
+	i := slices.IndexFunc(list, func(a Artifact) bool { return a.Path == path.Base(file) })
+	switch {
+	case unsure:
+		e.missing = i < 0
+	case i < 0 || list[i].Dir:
+		return fmt.Errorf("artifact %s is no file", file)
+	case list[i].Size != size:
+		return fmt.Errorf("artifact %s: got %d of %d bytes", file, size, list[i].Size)
+	}
+	return err
+}
+
+// limited is a reader that fails, unlike io.LimitReader, where there is more.
+type limited struct {
+	r           io.Reader
+	left, limit int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if int64(len(p)) > l.left+1 {
+		p = p[:l.left+1]
+	}
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, fmt.Errorf("%w of %d bytes", ErrTooLarge, l.limit)
+	}
+	return n, err
+}

@@ -1,0 +1,324 @@
+// Package mlflow is a client of the part of MLflow 3's REST API that training,
+// promotion and serving use: experiments, runs, artifacts through the server's
+// proxy, registered models, versions and their aliases.
+//
+// A call is repeated within bounds when the server is out of reach or says to
+// come back later, provided that repeating it can do no harm; where it could
+// (CreateRun, CreateVersion) it is repeated only when the call surely did
+// nothing.
+package mlflow
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Options of a Client. The zero value is usable.
+type Options struct {
+	// Username and Password for HTTP basic authentication; where both are
+	// empty, the base URL's.
+	Username, Password string
+
+	// Timeout bounds one try of a call; of an artifact's transfer, the time
+	// without progress. Default 30 s.
+	Timeout time.Duration
+
+	// Tries bounds how often a call is made. Default 5; 1 means no repeating.
+	Tries int
+
+	// Wait is the wait before the second try; it triples each time and varies
+	// by a quarter. Default 500 ms.
+	Wait time.Duration
+
+	// Patience bounds a call with its repetitions: no try starts later than
+	// this after the first. Default 30 s.
+	Patience time.Duration
+
+	// UserAgent names the calling program. Default "mlops".
+	UserAgent string
+
+	// Transport makes the HTTP calls. Default: Go's own, which gives up an idle
+	// connection before MLflow does.
+	Transport http.RoundTripper
+}
+
+// Client calls one MLflow server. It can be used by several goroutines.
+type Client struct {
+	base *url.URL // without user, without slash at the end
+	opts Options
+	http *http.Client
+}
+
+// New returns a client of the server at baseURL (http or https, perhaps with
+// user and password, perhaps with the path prefix that the server or a proxy
+// before it uses). It makes no call.
+func New(baseURL string, opts Options) (*Client, error) {
+	u, err := url.Parse(baseURL)
+	if err != nil {
+		// url.Error quotes the whole address, which may hold a password.
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, fmt.Errorf("MLflow's base URL: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("MLflow's base URL %q: want http:// or https://", u.Redacted())
+	}
+	if u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("MLflow's base URL %q: want a host, and neither query nor fragment", u.Redacted())
+	}
+	if u.User != nil && opts.Username == "" && opts.Password == "" {
+		opts.Username = u.User.Username()
+		opts.Password, _ = u.User.Password()
+	}
+	u.User = nil
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	if opts.Timeout <= 0 {
+		opts.Timeout = 30 * time.Second
+	}
+	if opts.Tries <= 0 {
+		opts.Tries = 5
+	}
+	if opts.Wait <= 0 {
+		opts.Wait = 500 * time.Millisecond
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = 30 * time.Second
+	}
+	if opts.UserAgent == "" {
+		opts.UserAgent = "mlops"
+	}
+	if opts.Transport == nil {
+		// uvicorn closes a connection that was idle for 5 s. A call sent at that
+		// moment fails, and CreateRun could not be repeated.
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.IdleConnTimeout = 3 * time.Second
+		opts.Transport = t
+	}
+	return &Client{
+		base: u,
+		opts: opts,
+		http: &http.Client{
+			Transport: opts.Transport,
+			// A redirected POST would become a GET, and the password might go
+			// to another host: a redirect is reported instead.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Health asks the server whether it is up. It needs no database.
+func (c *Client) Health(ctx context.Context) error {
+	return c.do(ctx, request{method: http.MethodGet, path: "health"})
+}
+
+const (
+	api          = "api/2.0/mlflow/"
+	maxAnswer    = 64 << 20 // of an API call; the largest are pages of a search
+	maxComplaint = 64 << 10 // of an error's body
+)
+
+// request is one call of the API.
+type request struct {
+	method string
+	path   string // below the base, each segment escaped
+	query  url.Values
+	in     any // body, as JSON; nil: none
+
+	// once is set where a second call would do something else than the first:
+	// it is then repeated only where the first surely did nothing.
+	once bool
+
+	// upload is the body of an artifact, instead of in.
+	upload io.ReadSeeker
+
+	// read takes a good answer's body. Errors of its own are not repeated.
+	read func(*answer) error
+}
+
+// get, post and remove are calls with JSON both ways; out may be nil. All are
+// safe to repeat unless a request says otherwise.
+func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {
+	return c.do(ctx, request{method: http.MethodGet, path: api + path, query: query, read: decoder(out)})
+}
+
+func (c *Client) post(ctx context.Context, path string, in, out any) error {
+	return c.do(ctx, request{method: http.MethodPost, path: api + path, in: in, read: decoder(out)})
+}
+
+func (c *Client) remove(ctx context.Context, path string, in any) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: api + path, in: in})
+}
+
+func decoder(out any) func(*answer) error {
+	if out == nil {
+		return nil
+	}
+	return func(r *answer) error {
+		text, err := io.ReadAll(io.LimitReader(r, maxAnswer+1))
+		if err != nil {
+			return err
+		}
+		if len(text) > maxAnswer {
+			return fmt.Errorf("answer is longer than %d bytes", maxAnswer)
+		}
+		if err := json.Unmarshal(text, out); err != nil {
+			return fmt.Errorf("answer is not MLflow's JSON: %w", err)
+		}
+		return nil
+	}
+}
+
+// do makes a call, repeated as Options says.
+func (c *Client) do(ctx context.Context, r request) error {
+	var payload []byte
+	if r.in != nil {
+		var err error
+		if payload, err = json.Marshal(r.in); err != nil {
+			return fmt.Errorf("encoding the body of %s %s: %w", r.method, r.path, err)
+		}
+	}
+	target := *c.base
+	escaped := c.base.EscapedPath() + "/" + r.path
+	var err error
+	if target.Path, err = url.PathUnescape(escaped); err != nil {
+		return fmt.Errorf("mlflow: path %q: %w", escaped, err)
+	}
+	target.RawPath, target.RawQuery = escaped, r.query.Encode()
+
+	start := time.Now()
+	wait := c.opts.Wait
+	for try := 1; ; try++ {
+		var body io.ReadSeeker
+		switch {
+		case r.upload != nil:
+			body = r.upload
+		case payload != nil:
+			body = bytes.NewReader(payload)
+		}
+		err, after := c.try(ctx, r, &target, body)
+		if err == nil {
+			return nil
+		}
+		err.Method, err.Path, err.Tries = r.method, target.Path, try
+		if ctx.Err() != nil {
+			return err.stopped(ctx)
+		}
+		if !repeatable(err, r) || try == c.opts.Tries {
+			return err
+		}
+		pause := max(jitter(wait), after)
+		if time.Since(start)+pause > c.opts.Patience {
+			return err
+		}
+		if !sleep(ctx, pause) {
+			return err.stopped(ctx)
+		}
+		wait *= 3
+	}
+}
+
+// try makes a call once. The duration is how long the server asks to wait.
+func (c *Client) try(ctx context.Context, r request, target *url.URL, body io.ReadSeeker) (*Error, time.Duration) {
+	w := newWatch(ctx, c.opts.Timeout)
+	defer w.stop()
+
+	var sent *upload
+	req, err := http.NewRequestWithContext(w.ctx, r.method, target.String(), nil)
+	if err != nil {
+		return &Error{Err: localError{err}}, 0
+	}
+	if body != nil {
+		if sent, err = newUpload(body); err != nil {
+			return &Error{Err: localError{fmt.Errorf("rewinding the body: %w", err)}}, 0
+		}
+		// The transport may still read when Do has returned.
+		defer sent.Close()
+		if r.upload != nil {
+			sent.moved = w.moved
+		}
+		// The length is always sent: MLflow's own WSGI route, which answers
+		// below a static prefix, stores a chunked body as an empty file.
+		req.ContentLength = sent.size
+		req.Body = sent
+		if sent.size == 0 {
+			req.Body = http.NoBody
+		}
+	}
+	switch {
+	case r.upload != nil:
+		req.Header.Set("Content-Type", "application/octet-stream")
+	case body != nil:
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("User-Agent", c.opts.UserAgent)
+	if c.opts.Username != "" || c.opts.Password != "" {
+		req.SetBasicAuth(c.opts.Username, c.opts.Password)
+	}
+
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if sent != nil && sent.failure() != nil {
+			return &Error{Err: localError{fmt.Errorf("reading the body: %w", sent.failure())}}, 0
+		}
+		return &Error{Err: w.explain(err)}, 0
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return complaint(resp), retryAfter(resp)
+	}
+	if r.read == nil {
+		// Read to the end, the connection can be used again.
+		io.Copy(io.Discard, io.LimitReader(resp.Body, maxComplaint))
+		return nil, 0
+	}
+	got := &answer{r: resp.Body, length: resp.ContentLength}
+	if r.upload == nil && r.in == nil {
+		got.moved = w.moved
+	}
+	if err := r.read(got); err != nil {
+		if got.err != nil {
+			return &Error{Err: fmt.Errorf("reading the answer: %w", w.explain(got.err))}, 0
+		}
+		return &Error{Status: resp.StatusCode, Err: localError{err}}, 0
+	}
+	return nil, 0
+}
+
+// complaint reads an answer that is not 200.
+func complaint(resp *http.Response) *Error {
+	e := &Error{Status: resp.StatusCode}
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxComplaint))
+	var m struct {
+		Code    string `json:"error_code"`
+		Message string `json:"message"`
+		Detail  any    `json:"detail"` // FastAPI's own errors, of the artifact routes
+	}
+	switch {
+	case resp.StatusCode/100 == 3:
+		e.Message = fmt.Sprintf("the server sends us to %q; use that as the base URL", resp.Header.Get("Location"))
+	case json.Unmarshal(text, &m) == nil && (m.Code != "" || m.Message != "" || m.Detail != nil):
+		e.Code, e.Message = m.Code, m.Message
+		if m.Detail != nil {
+			e.Message = fmt.Sprint(m.Detail)
+		}
+	case resp.StatusCode == http.StatusNotFound:
+		e.Message = "this address is not MLflow's API (is the base URL right, with its path prefix?)"
+	default:
+		s := strings.Join(strings.Fields(string(text)), " ")
+		if len(s) > 300 {
+			s = strings.ToValidUTF8(s[:300], "") + "..."
+		}
+		e.Message = s
+	}
+	return e
+}

@@ -1,0 +1,114 @@
+package mlflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// What an Error can be, for errors.Is.
+var (
+	// ErrNotFound: MLflow answered, and the experiment, run, model, version,
+	// alias or artifact is not there. An address that leads to no MLflow is not
+	// ErrNotFound.
+	ErrNotFound = errors.New("not found")
+
+	// ErrExists: the name is taken.
+	ErrExists = errors.New("already exists")
+
+	// ErrUnavailable: no answer, or one that says to come back later, and the
+	// tries are used up.
+	ErrUnavailable = errors.New("MLflow is unavailable")
+
+	// ErrTooLarge: an artifact is larger than the caller's limit.
+	ErrTooLarge = errors.New("artifact is larger than the limit")
+)
+
+// MLflow's error codes that decide something here (databricks.proto).
+const (
+	codeNotFound     = "RESOURCE_DOES_NOT_EXIST"
+	codeNotFoundAlso = "NOT_FOUND"
+	codeExists       = "RESOURCE_ALREADY_EXISTS"
+	codeExistsAlso   = "ALREADY_EXISTS"
+	codeInvalid      = "INVALID_PARAMETER_VALUE"
+)
+
+// Error is a call that failed.
+type Error struct {
+	Method  string
+	Path    string // from the server's root, without host, user and query
+	Status  int    // HTTP status; 0 where there was no answer
+	Code    string // MLflow's error_code; empty where the answer was not MLflow's
+	Message string
+	Tries   int   // how often the call was made
+	Err     error // what stopped the call where there was no full answer
+
+	missing bool // this answer stands for "not there" though its code is another
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "mlflow: %s %s: ", e.Method, e.Path)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, "%d", e.Status)
+		if e.Code != "" {
+			b.WriteString(" " + e.Code)
+		}
+		if e.Message != "" {
+			b.WriteString(": " + e.Message)
+		}
+	}
+	if e.Err != nil {
+		if e.Status != 0 {
+			b.WriteString(": ")
+		}
+		b.WriteString(e.Err.Error())
+	}
+	if e.Tries > 1 {
+		fmt.Fprintf(&b, " (tried %d times)", e.Tries)
+	}
+	return b.String()
+}
+
+// stopped adds to what was wrong with the server why we stopped trying.
+func (e *Error) stopped(ctx context.Context) *Error {
+	switch {
+	case e.Err == nil:
+		e.Err = ctx.Err()
+	case !errors.Is(e.Err, ctx.Err()):
+		e.Err = fmt.Errorf("%w (%w)", e.Err, ctx.Err())
+	}
+	return e
+}
+
+// Unwrap returns what stopped the call, such as context.Canceled.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is says which of this package's sentinel errors e is.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrNotFound:
+		return e.missing || e.Code == codeNotFound || e.Code == codeNotFoundAlso
+	case ErrExists:
+		return e.Code == codeExists || e.Code == codeExistsAlso
+	case ErrUnavailable:
+		return e.passing() || e.Status == 0 && !local(e.Err)
+	}
+	return false
+}
+
+// passing reports whether an answer says that the same call may work later.
+func (e *Error) passing() bool {
+	switch e.Status {
+	case http.StatusTooManyRequests, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	case http.StatusInternalServerError:
+		// So the proxy answers while the store behind it is away; what MLflow
+		// itself objects to has a code.
+		return e.Code == "" && strings.Contains(e.Path, proxy)
+	}
+	return false
+}

@@ -1,0 +1,211 @@
+// Package model is what is stored with a model version: the spec, the encoder,
+// the trees, the threshold, and samples with the scores they must get. Training
+// writes it, promotion and the server read it back and check that it gives the
+// stored scores before they use it.
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"sort"
+	"time"
+
+	"mlops/internal/dataset"
+	"mlops/internal/feature"
+	"mlops/internal/tree"
+)
+
+// Names of the files of a model version.
+const (
+	fileMLmodel = "MLmodel"
+	fileTrees   = "model.ubj"
+	fileSpec    = "spec.yaml"
+	fileEncoder = "encoder.json"
+	fileServing = "serving.json"
+)
+
+// Files are the names of all files of a model version.
+var Files = []string{fileMLmodel, fileTrees, fileSpec, fileEncoder, fileServing}
+
+// Tolerance is how far a score may lie from the stored one, which libxgboost
+// gave, for the model to be served.
+const Tolerance = 1e-6
+
+// Sample is a raw record and the probability that training's library gave it.
+type Sample struct {
+	Record      map[string]string `json:"record"` // column to value; missing ones are left out
+	Probability float64           `json:"probability"`
+}
+
+// Serving is what a server has to know besides the model itself.
+type Serving struct {
+	Candidate string             `json:"candidate"`
+	Created   time.Time          `json:"created"`
+	Threshold float64            `json:"threshold"` // positive from this probability on
+	Metrics   map[string]float64 `json:"metrics"`   // validation_<name> and test_<name>
+	Samples   []Sample           `json:"samples"`
+}
+
+// Model is a whole model version, ready to score.
+type Model struct {
+	Spec    *dataset.Spec
+	Encoder *feature.Encoder
+	Trees   *tree.Model
+	Serving Serving
+}
+
+// Read reads a model version's files and checks that they belong together and
+// give the stored scores.
+func Read(files fs.FS) (*Model, error) {
+	read := func(name string) ([]byte, error) {
+		b, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, fmt.Errorf("reading model version: %w", err)
+		}
+		return b, nil
+	}
+	text, err := read(fileSpec)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{}
+	if m.Spec, err = dataset.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", fileSpec, err)
+	}
+	if text, err = read(fileEncoder); err != nil {
+		return nil, err
+	}
+	if m.Encoder, err = feature.Read(m.Spec, text); err != nil {
+		return nil, fmt.Errorf("%s: %w", fileEncoder, err)
+	}
+	if text, err = read(fileTrees); err != nil {
+		return nil, err
+	}
+	if m.Trees, err = tree.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", fileTrees, err)
+	}
+	if text, err = read(fileServing); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &m.Serving); err != nil {
+		return nil, fmt.Errorf("%s: %w", fileServing, err)
+	}
+	if err := m.Verify(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Verify checks that the parts fit and that the model gives its samples the
+// scores stored with them, within Tolerance.
+func (m *Model) Verify() error {
+	if got, want := m.Trees.Features(), m.Encoder.Width(); got != want {
+		return fmt.Errorf("the trees take %d features, the encoder makes %d", got, want)
+	}
+	if t := m.Serving.Threshold; !(t >= 0 && t <= 1) {
+		return fmt.Errorf("%s: threshold %g is not between 0 and 1", fileServing, t)
+	}
+	if len(m.Serving.Samples) == 0 {
+		return errors.New(fileServing + ": no samples: nothing shows that this model scores as it did in training")
+	}
+	vector := make([]float32, m.Encoder.Width())
+	for i, s := range m.Serving.Samples {
+		if err := m.EncodeRecord(vector, s.Record); err != nil {
+			return fmt.Errorf("sample %d: %w", i, err)
+		}
+		got := float64(m.Trees.Score(vector))
+		if !(math.Abs(got-s.Probability) <= Tolerance) {
+			return fmt.Errorf("sample %d scores %.9g, in training %.9g: the model does not reproduce its stored scores", i, got, s.Probability)
+		}
+	}
+	return nil
+}
+
+// EncodeRecord makes vector that of a raw record; its columns are encoded in
+// the spec's order, whatever the map's.
+func (m *Model) EncodeRecord(vector []float32, record map[string]string) error {
+	fields := make([][]byte, len(m.Spec.Columns))
+	for name, value := range record {
+		c := m.Spec.Column(name)
+		if c < 0 {
+			return fmt.Errorf("no column is called %q", name)
+		}
+		v, err := m.Spec.Value(c, []byte(value))
+		if err != nil {
+			return fmt.Errorf("column %q: %w", name, err)
+		}
+		fields[c] = v
+	}
+	m.Encoder.Encode(vector, fields)
+	return nil
+}
+
+// Parts are what training has made of a version; Write turns them into files.
+type Parts struct {
+	Spec           *dataset.Spec
+	Encoder        *feature.Encoder
+	UBJ            []byte // XGBoost's model
+	Serving        Serving
+	RunID          string
+	XGBoostVersion string
+}
+
+// Write returns the files of a model version by name.
+func Write(p Parts) (map[string][]byte, error) {
+	encoder, err := json.Marshal(p.Encoder)
+	if err != nil {
+		return nil, fmt.Errorf("writing encoder: %w", err)
+	}
+	serving, err := json.MarshalIndent(p.Serving, "", " ")
+	if err != nil {
+		return nil, fmt.Errorf("writing %s: %w", fileServing, err)
+	}
+	return map[string][]byte{
+		fileMLmodel: mlmodel(p),
+		fileTrees:   p.UBJ,
+		fileSpec:    p.Spec.Text(),
+		fileEncoder: encoder,
+		fileServing: serving,
+	}, nil
+}
+
+// mlmodel describes the version in MLflow's own format, so that
+// mlflow.xgboost.load_model gives the booster (over encoded vectors).
+func mlmodel(p Parts) []byte {
+	return fmt.Appendf(nil, `artifact_path: model
+flavors:
+  xgboost:
+    code: null
+    data: %s
+    model_class: xgboost.core.Booster
+    model_format: ubj
+    xgb_version: %s
+run_id: %s
+utc_time_created: '%s'
+`, fileTrees, p.XGBoostVersion, p.RunID, p.Serving.Created.UTC().Format("2006-01-02 15:04:05.000000"))
+}
+
+// Record is the raw record of cleaned fields, without the columns that a record
+// to predict doesn't need.
+func Record(spec *dataset.Spec, fields [][]byte) map[string]string {
+	record := map[string]string{}
+	for c, v := range fields {
+		if v != nil && !spec.Ignored(c) {
+			record[spec.Columns[c].Name] = string(v)
+		}
+	}
+	return record
+}
+
+// MetricNames returns the names in Metrics in their order.
+func (s *Serving) MetricNames() []string {
+	names := make([]string, 0, len(s.Metrics))
+	for n := range s.Metrics {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}

@@ -1,0 +1,71 @@
+package page
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/gorilla/mux"
+)
+
+//go:embed assets
+var assetFiles embed.FS
+
+// assets serves the embedded files under names that change with their content,
+// so that browsers keep them for ever and never use an old one.
+type assets struct {
+	address map[string]string // style.css: /assets/style.<digest>.css
+	file    map[string]asset  // style.<digest>.css
+}
+
+type asset struct {
+	contentType string
+	data        []byte
+}
+
+func newAssets() (*assets, error) {
+	a := &assets{address: map[string]string{}, file: map[string]asset{}}
+	entries, err := assetFiles.ReadDir("assets")
+	if err != nil {
+		return nil, fmt.Errorf("reading the assets: %w", err)
+	}
+	for _, e := range entries {
+		data, err := fs.ReadFile(assetFiles, path.Join("assets", e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("reading the assets: %w", err)
+		}
+		sum := sha256.Sum256(data)
+		ext := path.Ext(e.Name())
+		name := strings.TrimSuffix(e.Name(), ext) + "." + hex.EncodeToString(sum[:6]) + ext
+		a.address[e.Name()] = "/assets/" + name
+		a.file[name] = asset{mime.TypeByExtension(ext), data}
+	}
+	return a, nil
+}
+
+// Address is where a file is served. It is an error of the template to name
+// one that is not there.
+func (a *assets) Address(name string) (string, error) {
+	address, ok := a.address[name]
+	if !ok {
+		return "", fmt.Errorf("there is no asset %s", name)
+	}
+	return address, nil
+}
+
+func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, ok := a.file[mux.Vars(r)["name"]]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", f.contentType)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Write(f.data)
+}

@@ -1,0 +1,246 @@
+// The form with JavaScript: predictions without a reload, marks on what was
+// changed, and a foot that follows the model in service. Without it the form
+// is sent and comes back with the same.
+'use strict';
+
+const form = document.getElementById('record');
+const panel = document.getElementById('panel');
+const result = document.getElementById('result');
+const dock = form.querySelector('.dock');
+const buttons = form.querySelectorAll('button[type=submit]');
+const another = '…'; // chosen in a list to type another value
+
+// Fields
+
+const controlOf = (field) => field.querySelector('select, input');
+
+function valueOf(field) {
+  const control = controlOf(field);
+  const typed = control.value === another ? field.querySelector('.other') : control;
+  return typed.value.trim();
+}
+
+function mark(field) {
+  const changed = valueOf(field) !== field.dataset.sample;
+  field.classList.toggle('changed', changed);
+  const was = field.querySelector('.was');
+  if (was) was.hidden = !changed;
+  const group = field.closest('.compact');
+  if (group) field.classList.toggle('usual', valueOf(field) === group.dataset.common);
+}
+
+function setError(field, text) {
+  const error = field.querySelector('.error');
+  error.textContent = text;
+  error.hidden = text === '';
+  field.classList.toggle('wrong', text !== '');
+  if (text) controlOf(field).setAttribute('aria-invalid', 'true');
+  else controlOf(field).removeAttribute('aria-invalid');
+}
+
+function fieldOf(column) {
+  return [...form.querySelectorAll('.field')].find((f) => f.dataset.column === column);
+}
+
+// record is what the API takes: text as in the table, nothing for a missing value.
+function record() {
+  const r = {};
+  for (const input of form.querySelectorAll('input[type=hidden][name^="c."]')) r[input.name.slice(2)] = input.value;
+  for (const field of form.querySelectorAll('.field')) {
+    const value = valueOf(field);
+    if (value) r[field.dataset.column] = value;
+  }
+  return r;
+}
+
+// Result
+
+const percent = (p) => {
+  if (p > 0 && p < 0.0005) return '< 0.1%';
+  if (p < 1 && p >= 0.9995) return '> 99.9%';
+  return (100 * p).toFixed(1) + '%';
+};
+const place = (p) => (100 * Math.min(Math.max(p, 0), 1)).toFixed(2) + '%';
+const points = (d) => {
+  if (Math.abs(d) < 1e-5) return 'none';
+  const text = (100 * Math.abs(d)).toFixed(1);
+  if (text === '0.0') return 'less than 0.1 points';
+  return (d < 0 ? '−' : '+') + text + ' points';
+};
+
+function fill(name, text) {
+  for (const e of form.querySelectorAll(`[data-fill=${name}]`)) e.textContent = text;
+}
+
+function setState(state) {
+  result.dataset.state = dock.dataset.state = state;
+}
+
+function showAnswer(answer) {
+  const [{ label, probability }] = answer.predictions;
+  const positive = label === 1;
+  fill('probability', percent(probability));
+  fill('label', positive ? panel.dataset.positive : panel.dataset.negative);
+  fill('side', positive ? 'reaches the threshold' : 'below the threshold');
+  fill('answered', `${answer.model.name}, version ${answer.model.version}`);
+  if ('stored' in panel.dataset) fill('difference', points(probability - Number(panel.dataset.stored)));
+  panel.querySelector('.chip').classList.toggle('positive', positive);
+  const bar = panel.querySelector('.scale .fill');
+  bar.setAttribute('width', place(probability));
+  bar.classList.toggle('positive', positive);
+  describeScale(` and the prediction at ${percent(probability)}`);
+  setState('predicted');
+}
+
+function describeScale(more) {
+  const threshold = panel.querySelector('[data-fill=threshold]').textContent;
+  panel.querySelector('.scale').setAttribute('aria-label', `Scale from 0 to 100 percent with the threshold at ${threshold}${more}`);
+}
+
+// showProblem takes application/problem+json.
+function showProblem({ title, detail, errors = [] }) {
+  fill('problem', title || 'That did not work');
+  fill('detail', errors.length ? '' : detail || ''); // the list says it
+  const list = panel.querySelector('[data-fill=errors]');
+  list.replaceChildren();
+  for (const { field: column, reason } of errors) {
+    const item = document.createElement('li');
+    const field = fieldOf(column);
+    if (field) {
+      setError(field, reason);
+      const link = document.createElement('a');
+      link.href = '#' + controlOf(field).id;
+      link.textContent = field.querySelector('label').firstChild.textContent.trim();
+      item.append(link, ': ' + reason);
+    } else {
+      item.textContent = `${column}: ${reason}`;
+    }
+    list.append(item);
+  }
+  panel.querySelector('.scale .fill').setAttribute('width', '0');
+  describeScale('');
+  setState('problem');
+}
+
+// Predicting
+
+let busy = false;
+
+async function predict() {
+  const wrong = [];
+  for (const field of form.querySelectorAll('.field')) {
+    const control = controlOf(field);
+    setError(field, '');
+    if (!control.checkValidity()) wrong.push({ field: field.dataset.column, reason: control.validationMessage });
+  }
+  if (wrong.length) {
+    showProblem({ title: 'Some values can’t be used', errors: wrong });
+    controlOf(fieldOf(wrong[0].field)).focus();
+    return;
+  }
+  const resp = await fetch('/predict', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(record()),
+    signal: AbortSignal.timeout(15000),
+  });
+  const body = await resp.json();
+  if (!resp.ok) {
+    showProblem(body);
+    return;
+  }
+  if (body.model.run_id !== about().dataset.run) await follow();
+  refreshPanel();
+  showAnswer(body);
+}
+
+form.noValidate = true; // errors stand beside their fields, not in bubbles
+form.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  if (busy) return;
+  busy = true;
+  for (const b of buttons) b.setAttribute('aria-disabled', 'true');
+  try {
+    await predict();
+  } catch {
+    showProblem({ title: 'The server does not answer', detail: 'What you typed is still here; please try again.' });
+  }
+  for (const b of buttons) b.removeAttribute('aria-disabled');
+  busy = false;
+});
+
+form.addEventListener('input', (event) => {
+  const field = event.target.closest('.field');
+  if (!field) return;
+  setError(field, '');
+  mark(field);
+});
+
+form.addEventListener('change', (event) => {
+  if (event.target.value === another) event.target.closest('.field').querySelector('.other').focus();
+});
+
+// The model in service
+
+const about = () => document.getElementById('about');
+let seen = null; // what /model said last
+let fresh = null; // the page with a newer model, while the panel still shows an older one's
+
+// follow takes the foot as the server makes it now. A prediction that is shown
+// keeps the threshold it was made with, until the next.
+async function follow() {
+  const resp = await fetch(location.pathname + location.search, { cache: 'no-store' });
+  if (!resp.ok) return;
+  const page = new DOMParser().parseFromString(await resp.text(), 'text/html');
+  const swapped = page.getElementById('about').dataset.run !== about().dataset.run;
+  about().replaceWith(page.getElementById('about'));
+  if (!swapped) return;
+  fresh = page;
+  if (result.dataset.state !== 'predicted') refreshPanel();
+  document.getElementById('stale').hidden = page.getElementById('record').dataset.signature === form.dataset.signature;
+}
+
+// refreshPanel takes the threshold of the model that is now in service. The
+// sample's stored probability is another version's: nothing to compare with.
+function refreshPanel() {
+  if (!fresh) return;
+  for (const old of panel.querySelectorAll('.scale [data-at=threshold]')) {
+    old.replaceWith(fresh.querySelector(`.scale ${old.tagName}[data-at=threshold]`));
+  }
+  fill('threshold', fresh.querySelector('[data-fill=threshold]').textContent);
+  delete panel.dataset.stored;
+  for (const e of panel.querySelectorAll('.stored')) e.remove();
+  describeScale('');
+  fresh = null;
+}
+
+function setAway(text) {
+  const connection = document.getElementById('connection');
+  about().classList.toggle('away', text !== '');
+  if (connection.textContent !== text) connection.textContent = text;
+  connection.hidden = text === '';
+}
+
+async function poll() {
+  try {
+    if (!document.hidden) {
+      const resp = await fetch('/model', { cache: 'no-cache' });
+      const body = await resp.json();
+      if (resp.ok) {
+        const now = JSON.stringify([body.model, body.refused, body.loaded_at]);
+        const changed = seen === null ? body.model.run_id !== about().dataset.run : now !== seen;
+        if (changed) await follow();
+        seen = now;
+        setAway('');
+      } else {
+        setAway(`${body.title}. Trying again.`);
+      }
+    }
+  } catch {
+    setAway('This page’s server does not answer. Trying again.');
+  }
+  setTimeout(poll, 3000);
+}
+
+for (const field of form.querySelectorAll('.field')) mark(field); // a browser may have put back what was typed
+setTimeout(poll, 1000);

@@ -1,0 +1,330 @@
+package page
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"mlops/internal/dataset"
+)
+
+const (
+	// Names of the form's fields: a column's value, and what was typed for a
+	// value that the list does not offer. The prefixes keep columns of any name
+	// apart from the form's own fields.
+	valuePrefix = "c."
+	otherPrefix = "o."
+
+	// otherValue is chosen in a list to type another value.
+	otherValue = "…"
+
+	// longList is the most values that are offered as a list to choose from;
+	// more are suggested while one types.
+	longList = 40
+)
+
+// Group is the columns that stand together on the form.
+type Group struct {
+	Name    string
+	Fields  []Field
+	Compact bool   // many short lists with the same values: set small
+	Common  string // in a compact group, the value that most of the sample's fields have
+}
+
+// Field is one column on the form.
+type Field struct {
+	Column      Column
+	ID          string // of the element
+	Label       string
+	Range       string   // "0 to 120"; empty where there is none
+	Options     []Option // to choose from; empty: typed
+	Suggestions []string // while typing
+	Value       string   // empty: not known
+	Sample      string   // the sample's value
+	SampleText  string   // the same, for people
+	Error       string
+}
+
+// Option is a value to choose, and how it is shown.
+type Option struct{ Value, Text string }
+
+// Input is the type of the HTML element.
+func (f Field) Input() string {
+	// A number field shows nothing where its text is no number; then the text
+	// must stay visible.
+	if f.Column.Type != "category" {
+		if _, ok := dataset.ParseNumber([]byte(f.Value)); ok || f.Value == "" {
+			return "number"
+		}
+	}
+	return "text"
+}
+
+// Step is the number field's step.
+func (f Field) Step() string {
+	if f.Column.Type == "integer" {
+		return "1"
+	}
+	return "any"
+}
+
+// Min and Max are the bounds as HTML takes them; empty where there is none.
+func (f Field) Min() string { return bound(f.Column.Min) }
+func (f Field) Max() string { return bound(f.Column.Max) }
+
+// Changed reports whether the value differs from the sample's.
+func (f Field) Changed() bool { return f.Value != f.Sample }
+
+// Name and OtherName are the names of the form's fields.
+func (f Field) Name() string      { return valuePrefix + f.Column.Name }
+func (f Field) OtherName() string { return otherPrefix + f.Column.Name }
+
+func bound(x *float64) string {
+	if x == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*x, 'f', -1, 64)
+}
+
+// known returns a field's value, empty where it stands for a missing one.
+func (d *Dataset) known(value string) string {
+	value = strings.TrimSpace(value)
+	if slices.Contains(d.Missing, value) {
+		return ""
+	}
+	return value
+}
+
+// hidden reports whether a column is sent as the sample has it. The target is
+// not: nobody tells the model the answer.
+func (d *Dataset) hidden(c Column) bool {
+	return c.Form == "" && c.Name != d.Target.Column
+}
+
+// signature tells two forms apart: a page that was made for another one must
+// be loaded again.
+func (d *Dataset) signature() string {
+	text, err := json.Marshal([]any{d.Columns, d.Target})
+	if err != nil { // strings and numbers always marshal
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// submitted reads the record from a form that was sent. Columns left empty are
+// missing values and are left out, as is what is no column of the data set.
+func (d *Dataset) submitted(form url.Values) Record {
+	r := Record{}
+	for _, c := range d.Columns {
+		if c.Form == "" && !d.hidden(c) {
+			continue
+		}
+		value := form.Get(valuePrefix + c.Name)
+		if value == otherValue {
+			value = form.Get(otherPrefix + c.Name)
+		}
+		if value = d.known(value); value != "" {
+			r[c.Name] = value
+		}
+	}
+	return r
+}
+
+// check finds what the inference server would refuse, for every column at once
+// and in words that fit beside a field.
+func (d *Dataset) check(r Record) []FieldError {
+	var errs []FieldError
+	for _, c := range d.Columns {
+		value, ok := r[c.Name]
+		if !ok || c.Type == "category" {
+			continue
+		}
+		x, number := dataset.ParseNumber([]byte(value))
+		_, notInteger := strconv.ParseInt(value, 10, 64)
+		reason := ""
+		switch {
+		case c.Type == "integer" && notInteger != nil:
+			reason = "must be a whole number"
+		case !number:
+			reason = "must be a number"
+		case c.Min != nil && x < *c.Min:
+			reason = "must be at least " + bound(c.Min)
+		case c.Max != nil && x > *c.Max:
+			reason = "must be at most " + bound(c.Max)
+		}
+		if reason != "" {
+			errs = append(errs, FieldError{c.Name, reason})
+		}
+	}
+	return errs
+}
+
+// groups makes the form: the record's values, marked where they differ from
+// the sample's, with the errors beside their fields.
+func (m *Model) groups(record, sample Record, errs []FieldError) []Group {
+	d := &m.Dataset
+	var groups []Group
+	index := map[string]int{}
+	for i, c := range d.Columns {
+		if c.Form == "" {
+			continue
+		}
+		g, ok := index[c.Form]
+		if !ok {
+			g = len(groups)
+			index[c.Form] = g
+			groups = append(groups, Group{Name: c.Form})
+		}
+		f := Field{
+			Column: c, ID: "f" + strconv.Itoa(i), Label: c.Label, Range: rangeOf(c),
+			Value: d.known(record[c.Name]), Sample: d.known(sample[c.Name]),
+		}
+		if f.Label == "" || f.Label == c.Name {
+			f.Label = words(c.Name)
+		}
+		if c.Type == "category" {
+			m.offer(&f)
+		}
+		f.SampleText = f.text(f.Sample)
+		for _, e := range errs {
+			if e.Field == c.Name {
+				f.Error = e.Reason
+			}
+		}
+		groups[g].Fields = append(groups[g].Fields, f)
+	}
+	for i := range groups {
+		groups[i].Compact = compact(groups[i].Fields)
+		if groups[i].Compact {
+			groups[i].Common = common(groups[i].Fields)
+		}
+	}
+	return groups
+}
+
+// offer gives a category's field its options or suggestions.
+func (m *Model) offer(f *Field) {
+	var options []Option
+	add := func(value, text string) {
+		if value != "" && !slices.ContainsFunc(options, func(o Option) bool { return o.Value == value }) {
+			options = append(options, Option{value, text})
+		}
+	}
+	for _, c := range f.Column.Codes {
+		add(c.Code, c.Code+" · "+c.Name)
+	}
+	for _, v := range f.Column.Values {
+		add(v, v)
+	}
+	if len(options) > 0 && (len(f.Column.Codes) > 0 || len(options) <= longList) {
+		add(f.Value, f.Value)
+		add(f.Sample, f.Sample)
+		f.Options = options
+		return
+	}
+	for _, s := range m.Samples {
+		v := m.Dataset.known(s.Record[f.Column.Name])
+		add(v, v)
+	}
+	for _, o := range options {
+		f.Suggestions = append(f.Suggestions, o.Value)
+	}
+}
+
+// text is how a value of the field is shown.
+func (f Field) text(value string) string {
+	if value == "" {
+		return "not known"
+	}
+	for _, o := range f.Options {
+		if o.Value == value {
+			return o.Text
+		}
+	}
+	return value
+}
+
+// words makes a label of a column's name.
+func words(name string) string {
+	name = strings.TrimSpace(strings.ReplaceAll(name, "_", " "))
+	_, size := utf8.DecodeRuneInString(name)
+	return strings.ToUpper(name[:size]) + name[size:]
+}
+
+func rangeOf(c Column) string {
+	switch {
+	case c.Min != nil && c.Max != nil:
+		return fmt.Sprintf("%s to %s", bound(c.Min), bound(c.Max))
+	case c.Min != nil && *c.Min != 0: // that a count isn't negative goes without saying
+		return "from " + bound(c.Min)
+	case c.Max != nil:
+		return "up to " + bound(c.Max)
+	}
+	return ""
+}
+
+// compact reports whether most of a group's fields are short lists, so many
+// that the group would fill the page if each took a field's usual place.
+func compact(fields []Field) bool {
+	const many, few, short = 10, 6, 14
+	n := 0
+	for _, f := range fields {
+		if len(f.Options) == 0 || len(f.Options) > few || len(f.Column.Codes) > 0 {
+			continue
+		}
+		if !slices.ContainsFunc(f.Options, func(o Option) bool { return len(o.Text) > short }) {
+			n++
+		}
+	}
+	return n >= many && n == len(fields)
+}
+
+// common is the sample's most frequent value among the fields; the first in
+// their order where two are as frequent.
+func common(fields []Field) string {
+	count := map[string]int{}
+	best := ""
+	for _, f := range fields {
+		if f.Sample != "" {
+			count[f.Sample]++
+		}
+	}
+	for _, f := range fields {
+		if count[f.Sample] > count[best] {
+			best = f.Sample
+		}
+	}
+	return best
+}
+
+// percent writes a probability for people, with one decimal; what would round
+// to nothing or to certainty is written as a bound.
+func percent(p float64) string {
+	switch {
+	case p > 0 && p < 0.0005:
+		return "< 0.1%"
+	case p < 1 && p >= 0.9995:
+		return "> 99.9%"
+	}
+	return strconv.FormatFloat(100*p, 'f', 1, 64) + "%"
+}
+
+// points writes a difference of two probabilities, in percentage points.
+func points(d float64) string {
+	text := strconv.FormatFloat(100*math.Abs(d), 'f', 1, 64)
+	switch {
+	case text == "0.0":
+		return "less than 0.1 points"
+	case d < 0:
+		return "−" + text + " points"
+	}
+	return "+" + text + " points"
+}

@@ -1,0 +1,179 @@
+package page
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func ptr(x float64) *float64 { return &x }
+
+func TestSubmitted(t *testing.T) {
+	d := &readModel(t, "penguins").Dataset
+	d.Columns = append(d.Columns, Column{Name: "note", Type: "category"})
+	tests := []struct {
+		why  string
+		form url.Values
+		want Record
+	}{
+		{"values go as they are", url.Values{"c.species": {"Adelie"}, "c.body_mass_g": {"3750"}}, Record{"species": "Adelie", "body_mass_g": "3750"}},
+		{"an empty field is a missing value", url.Values{"c.species": {""}, "c.year": {"  "}}, Record{}},
+		{"a marker of a missing value is one", url.Values{"c.species": {"NA"}}, Record{}},
+		{"spaces around a value go", url.Values{"c.year": {" 2007 "}}, Record{"year": "2007"}},
+		{"another value is the one typed", url.Values{"c.species": {"…"}, "o.species": {"Emperor"}}, Record{"species": "Emperor"}},
+		{"another value left empty is missing", url.Values{"c.species": {"…"}, "o.species": {""}}, Record{}},
+		{"what is typed without choosing another is not used", url.Values{"c.species": {"Adelie"}, "o.species": {"Emperor"}}, Record{"species": "Adelie"}},
+		{"a column that is not asked for goes along", url.Values{"c.note": {"x"}}, Record{"note": "x"}},
+		{"the target is not sent", url.Values{"c.sex": {"male"}}, Record{}},
+		{"fields of the page and strangers are not sent", url.Values{"sample": {"1"}, "run": {"r"}, "c.height": {"3"}}, Record{}},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, d.submitted(test.form)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.why, diff)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	d := &Dataset{Columns: []Column{
+		{Name: "count", Type: "integer", Min: ptr(1), Max: ptr(14)},
+		{Name: "size", Type: "number", Max: ptr(2.5)},
+		{Name: "kind", Type: "category"},
+	}}
+	tests := []struct {
+		why    string
+		record Record
+		want   []FieldError
+	}{
+		{"missing values are fine", Record{}, nil},
+		{"the bounds are inside", Record{"count": "14", "size": "2.5"}, nil},
+		{"a category is any text", Record{"kind": "1e9x"}, nil},
+		{"below", Record{"count": "0"}, []FieldError{{"count", "must be at least 1"}}},
+		{"above", Record{"size": "2.51"}, []FieldError{{"size", "must be at most 2.5"}}},
+		{"a fraction is no integer", Record{"count": "3.5"}, []FieldError{{"count", "must be a whole number"}}},
+		{"Go's other numbers are none", Record{"size": "0x1p-2"}, []FieldError{{"size", "must be a number"}}},
+		{"not a number at all, in two columns", Record{"count": "a", "size": "NaN"}, []FieldError{{"count", "must be a whole number"}, {"size", "must be a number"}}},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, d.check(test.record)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.why, diff)
+		}
+	}
+}
+
+func TestGroups(t *testing.T) {
+	m := readModel(t, "diabetes")
+	groups := m.groups(m.Samples[0].Record, m.Samples[0].Record, nil)
+	type shape struct {
+		Name    string
+		Fields  int
+		Compact bool
+		Common  string
+	}
+	var got []shape
+	for _, g := range groups {
+		got = append(got, shape{g.Name, len(g.Fields), g.Compact, g.Common})
+	}
+	want := []shape{
+		{"Patient", 4, false, ""}, {"Stay", 6, false, ""}, {"Measurements", 8, false, ""},
+		{"Diagnoses", 4, false, ""}, {"Medicines", 25, true, "No"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+}
+
+func TestOffer(t *testing.T) {
+	long := make([]string, longList+1)
+	for i := range long {
+		long[i] = string(rune('A' + i))
+	}
+	m := &Model{
+		Dataset: Dataset{Missing: []string{"?"}},
+		Samples: []Sample{{Record: Record{"c": "x"}}, {Record: Record{"c": "?"}}, {Record: Record{"c": "y"}}, {Record: Record{"c": "x"}}},
+	}
+	tests := []struct {
+		why         string
+		field       Field
+		options     []Option
+		suggestions []string
+	}{
+		{"codes come with their names", Field{Column: Column{Codes: []Code{{"1", "Emergency"}}}}, []Option{{"1", "1 · Emergency"}}, nil},
+		{"values beside codes follow", Field{Column: Column{Codes: []Code{{"1", "Emergency"}}, Values: []string{"1", "2"}}}, []Option{{"1", "1 · Emergency"}, {"2", "2"}}, nil},
+		{"a value that is not listed is kept", Field{Column: Column{Values: []string{"a"}}, Value: "b", Sample: "c"}, []Option{{"a", "a"}, {"b", "b"}, {"c", "c"}}, nil},
+		{"open values are suggested from the samples, once each", Field{Column: Column{Name: "c"}}, nil, []string{"x", "y"}},
+		{"a long list is suggested", Field{Column: Column{Values: long}}, nil, long},
+	}
+	for _, test := range tests {
+		f := test.field
+		m.offer(&f)
+		if diff := cmp.Diff(test.options, f.Options); diff != "" {
+			t.Errorf("%s: options (-want +got):\n%s", test.why, diff)
+		}
+		if diff := cmp.Diff(test.suggestions, f.Suggestions); diff != "" {
+			t.Errorf("%s: suggestions (-want +got):\n%s", test.why, diff)
+		}
+	}
+}
+
+func TestSignature(t *testing.T) {
+	a, b := readModel(t, "penguins"), readModel(t, "penguins")
+	b.Dataset.Description = "other words"
+	if a.Dataset.signature() != b.Dataset.signature() {
+		t.Error("the signature changes with the description, which no form depends on")
+	}
+	b.Dataset.Columns[0].Values = append(b.Dataset.Columns[0].Values, "Emperor")
+	if a.Dataset.signature() == b.Dataset.signature() {
+		t.Error("the signature does not change with a column's values")
+	}
+}
+
+func TestSample(t *testing.T) {
+	tests := []struct {
+		why, asked     string
+		count          int
+		number, next   int
+		missing, value string
+	}{
+		{"the first unless told", "", 3, 1, 2, "", "1"},
+		{"one of them", "2", 3, 2, 3, "", "2"},
+		{"after the last comes the first", "3", 3, 3, 1, "", "3"},
+		{"one that is not there", "4", 3, 1, 2, "4", "1"},
+		{"none below the first", "0", 3, 1, 2, "0", "1"},
+		{"no number", "x", 3, 1, 2, "x", "1"},
+		{"an empty form", "none", 3, 0, 1, "", "none"},
+		{"a model without samples", "", 0, 0, 1, "", "none"},
+		{"a model without samples, one asked for", "2", 0, 0, 1, "", "none"},
+	}
+	for _, test := range tests {
+		v := (&Model{Samples: make([]Sample, test.count)}).sample(test.asked)
+		if v.Number != test.number || v.Next != test.next || v.Missing != test.missing || v.Value() != test.value {
+			t.Errorf("%s: sample(%q) = %+v", test.why, test.asked, v)
+		}
+		if (v.Probability != nil) != (test.number > 0) {
+			t.Errorf("%s: a stored probability is there: %v", test.why, v.Probability != nil)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for in, want := range map[string]string{"bill_length_mm": "Bill length mm", "A1Cresult": "A1Cresult", "île": "Île", "_": "", "": ""} {
+		if got := words(in); got != want {
+			t.Errorf("words(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestPercentAndPoints(t *testing.T) {
+	for p, want := range map[float64]string{0: "0.0%", 0.0004: "< 0.1%", 0.0005: "0.1%", 0.1123: "11.2%", 0.9994: "99.9%", 0.9996: "> 99.9%", 1: "100.0%"} {
+		if got := percent(p); got != want {
+			t.Errorf("percent(%v) = %q, want %q", p, got, want)
+		}
+	}
+	for d, want := range map[float64]string{0.049: "+4.9 points", -0.049: "−4.9 points", 0.0001: "less than 0.1 points", -0.0001: "less than 0.1 points"} {
+		if got := points(d); got != want {
+			t.Errorf("points(%v) = %q, want %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,342 @@
+// Package page is the web page: a form for one record, made of what the
+// inference server says of its model, and the prediction beside it. It names
+// no column of any data set. The page is made on the server and works without
+// JavaScript; with it, predictions come without a reload.
+package page
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const (
+	// bodyLimit is the most that is read of one request: a record, many times over.
+	bodyLimit = 1 << 20
+
+	// drainTimeout is what requests that are under way at the end get to finish.
+	drainTimeout = 15 * time.Second
+)
+
+// contentSecurity allows the page's own files and nothing else.
+const contentSecurity = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// Server answers the page's requests.
+type Server struct {
+	inference *inference
+	log       *slog.Logger
+	templates *template.Template
+	assets    *assets
+	metrics   *metrics
+	handler   http.Handler
+	draining  atomic.Bool
+}
+
+// New returns the page of the inference server at base, an absolute http or
+// https URL. Requests to it end after timeout.
+func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, fmt.Errorf("address of the inference server: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("address of the inference server: %q is not an http or https URL", base)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 32
+	s := &Server{
+		log:     log,
+		metrics: newMetrics(),
+		inference: &inference{
+			base: u,
+			log:  log,
+			client: &http.Client{
+				Timeout:       timeout,
+				Transport:     transport,
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			},
+		},
+	}
+	if s.assets, err = newAssets(); err != nil {
+		return nil, err
+	}
+	if s.templates, err = parseTemplates(s.assets.Address); err != nil {
+		return nil, err
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+func (s *Server) routes() http.Handler {
+	r := mux.NewRouter()
+	r.HandleFunc("/", s.showForm).Methods(http.MethodGet, http.MethodHead)
+	r.HandleFunc("/", s.submitForm).Methods(http.MethodPost)
+	r.HandleFunc("/predict", s.proxyPredict).Methods(http.MethodPost)
+	r.HandleFunc("/model", s.proxyModel).Methods(http.MethodGet, http.MethodHead)
+	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }).Methods(http.MethodGet)
+	r.HandleFunc("/readyz", s.ready).Methods(http.MethodGet)
+	r.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})).Methods(http.MethodGet)
+	r.Handle("/assets/{name}", s.assets).Methods(http.MethodGet, http.MethodHead)
+	r.Use(s.metrics.count)
+	// mux leaves these two out of Use.
+	r.NotFoundHandler = s.metrics.count(http.HandlerFunc(s.notFound))
+	r.MethodNotAllowedHandler = s.metrics.count(http.HandlerFunc(s.notAllowed))
+	return r
+}
+
+// ServeHTTP answers a request, with the headers that every answer has.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", contentSecurity)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
+	s.handler.ServeHTTP(w, r)
+}
+
+// Run serves on l until ctx ends. From then on /readyz answers 503, so that
+// nobody is sent here any more, and what is under way is answered before Run
+// returns.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving the page: %w", err)
+	case <-ctx.Done():
+	}
+	s.log.Info("draining")
+	s.draining.Store(true)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(ending); err != nil {
+		return fmt.Errorf("draining: %w", errors.Join(err, server.Close()))
+	}
+	return nil
+}
+
+// ready does not ask the inference server: without it the page still has
+// something to say.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.draining.Load() {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	io.WriteString(w, "ok\n")
+}
+
+func (s *Server) showForm(w http.ResponseWriter, r *http.Request) {
+	m, err := s.inference.Model(r.Context())
+	if err != nil {
+		s.wait(w, err)
+		return
+	}
+	sample := m.sample(r.URL.Query().Get("sample"))
+	var record Record
+	if sample.Number > 0 {
+		record = m.Samples[sample.Number-1].Record
+	}
+	s.render(w, http.StatusOK, "form.html", newForm(m, sample, record, nil))
+}
+
+// sample finds the sample that a page asks for: a number from 1, "none" for an
+// empty form, or nothing for the first.
+func (m *Model) sample(asked string) sampleView {
+	n := len(m.Samples)
+	v := sampleView{Count: n, Next: 1}
+	if asked == "none" || n == 0 {
+		return v
+	}
+	number, err := strconv.Atoi(asked)
+	if asked == "" {
+		number = 1
+	} else if err != nil || number < 1 || number > n {
+		v.Missing = asked
+		number = 1
+	}
+	v.Number, v.Next = number, number%n+1
+	v.Probability = &m.Samples[number-1].Probability
+	return v
+}
+
+// submitForm is the way without JavaScript: the form is sent and comes back
+// with the prediction.
+func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		status := http.StatusBadRequest
+		text := "What was sent is not a form."
+		if tooLarge(err) {
+			status, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("A form may have at most %d bytes.", bodyLimit)
+		}
+		s.render(w, status, "message.html", messageView{Title: "Not a form", Heading: "That can't be read", Text: text})
+		return
+	}
+	m, err := s.inference.Model(r.Context())
+	if err != nil {
+		last := s.inference.Last()
+		if last == nil {
+			s.wait(w, err)
+			return
+		}
+		m = last // so that what was typed is not lost
+	}
+	record := m.Dataset.submitted(r.PostForm)
+	sample := m.sample(r.PostForm.Get("sample"))
+	if r.PostForm.Get("run") != m.Model.RunID {
+		sample.Probability = nil // another version's samples; they may not be the same
+	}
+
+	var answer *Answer
+	if err == nil {
+		if errs := m.Dataset.check(record); len(errs) > 0 {
+			err = &Problem{
+				Title: "Some values can't be used", Status: http.StatusUnprocessableEntity, Errors: errs,
+			}
+		}
+	}
+	if err == nil {
+		answer, err = s.inference.Predict(r.Context(), record)
+	}
+	if err != nil {
+		p := asProblem(err)
+		v := newForm(m, sample, record, p.Errors)
+		v.failed(p)
+		s.render(w, p.Status, "form.html", v)
+		return
+	}
+	if answer.Model.RunID != m.Model.RunID { // swapped between the two requests
+		if newer, err := s.inference.Model(r.Context()); err == nil {
+			m, sample = newer, newer.sample(r.PostForm.Get("sample"))
+			sample.Probability = nil
+		}
+	}
+	v := newForm(m, sample, record, nil)
+	v.answered(answer)
+	s.render(w, http.StatusOK, "form.html", v)
+}
+
+// wait shows that there is no model, and comes back by itself.
+func (s *Server) wait(w http.ResponseWriter, err error) {
+	p := asProblem(err)
+	v := messageView{
+		Title: "Waiting for a model", Heading: "No model is in service yet", Detail: p.Detail, Retry: true,
+		Text: "The server that answers predictions runs, but has no model to serve. Once one is trained and promoted, the form appears here by itself.",
+	}
+	if p.Status != http.StatusServiceUnavailable {
+		v.Title, v.Heading, v.Detail = "Waiting for the server", p.Title, p.Detail
+		v.Text = "This page gets its form and its predictions from the inference server. It keeps asking, and shows the form as soon as there is an answer."
+	}
+	w.Header().Set("Retry-After", "3")
+	s.render(w, http.StatusServiceUnavailable, "message.html", v)
+}
+
+// proxyPredict hands a record on as it is, and the answer back as it is.
+func (s *Server) proxyPredict(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		p := &Problem{Type: "about:blank", Title: "The request can't be read", Status: http.StatusBadRequest, Detail: "The connection ended early."}
+		if tooLarge(err) {
+			p.Title, p.Status = "The request is too large", http.StatusRequestEntityTooLarge
+			p.Detail = fmt.Sprintf("This page's server takes at most %d bytes; send larger batches to the inference server.", bodyLimit)
+		}
+		writeProblem(w, p)
+		return
+	}
+	resp, data, err := s.inference.do(r.Context(), http.MethodPost, "/predict", r.Header.Get("Content-Type"), body)
+	if err != nil {
+		writeProblem(w, asProblem(err))
+		return
+	}
+	copyAnswer(w, resp, data)
+}
+
+// proxyModel hands out what the inference server says of its model. Pages ask
+// every few seconds: the tag spares them the body while nothing has changed.
+func (s *Server) proxyModel(w http.ResponseWriter, r *http.Request) {
+	resp, data, err := s.inference.do(r.Context(), http.MethodGet, "/model", "", nil)
+	if err != nil {
+		writeProblem(w, asProblem(err))
+		return
+	}
+	if resp.StatusCode == http.StatusOK {
+		sum := sha256.Sum256(data)
+		tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+		w.Header().Set("ETag", tag)
+		w.Header().Set("Cache-Control", "no-cache")
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	copyAnswer(w, resp, data)
+}
+
+func copyAnswer(w http.ResponseWriter, resp *http.Response, data []byte) {
+	for _, name := range []string{"Content-Type", "Retry-After"} {
+		if value := resp.Header.Get(name); value != "" {
+			w.Header().Set(name, value)
+		}
+	}
+	w.WriteHeader(resp.StatusCode)
+	w.Write(data)
+}
+
+func (s *Server) notFound(w http.ResponseWriter, _ *http.Request) {
+	s.render(w, http.StatusNotFound, "message.html", messageView{
+		Title: "Not found", Heading: "There is nothing here", Text: "The address leads nowhere on this server.",
+	})
+}
+
+func (s *Server) notAllowed(w http.ResponseWriter, r *http.Request) {
+	s.render(w, http.StatusMethodNotAllowed, "message.html", messageView{
+		Title: "Not allowed", Heading: "That can't be done here", Text: "This address does not take " + r.Method + ".",
+	})
+}
+
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	json.NewEncoder(w).Encode(p)
+}
+
+// asProblem returns the problem in err; any other error is one of ours.
+func asProblem(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return &Problem{
+		Type: "about:blank", Title: "The request could not be finished",
+		Status: http.StatusBadGateway, Detail: "Please try again.",
+	}
+}
+
+func tooLarge(err error) bool {
+	var limit *http.MaxBytesError
+	return errors.As(err, &limit)
+}

@@ -1,0 +1,211 @@
+package page
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"math"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed html/*.html
+var htmlFiles embed.FS
+
+// same is the largest difference at which two probabilities count as the same:
+// the stored ones come from another library, whose sums are float32.
+const same = 1e-5
+
+// formView is what form.html shows.
+type formView struct {
+	Title     string // of the window
+	Model     *Model
+	Signature string
+	Groups    []Group
+	Hidden    []hiddenField
+	Sample    sampleView
+	Result    resultView
+	Problem   *problemView // what went wrong, instead of a prediction
+	Metrics   []metricView
+}
+
+type hiddenField struct{ Column, Name, Value string }
+
+// sampleView is the sample that the form started from.
+type sampleView struct {
+	Number      int // from 1; 0 where the form started empty
+	Count, Next int
+	Missing     string   // a sample that was asked for and isn't there
+	Probability *float64 // the stored one; nil where there is none to compare with
+}
+
+// Value is the sample's number in addresses and in the form.
+func (s sampleView) Value() string {
+	if s.Number == 0 {
+		return "none"
+	}
+	return strconv.Itoa(s.Number)
+}
+
+// resultView is the panel beside the form.
+type resultView struct {
+	Predicted   bool
+	Positive    bool
+	Probability float64
+	Label       string
+	Difference  string // to the stored probability
+	Answered    Version
+}
+
+type problemView struct {
+	Title, Detail string
+	Errors        []problemLine
+}
+
+// problemLine is one wrong column; ID is empty where it isn't on the form.
+type problemLine struct{ ID, Label, Reason string }
+
+type metricView struct{ Name, Value string }
+
+// newForm makes the view of a form with this record in it, started from that
+// sample.
+func newForm(m *Model, sample sampleView, record Record, errs []FieldError) *formView {
+	d := &m.Dataset
+	var start Record
+	if sample.Number > 0 {
+		start = m.Samples[sample.Number-1].Record
+	}
+	v := &formView{
+		Title:     d.heading(),
+		Model:     m,
+		Signature: d.signature(),
+		Groups:    m.groups(record, start, errs),
+		Sample:    sample,
+		Metrics:   testMetrics(m.Metrics),
+	}
+	for _, c := range d.Columns {
+		if value := d.known(record[c.Name]); value != "" && d.hidden(c) {
+			v.Hidden = append(v.Hidden, hiddenField{c.Name, valuePrefix + c.Name, value})
+		}
+	}
+	return v
+}
+
+// answered puts a prediction into the panel.
+func (v *formView) answered(a *Answer) {
+	p := a.Predictions[0]
+	labels := v.Model.Dataset.Target.Labels
+	v.Result = resultView{
+		Predicted: true, Positive: p.Label == 1, Probability: p.Probability,
+		Label: labels.Negative, Answered: a.Model,
+	}
+	if v.Result.Positive {
+		v.Result.Label = labels.Positive
+	}
+	if stored := v.Sample.Probability; stored != nil {
+		if v.Result.Difference = points(p.Probability - *stored); math.Abs(p.Probability-*stored) < same {
+			v.Result.Difference = "none"
+		}
+	}
+	v.Title = percent(p.Probability) + " · " + v.Title
+}
+
+// failed puts a problem into the panel.
+func (v *formView) failed(p *Problem) {
+	view := &problemView{Title: p.Title, Detail: p.Detail}
+	if len(p.Errors) > 0 {
+		view.Detail = "" // the list says it
+	}
+	for _, e := range p.Errors {
+		line := problemLine{Label: e.Field, Reason: e.Reason}
+		for _, g := range v.Groups {
+			for _, f := range g.Fields {
+				if f.Column.Name == e.Field {
+					line.ID, line.Label = f.ID, f.Label
+				}
+			}
+		}
+		view.Errors = append(view.Errors, line)
+	}
+	v.Problem = view
+	v.Title = "Error · " + v.Title
+}
+
+func (d *Dataset) heading() string {
+	if d.Title == "" {
+		return d.Name
+	}
+	return d.Title
+}
+
+// testMetrics are the metrics of the test rows, by name, the area under the
+// curve first: it decides promotion.
+func testMetrics(metrics map[string]*float64) []metricView {
+	var views []metricView
+	for name, x := range metrics {
+		short, ok := strings.CutPrefix(name, "test_")
+		if !ok || x == nil {
+			continue
+		}
+		if short = strings.ReplaceAll(short, "_", " "); short == "auc" {
+			short = "AUC"
+		}
+		views = append(views, metricView{short, strconv.FormatFloat(*x, 'f', 3, 64)})
+	}
+	sort.Slice(views, func(i, j int) bool {
+		if a, b := views[i].Name == "AUC", views[j].Name == "AUC"; a != b {
+			return a
+		}
+		return views[i].Name < views[j].Name
+	})
+	return views
+}
+
+// messageView is what message.html shows: a page with one message.
+type messageView struct {
+	Title, Heading, Text, Detail string
+	Retry                        bool // come back by itself
+}
+
+// parseTemplates reads the pages. asset gives a file's address.
+func parseTemplates(asset func(string) (string, error)) (*template.Template, error) {
+	t := template.New("").Funcs(template.FuncMap{
+		"asset":   asset,
+		"percent": percent,
+		"place":   func(p float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(p, 0), 1)) },
+		"anchor": func(p float64) string { // keeps a text above a mark inside the picture
+			switch {
+			case p < 0.25:
+				return "start"
+			case p > 0.75:
+				return "end"
+			}
+			return "middle"
+		},
+		"clock": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	})
+	t, err := t.ParseFS(htmlFiles, "html/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("parsing the page's templates: %w", err)
+	}
+	return t, nil
+}
+
+// render writes a page; nothing is written before all of it is made.
+func (s *Server) render(w http.ResponseWriter, status int, name string, view any) {
+	var b bytes.Buffer
+	if err := s.templates.ExecuteTemplate(&b, name, view); err != nil {
+		s.log.Error("making the page", "template", name, "err", err)
+		http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store") // it holds what somebody typed
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}

@@ -1,0 +1,95 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Busy is what Lock returns when another run kept the lock too long.
+type Busy struct {
+	Name   string
+	Holder string // who has it, in words
+	Waited time.Duration
+}
+
+func (e *Busy) Error() string {
+	return fmt.Sprintf("%s: another run is under way (%s) and did not end within %s; nothing was done", e.Name, e.Holder, e.Waited)
+}
+
+// lockKey is where a name's advisory lock lies among the 2^64 of a database.
+func lockKey(name string) int64 {
+	h := sha256.Sum256([]byte("mlops lock " + name))
+	return int64(binary.BigEndian.Uint64(h[:]))
+}
+
+// TryLock takes the advisory lock of that name for as long as the connection
+// lives, or reports false when another session has it.
+func TryLock(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
+	var ok bool
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockKey(name)).Scan(&ok); err != nil {
+		return false, fmt.Errorf("locking %s: %w", name, err)
+	}
+	return ok, nil
+}
+
+// Lock is TryLock that waits for the other run, says so in the log, and gives
+// up with *Busy after wait.
+func Lock(ctx context.Context, conn *pgx.Conn, name string, wait time.Duration, logger *slog.Logger) error {
+	const (
+		ask = 200 * time.Millisecond
+		say = 10 * time.Second
+	)
+	began := time.Now()
+	var said time.Time
+	for {
+		ok, err := TryLock(ctx, conn, name)
+		if err != nil || ok {
+			return err
+		}
+		waited := time.Since(began)
+		if waited < wait && time.Since(said) < say {
+			if err := sleep(ctx, min(ask, wait-waited)); err != nil {
+				return err
+			}
+			continue
+		}
+		who, err := holder(ctx, conn, name)
+		if err != nil {
+			return err
+		}
+		if waited >= wait {
+			return &Busy{name, who, wait}
+		}
+		said = time.Now()
+		logger.Info("waiting for another run", "lock", name, "holder", who, "waited", waited.Round(time.Second).String(), "at_most", wait.String())
+	}
+}
+
+// holder says which session has the lock. A bigint lock shows in pg_locks as
+// its two halves, with objsubid 1.
+func holder(ctx context.Context, conn *pgx.Conn, name string) (string, error) {
+	key := uint64(lockKey(name))
+	var pid int32
+	var addr string
+	var since time.Time
+	err := conn.QueryRow(ctx, `SELECT a.pid, coalesce(host(a.client_addr), 'local'), a.backend_start
+		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+		  AND l.classid::bigint = $1 AND l.objid::bigint = $2
+		  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+		int64(key>>32), int64(uint32(key))).Scan(&pid, &addr, &since)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "just ended", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("asking who has the lock %s: %w", name, err)
+	}
+	return fmt.Sprintf("Postgres session %d from %s, since %s", pid, addr, since.UTC().Format(time.RFC3339)), nil
+}

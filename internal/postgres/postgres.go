@@ -1,0 +1,203 @@
+// Package postgres connects the steps to Postgres: it waits within bounds for
+// a server that is starting or away, keeps two runs of the same step apart by
+// an advisory lock, and runs a unit of work again when the connection was lost
+// in its middle.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Config says which server is used and how patiently.
+type Config struct {
+	// ConnString is a libpq connection string or URL. Its database is not
+	// used: every connection names its own.
+	ConnString string
+
+	Raw   string // database of the records as they came; empty: "raw"
+	Clean string // database of the cleaned records; empty: "clean"
+
+	Patience time.Duration // how long a server that can't be reached is waited for; 0: 60 s
+	LockWait time.Duration // how long another run is waited for; 0: 10 min
+	Tries    int           // of a unit of work that the server broke off; 0: 5
+}
+
+// Defaults returns the Config with everything set that was left out.
+func (c Config) Defaults() Config {
+	if c.Raw == "" {
+		c.Raw = "raw"
+	}
+	if c.Clean == "" {
+		c.Clean = "clean"
+	}
+	if c.Patience == 0 {
+		c.Patience = time.Minute
+	}
+	if c.LockWait == 0 {
+		c.LockWait = 10 * time.Minute
+	}
+	if c.Tries == 0 {
+		c.Tries = 5
+	}
+	return c
+}
+
+// ConnString makes a connection string from what libpq's environment variables
+// PGHOST, PGPORT, PGUSER and PGPASSWORD hold. Empty ones are left out.
+func ConnString(host, port, user, password string) string {
+	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	var b strings.Builder
+	for _, p := range [][2]string{{"host", host}, {"port", port}, {"user", user}, {"password", password}} {
+		if p[1] != "" {
+			fmt.Fprintf(&b, "%s='%s' ", p[0], quote.Replace(p[1]))
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// Unreachable is what Connect returns when its patience has ended.
+type Unreachable struct {
+	Server   string // host:port/database
+	Patience time.Duration
+	Err      error
+}
+
+func (e *Unreachable) Error() string {
+	return fmt.Sprintf("Postgres at %s could not be reached for %s: %v", e.Server, e.Patience, e.Err)
+}
+func (e *Unreachable) Unwrap() error { return e.Err }
+
+// Connect connects to a database of the server, and waits while there is no
+// server or one that is starting. Another error (a wrong password, no such
+// database) comes back at once.
+func Connect(ctx context.Context, cfg Config, database string, logger *slog.Logger) (*pgx.Conn, error) {
+	cfg = cfg.Defaults()
+	pc, err := pgx.ParseConfig(cfg.ConnString)
+	if err != nil {
+		// pgx's own error may quote the connection string, password and all.
+		return nil, errors.New("connecting to Postgres: the connection string can't be read")
+	}
+	pc.Database = database
+	pc.RuntimeParams["application_name"] = "mlops"
+	if pc.ConnectTimeout == 0 {
+		pc.ConnectTimeout = 10 * time.Second
+	}
+	// A server that is gone without a word would hold a read for ever.
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6}}
+	pc.DialFunc = dialer.DialContext
+	server := fmt.Sprintf("%s:%d/%s", pc.Host, pc.Port, database)
+
+	began := time.Now()
+	wait := 100 * time.Millisecond
+	for {
+		conn, err := connect(ctx, pc)
+		if err == nil {
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !Transient(err) {
+			return nil, fmt.Errorf("connecting to Postgres at %s: %w", server, cause(err))
+		}
+		if left := cfg.Patience - time.Since(began); left <= 0 {
+			return nil, &Unreachable{server, cfg.Patience, cause(err)}
+		} else if wait > left {
+			wait = left
+		}
+		logger.Warn("waiting for Postgres", "server", server, "error", cause(err).Error(), "waited", time.Since(began).Round(time.Millisecond).String())
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+		wait = min(2*wait, 5*time.Second)
+	}
+}
+
+func connect(ctx context.Context, pc *pgx.ConnConfig) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, pc)
+	if err != nil {
+		return nil, err
+	}
+	// With this the server notices within seconds that a client was killed
+	// during a long statement, and lets its lock go.
+	if _, err := conn.Exec(ctx, "SET client_connection_check_interval = '2s'"); err != nil {
+		conn.Close(ctx)
+		return nil, err
+	}
+	if e := conn.PgConn().ParameterStatus("server_encoding"); e != "UTF8" {
+		conn.Close(ctx)
+		return nil, fmt.Errorf("the database is encoded in %s; it has to be UTF8", e)
+	}
+	return conn, nil
+}
+
+// cause strips pgx's long account of the attempts down to the last error.
+func cause(err error) error {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		return pe
+	}
+	var oe *net.OpError
+	if errors.As(err, &oe) {
+		return oe
+	}
+	return err
+}
+
+// Code returns the SQLSTATE of a server's error, or "".
+func Code(err error) string {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		return pe.Code
+	}
+	return ""
+}
+
+// UniqueViolation is the SQLSTATE of a row that breaks a unique index.
+const UniqueViolation = "23505"
+
+// Transient reports whether the same work may succeed when it is done again:
+// the connection was lost or refused, the server was starting or stopping, or
+// it broke the transaction off in favor of another. SQLSTATEs are those of
+// Postgres' Appendix A.
+func Transient(err error) bool {
+	var gone *Unreachable
+	if err == nil || errors.As(err, &gone) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	if code := Code(err); code != "" {
+		switch code {
+		case "40001", "40P01", // serialization failure, deadlock
+			"53300",                            // too many connections
+			"55P03",                            // lock not available
+			"57P01", "57P02", "57P03", "57P05": // stopping, crashed, starting, idle too long
+			return true
+		}
+		return strings.HasPrefix(code, "08") // connection exceptions
+	}
+	var ne net.Error
+	var oe *net.OpError
+	return errors.As(err, &oe) || errors.As(err, &ne) || pgconn.SafeToRetry(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

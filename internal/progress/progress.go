@@ -1,0 +1,294 @@
+// Package progress shows a running workflow to a person. On a terminal each
+// task that runs has a line with how far it is and how long it has taken, kept
+// up to date in place, and the lines of ended tasks stay above. Elsewhere it
+// writes plain log lines: one where a task starts, one where it ends, and one
+// about its progress at most every five seconds.
+package progress
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"mlops/internal/workflow"
+)
+
+// every is how often a plain log tells a task's progress, refresh how often a
+// terminal is redrawn.
+const (
+	every   = 5 * time.Second
+	refresh = 100 * time.Millisecond
+)
+
+// Reporter shows events. Its methods may be called from several goroutines.
+type Reporter struct {
+	out      io.Writer
+	terminal bool
+	color    bool
+	width    func() int // columns of the terminal
+	now      func() time.Time
+
+	mu     sync.Mutex
+	tasks  []*task // that run, in the order of their start
+	drawn  int     // lines on the terminal that are redrawn
+	frame  int
+	stop   chan struct{}
+	closed sync.WaitGroup
+}
+
+// task is a line of a task that runs.
+type task struct {
+	path, name string
+	started    time.Time
+	progress   *workflow.Progress
+	message    string
+	told       time.Time // when a plain log last told of it
+}
+
+// New returns a Reporter that writes to out, as a terminal where out is one and
+// its kind (the variable TERM) is not "dumb". color is whether it may use color;
+// a caller that keeps to no-color.org passes false where NO_COLOR is set and not
+// empty. Close must be called at the end.
+func New(out *os.File, termKind string, color bool) *Reporter {
+	fd := int(out.Fd())
+	r := newReporter(out, term.IsTerminal(fd) && termKind != "dumb", color)
+	r.width = func() int {
+		if w, _, err := term.GetSize(fd); err == nil && w > 0 {
+			return w
+		}
+		return 80
+	}
+	if r.terminal {
+		r.closed.Add(1)
+		go r.animate()
+	}
+	return r
+}
+
+func newReporter(out io.Writer, terminal, color bool) *Reporter {
+	return &Reporter{
+		out: out, terminal: terminal, color: color && terminal, now: time.Now,
+		width: func() int { return 80 }, stop: make(chan struct{}),
+	}
+}
+
+func (r *Reporter) animate() {
+	defer r.closed.Done()
+	ticks := time.NewTicker(refresh)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			r.mu.Lock()
+			r.frame++
+			r.draw("")
+			r.mu.Unlock()
+		case <-r.stop:
+			return
+		}
+	}
+}
+
+// Close stops the redrawing and removes the lines of tasks that still run.
+func (r *Reporter) Close() {
+	close(r.stop)
+	r.closed.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tasks = nil
+	r.draw("")
+}
+
+// Print writes a line above those that are redrawn.
+func (r *Reporter) Print(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.print(line)
+}
+
+func (r *Reporter) print(line string) {
+	if r.terminal {
+		r.draw(line + "\n")
+		return
+	}
+	fmt.Fprintf(r.out, "%s %s\n", r.now().Format("15:04:05"), line)
+}
+
+// Observe shows an event. It is made for workflow.Options.Observe, and takes as
+// well the events of anything else that starts, moves on and ends.
+func (r *Reporter) Observe(e workflow.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.find(e)
+	if e.State != workflow.Running {
+		r.remove(e.Path)
+		r.print(r.end(t, e))
+		return
+	}
+	switch {
+	case t == nil:
+		t = &task{path: e.Path, name: e.Task, started: r.now().Add(-e.Elapsed), told: r.now()}
+		r.tasks = append(r.tasks, t)
+		if !r.terminal {
+			r.print(t.name + " started")
+		}
+	case e.Progress != nil:
+		t.progress = e.Progress
+		if !r.terminal && r.now().Sub(t.told) >= every {
+			t.told = r.now()
+			r.print(fmt.Sprintf("%s %s after %s", t.name, amount(*t.progress), clock(e.Elapsed)))
+		}
+	case e.Message != "":
+		t.message, t.progress = e.Message, nil
+		r.print(r.paint(yellow, "!") + " " + t.name + "  " + e.Message)
+	case e.Line == "":
+		t.message = "" // the next try
+	}
+	if r.terminal {
+		r.draw("")
+	}
+}
+
+func (r *Reporter) find(e workflow.Event) *task {
+	for _, t := range r.tasks {
+		if t.path == e.Path {
+			return t
+		}
+	}
+	return nil
+}
+
+func (r *Reporter) remove(path string) {
+	for i, t := range r.tasks {
+		if t.path == path {
+			r.tasks = append(r.tasks[:i], r.tasks[i+1:]...)
+			return
+		}
+	}
+}
+
+// end is the line that stays of a task.
+func (r *Reporter) end(t *task, e workflow.Event) string {
+	var words []string
+	if e.State == workflow.Succeeded {
+		words = []string{r.paint(green, "✓") + " " + e.Task}
+		if t != nil && t.progress != nil {
+			words = append(words, amount(*t.progress))
+		}
+		if e.Message != "" {
+			words = append(words, e.Message)
+		}
+	} else {
+		mark := r.paint(red, "✗")
+		if e.State == workflow.Skipped || e.State == workflow.Omitted {
+			mark = r.paint(dim, "–")
+		}
+		words = []string{mark + " " + e.Task, strings.ToLower(string(e.State))}
+		if e.Message != "" {
+			words = append(words, e.Message)
+		}
+	}
+	if e.Try > 0 || e.Elapsed > 0 {
+		words = append(words, r.paint(dim, clock(e.Elapsed)))
+	}
+	return strings.Join(words, "  ")
+}
+
+var spinner = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
+
+// draw replaces the lines of the tasks that run, with above before them.
+func (r *Reporter) draw(above string) {
+	if !r.terminal {
+		return
+	}
+	var b strings.Builder
+	if r.drawn > 0 {
+		fmt.Fprintf(&b, "\r\x1b[%dA", r.drawn) // up to the first of them
+	}
+	b.WriteString("\x1b[J") // and away with all below
+	b.WriteString(above)
+	for _, t := range r.tasks {
+		line := t.name
+		if t.progress != nil {
+			line += "  " + amount(*t.progress)
+		}
+		if t.message != "" {
+			line += "  " + t.message
+		}
+		line += "  " + clock(r.now().Sub(t.started))
+		// A line that wraps would be counted as one and redrawn wrong.
+		b.WriteString(r.paint(cyan, spinner[r.frame%len(spinner)]) + " " + cut(line, r.width()-3) + "\n")
+	}
+	r.drawn = len(r.tasks)
+	io.WriteString(r.out, b.String())
+}
+
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+	dim    = "2"
+)
+
+func (r *Reporter) paint(code, text string) string {
+	if !r.color {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// cut shortens text to so many characters.
+func cut(text string, width int) string {
+	runes := []rune(strings.Map(func(c rune) rune {
+		if c < ' ' {
+			return ' '
+		}
+		return c
+	}, text))
+	if width < 1 || len(runes) <= width {
+		return string(runes)
+	}
+	return string(runes[:width-1]) + "…"
+}
+
+// amount is "30,000 rows" or "30,000 of 101,766 rows (29 %)".
+func amount(p workflow.Progress) string {
+	done := thousands(p.Done)
+	if p.Total > 0 && p.Done != p.Total {
+		done += fmt.Sprintf(" of %s %s (%d %%)", thousands(p.Total), p.Unit, int(100*float64(p.Done)/float64(p.Total)))
+		return done
+	}
+	return strings.TrimSpace(done + " " + p.Unit)
+}
+
+// thousands writes a number with commas.
+func thousands(n int64) string {
+	digits := fmt.Sprint(n)
+	sign := ""
+	if n < 0 {
+		sign, digits = "-", digits[1:]
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return sign + digits
+}
+
+// clock writes a time as people read it: "0.4 s", "12 s", "3 min 05 s", "1 h 02 min".
+func clock(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Truncate(100*time.Millisecond).Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
+}

@@ -1,0 +1,423 @@
+package serve
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"mlops/internal/dataset"
+	"mlops/internal/feature"
+)
+
+// decoder reads the records of a request straight into feature vectors: no map,
+// no intermediate values. It takes one record (an object), an array of them, or
+// {"instances": [...]}, and strict JSON (RFC 8259) only.
+//
+// A decoder is used by one request at a time and then again by another; its
+// buffers stay.
+type decoder struct {
+	text    []byte
+	pos     int
+	spec    *dataset.Spec
+	encoder *feature.Encoder
+
+	record  int    // index of the record being read, for errors
+	seen    []bool // columns that the record has given
+	scratch []byte // a string with its escapes resolved
+	unknown int    // values that the encoder did not know
+}
+
+// fieldError is a request that can't be scored, and the place that says why.
+type fieldError struct {
+	Record int    `json:"record"`          // index in the array
+	Field  string `json:"field,omitempty"` // column's name
+	Reason string `json:"reason"`
+	syntax bool   // not JSON at all, or not of a form we take
+}
+
+func (e *fieldError) Error() string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return fmt.Sprintf("record %d, %s: %s", e.Record, e.Field, e.Reason)
+}
+
+// decode reads text and puts each record into the vector that next gives for it.
+// The first thing that is wrong ends it.
+func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []float32) error {
+	d.text, d.pos, d.record, d.unknown = text, 0, 0, 0
+	d.encoder, d.spec = encoder, encoder.Spec()
+	if n := len(d.spec.Columns); cap(d.seen) < n {
+		d.seen = make([]bool, n)
+	} else {
+		d.seen = d.seen[:n]
+	}
+	var err error
+	switch d.peek() {
+	case '{':
+		err = d.object(next)
+	case '[':
+		err = d.array(next)
+	default:
+		if d.pos == len(text) {
+			return d.syntax("the body is empty")
+		}
+		return d.syntax("the body is neither an object nor an array")
+	}
+	if err != nil {
+		return err
+	}
+	if d.peek(); d.pos < len(d.text) {
+		return d.syntax("there is more after the end of the JSON value")
+	}
+	if d.record == 0 {
+		return d.syntax("there is no record in the request")
+	}
+	return nil
+}
+
+// array reads records up to the closing bracket.
+func (d *decoder) array(next func() []float32) error {
+	d.pos++ // [
+	if d.peek() == ']' {
+		d.pos++
+		return nil
+	}
+	for {
+		if d.peek() != '{' {
+			return d.syntax("record %d is not an object", d.record)
+		}
+		d.pos++
+		if err := d.fields(next()); err != nil {
+			return err
+		}
+		d.record++
+		switch d.peek() {
+		case ',':
+			d.pos++
+		case ']':
+			d.pos++
+			return nil
+		default:
+			return d.syntax("expected , or ] after record %d", d.record-1)
+		}
+	}
+}
+
+// object reads one record, or {"instances": [...]}.
+func (d *decoder) object(next func() []float32) error {
+	d.pos++ // {
+	start := d.pos
+	if d.peek() == '"' && d.spec.Column("instances") < 0 {
+		key, err := d.str()
+		if err != nil {
+			return err
+		}
+		if string(key) == "instances" {
+			return d.instances(next)
+		}
+		d.pos = start
+	}
+	if err := d.fields(next()); err != nil {
+		return err
+	}
+	d.record++
+	return nil
+}
+
+// instances reads the rest of {"instances": [...]} after the name.
+func (d *decoder) instances(next func() []float32) error {
+	if d.peek() != ':' {
+		return d.syntax("expected : after instances")
+	}
+	d.pos++
+	if d.peek() != '[' {
+		return d.syntax("instances is not an array")
+	}
+	if err := d.array(next); err != nil {
+		return err
+	}
+	if d.peek() != '}' {
+		return d.syntax("expected } after the array of instances, which stands alone in its object")
+	}
+	d.pos++
+	return nil
+}
+
+// fields reads the members of a record after its opening brace.
+func (d *decoder) fields(vector []float32) error {
+	d.encoder.Reset(vector)
+	clear(d.seen)
+	if d.peek() == '}' {
+		d.pos++
+		return nil
+	}
+	for next := 0; ; next++ {
+		if d.peek() != '"' {
+			return d.syntax("expected a column's name in quotes")
+		}
+		key, err := d.str()
+		if err != nil {
+			return err
+		}
+		c := d.column(key, next)
+		if c < 0 {
+			return &fieldError{Record: d.record, Field: clip(key), Reason: "no column has this name"}
+		}
+		if d.peek() != ':' {
+			return d.syntax("expected : after %q", clip(key))
+		}
+		d.pos++
+		if d.seen[c] {
+			return &fieldError{Record: d.record, Field: d.spec.Columns[c].Name, Reason: "given twice"}
+		}
+		d.seen[c] = true
+		if err := d.value(vector, c); err != nil {
+			return err
+		}
+		next = c
+		switch d.peek() {
+		case ',':
+			d.pos++
+		case '}':
+			d.pos++
+			return nil
+		default:
+			return d.syntax("expected , or } in record %d", d.record)
+		}
+	}
+}
+
+// column finds a column by its name. Most requests give the columns in the
+// table's order, so the one after the last is tried before the map.
+func (d *decoder) column(key []byte, guess int) int {
+	if guess < len(d.spec.Columns) && d.spec.Columns[guess].Name == string(key) {
+		return guess
+	}
+	return d.spec.Column(string(key))
+}
+
+// value reads the value of column c into the vector.
+func (d *decoder) value(vector []float32, c int) error {
+	col := &d.spec.Columns[c]
+	var text []byte
+	var err error
+	switch b := d.peek(); {
+	case b == '"':
+		text, err = d.str()
+	case b == '-' || b >= '0' && b <= '9':
+		text, err = d.number()
+		if err == nil && col.Type != dataset.Number {
+			text = d.plain(text)
+		}
+	case b == 'n':
+		return d.literal("null")
+	case b == 't' || b == 'f':
+		err = &fieldError{Record: d.record, Field: col.Name, Reason: "is true or false; a number or a string is wanted"}
+	case b == '{' || b == '[':
+		err = &fieldError{Record: d.record, Field: col.Name, Reason: "is an object or an array; a number or a string is wanted"}
+	default:
+		err = d.syntax("expected a value for %q", col.Name)
+	}
+	if err != nil {
+		return err
+	}
+	if d.spec.Ignored(c) {
+		return nil
+	}
+	text, err = d.spec.Value(c, text)
+	if err != nil {
+		return &fieldError{Record: d.record, Field: col.Name, Reason: err.Error()}
+	}
+	if text != nil {
+		d.unknown += d.encoder.Set(vector, c, text)
+	}
+	return nil
+}
+
+// plain writes a JSON number as a table would hold a code or an integer: 1.0 and
+// 1e0, which some clients make of 1, as 1.
+func (d *decoder) plain(number []byte) []byte {
+	if bytes.IndexByte(number, '.') < 0 && bytes.IndexByte(number, 'e') < 0 && bytes.IndexByte(number, 'E') < 0 {
+		return number
+	}
+	x, ok := dataset.ParseNumber(number)
+	if !ok || x != math.Trunc(x) || math.Abs(x) > 1<<53 {
+		return number
+	}
+	d.scratch = strconv.AppendInt(d.scratch[:0], int64(x), 10)
+	return d.scratch
+}
+
+// peek skips white space and returns the next byte, 0 at the end.
+func (d *decoder) peek() byte {
+	for d.pos < len(d.text) {
+		switch b := d.text[d.pos]; b {
+		case ' ', '\n', '\r', '\t':
+			d.pos++
+		default:
+			return b
+		}
+	}
+	return 0
+}
+
+func (d *decoder) literal(word string) error {
+	if !bytes.HasPrefix(d.text[d.pos:], []byte(word)) {
+		return d.syntax("expected %s", word)
+	}
+	d.pos += len(word)
+	return nil
+}
+
+// number returns the text of a JSON number (RFC 8259, section 6).
+func (d *decoder) number() ([]byte, error) {
+	start := d.pos
+	if d.at() == '-' {
+		d.pos++
+	}
+	if d.at() == '0' {
+		d.pos++
+	} else if !d.digits() {
+		return nil, d.syntax("not a number")
+	}
+	if d.at() == '.' {
+		d.pos++
+		if !d.digits() {
+			return nil, d.syntax("not a number: no digit after the point")
+		}
+	}
+	if b := d.at(); b == 'e' || b == 'E' {
+		d.pos++
+		if b := d.at(); b == '+' || b == '-' {
+			d.pos++
+		}
+		if !d.digits() {
+			return nil, d.syntax("not a number: no digit in the exponent")
+		}
+	}
+	return d.text[start:d.pos], nil
+}
+
+func (d *decoder) at() byte {
+	if d.pos < len(d.text) {
+		return d.text[d.pos]
+	}
+	return 0
+}
+
+func (d *decoder) digits() bool {
+	start := d.pos
+	for b := d.at(); b >= '0' && b <= '9'; b = d.at() {
+		d.pos++
+	}
+	return d.pos > start
+}
+
+// str returns the value of a JSON string. Without escapes it is part of the
+// request's text; with them it lies in scratch until the next string.
+func (d *decoder) str() ([]byte, error) {
+	d.pos++ // "
+	start := d.pos
+	for d.pos < len(d.text) {
+		switch b := d.text[d.pos]; {
+		case b == '"':
+			s := d.text[start:d.pos]
+			d.pos++
+			return s, nil
+		case b == '\\':
+			return d.escaped(start)
+		case b < ' ':
+			return nil, d.syntax("a string holds a control character")
+		case b < utf8.RuneSelf:
+			d.pos++
+		default:
+			r, n := utf8.DecodeRune(d.text[d.pos:])
+			if r == utf8.RuneError && n == 1 {
+				return nil, d.syntax("a string is not valid UTF-8")
+			}
+			d.pos += n
+		}
+	}
+	return nil, d.syntax("a string has no end")
+}
+
+// escaped reads on a string in which an escape was met.
+func (d *decoder) escaped(start int) ([]byte, error) {
+	out := append(d.scratch[:0], d.text[start:d.pos]...)
+	for d.pos < len(d.text) {
+		b := d.text[d.pos]
+		switch {
+		case b == '"':
+			d.pos++
+			d.scratch = out
+			return out, nil
+		case b < ' ':
+			return nil, d.syntax("a string holds a control character")
+		case b != '\\':
+			r, n := utf8.DecodeRune(d.text[d.pos:])
+			if r == utf8.RuneError && n == 1 {
+				return nil, d.syntax("a string is not valid UTF-8")
+			}
+			out = append(out, d.text[d.pos:d.pos+n]...)
+			d.pos += n
+			continue
+		}
+		d.pos++
+		const from, to = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+		if i := bytes.IndexByte([]byte(from), d.at()); i >= 0 {
+			out = append(out, to[i])
+			d.pos++
+			continue
+		}
+		r, ok := d.unicode()
+		if !ok {
+			return nil, d.syntax("a string holds an escape that JSON doesn't know")
+		}
+		if utf16.IsSurrogate(r) {
+			low := rune(-1)
+			if d.at() == '\\' {
+				d.pos++
+				low, ok = d.unicode()
+			}
+			if r = utf16.DecodeRune(r, low); r == utf8.RuneError || !ok {
+				return nil, d.syntax("a string holds half a surrogate pair")
+			}
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return nil, d.syntax("a string has no end")
+}
+
+// unicode reads uXXXX.
+func (d *decoder) unicode() (rune, bool) {
+	if d.at() != 'u' || d.pos+5 > len(d.text) {
+		return 0, false
+	}
+	x, err := strconv.ParseUint(string(d.text[d.pos+1:d.pos+5]), 16, 32)
+	d.pos += 5
+	return rune(x), err == nil
+}
+
+// syntax is an error about the request as JSON; it says where.
+func (d *decoder) syntax(format string, args ...any) error {
+	line := 1 + bytes.Count(d.text[:d.pos], []byte("\n"))
+	column := d.pos - bytes.LastIndexByte(d.text[:d.pos], '\n')
+	return &fieldError{
+		Record: d.record,
+		Reason: fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d, byte %d)", line, column),
+		syntax: true,
+	}
+}
+
+// clip keeps a name short enough for an error message.
+func clip(name []byte) string {
+	const most = 80
+	if len(name) > most {
+		return string(bytes.ToValidUTF8(name[:most], nil)) + "..."
+	}
+	return string(name)
+}

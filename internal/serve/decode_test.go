@@ -1,0 +1,194 @@
+package serve
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mlops/internal/dataset"
+	"mlops/internal/feature"
+)
+
+const tinySpec = `name: tiny
+title: Tiny
+model: tiny
+task: binary
+missing: ["?"]
+key: id
+columns:
+  - {name: id, type: integer}
+  - {name: size, type: number, min: 0}
+  - {name: count, type: integer}
+  - {name: kind, type: category, codes: {"1": one, "10": ten, "2": two}}
+  - {name: "odd name", type: category}
+  - {name: y, type: category}
+target: {column: y, positive: ["1"]}
+split: {salts: [s], train: 70, validation: 15, test: 15}
+features:
+  - {number: size}
+  - {number: count}
+  - {category: kind}
+  - {category: "odd name", fold_below: 2}
+threshold: {fixed: 0.5}
+candidates: [{name: one, rounds: 1}]
+`
+
+func tinyEncoder(t testing.TB) *feature.Encoder {
+	t.Helper()
+	spec, err := dataset.Parse([]byte(tinySpec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := feature.NewFitter(spec)
+	for _, row := range [][]string{{"1", "1", "1", "1", "é\"", "1"}, {"2", "2", "2", "2", "é\"", "0"}} {
+		fields := make([][]byte, len(row))
+		for i, v := range row {
+			fields[i] = []byte(v)
+		}
+		f.Add(fields)
+	}
+	e, err := f.Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// decodeAll returns the vectors of a body.
+func decodeAll(t testing.TB, d *decoder, body string) ([][]float32, error) {
+	e := tinyEncoder(t)
+	var got [][]float32
+	err := d.decode([]byte(body), e, func() []float32 {
+		got = append(got, make([]float32, e.Width()))
+		return got[len(got)-1]
+	})
+	return got, err
+}
+
+func TestDecode(t *testing.T) {
+	nan := float32(math.NaN())
+	blank := []float32{nan, nan, nan, nan}
+	tests := []struct {
+		reason, body string
+		want         [][]float32
+	}{
+		{"one record", `{"size":1.5,"count":3,"kind":"2"}`, [][]float32{{1.5, 3, 1, nan}}},
+		{"an array", ` [ {"size":1} , {"size":2} ] `, [][]float32{{1, nan, nan, nan}, {2, nan, nan, nan}}},
+		{"instances", `{"instances":[{"size":1},{}]}`, [][]float32{{1, nan, nan, nan}, blank}},
+		{"no value at all", `{}`, [][]float32{blank}},
+		{"numbers as the table's strings", `{"size":"1.5","count":"3"}`, [][]float32{{1.5, 3, nan, nan}}},
+		{"null, the marker and the empty string are missing", `{"size":null,"count":"?","kind":""}`, [][]float32{blank}},
+		{"spaces around a string go", `{"kind":" 1 "}`, [][]float32{{nan, nan, 0, nan}}},
+		{"code as a number", `{"kind":2}`, [][]float32{{nan, nan, 1, nan}}},
+		{"code as a number with a point", `{"kind":2.0}`, [][]float32{{nan, nan, 1, nan}}},
+		{"integer with a point, as pandas writes one", `{"count":3.0}`, [][]float32{{nan, 3, nan, nan}}},
+		{"code as a number with an exponent", `{"kind":2e0}`, [][]float32{{nan, nan, 1, nan}}},
+		{"level never seen is missing without a fold", `{"kind":"77"}`, [][]float32{blank}},
+		{"level never seen is folded with one", `{"odd name":"x"}`, [][]float32{{nan, nan, nan, 1}}},
+		{"escapes in names and values", `{"odd\u0020name":"\u00e9\""}`, [][]float32{{nan, nan, nan, 0}}},
+		{"surrogate pair", `{"odd name":"\ud83d\ude00"}`, [][]float32{{nan, nan, nan, 1}}},
+		{"key and target are not looked at", `{"id":"x","y":"maybe","size":1}`, [][]float32{{1, nan, nan, nan}}},
+		{"order of columns does not matter", `{"kind":"2","count":3,"size":1.5}`, [][]float32{{1.5, 3, 1, nan}}},
+		{"white space everywhere", "\n{\t\"size\" : 1 ,\r\n\"count\":2}\n", [][]float32{{1, 2, nan, nan}}},
+	}
+	var d decoder // one for all: nothing may stay from one request to the next
+	for _, test := range tests {
+		got, err := decodeAll(t, &d, test.body)
+		if err != nil {
+			t.Errorf("%s: %v", test.reason, err)
+			continue
+		}
+		if diff := cmp.Diff(test.want, got, cmpopts.EquateNaNs()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	tests := []struct {
+		reason, body string
+		want         string // in the error
+		field        string // that it names
+		syntax       bool
+	}{
+		{"empty", ``, "empty", "", true},
+		{"white space", " \n ", "empty", "", true},
+		{"NUL", "\x00", "neither", "", true},
+		{"a number", `1`, "neither", "", true},
+		{"a string", `"x"`, "neither", "", true},
+		{"no record", `[]`, "no record", "", true},
+		{"no instance", `{"instances":[]}`, "no record", "", true},
+		{"instances as an object", `{"instances":{}}`, "not an array", "", true},
+		{"more beside instances", `{"instances":[{}],"size":1}`, "stands alone", "", true},
+		{"record that is an array", `[[1]]`, "record 0 is not an object", "", true},
+		{"record that is null", `[{},null]`, "record 1 is not an object", "", true},
+		{"cut short in a string", `{"size`, "no end", "", true},
+		{"cut short in a record", `{"size":1`, "expected , or }", "", true},
+		{"cut short in an array", `[{"size":1}`, "expected , or ]", "", true},
+		{"comma at the end of a record", `{"size":1,}`, "in quotes", "", true},
+		{"comma at the end of an array", `[{},]`, "not an object", "", true},
+		{"no colon", `{"size" 1}`, "expected :", "", true},
+		{"name without quotes", `{size:1}`, "in quotes", "", true},
+		{"no value", `{"size":}`, "expected a value", "", true},
+		{"something after the end", `{} {}`, "after the end", "", true},
+		{"a minus alone", `{"size":-}`, "not a number", "", true},
+		{"a plus", `{"size":+1}`, "expected a value", "", true},
+		{"leading zero", `{"size":01}`, "expected , or }", "", true},
+		{"no digit after the point", `{"size":1.}`, "after the point", "", true},
+		{"no digit in the exponent", `{"size":1e}`, "exponent", "", true},
+		{"NaN", `{"size":NaN}`, "expected a value", "", true},
+		{"half of null", `{"size":nul}`, "expected null", "", true},
+		{"control character", "{\"kind\":\"a\nb\"}", "control character", "", true},
+		{"invalid UTF-8", "{\"kind\":\"\xff\"}", "UTF-8", "", true},
+		{"invalid UTF-8 after an escape", "{\"kind\":\"\\n\xff\"}", "UTF-8", "", true},
+		{"unknown escape", `{"kind":"\x"}`, "escape", "", true},
+		{"short unicode escape", `{"kind":"\u12"}`, "escape", "", true},
+		{"half a surrogate pair", `{"kind":"\ud83d"}`, "surrogate", "", true},
+		{"two low surrogates", `{"kind":"\ude00\ude00"}`, "surrogate", "", true},
+		{"string cut in an escape", `{"kind":"\`, "", "", true},
+		{"unknown column", `{"size":1,"sise":2}`, "no column", "sise", false},
+		{"unknown column in a later record", `[{"size":1},{"sise":2}]`, "record 1", "sise", false},
+		{"instances in the middle is a column like any other", `{"size":1,"instances":[]}`, "no column", "instances", false},
+		{"column twice", `{"size":1,"size":2}`, "twice", "size", false},
+		{"true", `{"size":true}`, "true or false", "size", false},
+		{"object as a value", `{"kind":{}}`, "object or an array", "kind", false},
+		{"array as a value", `{"kind":[1]}`, "object or an array", "kind", false},
+		{"text in a number column", `{"size":"big"}`, "not a number", "size", false},
+		{"fraction in an integer column", `{"count":1.5}`, "not an integer", "count", false},
+		{"too large for a float64", `{"size":1e999}`, "not a number", "size", false},
+		{"below min", `{"size":-1}`, "below 0", "size", false},
+	}
+	var d decoder
+	for _, test := range tests {
+		_, err := decodeAll(t, &d, test.body)
+		var bad *fieldError
+		if !errors.As(err, &bad) {
+			t.Errorf("%s: error %v, want a *fieldError", test.reason, err)
+			continue
+		}
+		if !strings.Contains(bad.Error(), test.want) || bad.Field != test.field || bad.syntax != test.syntax {
+			t.Errorf("%s: got %q (field %q, syntax %t), want %q in it (field %q, syntax %t)",
+				test.reason, bad, bad.Field, bad.syntax, test.want, test.field, test.syntax)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{`{"size":1,"kind":"\u00e9"}`, `[{},{"count":2}]`, `{"instances":[{"odd name":null}]}`, `{"size":1e5}`} {
+		f.Add([]byte(seed))
+	}
+	e := tinyEncoder(f)
+	vector := make([]float32, e.Width())
+	var d decoder
+	f.Fuzz(func(t *testing.T, body []byte) {
+		err := d.decode(body, e, func() []float32 { return vector })
+		var bad *fieldError
+		if err != nil && !errors.As(err, &bad) {
+			t.Errorf("error %v is not a *fieldError", err)
+		}
+	})
+}

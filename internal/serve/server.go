@@ -1,0 +1,146 @@
+// Package serve is the inference server: it decodes records, encodes and scores
+// them with the version that is in production, and follows the registry, so
+// that a promoted version is served within two seconds and without a failed
+// request.
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+)
+
+// Options are what a Server needs.
+type Options struct {
+	Model    string // registered model's name
+	Cache    string // folder of the local copies of versions
+	Registry Registry
+	Log      *slog.Logger
+}
+
+// Server answers for one registered model.
+type Server struct {
+	options Options
+	log     *slog.Logger
+	metrics *metrics
+
+	served  atomic.Pointer[served]
+	refused atomic.Pointer[refusal]
+	reached atomic.Bool // the registry has answered since the start
+	pointed atomic.Bool // when it last answered, something was in production
+}
+
+// New returns a server without a model; Watch gives it one.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Server{options: o, log: o.Log, metrics: newMetrics()}
+}
+
+// Handler returns the API.
+func (s *Server) Handler() http.Handler {
+	r := mux.NewRouter()
+	get := func(path string, h http.HandlerFunc) { r.HandleFunc(path, h).Methods(http.MethodGet, http.MethodHead) }
+	r.HandleFunc("/predict", s.metrics.observe("predict", s.predict)).Methods(http.MethodPost)
+	get("/model", s.metrics.observe("model", s.describe))
+	get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	get("/readyz", s.ready)
+	get("/openapi.json", s.metrics.observe("openapi", s.openAPI))
+	get("/docs", s.metrics.observe("docs", s.docs))
+	r.Handle("/metrics", s.metrics.handler()).Methods(http.MethodGet)
+	r.NotFoundHandler = s.metrics.observe("other", func(w http.ResponseWriter, r *http.Request) {
+		problem{Type: problemNotFound, Status: http.StatusNotFound, Detail: "there is nothing here; /docs says what there is"}.write(w)
+	})
+	r.MethodNotAllowedHandler = s.metrics.observe("other", func(w http.ResponseWriter, r *http.Request) {
+		allow := http.MethodGet
+		if r.URL.Path == "/predict" {
+			allow = http.MethodPost
+		}
+		w.Header().Set("Allow", allow)
+		problem{Type: problemMethod, Status: http.StatusMethodNotAllowed, Detail: "use " + allow}.write(w)
+	})
+	return r
+}
+
+// Run listens, serves and follows the registry until the context ends, then lets
+// the requests under way finish.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	watched := make(chan error, 1)
+	go func() { watched <- s.Watch(ctx) }()
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	s.log.Info("stopping: the requests under way are finished first")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil {
+		return fmt.Errorf("stopping: %w", err)
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving: %w", err)
+	}
+	return <-watched
+}
+
+// ready answers /readyz: ready is who serves a verified version, and who has
+// reached a registry in which nothing is in production yet.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.served.Load() == nil && !(s.reached.Load() && !s.pointed.Load()) {
+		problem{Type: problemNoModel, Title: "Not ready", Status: http.StatusServiceUnavailable, Detail: s.whyNone()}.write(w)
+		return
+	}
+	w.Write([]byte("ready\n"))
+}
+
+// whyNone says why there is no model to answer with.
+func (s *Server) whyNone() string {
+	switch r := s.refused.Load(); {
+	case r != nil:
+		return fmt.Sprintf("version %s of %s is in production but was refused: %s", r.Version, s.options.Model, r.Reason)
+	case !s.reached.Load():
+		return "the registry has not answered yet"
+	case s.pointed.Load():
+		return "the version in production is being fetched"
+	default:
+		return fmt.Sprintf("no version of %s is in production yet: run the training pipeline", s.options.Model)
+	}
+}
+
+// describe answers GET /model.
+func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
+	served := s.served.Load()
+	if served == nil {
+		problem{Type: problemNoModel, Title: "No model to answer with", Status: http.StatusServiceUnavailable, Detail: s.whyNone()}.write(w)
+		return
+	}
+	refused, err := json.Marshal(s.refused.Load())
+	if err != nil {
+		problem{Status: http.StatusInternalServerError}.write(w)
+		return
+	}
+	w.Header()["Content-Type"] = jsonType
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(fmt.Appendf(nil, "%s,\"refused\":%s}\n", served.describe[:len(served.describe)-1], refused))
+}

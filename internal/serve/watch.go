@@ -1,0 +1,234 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mlops/internal/model"
+	"mlops/internal/registry"
+)
+
+// Registry is where versions come from.
+type Registry interface {
+	// Production returns the version in production, or registry.ErrNoVersion.
+	Production(ctx context.Context) (registry.Version, error)
+	// Download writes the files of a version, named in model.Files, into dir. An
+	// error that wraps registry.ErrUnusable is final, any other worth another try.
+	Download(ctx context.Context, v registry.Version, dir string) error
+}
+
+// served is a version in service. It never changes: a swap puts another in its
+// place, and a request keeps the one it started with.
+type served struct {
+	version  registry.Version
+	model    *model.Model
+	loadedAt time.Time
+	prefix   []byte // of every answer of /predict
+	describe []byte // the answer of /model, but for what was refused
+}
+
+// refusal is a version that was not taken into service.
+type refusal struct {
+	Version string    `json:"version"`
+	Reason  string    `json:"reason"`
+	At      time.Time `json:"at"`
+}
+
+const (
+	pollEvery   = time.Second
+	refuseAgain = time.Minute // a refused version may have been mended in place
+)
+
+// Watch follows the registry until the context ends: it takes what is in
+// production into service and goes on with what it has when a version is
+// refused or the registry is away.
+func (s *Server) Watch(ctx context.Context) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		err := s.poll(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		switch {
+		case err != nil:
+			s.metrics.pollFails.Inc()
+			if !failing {
+				s.log.Warn("can't reach the registry; going on with what is here", "error", err)
+			}
+			if s.served.Load() == nil {
+				s.fromCache()
+			}
+			failing = true
+		case failing:
+			s.log.Info("the registry answers again")
+			failing = false
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// poll asks the registry once and swaps where there is something new. The error
+// is the registry's; a version that is refused is no error.
+func (s *Server) poll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	v, err := s.options.Registry.Production(ctx)
+	if errors.Is(err, registry.ErrNoVersion) {
+		s.reached.Store(true)
+		s.pointed.Store(false)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.reached.Store(true)
+	s.pointed.Store(true)
+	if now := s.served.Load(); now != nil && now.version == v {
+		s.refused.Store(nil)
+		return nil
+	}
+	if r := s.refused.Load(); r != nil && r.Version == v.Version && time.Since(r.At) < refuseAgain {
+		return nil
+	}
+	start := time.Now()
+	dir := s.folder(v)
+	if _, err := os.Stat(dir); err == nil && s.take(v, dir, start) == nil {
+		s.remember(v)
+		return nil
+	}
+	// There is no local copy, or one that is of no use.
+	if err := s.fetch(ctx, v); errors.Is(err, registry.ErrUnusable) {
+		s.refuse(v, err)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err := s.take(v, dir, start); err != nil {
+		os.RemoveAll(dir)
+		s.refuse(v, err)
+		return nil
+	}
+	s.remember(v)
+	return nil
+}
+
+// folder is where the local copy of a version lies.
+func (s *Server) folder(v registry.Version) string {
+	return filepath.Join(s.options.Cache, v.Name, v.Version+"-"+v.RunID)
+}
+
+// fetch brings a version's files into the cache, whole or not at all.
+func (s *Server) fetch(ctx context.Context, v registry.Version) error {
+	dir := s.folder(v)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("making the cache's folder: %w", err)
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".fetching-")
+	if err != nil {
+		return fmt.Errorf("making the cache's folder: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := s.options.Registry.Download(ctx, v, tmp); err != nil {
+		return fmt.Errorf("fetching version %s of %s: %w", v.Version, v.Name, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("replacing the local copy: %w", err)
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return fmt.Errorf("keeping the local copy: %w", err)
+	}
+	return nil
+}
+
+// take verifies a version and puts it into service.
+func (s *Server) take(v registry.Version, dir string, start time.Time) error {
+	m, err := model.Read(os.DirFS(dir))
+	if err != nil {
+		return err
+	}
+	next := &served{version: v, model: m, loadedAt: time.Now().UTC()}
+	if next.prefix, err = json.Marshal(v); err != nil {
+		return err
+	}
+	next.prefix = fmt.Appendf(nil, `{"model":%s,"predictions":[`, next.prefix)
+	if next.describe, err = describe(next); err != nil {
+		return err
+	}
+	old := s.served.Swap(next)
+	s.refused.Store(nil)
+	took := time.Since(start)
+	s.metrics.info.Reset()
+	s.metrics.info.WithLabelValues(v.Name, v.Version, v.RunID).Set(1)
+	s.metrics.loadedAt.Set(float64(next.loadedAt.UnixMilli()) / 1000)
+	s.metrics.loadTime.Set(took.Seconds())
+	s.metrics.swaps.Inc()
+	attrs := []any{"version", v.Version, "run_id", v.RunID, "trees", m.Trees.Trees(), "took", took.Round(time.Millisecond).String()}
+	if old != nil {
+		attrs = append(attrs, "instead_of", old.version.Version)
+	}
+	s.log.Info("version in service", attrs...)
+	return nil
+}
+
+func (s *Server) refuse(v registry.Version, why error) {
+	s.refused.Store(&refusal{Version: v.Version, Reason: why.Error(), At: time.Now().UTC()})
+	s.metrics.refused.Inc()
+	s.log.Error("version refused", "version", v.Version, "run_id", v.RunID, "reason", why)
+}
+
+// current names the version to start from when the registry is away.
+func (s *Server) current() string {
+	return filepath.Join(s.options.Cache, s.options.Model+".json")
+}
+
+// remember notes the served version for a start without the registry and drops
+// the copies of all others.
+func (s *Server) remember(v registry.Version) {
+	text, err := json.Marshal(v)
+	if err == nil {
+		tmp := s.current() + ".tmp"
+		if err = os.WriteFile(tmp, text, 0o644); err == nil {
+			err = os.Rename(tmp, s.current())
+		}
+	}
+	if err != nil {
+		s.log.Warn("can't note which version is served", "error", err)
+		return
+	}
+	entries, err := os.ReadDir(filepath.Dir(s.folder(v)))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.Name() != filepath.Base(s.folder(v)) {
+			os.RemoveAll(filepath.Join(filepath.Dir(s.folder(v)), e.Name()))
+		}
+	}
+}
+
+// fromCache starts from the local copy.
+func (s *Server) fromCache() {
+	text, err := os.ReadFile(s.current())
+	if err != nil {
+		return
+	}
+	var v registry.Version
+	if err := json.Unmarshal(text, &v); err != nil || v.Name != s.options.Model {
+		return
+	}
+	if err := s.take(v, s.folder(v), time.Now()); err != nil {
+		s.log.LogAttrs(context.Background(), slog.LevelError, "the local copy is of no use", slog.String("version", v.Version), slog.Any("reason", err))
+	}
+}

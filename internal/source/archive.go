@@ -1,0 +1,168 @@
+package source
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path"
+	"strings"
+)
+
+// locate finds out what the file is, by its first bytes and not by its name,
+// and sets t.open to what reads the table in it.
+func (t *Table) locate(source, member string) error {
+	st, err := t.file.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Size() == 0 {
+		return errors.New("the file is empty")
+	}
+	magic := make([]byte, 4)
+	n, err := t.file.ReadAt(magic, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	magic = magic[:n]
+	name := strings.ToLower(strings.SplitN(source, "?", 2)[0])
+	switch {
+	case bytes.HasPrefix(magic, []byte("PK\x03\x04")), bytes.HasPrefix(magic, []byte("PK\x05\x06")):
+		return t.locateZip(st.Size(), member)
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		t.open = func() (io.ReadCloser, error) {
+			return gzip.NewReader(io.NewSectionReader(t.file, 0, st.Size()))
+		}
+	case strings.HasSuffix(name, ".zip"):
+		return errors.New("is named .zip and is not a zip archive")
+	case strings.HasSuffix(name, ".gz"):
+		return errors.New("is named .gz and is not gzip")
+	default:
+		t.open = func() (io.ReadCloser, error) {
+			return plain{io.NewSectionReader(t.file, 0, st.Size())}, nil
+		}
+	}
+	return nil
+}
+
+// plain is a table that is not packed; it can be read from any place.
+type plain struct{ *io.SectionReader }
+
+func (plain) Close() error { return nil }
+
+func (t *Table) locateZip(size int64, member string) error {
+	z, err := zip.NewReader(t.file, size)
+	if err != nil {
+		return fmt.Errorf("the zip archive is truncated or damaged: %w", err)
+	}
+	f, err := pick(z.File, member)
+	if err != nil {
+		return err
+	}
+	if f.Flags&1 != 0 {
+		return fmt.Errorf("%s in the archive is encrypted", f.Name)
+	}
+	t.open = func() (io.ReadCloser, error) {
+		in, err := f.Open()
+		if err != nil {
+			return nil, fmt.Errorf("opening %s in the archive: %w", f.Name, err)
+		}
+		return in, nil
+	}
+	return nil
+}
+
+// pick returns the archive's member with that name (its whole path or its last
+// part), or the only CSV file where no name is given.
+func pick(files []*zip.File, name string) (*zip.File, error) {
+	var fit []*zip.File
+	var names []string
+	for _, f := range files {
+		if f.FileInfo().IsDir() {
+			continue
+		}
+		if len(names) < 20 {
+			names = append(names, f.Name)
+		}
+		if name == "" && strings.EqualFold(path.Ext(f.Name), ".csv") || name != "" && f.Name == name {
+			fit = append(fit, f)
+		}
+	}
+	if name != "" && len(fit) == 0 {
+		for _, f := range files {
+			if path.Base(f.Name) == name && !f.FileInfo().IsDir() {
+				fit = append(fit, f)
+			}
+		}
+	}
+	list := strings.Join(names, ", ")
+	switch {
+	case len(fit) == 1:
+		return fit[0], nil
+	case len(names) == 0:
+		return nil, errors.New("the archive holds no file")
+	case name != "" && len(fit) == 0:
+		return nil, fmt.Errorf("the archive holds no %s; it has: %s", name, list)
+	case name != "":
+		return nil, fmt.Errorf("the archive holds %s more than once: %s", name, list)
+	case len(fit) == 0:
+		return nil, fmt.Errorf("the archive holds no CSV file; it has: %s", list)
+	}
+	return nil, fmt.Errorf("the archive holds several CSV files and source.member names none: %s", list)
+}
+
+// archiveError puts a decompressor's error into words.
+func archiveError(err error) error {
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the archive is truncated: it ends in the middle of the table")
+	case errors.Is(err, zip.ErrChecksum), errors.Is(err, gzip.ErrChecksum):
+		return errors.New("the archive is damaged: the table's checksum is wrong")
+	case errors.As(err, &corrupt), errors.Is(err, gzip.ErrHeader):
+		return fmt.Errorf("the archive is damaged: %w", err)
+	}
+	return err
+}
+
+// digester hashes and counts what is read through it.
+type digester struct {
+	r     io.Reader
+	hash  hash.Hash
+	size  int64
+	lines int64
+	last  byte
+}
+
+func newDigester(r io.Reader) *digester { return &digester{r: r, hash: sha256.New()} }
+
+func (d *digester) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
+	if n > 0 {
+		d.hash.Write(p[:n])
+		d.size += int64(n)
+		d.lines += int64(bytes.Count(p[:n], []byte{'\n'}))
+		d.last = p[n-1]
+	}
+	return n, err
+}
+
+// temporary makes a file that is gone once it is closed, even when the process
+// is killed: its name is removed at once.
+func temporary(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "mlops-source-*")
+	if err != nil {
+		return nil, fmt.Errorf("making a temporary file: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("making a temporary file: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,260 @@
+// Package source opens the place where a data set's records come from: a file,
+// an object in S3 or an address on the web, with the table plain, in gzip or
+// in a zip archive. It gives the table's digest and its records, each with its
+// line number, in memory that does not grow with the table.
+//
+// A table is read at least twice: once whole for its digest, so that a
+// truncated archive is found before any record is used, then for its records,
+// from any place where a record starts.
+package source
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Error says that the source itself is wrong, so that a second try can't help:
+// there is nothing at the address, or it is not the table that was asked for.
+type Error struct {
+	Source string // without credentials
+	Err    error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("source %s: %v", e.Source, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Options say how a source is opened. Columns is required.
+type Options struct {
+	Columns []string // that the table must have, in the order in which records give their fields
+	Member  string   // the table's name in an archive with several
+	SHA256  string   // hex; where set, the table's digest must be this one
+
+	S3 S3
+
+	TempDir  string        // for copies of remote sources; the system's where empty
+	MaxBytes int64         // a remote source may have at most this many; 0: 8 GiB
+	Tries    int           // of a remote source before giving up; 0: 5
+	Wait     time.Duration // before the second try, doubled each time; 0: 1 s
+	Idle     time.Duration // a remote source that sends nothing for so long is tried again; 0: 30 s
+
+	Logger *slog.Logger
+}
+
+// S3 says where and as whom objects are read.
+type S3 struct {
+	Endpoint  string // URL; empty: Amazon's
+	AccessKey string // empty: anonymous
+	SecretKey string
+	Region    string // empty: asked for
+}
+
+func (o *Options) defaults() {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 8 << 30
+	}
+	if o.Tries == 0 {
+		o.Tries = 5
+	}
+	if o.Wait == 0 {
+		o.Wait = time.Second
+	}
+	if o.Idle == 0 {
+		o.Idle = 30 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Table is a table that was found whole and whose header fits.
+type Table struct {
+	Source string // its address without credentials
+	Digest string // SHA-256 of its bytes in hex, decompressed
+	Size   int64  // bytes, decompressed
+	Lines  int64  // physical lines, the header among them
+
+	file    *os.File
+	stat    os.FileInfo
+	private bool // a copy that nobody else can change
+	open    func() (io.ReadCloser, error)
+	header  header
+}
+
+// Open finds the table at a URL (file://, s3://bucket/key, https://, http://)
+// or a plain path, reads it once and checks its header. What is wrong with the
+// source comes back as *Error.
+func Open(ctx context.Context, source string, opts Options) (*Table, error) {
+	opts.defaults()
+	t := &Table{Source: Redact(source)}
+	if err := t.find(ctx, source, &opts); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Table) find(ctx context.Context, source string, opts *Options) error {
+	if len(opts.Columns) == 0 {
+		return errors.New("opening a source: no columns given")
+	}
+	if err := t.fetch(ctx, source, opts); err != nil {
+		return err
+	}
+	if err := t.locate(source, opts.Member); err != nil {
+		return t.wrong(err)
+	}
+	if err := t.scan(ctx, opts.Columns); err != nil {
+		return err
+	}
+	if opts.SHA256 != "" && t.Digest != opts.SHA256 {
+		return t.wrong(fmt.Errorf("the table's SHA-256 is %s where %s is expected", t.Digest, opts.SHA256))
+	}
+	return t.Unchanged()
+}
+
+// wrong marks err as the source's fault.
+func (t *Table) wrong(err error) error { return &Error{Source: t.Source, Err: err} }
+
+// fetch opens the local file, or a copy of the remote one.
+func (t *Table) fetch(ctx context.Context, source string, opts *Options) error {
+	scheme, _, ok := strings.Cut(source, "://")
+	if !ok {
+		return t.local(source)
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		// url.Parse's own error quotes the whole address, secrets and all.
+		return t.wrong(errors.New("the address is not a URL"))
+	}
+	switch strings.ToLower(scheme) {
+	case "file":
+		if u.Host != "" && u.Host != "localhost" {
+			return t.wrong(fmt.Errorf("a file:// URL has three slashes before the path; this one names the host %q", u.Host))
+		}
+		return t.local(u.Path)
+	case "http", "https":
+		return t.download(ctx, &web{url: u, client: webClient(opts)}, opts)
+	case "s3":
+		o, err := newObject(u, opts.S3)
+		if err != nil {
+			return t.wrong(err)
+		}
+		return t.download(ctx, o, opts)
+	}
+	return t.wrong(fmt.Errorf("scheme %q is not known; it can be file, s3, https or http", scheme))
+}
+
+func (t *Table) local(path string) error {
+	if path == "" {
+		return t.wrong(errors.New("no path given"))
+	}
+	// Asked before it is opened: opening a named pipe would wait for a writer.
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return t.wrong(errors.New("there is no such file"))
+	case err != nil:
+		return t.wrong(err)
+	case !st.Mode().IsRegular():
+		return t.wrong(fmt.Errorf("is not a regular file (%s)", st.Mode().Type()))
+	}
+	if t.file, err = os.Open(filepath.Clean(path)); err != nil {
+		return t.wrong(err)
+	}
+	t.stat, err = t.file.Stat()
+	return err
+}
+
+// Unchanged reports with an error whether the file was written to since it was
+// opened; its digest would then belong to other records.
+func (t *Table) Unchanged() error {
+	if t.private {
+		return nil
+	}
+	st, err := t.file.Stat()
+	if err != nil {
+		return fmt.Errorf("looking at %s: %w", t.Source, err)
+	}
+	if st.Size() != t.stat.Size() || !st.ModTime().Equal(t.stat.ModTime()) {
+		return t.wrong(errors.New("the file was changed while it was read"))
+	}
+	return nil
+}
+
+// Close frees the file. Readers can't be used after it.
+func (t *Table) Close() error {
+	if t.file == nil {
+		return nil
+	}
+	return t.file.Close()
+}
+
+// scan reads the table once: header, digest, size, lines.
+func (t *Table) scan(ctx context.Context, columns []string) error {
+	in, err := t.open()
+	if err != nil {
+		return t.wrong(err)
+	}
+	defer in.Close()
+	d := newDigester(&contextReader{ctx, in})
+	if err := t.readHeader(d, columns); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return t.wrong(err)
+	}
+	if _, err := io.Copy(io.Discard, d); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return t.wrong(archiveError(err))
+	}
+	t.Digest = hex.EncodeToString(d.hash.Sum(nil))
+	t.Size = d.size
+	t.Lines = d.lines
+	if d.size > 0 && d.last != '\n' {
+		t.Lines++
+	}
+	if t.Size == t.header.end.Offset {
+		return t.wrong(errors.New("the table has a header and no record"))
+	}
+	return nil
+}
+
+// contextReader stops a long read when the context ends.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// Redact returns an address without what may be secret in it: the user, the
+// password, the query (presigned addresses sign there) and the fragment.
+func Redact(source string) string {
+	if !strings.Contains(source, "://") {
+		return source
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		scheme, _, _ := strings.Cut(source, "://")
+		return scheme + "://(not a URL)"
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
+	return u.String()
+}

@@ -1,0 +1,130 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// web is a source at an http or https address.
+type web struct {
+	url    *url.URL
+	client *http.Client
+}
+
+const maxRedirects = 5
+
+// webClient follows a few redirects, none from https to http, and waits for
+// nothing for ever; a body that stalls is the copier's business.
+func webClient(opts *Options) *http.Client {
+	return &http.Client{
+		Transport: transport(opts.Idle),
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) > maxRedirects {
+				return permanent{fmt.Errorf("more than %d redirects", maxRedirects)}
+			}
+			if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
+				return permanent{errors.New("redirect from https to " + req.URL.Scheme)}
+			}
+			return nil
+		},
+	}
+}
+
+func transport(idle time.Duration) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: idle,
+		DisableCompression:    true, // the table's bytes, not the transport's
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          1,
+		IdleConnTimeout:       10 * time.Second,
+	}
+}
+
+func (w *web) read(ctx context.Context, offset int64, version string) (part, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url.String(), nil)
+	if err != nil {
+		return part{}, permanent{errors.New("the address can't be asked for")}
+	}
+	req.Header.Set("User-Agent", "mlops")
+	if offset > 0 {
+		// If-Range (RFC 9110, 13.1.5): the rest if it is still the same, else all of it.
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		req.Header.Set("If-Range", version)
+	}
+	res, err := w.client.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // without the address, which may hold secrets
+		}
+		var dns *net.DNSError
+		if errors.As(err, &dns) && dns.IsNotFound {
+			err = fmt.Errorf("the host %s is not known: %w", w.url.Hostname(), err)
+		}
+		return part{}, err
+	}
+	p := part{body: res.Body, size: res.ContentLength, version: versionOf(res.Header)}
+	switch res.StatusCode {
+	case http.StatusOK:
+		return p, nil
+	case http.StatusPartialContent:
+		from, size, ok := contentRange(res.Header.Get("Content-Range"))
+		if ok && from == offset {
+			p.from, p.size = from, size
+			return p, nil
+		}
+		err = errors.New("the server sent another part than was asked for")
+	case http.StatusRequestedRangeNotSatisfiable:
+		res.Body.Close()
+		if offset > 0 {
+			return w.read(ctx, 0, "") // another, shorter content by now
+		}
+		return part{}, permanent{fmt.Errorf("the server answered %s", res.Status)}
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		err = fmt.Errorf("the server answered %s", res.Status)
+	default:
+		err = fmt.Errorf("the server answered %s", res.Status)
+		if res.StatusCode < 500 {
+			err = permanent{err}
+		}
+	}
+	res.Body.Close()
+	return part{}, err
+}
+
+// versionOf returns a validator that If-Range takes: a strong ETag, or the date.
+func versionOf(h http.Header) string {
+	if e := h.Get("ETag"); e != "" && !strings.HasPrefix(e, "W/") {
+		return e
+	}
+	return h.Get("Last-Modified")
+}
+
+// contentRange reads "bytes 5-9/10" (RFC 9110, 14.4); the size is -1 for "*".
+func contentRange(s string) (from, size int64, ok bool) {
+	s, ok = strings.CutPrefix(s, "bytes ")
+	span, whole, ok2 := strings.Cut(s, "/")
+	first, _, ok3 := strings.Cut(span, "-")
+	if !ok || !ok2 || !ok3 {
+		return 0, 0, false
+	}
+	from, err := strconv.ParseInt(first, 10, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	if whole == "*" {
+		return from, -1, true
+	}
+	size, err = strconv.ParseInt(whole, 10, 64)
+	return from, size, err == nil
+}

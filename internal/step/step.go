@@ -1,0 +1,100 @@
+// Package step is what the step programs share: where they find the spec and
+// Postgres, where they leave output parameters, and the cleaned rows under the
+// lock of the one that reads them.
+package step
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/dataset"
+	"mlops/internal/ingest"
+	"mlops/internal/postgres"
+	"mlops/internal/program"
+)
+
+// Spec reads the data set's YAML that MLOPS_SPEC names.
+func Spec() (*dataset.Spec, error) {
+	path, err := program.Env("MLOPS_SPEC")
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, program.Inputf("reading the spec: %w", err)
+	}
+	spec, err := dataset.Parse(text)
+	if err != nil {
+		return nil, program.Inputf("%s:\n%w", path, err)
+	}
+	return spec, nil
+}
+
+// Postgres returns the server that libpq's own variables name.
+func Postgres() postgres.Config {
+	return postgres.Config{ConnString: postgres.ConnString(os.Getenv("PGHOST"), os.Getenv("PGPORT"), os.Getenv("PGUSER"), os.Getenv("PGPASSWORD"))}
+}
+
+// Output leaves an output parameter, whole or not at all, in the folder that
+// MLOPS_OUTPUTS names.
+func Output(name, value string) error {
+	file := filepath.Join(program.EnvOr("MLOPS_OUTPUTS", "/mlops/outputs"), name)
+	tmp := file + ".tmp"
+	err := os.WriteFile(tmp, []byte(value), 0o644)
+	if err == nil {
+		err = os.Rename(tmp, file)
+	}
+	if err != nil {
+		return fmt.Errorf("writing output parameter %s: %w", name, err)
+	}
+	return nil
+}
+
+// Clean is a data set's cleaned rows, read under a lock.
+type Clean struct {
+	session *postgres.Session
+	spec    *dataset.Spec
+}
+
+// OpenClean returns the cleaned rows of a data set. A second program with the
+// same lock waits, and stops with a clear word when it has waited too long; the
+// lock ends with Close or with the process.
+func OpenClean(spec *dataset.Spec, lock string, log *slog.Logger) *Clean {
+	cfg := Postgres().Defaults()
+	return &Clean{session: postgres.NewSession(cfg, cfg.Clean, lock, log), spec: spec}
+}
+
+// Digest names the cleaned and split rows as they are now.
+func (c *Clean) Digest(ctx context.Context) (digest string, err error) {
+	err = c.session.Do(ctx, "reading the data's digest", func(ctx context.Context, conn *pgx.Conn) error {
+		digest, err = ingest.DataDigest(ctx, conn, c.spec)
+		return err
+	})
+	return digest, err
+}
+
+// Rows reads the rows of all splits; see ingest.Rows.
+func (c *Clean) Rows(ctx context.Context, row func(split string, fields [][]byte) error) error {
+	conn, err := c.session.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	return ingest.Rows(ctx, conn, c.spec, ingest.Selection{}, row)
+}
+
+// Close frees the lock.
+func (c *Clean) Close() { c.session.Close() }
+
+// Ingest marks an error of a data step as one that another try can't mend, where
+// it is one.
+func Ingest(err error) error {
+	if ingest.ExitCode(err) == program.BadInput {
+		return program.Input(err)
+	}
+	return err
+}

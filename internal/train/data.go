@@ -1,0 +1,131 @@
+// Package train makes a model version out of one candidate: it encodes the rows,
+// boosts, chooses the threshold, measures, logs a run in MLflow and, last of
+// all, registers the version.
+package train
+
+import (
+	"context"
+	"fmt"
+
+	"mlops/internal/dataset"
+	"mlops/internal/feature"
+	"mlops/internal/model"
+)
+
+// Names of the splits, as they stand in the column split.
+const (
+	Training   = "train"
+	Validation = "validation"
+	Test       = "test"
+)
+
+// Rows calls row for each cleaned row of a data set, in an order that does not
+// change while the data does not. fields holds one cleaned value a column of the
+// spec, nil where it is missing; row must not keep it.
+type Rows func(ctx context.Context, row func(split string, fields [][]byte) error) error
+
+// Part is the encoded rows of one split.
+type Part struct {
+	X []float32 // Rows vectors of the encoder's width, one after the other
+	Y []float32 // 1 or 0, one a row
+}
+
+// Data is what a candidate is trained and measured on.
+type Data struct {
+	Encoder *feature.Encoder
+	Parts   map[string]*Part // by split
+
+	Excluded  int // rows that the cohort leaves out
+	Unlabeled int // rows without a target
+
+	samples []sample
+}
+
+// sample is a raw record of the test split, and its place there.
+type sample struct {
+	row    int
+	record map[string]string
+}
+
+// wantSamples is how many records are stored with a version.
+const wantSamples = 32
+
+// Prepare reads the rows twice: once to fit the encoder on the training rows and
+// to count, once to encode.
+func Prepare(ctx context.Context, spec *dataset.Spec, rows Rows) (*Data, error) {
+	d := &Data{Parts: map[string]*Part{Training: {}, Validation: {}, Test: {}}}
+	fitter := feature.NewFitter(spec)
+	counts := map[string]int{}
+	err := rows(ctx, func(split string, fields [][]byte) error {
+		if spec.Excluded(fields) {
+			d.Excluded++
+			return nil
+		}
+		if _, known := spec.Label(fields); !known {
+			d.Unlabeled++
+			return nil
+		}
+		counts[split]++
+		if split == Training {
+			fitter.Add(fields)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fitting the encoder: %w", err)
+	}
+	if d.Encoder, err = fitter.Encoder(); err != nil {
+		return nil, fmt.Errorf("fitting the encoder: %w", err)
+	}
+	width := d.Encoder.Width()
+	for split, p := range d.Parts {
+		n := counts[split]
+		if n == 0 {
+			return nil, fmt.Errorf("no rows in split %s: load and split the data first", split)
+		}
+		p.X = make([]float32, 0, n*width)
+		p.Y = make([]float32, 0, n)
+	}
+	every := max(1, counts[Test]/wantSamples)
+	err = rows(ctx, func(split string, fields [][]byte) error {
+		label, known := spec.Label(fields)
+		if !known || spec.Excluded(fields) {
+			return nil
+		}
+		p := d.Parts[split]
+		if p == nil {
+			return fmt.Errorf("row in split %q", split)
+		}
+		at := len(p.X)
+		if at+width > cap(p.X) {
+			return fmt.Errorf("more rows in split %s than a moment ago", split)
+		}
+		p.X = p.X[:at+width]
+		d.Encoder.Encode(p.X[at:], fields)
+		if split == Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
+			d.samples = append(d.samples, sample{len(p.Y), model.Record(spec, fields)})
+		}
+		p.Y = append(p.Y, label)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the rows: %w", err)
+	}
+	for split, p := range d.Parts {
+		if len(p.Y) != counts[split] {
+			return nil, fmt.Errorf("%d rows in split %s, a moment ago %d", len(p.Y), split, counts[split])
+		}
+	}
+	return d, nil
+}
+
+// Positives is how many rows of the part have the label 1.
+func (p *Part) Positives() int {
+	n := 0
+	for _, y := range p.Y {
+		if y == 1 {
+			n++
+		}
+	}
+	return n
+}

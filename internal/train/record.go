@@ -1,0 +1,243 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
+	"mlops/internal/mlflow"
+	"mlops/internal/model"
+	"mlops/internal/registry"
+)
+
+// recorder logs one candidate's run in MLflow and registers its version.
+type recorder struct {
+	client   *mlflow.Client
+	registry *registry.Registry
+	spec     *dataset.Spec
+	training string // digest that the candidates of one training share
+	key      string // the same with the candidate's name
+	config   Config
+}
+
+// leftovers looks for runs of the same training key, which earlier tries left.
+// It marks those that were cut short as killed, and returns one that was logged
+// whole.
+func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
+	experiment, err := r.client.EnsureExperiment(ctx, r.spec.Model)
+	if err != nil {
+		return nil, err
+	}
+	key, err := mlflow.Quote(r.key)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := r.client.SearchRuns(ctx, []string{experiment.ID}, "tags."+registry.TagTrainingKey+" = "+key, nil, 0)
+	if err != nil {
+		return nil, fmt.Errorf("looking for earlier runs: %w", err)
+	}
+	var whole *mlflow.Run
+	for i := range runs {
+		switch runs[i].Status {
+		case mlflow.Finished:
+			whole = &runs[i]
+		case mlflow.Running:
+			if err := r.client.UpdateRun(ctx, runs[i].ID, mlflow.Killed, time.Now()); err != nil {
+				return nil, fmt.Errorf("closing run %s, which was cut short: %w", runs[i].ID, err)
+			}
+			r.config.Log.Info("closed a run that was cut short", "run_id", runs[i].ID)
+		}
+	}
+	return whole, nil
+}
+
+// record logs a whole run and returns its id. The run is marked as finished
+// last; one that ends before that is marked as failed where MLflow still
+// answers.
+func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *Data, f *Fitted, took time.Duration) (id string, err error) {
+	experiment, err := r.client.EnsureExperiment(ctx, r.spec.Model)
+	if err != nil {
+		return "", err
+	}
+	run, err := r.client.CreateRun(ctx, mlflow.NewRun{
+		ExperimentID: experiment.ID,
+		Name:         candidate.Name,
+		Start:        time.Now().Add(-took),
+		Tags: map[string]string{
+			registry.TagDataset:     r.spec.Name,
+			registry.TagCandidate:   candidate.Name,
+			registry.TagTraining:    r.training,
+			registry.TagTrainingKey: r.key,
+			"mlflow.source.name":    "train-model",
+			"mlflow.user":           "mlops",
+		},
+	})
+	if err != nil {
+		return "", fmt.Errorf("starting a run: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			r.client.UpdateRun(end, run.ID, mlflow.Failed, time.Now()) // the first error is the one that counts
+		}
+	}()
+	if err := r.client.LogBatch(ctx, run.ID, r.batch(candidate, d, f, took)); err != nil {
+		return "", fmt.Errorf("logging run %s: %w", run.ID, err)
+	}
+	root, err := r.client.ArtifactPath(run.ArtifactURI)
+	if err != nil {
+		return "", err
+	}
+	files, err := r.files(candidate, d, f, run.ID)
+	if err != nil {
+		return "", err
+	}
+	for name, content := range files {
+		if err := r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content)); err != nil {
+			return "", fmt.Errorf("storing %s of run %s: %w", name, run.ID, err)
+		}
+	}
+	if err := r.client.UpdateRun(ctx, run.ID, mlflow.Finished, time.Now()); err != nil {
+		return "", fmt.Errorf("finishing run %s: %w", run.ID, err)
+	}
+	return run.ID, nil
+}
+
+// maxSteps bounds how many points of the rounds' AUC are logged.
+const maxSteps = 300
+
+// batch is what is logged of a run besides its files.
+func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took time.Duration) mlflow.Batch {
+	b := mlflow.Batch{Params: map[string]string{
+		"candidate":      candidate.Name,
+		"rounds":         strconv.Itoa(candidate.Rounds),
+		"early_stopping": strconv.Itoa(candidate.EarlyStopping),
+		"trees":          strconv.Itoa(f.Trees),
+		"features":       strconv.Itoa(d.Encoder.Width()),
+		"data_digest":    r.config.DataDigest,
+		"spec_digest":    r.spec.Digest(),
+		"split_salt":     r.spec.Split.Salts[0],
+		"rows_excluded":  strconv.Itoa(d.Excluded),
+		"rows_unlabeled": strconv.Itoa(d.Unlabeled),
+		"xgboost":        r.config.Library.Version(),
+	}}
+	for _, p := range Parameters(candidate, r.config.Threads) {
+		b.Params[p[0]] = p[1]
+	}
+	for split, p := range d.Parts {
+		b.Params["rows_"+split] = strconv.Itoa(len(p.Y))
+		b.Params["positives_"+split] = strconv.Itoa(p.Positives())
+	}
+	metric := func(name string, value float64, step int) {
+		b.Metrics = append(b.Metrics, mlflow.Metric{Key: name, Value: value, Step: int64(step)})
+	}
+	for name, value := range f.Metrics {
+		metric(name, value, 0)
+	}
+	metric("threshold", f.Threshold, 0)
+	metric("training_seconds", took.Seconds(), 0)
+	every := max(1, len(f.RoundAUC)/maxSteps)
+	for round := 0; round < len(f.RoundAUC); round += every {
+		metric("round_validation_auc", f.RoundAUC[round], round)
+	}
+	return b
+}
+
+// files are a run's artifacts by path: the version's own, read back as a check,
+// and the plots.
+func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID string) (map[string][]byte, error) {
+	version, err := model.Write(model.Parts{
+		Spec:           r.spec,
+		Encoder:        d.Encoder,
+		UBJ:            f.UBJ,
+		RunID:          runID,
+		XGBoostVersion: r.config.Library.Version(),
+		Serving: model.Serving{
+			Candidate: candidate.Name,
+			Created:   time.Now().UTC().Truncate(time.Second),
+			Threshold: f.Threshold,
+			Metrics:   f.Metrics,
+			Samples:   f.Samples,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := readBack(version); err != nil {
+		return nil, fmt.Errorf("the version that was just made can't be served: %w", err)
+	}
+	files := map[string][]byte{}
+	for name, content := range version {
+		files[path.Join(registry.Folder, name)] = content
+	}
+	return files, r.plots(f, files)
+}
+
+// readBack checks a version as the server will before it serves it.
+func readBack(files map[string][]byte) error {
+	dir, err := os.MkdirTemp("", "version-")
+	if err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return fmt.Errorf("writing the version: %w", err)
+		}
+	}
+	_, err = model.Read(os.DirFS(dir))
+	return err
+}
+
+// plots adds the ROC, precision-recall and calibration curves.
+func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
+	var curves []evaluate.Curve
+	for _, split := range []string{Validation, Test} {
+		curves = append(curves, evaluate.Curve{Name: split, Rows: f.Rankings[split]})
+	}
+	draw := func(name string, plot func(io.Writer) error) error {
+		var b bytes.Buffer
+		if err := plot(&b); err != nil {
+			return fmt.Errorf("drawing %s: %w", name, err)
+		}
+		files["plots/"+name+".png"] = b.Bytes()
+		return nil
+	}
+	title := r.spec.Title + ", " + r.config.Candidate
+	return errors.Join(
+		draw("roc", func(w io.Writer) error { return evaluate.PlotROC(w, "png", title, f.Threshold, curves...) }),
+		draw("precision_recall", func(w io.Writer) error { return evaluate.PlotPR(w, "png", title, f.Threshold, curves...) }),
+		draw("calibration", func(w io.Writer) error { return evaluate.PlotCalibration(w, "png", title, curves...) }),
+	)
+}
+
+// register makes the version. It comes last, so there is no version of a run
+// that is not whole.
+func (r *recorder) register(ctx context.Context, runID string) (int, error) {
+	v, err := r.client.CreateVersion(ctx, mlflow.NewVersion{
+		Name:   r.spec.Model,
+		Source: "runs:/" + runID + "/" + registry.Folder,
+		RunID:  runID,
+		Tags: map[string]string{
+			registry.TagDataset:     r.spec.Name,
+			registry.TagCandidate:   r.config.Candidate,
+			registry.TagTraining:    r.training,
+			registry.TagTrainingKey: r.key,
+		},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("registering run %s: %w", runID, err)
+	}
+	r.config.Log.Info("registered", "model", v.Name, "version", v.Number, "run_id", runID)
+	return v.Number, nil
+}

@@ -1,0 +1,108 @@
+package train
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"mlops/internal/dataset"
+	"mlops/internal/mlflow"
+	"mlops/internal/registry"
+	"mlops/internal/xgboost"
+)
+
+// generation is raised when a change of this code makes other models out of the
+// same data and spec, so that they are trained again.
+const generation = "1"
+
+// Key is the digest of all that the candidates of one training share: the data
+// as they are now and the whole spec.
+func Key(spec *dataset.Spec, dataDigest string) string {
+	sum := sha256.Sum256([]byte(generation + "\n" + spec.Digest() + "\n" + dataDigest))
+	return hex.EncodeToString(sum[:])
+}
+
+// Config is what Run needs.
+type Config struct {
+	Spec       *dataset.Spec
+	Candidate  string
+	DataDigest string // of the cleaned and split rows
+	Rows       Rows
+	Library    *xgboost.Library
+	MLflow     *mlflow.Client
+	Threads    int
+	Log        *slog.Logger
+}
+
+// Run trains one candidate and registers it, unless a version made of the same
+// data, spec and candidate is there already. It returns the version's number.
+//
+// It may be killed at any moment and run again: a run that was cut short is
+// marked as killed, and a version is registered only once everything of it is
+// logged. Two at once are kept apart by the caller's lock.
+func Run(ctx context.Context, c Config) (int, error) {
+	candidate := c.Spec.Candidate(c.Candidate)
+	if candidate == nil {
+		return 0, fmt.Errorf("the spec of %s has no candidate %q", c.Spec.Name, c.Candidate)
+	}
+	reg := &registry.Registry{Client: c.MLflow, Model: c.Spec.Model}
+	r := &recorder{
+		client:   c.MLflow,
+		registry: reg,
+		spec:     c.Spec,
+		training: Key(c.Spec, c.DataDigest),
+		config:   c,
+	}
+	r.key = r.training + "/" + candidate.Name
+	v, err := reg.Find(ctx, r.key)
+	if err == nil {
+		c.Log.Info("already trained on these data with this spec", "candidate", candidate.Name, "version", v.Number, "run_id", v.RunID)
+		return v.Number, nil
+	}
+	if !errors.Is(err, mlflow.ErrNotFound) {
+		return 0, err
+	}
+	if err := c.MLflow.EnsureModel(ctx, c.Spec.Model, c.Spec.Description); err != nil {
+		return 0, err
+	}
+	if whole, err := r.leftovers(ctx); err != nil {
+		return 0, err
+	} else if whole != nil {
+		c.Log.Info("an earlier try had finished its run; only the version was missing", "run_id", whole.ID)
+		return r.register(ctx, whole.ID)
+	}
+
+	start := time.Now()
+	data, err := Prepare(ctx, c.Spec, c.Rows)
+	if err != nil {
+		return 0, err
+	}
+	c.Log.Info("rows encoded", "train", len(data.Parts[Training].Y), "validation", len(data.Parts[Validation].Y), "test", len(data.Parts[Test].Y),
+		"excluded", data.Excluded, "unlabeled", data.Unlabeled, "features", data.Encoder.Width(), "took", time.Since(start).Round(time.Millisecond).String())
+
+	start = time.Now()
+	var last time.Time
+	fitted, err := Fit(ctx, c.Library, c.Spec, candidate, data, Options{
+		Threads: c.Threads,
+		Progress: func(round int, auc float64) {
+			if time.Since(last) > time.Second {
+				last = time.Now()
+				c.Log.Info("progress", "done", round+1, "total", candidate.Rounds, "unit", "trees", "validation_auc", auc)
+			}
+		},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("candidate %s: %w", candidate.Name, err)
+	}
+	took := time.Since(start)
+	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
+	run, err := r.record(ctx, candidate, data, fitted, took)
+	if err != nil {
+		return 0, err
+	}
+	return r.register(ctx, run)
+}

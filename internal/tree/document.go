@@ -1,0 +1,80 @@
+package tree
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// document is what we read of XGBoost's model, in the shape of its JSON form
+// (https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html). Its
+// UBJ form has the same names.
+type document struct {
+	Learner struct {
+		FeatureNames []string `json:"feature_names"`
+		Param        struct {
+			BaseScore  string `json:"base_score"`
+			NumFeature string `json:"num_feature"`
+			NumClass   string `json:"num_class"`
+			NumTarget  string `json:"num_target"`
+		} `json:"learner_model_param"`
+		Objective struct {
+			Name string `json:"name"`
+		} `json:"objective"`
+		Booster struct {
+			Name  string `json:"name"`
+			Model struct {
+				Param struct {
+					NumTrees string `json:"num_trees"`
+				} `json:"gbtree_model_param"`
+				TreeInfo []int32        `json:"tree_info"`
+				Trees    []treeDocument `json:"trees"`
+				Cats     struct {
+					Enc []anything `json:"enc"`
+				} `json:"cats"`
+			} `json:"model"`
+		} `json:"gradient_booster"`
+	} `json:"learner"`
+}
+
+// treeDocument is one tree: arrays with one entry a node, and the categories of
+// its categorical splits one after the other.
+type treeDocument struct {
+	ID    int32 `json:"id"`
+	Param struct {
+		LeafSize string `json:"size_leaf_vector"`
+	} `json:"tree_param"`
+	Left        []int32   `json:"left_children"`
+	Right       []int32   `json:"right_children"`
+	Feature     []int32   `json:"split_indices"`
+	Condition   []float32 `json:"split_conditions"` // of a leaf: its value
+	DefaultLeft []int32   `json:"default_left"`
+	SplitType   []int32   `json:"split_type"` // 1: categorical
+
+	CategoryNodes []int32 `json:"categories_nodes"`    // the categorical nodes
+	CategoryBegin []int64 `json:"categories_segments"` // where in Categories theirs begin
+	CategoryCount []int64 `json:"categories_sizes"`
+	Categories    []int32 `json:"categories"`
+}
+
+// UnmarshalJSON is the usual decoding, but refuses a tree without nodes at once,
+// so that many small ones can't fill the memory.
+func (t *treeDocument) UnmarshalJSON(data []byte) error {
+	type plain treeDocument
+	if err := json.Unmarshal(data, (*plain)(t)); err != nil {
+		return err
+	}
+	return t.checkNodes()
+}
+
+func (t *treeDocument) checkNodes() error {
+	if len(t.Left) == 0 {
+		return errors.New("the tree has no nodes")
+	}
+	return nil
+}
+
+// anything is a value that is only counted.
+type anything struct{}
+
+// UnmarshalJSON takes any value.
+func (*anything) UnmarshalJSON([]byte) error { return nil }

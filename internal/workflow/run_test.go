@@ -1,0 +1,510 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const oneStep = `
+entrypoint: s
+templates:
+- name: s
+  container: {image: "test/step:dev", command: [/step], args: %s}
+`
+
+func TestFanOut(t *testing.T) {
+	dir := t.TempDir()
+	set := load(t, `
+entrypoint: main
+templates:
+- name: main
+  dag:
+    tasks:
+    - {name: list, template: list}
+    - name: each
+      depends: list.Succeeded
+      template: each
+      withParam: "{{tasks.list.outputs.parameters.names}}"
+      arguments: {parameters: [{name: what, value: "<{{item}}>"}]}
+- name: list
+  outputs: {parameters: [{name: names, valueFrom: {path: /mlops/outputs/names}}]}
+  container: {image: "test/step:dev", command: [/step], args: [write, names, '["c","a","(b)",7]']}
+- name: each
+  inputs: {parameters: [{name: what}]}
+  container: {image: "test/step:dev", command: [/step], args: [note, `+dir+`/order, "{{inputs.parameters.what}}"]}
+`)
+	o := options(t, set)
+	o.Parallel = 1
+	got, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"list: Succeeded", "each(0:c): Succeeded", "each(1:a): Succeeded", "each(2:b): Succeeded", "each(3:7): Succeeded"}
+	if diff := cmp.Diff(want, states(got)); diff != "" {
+		t.Errorf("tasks (-want +got):\n%s", diff)
+	}
+	text, err := os.ReadFile(dir + "/order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != "<c>\n<a>\n<(b)>\n<7>\n" {
+		t.Errorf("the items ran as %q, want the list's order", text)
+	}
+	if p := got.Tasks[1].Path; p != "w.each(0:c)" {
+		t.Errorf("path is %q", p)
+	}
+}
+
+// fanOut runs five items of a step in a dag with the extra field.
+func fanOut(field, args string) string {
+	return `
+entrypoint: main
+templates:
+- name: main
+  ` + field + `
+  dag:
+    tasks:
+    - name: each
+      template: each
+      withItems: [a, b, c, d, e]
+      arguments: {parameters: [{name: what, value: "{{item}}"}]}
+- name: each
+  inputs: {parameters: [{name: what}]}
+  container: {image: "test/step:dev", command: [/step], args: ` + args + `}
+`
+}
+
+func TestTasksRunSideBySide(t *testing.T) {
+	dir := t.TempDir()
+	o := options(t, load(t, fanOut("", `[meet, `+dir+`, "5", "{{inputs.parameters.what}}"]`)))
+	o.Parallel = 5
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Errorf("five tasks that wait for each other: %v", err)
+	}
+}
+
+func TestParallelIsALimit(t *testing.T) {
+	for _, test := range []struct {
+		why, field string
+		parallel   int
+	}{
+		{"the runner's own limit", "", 1},
+		{"the dag's parallelism", "parallelism: 1", 5},
+	} {
+		o := options(t, load(t, fanOut(test.field, `[alone, `+t.TempDir()+`/lock]`)))
+		o.Parallel = test.parallel
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Errorf("%s: tasks ran at once: %v", test.why, err)
+		}
+	}
+}
+
+// chain is a dag in which a has a when, b follows it and c stands by itself.
+const chain = `
+entrypoint: main
+arguments: {parameters: [{name: go, value: "true", enum: ["true", "false"]}]}
+templates:
+- name: main
+  inputs: {parameters: [{name: go}]}
+  dag:
+    tasks:
+    - name: a
+      template: %s
+      when: "'{{inputs.parameters.go}}' == 'true'"
+    - name: b
+      depends: %s
+      template: ok
+      arguments: {parameters: [{name: x, value: "[{{tasks.a.outputs.parameters.out}}]"}]}
+    - {name: c, template: ok, arguments: {parameters: [{name: x, value: ""}]}}
+- name: writes
+  outputs: {parameters: [{name: out, valueFrom: {path: /mlops/outputs/out}}]}
+  container: {image: "test/step:dev", command: [/step], args: [write, out, hello]}
+- name: fails
+  outputs: {parameters: [{name: out, valueFrom: {path: /mlops/outputs/out}}]}
+  container: {image: "test/step:dev", command: [/step], args: [exit, "1"]}
+- name: ok
+  inputs: {parameters: [{name: x}]}
+  container: {image: "test/step:dev", command: [/step], args: [ok, "{{inputs.parameters.x}}"]}
+`
+
+func TestConditions(t *testing.T) {
+	for _, test := range []struct {
+		why, template, depends, load string
+		want                         []string
+		fails                        bool
+	}{
+		{"a true when runs", "writes", "a.Succeeded", "true", []string{"a: Succeeded", "b: Succeeded", "c: Succeeded"}, false},
+		{"dependents of a skipped task run when they say so", "writes", "a.Succeeded || a.Skipped", "false", []string{"a: Skipped", "b: Succeeded", "c: Succeeded"}, false},
+		{"a bare name takes a skipped task too", "writes", "a", "false", []string{"a: Skipped", "b: Succeeded", "c: Succeeded"}, false},
+		{"Succeeded alone does not", "writes", "a.Succeeded", "false", []string{"a: Skipped", "b: Omitted", "c: Succeeded"}, false},
+		{"a failed task stops its dependents, and nobody else", "fails", "a", "true", []string{"a: Failed", "b: Omitted", "c: Succeeded"}, true},
+		{"a task for the failure of another", "writes", "a.Failed && c.Succeeded", "true", []string{"a: Succeeded", "b: Omitted", "c: Succeeded"}, false},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			o := options(t, load(t, fmt.Sprintf(chain, test.template, test.depends)))
+			o.Parameters = map[string]string{"go": test.load}
+			got, err := Run(context.Background(), o)
+			if (err != nil) != test.fails {
+				t.Errorf("error is %v", err)
+			}
+			if diff := cmp.Diff(test.want, states(got)); diff != "" {
+				t.Errorf("tasks (-want +got):\n%s", diff)
+			}
+		})
+	}
+	set := load(t, fmt.Sprintf(chain, "writes", "a"))
+	o := options(t, set)
+	got, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ok", "[hello]"}, got.Tasks[1].Args); diff != "" {
+		t.Errorf("arguments of b (-want +got):\n%s", diff)
+	}
+	o.Parameters = map[string]string{"go": "false"}
+	if got, err = Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ok", "[]"}, got.Tasks[1].Args); diff != "" {
+		t.Errorf("arguments of b after a skipped a (-want +got):\n%s", diff)
+	}
+}
+
+func TestHandledFailureIsNoFailure(t *testing.T) {
+	set := load(t, `
+entrypoint: main
+templates:
+- name: main
+  dag:
+    tasks:
+    - {name: a, template: fails}
+    - {name: b, template: ok, depends: a.Failed}
+- name: fails
+  container: {image: "test/step:dev", command: [/step], args: [exit, "1"]}
+- name: ok
+  container: {image: "test/step:dev", command: [/step], args: [ok]}
+`)
+	got, err := Run(context.Background(), options(t, set))
+	if err != nil {
+		t.Errorf("a failure whose handler ran well: %v", err)
+	}
+	if diff := cmp.Diff([]string{"a: Failed", "b: Succeeded"}, states(got)); diff != "" {
+		t.Errorf("tasks (-want +got):\n%s", diff)
+	}
+}
+
+func TestParameters(t *testing.T) {
+	set := load(t, fmt.Sprintf(chain, "writes", "a"))
+	for _, test := range []struct {
+		why   string
+		given map[string]string
+		want  string
+	}{
+		{"one that is not there", map[string]string{"stop": "true"}, `has no parameter "stop", only [go]`},
+		{"a value out of the enum", map[string]string{"go": "perhaps"}, `parameter go is "perhaps", want one of [true false]`},
+	} {
+		_, err := DryRun(set, "w", test.given, nil)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error is %v, want %q", test.why, err, test.want)
+		}
+	}
+	if _, err := DryRun(set, "v", nil, nil); err == nil || !strings.Contains(err.Error(), `no workflow "v", only [w]`) {
+		t.Errorf("a workflow that is not there: %v", err)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	for _, test := range []struct {
+		why, strategy, code string
+		tries               int
+		fails               bool
+	}{
+		{"none: one try", "{}", "1", 1, true},
+		{"the third try is the second retry", `{retryStrategy: {limit: "2", backoff: {duration: 10ms, factor: "2"}}}`, "1", 3, false},
+		{"a limit that is too low", `{retryStrategy: {limit: 1}}`, "1", 2, true},
+		{"bad input is not tried again", `{retryStrategy: {limit: "2", expression: "asInt(lastRetry.exitCode) != 2"}}`, "2", 1, true},
+		{"another exit code is", `{retryStrategy: {limit: "2", expression: "asInt(lastRetry.exitCode) != 2"}}`, "1", 3, false},
+		{"a policy for errors does not take failures", `{retryStrategy: {limit: "2", retryPolicy: OnError}}`, "1", 1, true},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			set := load(t, `
+entrypoint: s
+templates:
+- name: s
+  `+strings.TrimSuffix(strings.TrimPrefix(test.strategy, "{"), "}")+`
+  container: {image: "test/step:dev", command: [/step], args: [flaky, `+t.TempDir()+`/tries, "`+test.code+`"]}
+`)
+			var waits []string
+			o := options(t, set)
+			o.Observe = func(e Event) {
+				if e.State == Running && e.Message != "" {
+					waits = append(waits, e.Message)
+				}
+			}
+			got, err := Run(context.Background(), o)
+			if (err != nil) != test.fails {
+				t.Errorf("error is %v", err)
+			}
+			if got.Tasks[0].Tries != test.tries {
+				t.Errorf("%d tries, want %d", got.Tasks[0].Tries, test.tries)
+			}
+			if strings.Contains(test.strategy, "backoff") {
+				want := []string{"exit code 1; tries again in 10ms", "exit code 1; tries again in 20ms"}
+				if diff := cmp.Diff(want, waits); diff != "" {
+					t.Errorf("pauses (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestFailureIsNamed(t *testing.T) {
+	o := options(t, load(t, fmt.Sprintf(oneStep, `[exit, "2"]`)))
+	got, err := Run(context.Background(), o)
+	var failed *TaskError
+	if !errors.As(err, &failed) {
+		t.Fatalf("error is %v, want a TaskError", err)
+	}
+	self, _ := os.Executable()
+	want := TaskError{
+		Task: "w", Workflow: "w", Template: "s", Program: self, ExitCode: 2, Tries: 1, Reason: "exit code 2",
+		Tail: []string{`{"time":"2026-01-02T15:04:05Z","level":"ERROR","msg":"it broke","line":7}`},
+		Log:  filepath.Join(o.LogDir, "w.log"),
+	}
+	if diff := cmp.Diff(want, *failed); diff != "" {
+		t.Errorf("TaskError (-want +got):\n%s", diff)
+	}
+	text := "task w (template w/s, program " + self + ") failed: exit code 2\n  ERROR it broke line=7\n  whole log: " + want.Log
+	if diff := cmp.Diff("workflow w: "+text, err.Error()); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	if got.Tasks[0].State != Failed {
+		t.Errorf("state is %s", got.Tasks[0].State)
+	}
+}
+
+func TestStepsThatEndBadly(t *testing.T) {
+	const withOutput = `
+entrypoint: s
+templates:
+- name: s
+  activeDeadlineSeconds: %d
+  outputs: {parameters: [{name: out, valueFrom: {path: /mlops/outputs/out}}]}
+  container: {image: "%s", command: [/step], args: %s}
+`
+	for _, test := range []struct {
+		why, spec, reason string
+		state             State
+		code              int
+	}{
+		{"its output is not there", fmt.Sprintf(withOutput, 600, "test/step:dev", "[ok]"), "it ended well but did not write its output out", Errored, 0},
+		{"it is killed", fmt.Sprintf(withOutput, 600, "test/step:dev", "[killed]"), "killed by signal: killed", Failed, 137},
+		{"it takes too long", fmt.Sprintf(withOutput, 1, "test/step:dev", `[hang, `+t.TempDir()+`/pids]`), "ran longer than 1s", Failed, -1},
+		{"its program is not on this machine", fmt.Sprintf(withOutput, 600, "other/step:dev", "[ok]"), "no program on this machine for image other/step:dev", Errored, -1},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			got, err := Run(context.Background(), options(t, load(t, test.spec)))
+			var failed *TaskError
+			if !errors.As(err, &failed) {
+				t.Fatalf("error is %v, want a TaskError", err)
+			}
+			if failed.Reason != test.reason || failed.ExitCode != test.code || got.Tasks[0].State != test.state {
+				t.Errorf("%s, exit code %d, %q; want %s, %d, %q", got.Tasks[0].State, failed.ExitCode, failed.Reason, test.state, test.code, test.reason)
+			}
+		})
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	for _, test := range []struct{ why, name, want string }{
+		{"a plain variable of the manifest", "PLAIN", "manifest"},
+		{"the caller's wins", "MLOPS_SPEC", "caller"},
+		{"one that only a cluster has", "SECRET", ""},
+	} {
+		set := load(t, `
+entrypoint: s
+templates:
+- name: s
+  outputs: {parameters: [{name: value, valueFrom: {path: /mlops/outputs/value}}]}
+  container:
+    image: test/step:dev
+    command: [/step, env]
+    args: [`+test.name+`]
+    env:
+    - {name: PLAIN, value: manifest}
+    - {name: MLOPS_SPEC, value: manifest}
+    - {name: MLOPS_OUTPUTS, value: /nowhere}
+    - {name: SECRET, valueFrom: {secretKeyRef: {name: s, key: k}}}
+    envFrom: [{secretRef: {name: s}}]
+`)
+		o := options(t, set)
+		o.Env = append(o.Env, "MLOPS_SPEC=caller", "MLOPS_OUTPUTS=/nowhere")
+		got, err := Run(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Outputs["value"] != test.want {
+			t.Errorf("%s: %s is %q, want %q", test.why, test.name, got.Outputs["value"], test.want)
+		}
+	}
+}
+
+func TestValuesArePassedOnAsTheyAre(t *testing.T) {
+	set := load(t, `
+entrypoint: s
+arguments: {parameters: [{name: x, value: ""}]}
+templates:
+- name: s
+  inputs: {parameters: [{name: x}]}
+  outputs: {parameters: [{name: value, valueFrom: {path: /mlops/outputs/value}}]}
+  container: {image: "test/step:dev", command: [/step], args: [args, "--x={{inputs.parameters.x}}", last]}
+`)
+	for _, value := range []string{"", `a "b" \ c`, "line\nline", "ünï <&> {{y}}", "$(HOME)"} {
+		o := options(t, set)
+		o.Parameters = map[string]string{"x": value}
+		got, err := Run(context.Background(), o)
+		if err != nil {
+			t.Fatalf("%q: %v", value, err)
+		}
+		if want := "--x=" + value + "|last"; got.Outputs["value"] != want {
+			t.Errorf("the program got %q, want %q", got.Outputs["value"], want)
+		}
+	}
+}
+
+func TestLogAndEvents(t *testing.T) {
+	o := options(t, load(t, fmt.Sprintf(oneStep, `[log]`)))
+	var events []string
+	o.Observe = func(e Event) {
+		text := fmt.Sprintf("%s %s %s %d %q", e.Task, e.Path, e.State, e.Try, e.Line)
+		if e.Progress != nil {
+			text += fmt.Sprint(*e.Progress)
+		}
+		events = append(events, text)
+	}
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`w w Running 1 ""`,
+		`w w Running 1 "plain text"`,
+		`w w Running 1 ""{3 10 rows}`,
+		`w w Running 1 "no end of line"`,
+		`w w Succeeded 1 ""`,
+	}
+	if diff := cmp.Diff(want, events); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	log, err := os.ReadFile(filepath.Join(o.LogDir, "w.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(log), "plain text\n{") || !strings.HasSuffix(string(log), "no end of line") {
+		t.Errorf("the log is %q", log)
+	}
+}
+
+func TestCancelEndsTheChildren(t *testing.T) {
+	for _, test := range []struct {
+		why, action string
+		grace       time.Duration
+	}{
+		{"a step that ends on SIGTERM", "hang", 20 * time.Second},
+		{"one that does not is killed", "stubborn", 100 * time.Millisecond},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "pids")
+			o := options(t, load(t, fmt.Sprintf(oneStep, `[`+test.action+`, `+file+`]`)))
+			o.Grace = test.grace
+			ctx, cancel := context.WithCancelCause(context.Background())
+			enough := errors.New("enough")
+			var one, two int
+			go func() {
+				one, two = pids(file)
+				cancel(enough)
+			}()
+			got, err := Run(ctx, o)
+			if !errors.Is(err, enough) {
+				t.Errorf("error is %v, want the cause %v", err, enough)
+			}
+			if got.Tasks[0].State != Failed || got.Tasks[0].Tries != 1 {
+				t.Errorf("the task is %s after %d tries", got.Tasks[0].State, got.Tasks[0].Tries)
+			}
+			for _, pid := range []int{one, two} {
+				if !gone(pid) {
+					t.Errorf("process %d still runs", pid)
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingIsLeftBehind(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pids")
+	if _, err := Run(context.Background(), options(t, load(t, fmt.Sprintf(oneStep, `[leaves, `+file+`]`)))); err != nil {
+		t.Fatal(err)
+	}
+	if _, child := pids(file); !gone(child) {
+		t.Errorf("process %d outlived its step", child)
+		syscall.Kill(child, syscall.SIGKILL)
+	}
+}
+
+func TestChildrenDieWithTheRunner(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells a process that its parent was killed")
+	}
+	file := filepath.Join(t.TempDir(), "pids")
+	dir := manifests(t, map[string]string{"w": fmt.Sprintf(oneStep, `[stubborn, `+file+`]`)})
+	o := options(t, nil)
+	self, _ := o.Program("test/step:dev")
+	runner := exec.Command(self, "runner", dir, o.LogDir)
+	runner.Env = o.Env
+	if err := runner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	one, two := pids(file)
+	defer syscall.Kill(two, syscall.SIGKILL) // the step's own child is the step's affair
+	runner.Process.Kill()
+	runner.Wait()
+	if !gone(one) {
+		t.Errorf("process %d outlived the runner", one)
+		syscall.Kill(one, syscall.SIGKILL)
+	}
+}
+
+// pids waits for a step to write its own and its child's process id.
+func pids(file string) (one, two int) {
+	for {
+		if text, err := os.ReadFile(file); err == nil {
+			fmt.Sscan(string(text), &one, &two)
+			return one, two
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// gone reports whether a process has ended; one that nobody has waited for yet
+// has ended too.
+func gone(pid int) bool {
+	for range 500 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil && syscall.Kill(pid, 0) != nil || strings.Contains(string(stat), ") Z ") {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
+}

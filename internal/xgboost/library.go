@@ -1,0 +1,165 @@
+// Package xgboost trains gradient-boosted trees with XGBoost's shared library.
+// It speaks the library's C API (xgboost/c_api.h, version 3) through purego, so
+// that our programs are built without cgo. Only training uses it; what is
+// trained is scored by package tree.
+package xgboost
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// Library is a loaded libxgboost. It may be used by several goroutines at once;
+// a Matrix or Booster made by it may not. It stays loaded until the process
+// ends, since OpenMP's threads do too.
+type Library struct {
+	version     string
+	logCallback uintptr
+	c           functions
+}
+
+// functions are those of the C API that we call. Each returns 0, or -1 and
+// leaves a message for lastError.
+type functions struct {
+	lastError   func() string
+	version     func(major, minor, patch *int32)
+	setCallback func(callback uintptr) int32
+
+	matrixFromDense   func(data, config string, out *uintptr) int32
+	matrixSetInfo     func(matrix uintptr, field, data string) int32
+	matrixSetFeatures func(matrix uintptr, field string, values []*byte, n uint64) int32
+	matrixFree        func(matrix uintptr) int32
+
+	boosterCreate      func(matrices []uintptr, n uint64, out *uintptr) int32
+	boosterFree        func(booster uintptr) int32
+	boosterSetParam    func(booster uintptr, name, value string) int32
+	boosterSetFeatures func(booster uintptr, field string, values []*byte, n uint64) int32
+	boosterUpdate      func(booster uintptr, round int32, matrix uintptr) int32
+	boosterEval        func(booster uintptr, round int32, matrices []uintptr, names []*byte, n uint64, out **byte) int32
+	boosterPredict     func(booster, matrix uintptr, config string, shape **uint64, dim *uint64, out **float32) int32
+	boosterSlice       func(booster uintptr, begin, end, step int32, out *uintptr) int32
+	boosterRounds      func(booster uintptr, out *int32) int32
+	boosterSave        func(booster uintptr, config string, n *uint64, out **byte) int32
+	boosterLoad        func(booster uintptr, data []byte, n uint64) int32
+	boosterSetAttr     func(booster uintptr, key, value string) int32
+	boosterAttr        func(booster uintptr, key string, out **byte, found *int32) int32
+}
+
+// Load opens the shared library at path, libxgboost.so of version 3.
+func Load(path string) (*Library, error) {
+	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	if err != nil {
+		return nil, fmt.Errorf("loading XGBoost: %w", err)
+	}
+	l := &Library{}
+	for _, f := range []struct {
+		name string
+		fn   any
+	}{
+		{"XGBGetLastError", &l.c.lastError},
+		{"XGBoostVersion", &l.c.version},
+		{"XGBRegisterLogCallback", &l.c.setCallback},
+		{"XGDMatrixCreateFromDense", &l.c.matrixFromDense},
+		{"XGDMatrixSetInfoFromInterface", &l.c.matrixSetInfo},
+		{"XGDMatrixSetStrFeatureInfo", &l.c.matrixSetFeatures},
+		{"XGDMatrixFree", &l.c.matrixFree},
+		{"XGBoosterCreate", &l.c.boosterCreate},
+		{"XGBoosterFree", &l.c.boosterFree},
+		{"XGBoosterSetParam", &l.c.boosterSetParam},
+		{"XGBoosterSetStrFeatureInfo", &l.c.boosterSetFeatures},
+		{"XGBoosterUpdateOneIter", &l.c.boosterUpdate},
+		{"XGBoosterEvalOneIter", &l.c.boosterEval},
+		{"XGBoosterPredictFromDMatrix", &l.c.boosterPredict},
+		{"XGBoosterSlice", &l.c.boosterSlice},
+		{"XGBoosterBoostedRounds", &l.c.boosterRounds},
+		{"XGBoosterSaveModelToBuffer", &l.c.boosterSave},
+		{"XGBoosterLoadModelFromBuffer", &l.c.boosterLoad},
+		{"XGBoosterSetAttr", &l.c.boosterSetAttr},
+		{"XGBoosterGetAttr", &l.c.boosterAttr},
+	} {
+		symbol, err := purego.Dlsym(handle, f.name)
+		if err != nil {
+			return nil, fmt.Errorf("loading XGBoost from %s: %w", path, err)
+		}
+		purego.RegisterFunc(f.fn, symbol)
+	}
+	var major, minor, patch int32
+	l.c.version(&major, &minor, &patch)
+	if major != 3 {
+		return nil, fmt.Errorf("loading XGBoost from %s: version %d.%d.%d, want 3", path, major, minor, patch)
+	}
+	l.version = fmt.Sprintf("%d.%d.%d", major, minor, patch)
+	return l, nil
+}
+
+// Version returns the library's version, such as "3.2.0".
+func (l *Library) Version() string { return l.version }
+
+// LogTo hands the library's own messages (such as the warning that a parameter
+// is unknown) to a logger; without it they go to stderr as plain lines. It must
+// be called before the library is used.
+func (l *Library) LogTo(logger *slog.Logger) {
+	l.logCallback = purego.NewCallback(func(message *byte) {
+		text := strings.TrimSpace(goString(message))
+		if strings.Contains(text, "WARNING:") {
+			logger.Warn(text, "from", "xgboost")
+			return
+		}
+		logger.Info(text, "from", "xgboost")
+	})
+}
+
+// call runs one function of the C API. The library keeps its last error and its
+// log callback for each thread, so the goroutine stays on one until they are
+// read.
+func (l *Library) call(doing string, f func() int32) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if l.logCallback != 0 {
+		l.c.setCallback(l.logCallback)
+	}
+	if f() == 0 {
+		return nil
+	}
+	// "[12:00:00] /src/file.cc:12: message", then a stack trace.
+	message, _, _ := strings.Cut(l.c.lastError(), "\nStack trace:")
+	return fmt.Errorf("%s: XGBoost: %s", doing, strings.TrimSpace(message))
+}
+
+// arrayInterface describes a slice to the library in NumPy's array interface,
+// https://numpy.org/doc/stable/reference/arrays.interface.html. The library
+// copies the data during the call; until then pinner keeps it in its place.
+func arrayInterface(pinner *runtime.Pinner, data []float32, shape ...int) string {
+	pinner.Pin(&data[0])
+	dims := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(shape)), ","), "[]")
+	return fmt.Sprintf(`{"data":[%d,true],"shape":[%s],"strides":null,"typestr":"<f4","version":3}`,
+		uintptr(unsafe.Pointer(&data[0])), dims)
+}
+
+// cStrings makes an array of C strings that lives until pinner is unpinned.
+func cStrings(pinner *runtime.Pinner, values []string) []*byte {
+	pointers := make([]*byte, len(values))
+	for i, v := range values {
+		text := append([]byte(v), 0)
+		pinner.Pin(&text[0])
+		pointers[i] = &text[0]
+	}
+	return pointers
+}
+
+// goString copies a C string.
+func goString(p *byte) string {
+	if p == nil {
+		return ""
+	}
+	n := 0
+	for *(*byte)(unsafe.Add(unsafe.Pointer(p), n)) != 0 {
+		n++
+	}
+	return string(unsafe.Slice(p, n))
+}

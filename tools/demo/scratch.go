@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"mlops/internal/local"
+	"mlops/internal/program"
+)
+
+// scratchMark is in the environment of the command that scratch runs and of all
+// that it starts.
+const scratchMark = "MLOPS_SCRATCH="
+
+// scratch runs a command with a state of its own, perhaps with services for
+// tests in it, and ends both with it. What earlier ones left that were killed is
+// cleared first: each holds a lock on its folder while it lives.
+func scratch(ctx context.Context, c *config, d *display, withServices bool, argv []string) (err error) {
+	if len(argv) == 0 {
+		return program.Inputf("scratch: want a command behind --")
+	}
+	root := c.state.Path("scratch")
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return fmt.Errorf("making a scratch state: %w", err)
+	}
+	lock, dir, err := newScratch(ctx, c, d, root)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	defer func() {
+		if endErr := endScratch(c, dir); endErr != nil {
+			err = errors.Join(err, endErr)
+		}
+	}()
+	state, err := local.OpenState(dir, c.state.Cache, c.environ)
+	if err != nil {
+		return err
+	}
+	env := append(c.environ[:len(c.environ):len(c.environ)], "MLOPS_HOME="+dir, "MLOPS_CACHE_HOME="+c.state.Cache, scratchMark+dir)
+	if withServices {
+		own, err := testServices(ctx, c, d, state)
+		if err != nil {
+			d.Close()
+			return err
+		}
+		env = append(env, own...)
+	}
+	d.Close()
+
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = c.root, env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 2 * grace
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &commandError{argv[0], err}
+	}
+	return nil
+}
+
+// commandError says that the command which scratch ran has failed. It has told
+// why by itself.
+type commandError struct {
+	name string
+	err  error
+}
+
+func (e *commandError) Error() string { return fmt.Sprintf("running %s: %v", e.name, e.err) }
+func (e *commandError) Unwrap() error { return e.err }
+
+// newScratch names a state for this command and holds its lock. One process at a
+// time does so, lest another takes a lock that is not held yet for a dead one's.
+func newScratch(ctx context.Context, c *config, d *display, root string) (*local.Lock, string, error) {
+	all, err := local.WaitLock(ctx, slog.New(slog.DiscardHandler), filepath.Join(root, "lock"), "scratch")
+	if err != nil {
+		return nil, "", err
+	}
+	defer all.Unlock()
+	if err := clearScratch(c, d, root); err != nil {
+		return nil, "", err
+	}
+	dir := filepath.Join(root, "run-"+rand.Text()[:8])
+	lock, err := local.TryLock(dir+".lock", "scratch")
+	if err != nil {
+		return nil, "", err
+	}
+	return lock, dir, nil
+}
+
+// testServices starts what the integration tests need and returns the
+// environment that names it.
+func testServices(ctx context.Context, c *config, d *display, state *local.State) ([]string, error) {
+	var env []string
+	var minioEnv string
+	err := parallel(ctx, func(ctx context.Context) error {
+		var v *local.Venv
+		err := d.do("virtual environment", func(log *slog.Logger) (_ string, err error) {
+			shared := *c
+			shared.state = state
+			v, err = openVenv(ctx, &shared, log)
+			return "", err
+		})
+		if err != nil {
+			return err
+		}
+		var pg *local.Postgres
+		err = d.do("Postgres", func(log *slog.Logger) (_ string, err error) {
+			if pg, err = state.Postgres(ctx, log, v); err != nil {
+				return "", err
+			}
+			return portOf(pg.Record), nil
+		})
+		if err != nil {
+			return err
+		}
+		return d.do("MLflow", func(log *slog.Logger) (string, error) {
+			ml, err := state.MLflow(ctx, log, v, pg)
+			if err != nil {
+				return "", err
+			}
+			env = append(env, "MLOPS_VENV="+v.Dir, "MLOPS_XGBOOST="+v.XGBoost(),
+				"MLOPS_TEST_POSTGRES="+pg.Admin("postgres"), "MLOPS_TEST_MLFLOW="+ml.URL())
+			return portOf(ml), nil
+		})
+	}, func(ctx context.Context) error {
+		return d.do("MinIO", func(log *slog.Logger) (string, error) {
+			m, err := state.MinIO(ctx, log, filepath.Join(c.root, "tools", "minio"))
+			if err != nil {
+				return "", err
+			}
+			u := url.URL{Scheme: "http", User: url.UserPassword(m.Key, m.Secret), Host: fmt.Sprintf("127.0.0.1:%d", m.Port)}
+			minioEnv = "MLOPS_TEST_S3=" + u.String()
+			return portOf(m.Record), nil
+		})
+	})
+	return append(env, minioEnv), err
+}
+
+// clearScratch ends and deletes the scratch states whose command was killed.
+func clearScratch(c *config, d *display, root string) error {
+	locks, err := filepath.Glob(filepath.Join(root, "run-*.lock"))
+	if err != nil {
+		return fmt.Errorf("looking for scratch states: %w", err)
+	}
+	for _, path := range locks {
+		lock, err := local.TryLock(path, "scratch, clearing up")
+		var held *local.HeldError
+		if errors.As(err, &held) {
+			continue // its command is at work
+		}
+		if err != nil {
+			return err
+		}
+		dir := path[:len(path)-len(".lock")]
+		d.Print("clearing what a killed command left in " + dir)
+		err = endScratch(c, dir)
+		lock.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endScratch ends all that ran in a scratch state and deletes it, its lock last.
+func endScratch(c *config, dir string) error {
+	if _, err := local.EndMarked(scratchMark+dir, grace); err != nil {
+		return fmt.Errorf("ending the command in %s: %w", dir, err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		state, err := local.OpenState(dir, c.state.Cache, c.environ)
+		if err != nil {
+			return err
+		}
+		if _, err := stopAll(state); err != nil {
+			return err
+		}
+	}
+	if err := removeAll(dir); err != nil {
+		return fmt.Errorf("deleting a scratch state: %w", err)
+	}
+	if err := os.Remove(dir + ".lock"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("deleting a scratch state: %w", err)
+	}
+	return nil
+}
+
+// removeAll deletes a folder in which a process that is just ending may still
+// make a file.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	for range 20 {
+		if err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+		err = os.RemoveAll(dir)
+	}
+	return err
+}

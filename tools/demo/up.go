@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mlops/internal/dataset"
+	"mlops/internal/local"
+	"mlops/internal/mlflow"
+	"mlops/internal/program"
+	"mlops/internal/registry"
+	"mlops/internal/workflow"
+)
+
+// known is what the state keeps of each data set it has seen.
+type known struct {
+	Name  string `json:"name"`
+	Model string `json:"model"`
+	Spec  string `json:"spec"` // path
+}
+
+func loadSpec(path string) (*dataset.Spec, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, program.Inputf("reading the data set's YAML: %w", err)
+	}
+	spec, err := dataset.Parse(text)
+	if err != nil {
+		return nil, program.Inputf("%s:\n%w", path, err)
+	}
+	return spec, nil
+}
+
+// up brings everything up, runs the pipeline, waits until what it promoted is
+// served, and returns what to tell the user.
+func up(ctx context.Context, c *config, d *display) (string, error) {
+	began := time.Now()
+	spec, err := loadSpec(c.spec)
+	if err != nil {
+		return "", err
+	}
+	set, err := workflow.Load(filepath.Join(c.root, "workflows"))
+	if err != nil {
+		return "", program.Input(err)
+	}
+	lock, err := local.TryLock(c.state.Path("lock"), "make demo")
+	if err != nil {
+		return "", err
+	}
+	defer lock.Unlock()
+	if n, err := c.state.Sweep(); err != nil {
+		return "", err
+	} else if n > 0 {
+		d.Print(fmt.Sprintf("ended %d processes that a killed command had left", n))
+	}
+
+	s, err := bringUp(ctx, c, d, spec)
+	if err != nil {
+		return "", err
+	}
+	if err := s.pipeline(ctx, c, d, set); err != nil {
+		return "", err
+	}
+	var view modelView
+	err = d.do("serving", func(*slog.Logger) (string, error) {
+		view, err = s.awaitServed(ctx)
+		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), err
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.answer(ctx, view, time.Since(began))
+}
+
+// services are those of one demo.
+type services struct {
+	spec      *dataset.Spec
+	specPath  string
+	table     table
+	venv      *local.Venv
+	bin       string // folder of our programs
+	postgres  *local.Postgres
+	mlflow    *local.Record
+	inference *local.Record
+	ui        *local.Record
+}
+
+func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*services, error) {
+	s := &services{spec: spec, specPath: c.spec}
+	err := parallel(ctx, func(ctx context.Context) error {
+		err := d.do("virtual environment", func(log *slog.Logger) (said string, err error) {
+			s.venv, err = openVenv(ctx, c, log)
+			return "", err
+		})
+		if err != nil {
+			return err
+		}
+		err = d.do("table", func(*slog.Logger) (_ string, err error) {
+			s.table, err = findTable(ctx, c, spec, s.venv.Site)
+			return s.table.from, err
+		})
+		if err != nil {
+			return err
+		}
+		err = d.do("Postgres", func(log *slog.Logger) (_ string, err error) {
+			if s.postgres, err = c.state.Postgres(ctx, log, s.venv); err != nil {
+				return "", err
+			}
+			return portOf(s.postgres.Record), nil
+		})
+		if err != nil {
+			return err
+		}
+		return d.do("MLflow", func(log *slog.Logger) (_ string, err error) {
+			if s.mlflow, err = c.state.MLflow(ctx, log, s.venv, s.postgres); err != nil {
+				return "", err
+			}
+			return portOf(s.mlflow), nil
+		})
+	}, func(ctx context.Context) error {
+		return d.do("programs", func(*slog.Logger) (_ string, err error) {
+			s.bin, err = binFolder(c)
+			if err != nil {
+				return "", err
+			}
+			return "", c.state.Build(ctx, c.root, s.bin, "./images/...")
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.table.synthetic {
+		d.Print("!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about patients. !!")
+	}
+	text, err := json.Marshal(known{spec.Name, spec.Model, c.spec})
+	if err == nil {
+		err = os.WriteFile(c.state.Path("datasets", spec.Name+".json"), text, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keeping the data set's name: %w", err)
+	}
+	// They are up before there is a model: the server then answers 503 and takes
+	// each promoted version into service by itself.
+	err = d.do("inference server", func(log *slog.Logger) (_ string, err error) {
+		s.inference, err = c.state.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
+			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.state.Path("models", spec.Name)}
+		})
+		if err != nil {
+			return "", err
+		}
+		return portOf(s.inference), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = d.do("page", func(log *slog.Logger) (_ string, err error) {
+		s.ui, err = c.state.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
+			return []string{"MLOPS_INFERENCE=" + s.inference.URL()}
+		})
+		if err != nil {
+			return "", err
+		}
+		return portOf(s.ui), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func openVenv(ctx context.Context, c *config, log *slog.Logger) (*local.Venv, error) {
+	py, err := local.FindPython(ctx, c.pythons)
+	if err != nil {
+		return nil, program.Input(err)
+	}
+	return c.state.Venv(ctx, log, py, filepath.Join(c.root, "python", "requirements.txt"))
+}
+
+func portOf(r *local.Record) string { return fmt.Sprintf("port %d", r.Port) }
+
+// binFolder is bin in the project, or in the state where the project's folder is
+// not ours to write.
+func binFolder(c *config) (string, error) {
+	dir := filepath.Join(c.root, "bin")
+	if err := os.MkdirAll(dir, 0o755); err == nil {
+		f, err := os.CreateTemp(dir, ".try.*")
+		if err == nil {
+			f.Close()
+			return dir, os.Remove(f.Name())
+		}
+	}
+	return c.state.Path("bin"), os.MkdirAll(c.state.Path("bin"), 0o755)
+}
+
+// pipeline runs the workflow of that name to its end.
+func (s *services) pipeline(ctx context.Context, c *config, d *display, set *workflow.Set) error {
+	env := []string{c.state.Marker()}
+	for _, e := range c.environ {
+		// What the user's shell says about other databases and servers must not
+		// reach the steps.
+		if !strings.HasPrefix(e, "PG") && !strings.HasPrefix(e, "MLFLOW_") && !strings.HasPrefix(e, "MLOPS_") {
+			env = append(env, e)
+		}
+	}
+	env = append(env, s.postgres.StepsEnv()...)
+	env = append(env, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_SPEC="+s.specPath, "MLOPS_XGBOOST="+s.venv.XGBoost())
+	logs := c.state.Path("log", "pipeline-"+s.spec.Name)
+	if err := os.RemoveAll(logs); err != nil {
+		return fmt.Errorf("clearing the last run's logs: %w", err)
+	}
+	_, err := workflow.Run(ctx, workflow.Options{
+		Set: set, Workflow: "pipeline",
+		Parameters: map[string]string{"source": s.table.url, "all": "true"},
+		Program: func(image string) (string, bool) {
+			path := filepath.Join(s.bin, imageName(image))
+			fi, err := os.Stat(path)
+			return path, err == nil && fi.Mode().IsRegular()
+		},
+		Env: env, LogDir: logs, Grace: grace, Observe: d.Observe,
+	})
+	return err
+}
+
+// imageName is "train-model" for "mlops.local/train-model:dev".
+func imageName(image string) string {
+	name := image[strings.LastIndexByte(image, '/')+1:]
+	name, _, _ = strings.Cut(name, "@")
+	name, _, _ = strings.Cut(name, ":")
+	return name
+}
+
+// serveLimit is how long the server may take to serve what was promoted: it
+// looks each second, and replays the samples first.
+const serveLimit = time.Minute
+
+// awaitServed returns what the server says of its model once that is the version
+// in production.
+func (s *services) awaitServed(ctx context.Context) (modelView, error) {
+	client, err := mlflow.New(s.mlflow.URL(), mlflow.Options{UserAgent: "mlops-demo"})
+	if err != nil {
+		return modelView{}, err
+	}
+	want, err := client.GetAlias(ctx, s.spec.Model, registry.Production)
+	if errors.Is(err, mlflow.ErrNotFound) {
+		return modelView{}, fmt.Errorf("the pipeline ended and nothing is in production of %s", s.spec.Model)
+	}
+	if err != nil {
+		return modelView{}, err
+	}
+	var last error
+	for end := time.Now().Add(serveLimit); time.Now().Before(end); {
+		var view modelView
+		if last = getJSON(ctx, s.inference.URL()+"/readyz", nil); last == nil {
+			last = getJSON(ctx, s.inference.URL()+"/model", &view)
+		}
+		if last == nil && view.Model.Number == fmt.Sprint(want.Number) {
+			return view, nil
+		}
+		if last == nil {
+			last = fmt.Errorf("it serves version %s%s", view.Model.Number, view.refusal())
+		}
+		select {
+		case <-ctx.Done():
+			return modelView{}, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return modelView{}, fmt.Errorf("the server does not serve version %d of %s: %w", want.Number, s.spec.Model, last)
+}
