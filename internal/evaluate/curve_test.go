@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// sample returns rows like those of a real, weak model: 11 % positive,
+// sampleRows returns rows like those of a real, weak model: 11 % positive,
 // probabilities that are right on average.
 func sampleRows(t *testing.T, n int, seed uint64) *Ranking {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -58,23 +59,21 @@ func PlotPR(w io.Writer, format, title string, threshold float64, curves ...Curv
 	}
 	f.unitAxes()
 	f.legend.Top = true
-	rates := "Base rate "
+	var rates []string
 	for i, c := range curves {
 		base := c.Rows.BaseRate()
 		f.line(colors[i], dashed, plotter.XYs{{X: 0, Y: base}, {X: 1, Y: base}})
-		if i > 0 {
-			rates += " / "
-		}
-		rates += fmt.Sprintf("%.3f", base)
+		rates = append(rates, fmt.Sprintf("%.3f", base))
 	}
 	for i, c := range curves {
-		l := f.line(colors[i], solid, xys(Thin(c.Rows.PrecisionRecall(), maxPoints)))
+		// The point at precision 1 is a convention; drawn, it is a spike.
+		l := f.line(colors[i], solid, xys(Thin(c.Rows.PrecisionRecall()[1:], maxPoints)))
 		f.legend.Add(fmt.Sprintf("%s (average precision %.3f)", c.Name, c.Rows.AveragePrecision()), l)
 	}
 	f.threshold(threshold, curves, func(c Confusion) plotter.XY {
 		return plotter.XY{X: c.Recall(), Y: c.Precision()}
 	})
-	f.legend.Add(rates, sample(dark, dashed))
+	f.legend.Add("Base rate "+strings.Join(slices.Compact(rates), " / "), sample(dark, dashed))
 	return f.write(w, format)
 }
 
@@ -200,7 +199,6 @@ func emptyFigure(title, x, y string) *figure {
 	style(&f.legend.TextStyle, 10)
 	f.legend.ThumbnailWidth = vg.Points(22)
 	f.legend.Padding = vg.Points(3)
-	f.legend.Left = false
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		style(&a.Label.TextStyle, 11.5)
 		style(&a.Tick.Label, 10)
@@ -313,18 +311,28 @@ func (f *figure) write(w io.Writer, format string) error {
 	return nil
 }
 
+// drawLegend draws the legend in a corner on a ground of its own, signs before
+// texts on either side.
 func (f *figure) drawLegend(dc draw.Canvas) {
 	const pad = 8
-	in := draw.Crop(dc, vg.Points(2*pad), -vg.Points(2*pad), vg.Points(2*pad), -vg.Points(2*pad))
-	r := f.legend.Rectangle(in)
-	if r.Size().X <= 0 || r.Size().Y <= 0 {
+	l := f.legend
+	size := l.Rectangle(dc).Size()
+	if size.X <= 0 || size.Y <= 0 {
 		return
 	}
-	r.Min.X, r.Min.Y = r.Min.X-vg.Points(pad), r.Min.Y-vg.Points(pad)
-	r.Max.X, r.Max.Y = r.Max.X+vg.Points(pad), r.Max.Y+vg.Points(pad)
+	box := vg.Rectangle{Max: vg.Point{X: size.X + 2*vg.Points(pad), Y: size.Y + 2*vg.Points(pad)}}
+	at := vg.Point{X: dc.Min.X + vg.Points(pad), Y: dc.Min.Y + vg.Points(pad)}
+	if !l.Left {
+		at.X = dc.Max.X - vg.Points(pad) - box.Max.X
+	}
+	if l.Top {
+		at.Y = dc.Max.Y - vg.Points(pad) - box.Max.Y
+	}
+	box = box.Add(at)
 	dc.SetColor(color.NRGBA{0xFF, 0xFF, 0xFF, 0xE6})
-	dc.Fill(r.Path())
+	dc.Fill(box.Path())
 	dc.SetLineStyle(draw.LineStyle{Color: faint, Width: vg.Points(0.7)})
-	dc.Stroke(r.Path())
-	f.legend.Draw(in)
+	dc.Stroke(box.Path())
+	l.Left, l.Top = true, true
+	l.Draw(draw.Crop(draw.Canvas{Canvas: dc.Canvas, Rectangle: box}, vg.Points(pad), -vg.Points(pad), vg.Points(pad), -vg.Points(pad)))
 }

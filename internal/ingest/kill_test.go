@@ -130,7 +130,7 @@ func TestKilledSteps(t *testing.T) {
 	loads := killTimes(t, rng, 80*time.Millisecond, load, func() { checkRaw(t, cfg) })
 	cleans := killTimes(t, rng, 80*time.Millisecond,
 		func() *exec.Cmd { return command(t, cfg, proxy.addr, steps["process-data"]) }, func() { checkClean(t, cfg) })
-	splits := killTimes(t, rng, 60*time.Millisecond,
+	splits := killTimes(t, rng, 30*time.Millisecond,
 		func() *exec.Cmd { return command(t, cfg, proxy.addr, steps["load-val-test-data"]) }, func() { checkClean(t, cfg) })
 	t.Logf("kills: %d of load-raw-data, %d of process-data, %d of load-val-test-data", loads, cleans, splits)
 	if loads == 0 || cleans == 0 || splits == 0 {
