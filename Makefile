@@ -41,4 +41,5 @@ lint: ## gofmt, go vet, Argo's own check of workflows/, and what must not stand 
 	@tools/lint-text
 
 bench: ## every figure that the README quotes, as ratios measured in one run, to JSON and a table
-	@$(GO) run ./tools/bench
+	@$(DEMO) scratch -- $(GO) run ./tools/bench demo
+	@OMP_WAIT_POLICY=passive $(DEMO) scratch -services -- $(GO) run ./tools/bench ingest training evaluator accuracy

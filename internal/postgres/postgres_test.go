@@ -136,7 +136,7 @@ func TestConnectWaits(t *testing.T) {
 			}
 			go func() {
 				defer c.Close()
-				s, err := net.Dial("tcp", fmt.Sprintf("%s:%d", to.Host, to.Port))
+				s, err := net.Dial("tcp", net.JoinHostPort(to.Host, fmt.Sprint(to.Port)))
 				if err != nil {
 					return
 				}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/dataset"
+	"mlops/internal/ingest"
+	"mlops/internal/program"
+	"mlops/internal/xgboost"
+)
+
+// bench is what the parts with services share: a Postgres of their own with the
+// databases raw and clean, the spec, its table, and our programs.
+type bench struct {
+	log   *slog.Logger
+	dir   string // for temporary files
+	spec  *dataset.Spec
+	path  string // of the spec
+	table string // CSV file
+	admin *url.URL
+	venv  string
+}
+
+func open(ctx context.Context, log *slog.Logger) (*bench, error) {
+	b := &bench{log: log, path: filepath.Join("workflows", "datasets", "diabetes.yaml")}
+	text, err := os.ReadFile(b.path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the spec: %w", err)
+	}
+	if b.spec, err = dataset.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", b.path, err)
+	}
+	address, err := program.Env("MLOPS_TEST_POSTGRES")
+	if err != nil {
+		return nil, err
+	}
+	if b.admin, err = url.Parse(address); err != nil {
+		return nil, fmt.Errorf("MLOPS_TEST_POSTGRES: %w", err)
+	}
+	if b.venv, err = program.Env("MLOPS_VENV"); err != nil {
+		return nil, err
+	}
+	if b.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return nil, fmt.Errorf("making a folder: %w", err)
+	}
+	b.table = filepath.Join(b.dir, "table.csv")
+	if err := b.unpack(); err != nil {
+		b.close()
+		return nil, err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", b.dir+"/", "./images/load-raw-data", "./images/process-data", "./images/load-val-test-data")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.close()
+		return nil, fmt.Errorf("building the programs: %w\n%s", err, out)
+	}
+	return b, nil
+}
+
+func (b *bench) close() { os.RemoveAll(b.dir) }
+
+// unpack finds the table among the spec's local sources.
+func (b *bench) unpack() error {
+	for _, path := range b.spec.Source.Local {
+		z, err := zip.OpenReader(path)
+		if err != nil {
+			continue
+		}
+		defer z.Close()
+		in, err := z.Open(b.spec.Source.Member)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		out, err := os.Create(b.table)
+		if err != nil {
+			return fmt.Errorf("unpacking the table: %w", err)
+		}
+		defer out.Close()
+		if _, err := io.Copy(out, in); err != nil {
+			return fmt.Errorf("unpacking the table: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("the table is at none of %v", b.spec.Source.Local)
+}
+
+// exec runs SQL on a database.
+func (b *bench) exec(ctx context.Context, database string, statements ...string) error {
+	u := *b.admin
+	u.Path = "/" + database
+	conn, err := pgx.Connect(ctx, u.String())
+	if err != nil {
+		return fmt.Errorf("connecting to %s: %w", database, err)
+	}
+	defer conn.Close(ctx)
+	for _, s := range statements {
+		if _, err := conn.Exec(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// empty makes the databases raw and clean anew.
+func (b *bench) empty(ctx context.Context) error {
+	return b.exec(ctx, "postgres",
+		"DROP DATABASE IF EXISTS raw WITH (FORCE)", "DROP DATABASE IF EXISTS clean WITH (FORCE)",
+		"CREATE DATABASE raw", "CREATE DATABASE clean", "CHECKPOINT")
+}
+
+// step runs one of our programs and returns its wall time and peak memory (MiB).
+func (b *bench) step(ctx context.Context, name string, args ...string) (time.Duration, float64, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(b.dir, name), args...)
+	password, _ := b.admin.User.Password()
+	cmd.Env = append(os.Environ(), "PGHOST="+b.admin.Hostname(), "PGPORT="+b.admin.Port(),
+		"PGUSER="+b.admin.User.Username(), "PGPASSWORD="+password, "MLOPS_SPEC="+b.path)
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, 0, fmt.Errorf("starting %s: %w", name, err)
+	}
+	done := make(chan float64)
+	go func() { done <- highWater(cmd.Process.Pid) }()
+	err := cmd.Wait()
+	took, peak := time.Since(start), <-done
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w\n%s", name, err, log.String())
+	}
+	return took, peak, nil
+}
+
+// highWater follows a process to its end and returns the most memory that it had
+// (MiB). The rusage of a child would not do: it starts with the parent's.
+func highWater(pid int) float64 {
+	peak := 0.0
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		_, after, found := strings.Cut(string(text), "VmHWM:")
+		if err != nil || !found {
+			return peak
+		}
+		var kib float64
+		if _, err := fmt.Sscan(after, &kib); err == nil {
+			peak = max(peak, kib/1024)
+		}
+	}
+}
+
+// fill loads, cleans and splits the whole table.
+func (b *bench) fill(ctx context.Context) error {
+	if err := b.empty(ctx); err != nil {
+		return err
+	}
+	for _, s := range [][]string{{"load-raw-data", "--source=" + b.table, "--all"}, {"process-data"}, {"load-val-test-data"}} {
+		if _, _, err := b.step(ctx, s[0], s[1:]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rows returns the cleaned rows with the splits of a salt.
+func (b *bench) rows(salt string) func(context.Context, func(string, [][]byte) error) error {
+	return func(ctx context.Context, row func(string, [][]byte) error) error {
+		u := *b.admin
+		u.Path = "/clean"
+		conn, err := pgx.Connect(ctx, u.String())
+		if err != nil {
+			return fmt.Errorf("connecting to clean: %w", err)
+		}
+		defer conn.Close(ctx)
+		return ingest.Rows(ctx, conn, b.spec, ingest.Selection{Salt: salt}, row)
+	}
+}
+
+func library() (*xgboost.Library, error) {
+	path, err := program.Env("MLOPS_XGBOOST")
+	if err != nil {
+		return nil, err
+	}
+	return xgboost.Load(path)
+}
