@@ -45,12 +45,12 @@ func TestFindTable(t *testing.T) {
 		}
 	}))
 	defer web.Close()
-	made := func(context.Context, string, string) (string, error) { return given, nil }
-	broken := func(context.Context, string, string) (string, error) { return "", errors.New("no seed") }
+	made := func(*dataset.Spec, string) (string, error) { return given, nil }
+	broken := func(*dataset.Spec, string) (string, error) { return "", errors.New("no seed") }
 	for _, tt := range []struct {
 		dataset string
 		source  dataset.Source
-		make    func(context.Context, string, string) (string, error)
+		make    func(*dataset.Spec, string) (string, error)
 		want    table
 		fail    string
 		why     string
@@ -64,7 +64,7 @@ func TestFindTable(t *testing.T) {
 		{"", dataset.Source{URL: web.URL + "/t.zip"}, made, table{from: web.URL + "/t.zip"}, "", "the public address, left to the step, which checks its digest"},
 		{"", dataset.Source{URL: web.URL + "/gone"}, made, table{url: "file://" + given, from: given, synthetic: true}, "", "the generator last, and marked"},
 		{"", dataset.Source{URL: web.URL + "/gone"}, broken, table{}, "no seed", "a generator that fails"},
-		{"", dataset.Source{Local: []string{"gone.zip"}, URL: web.URL + "/gone"}, nil, table{}, "404", "nothing anywhere: all that was tried"},
+		{"", dataset.Source{Local: []string{"gone.zip"}, URL: web.URL + "/gone"}, broken, table{}, "404", "nothing anywhere: all that was tried"},
 	} {
 		c := &config{root: root, dataset: tt.dataset, synthesize: tt.make, state: &local.State{Dir: root}}
 		got, err := findTable(t.Context(), c, &dataset.Spec{Name: "x", Source: tt.source}, site)

@@ -27,6 +27,7 @@ import (
 	"syscall"
 	"time"
 
+	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/program"
 	"mlops/internal/progress"
@@ -41,7 +42,7 @@ type config struct {
 	pythons    []string
 	state      *local.State
 	environ    []string
-	synthesize func(ctx context.Context, spec, dir string) (path string, err error) // nil: there is no generator
+	synthesize func(spec *dataset.Spec, dir string) (path string, err error) // the last resort where no real table is in reach
 }
 
 func main() {
@@ -126,7 +127,7 @@ func configure() (*config, error) {
 	if os.Geteuid() == 0 {
 		syscall.Umask(0o022) // Postgres runs as somebody else, who has to read its programs
 	}
-	c := &config{root: root, dataset: os.Getenv("DATASET"), purge: os.Getenv("PURGE"), environ: os.Environ()}
+	c := &config{root: root, dataset: os.Getenv("DATASET"), purge: os.Getenv("PURGE"), environ: os.Environ(), synthesize: synthesize}
 	if c.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), c.environ); err != nil {
 		return nil, err
 	}

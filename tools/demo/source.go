@@ -12,6 +12,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/program"
+	"mlops/internal/synthetic"
 )
 
 // table is where a data set's table was found.
@@ -54,14 +55,31 @@ func findTable(ctx context.Context, c *config, spec *dataset.Spec, site string) 
 		}
 		tried = append(tried, err.Error())
 	}
-	if c.synthesize != nil {
-		path, err := c.synthesize(ctx, c.spec, c.state.Path("synthetic"))
-		if err != nil {
-			return table{}, fmt.Errorf("making a synthetic table: %w", err)
-		}
-		return table{url: fileURL(path), from: path, synthetic: true}, nil
+	path, err := c.synthesize(spec, c.state.Path("synthetic"))
+	if err != nil {
+		return table{}, fmt.Errorf("making a synthetic table of %s, since there is no real one (%s): %w", spec.Name, strings.Join(tried, "; "), err)
 	}
-	return table{}, program.Inputf("finding the table of %s: %s; name one with DATASET=", spec.Name, strings.Join(tried, "; "))
+	return table{url: fileURL(path), from: path, synthetic: true}, nil
+}
+
+// syntheticRows is how many rows a synthetic table has.
+const syntheticRows = 20_000
+
+// synthesize writes the generator's table of a data set, always the same one.
+func synthesize(spec *dataset.Spec, dir string) (path string, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, spec.Name+".csv")
+	f, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if err := synthetic.Write(f, spec, syntheticRows, 1); err != nil {
+		return "", err
+	}
+	return path, f.Close()
 }
 
 // named takes DATASET: an address as it is, anything else as a path from where

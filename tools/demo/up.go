@@ -137,7 +137,7 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 		return nil, err
 	}
 	if s.table.synthetic {
-		d.Print("!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about patients. !!")
+		d.Print("!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about the world. !!")
 	}
 	text, err := json.Marshal(known{spec.Name, spec.Model, c.spec})
 	if err == nil {

@@ -1,0 +1,181 @@
+// Package synthetic makes a table of a data set's shape out of its spec and a
+// seed, for a machine that can reach no real one. Its target depends on the
+// other columns by made-up weights, so that there is something to learn; what
+// is learnt says nothing of the world.
+package synthetic
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"strconv"
+
+	"mlops/internal/dataset"
+)
+
+const (
+	missingShare = 0.03
+	groupShare   = 0.7  // groups a row, where rows are grouped
+	intercept    = -1.5 // of the target's log odds
+)
+
+// Write writes a table with a header and that many rows. The same spec, rows and
+// seed give the same bytes.
+func Write(w io.Writer, spec *dataset.Spec, rows int, seed uint64) error {
+	buffered := bufio.NewWriter(w)
+	out := csv.NewWriter(buffered)
+	header := make([]string, len(spec.Columns))
+	columns := make([]column, len(spec.Columns))
+	for i := range spec.Columns {
+		header[i] = spec.Columns[i].Name
+		columns[i] = newColumn(spec, i)
+	}
+	if err := out.Write(header); err != nil {
+		return fmt.Errorf("writing a synthetic table: %w", err)
+	}
+	rng := rand.New(rand.NewPCG(seed, 1))
+	record := make([]string, len(columns))
+	for row := range rows {
+		odds := intercept
+		for i := range columns {
+			record[i] = columns[i].draw(rng, row, rows, &odds)
+		}
+		record[spec.Column(spec.Target.Column)] = target(spec, rng.Float64() < 1/(1+math.Exp(-odds)))
+		if err := out.Write(record); err != nil {
+			return fmt.Errorf("writing a synthetic table: %w", err)
+		}
+	}
+	out.Flush()
+	if err := out.Error(); err != nil {
+		return fmt.Errorf("writing a synthetic table: %w", err)
+	}
+	if err := buffered.Flush(); err != nil {
+		return fmt.Errorf("writing a synthetic table: %w", err)
+	}
+	return nil
+}
+
+// column draws the values of one column.
+type column struct {
+	spec    *dataset.Column
+	role    role
+	levels  []string
+	min     float64
+	span    float64
+	missing string // marker; empty: never missing
+}
+
+type role int
+
+const (
+	plain role = iota
+	key
+	group
+	answer
+)
+
+func newColumn(spec *dataset.Spec, i int) column {
+	c := column{spec: &spec.Columns[i], span: 20}
+	switch c.spec.Name {
+	case spec.Target.Column:
+		c.role = answer
+	case spec.Key:
+		c.role = key
+	case spec.Group:
+		c.role = group
+	}
+	if len(spec.Missing) > 0 {
+		c.missing = spec.Missing[0]
+	}
+	if c.spec.Min != nil {
+		c.min = *c.spec.Min
+	}
+	if c.spec.Max != nil {
+		c.span = *c.spec.Max - c.min
+	}
+	c.levels = slices.Clone(c.spec.Values)
+	for code := range c.spec.Codes {
+		c.levels = append(c.levels, code)
+	}
+	if len(c.levels) == 0 && c.spec.Type == dataset.Category {
+		c.levels = ranges(spec, c.spec.Name)
+	}
+	if len(c.spec.Codes) > 0 {
+		sort.Strings(c.levels) // a map has no order
+	}
+	return c
+}
+
+// ranges makes levels of a column that the spec looks up in a table: the first
+// value of each range.
+func ranges(spec *dataset.Spec, name string) []string {
+	levels := []string{"a", "b", "c"}
+	for _, f := range spec.Features {
+		if f.Ranges != name {
+			continue
+		}
+		levels = nil
+		for _, r := range f.Table {
+			if r.Prefix != "" {
+				levels = append(levels, r.Prefix+"10")
+			} else {
+				levels = append(levels, strconv.FormatFloat(*r.From, 'f', -1, 64))
+			}
+		}
+	}
+	return levels
+}
+
+// draw returns a row's value and adds to the log odds of its target.
+func (c *column) draw(rng *rand.Rand, row, rows int, odds *float64) string {
+	switch c.role {
+	case answer:
+		return ""
+	case key:
+		return strconv.Itoa(100_000 + row)
+	case group:
+		return strconv.Itoa(1 + rng.IntN(max(1, int(groupShare*float64(rows)))))
+	}
+	if c.missing != "" && rng.Float64() < missingShare {
+		return c.missing
+	}
+	u := rng.Float64()
+	switch {
+	case len(c.levels) > 0:
+		level := c.levels[int(u*u*float64(len(c.levels)))] // the first are the most frequent
+		*odds += 0.5 * weight(c.spec.Name+"="+level)
+		return level
+	case c.spec.Type == dataset.Integer:
+		*odds += weight(c.spec.Name) * (u - 0.5)
+		return strconv.Itoa(int(c.min + u*u*c.span))
+	default:
+		*odds += weight(c.spec.Name) * (u - 0.5)
+		return strconv.FormatFloat(c.min+u*c.span, 'f', 2, 64)
+	}
+}
+
+// weight is between -1 and 1 and depends on the name alone.
+func weight(name string) float64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return rand.New(rand.NewPCG(h.Sum64(), 2)).Float64()*2 - 1
+}
+
+// target returns a value of the target that means positive or negative.
+func target(spec *dataset.Spec, positive bool) string {
+	if positive {
+		return spec.Target.Positive[0]
+	}
+	for _, v := range spec.Columns[spec.Column(spec.Target.Column)].Values {
+		if !slices.Contains(spec.Target.Positive, v) {
+			return v
+		}
+	}
+	return "not " + spec.Target.Positive[0]
+}
