@@ -30,7 +30,7 @@ check-demo: ## ask a running demo whether all it serves is right (CHECK=flags, e
 	@$(DEMO) check $(CHECK)
 
 test: ## every test, with the race detector; starts real Postgres, MLflow and MinIO and stops them (PKG=, TESTFLAGS=)
-	@$(DEMO) scratch -services -- $(GO) test -race $(TESTFLAGS) $(or $(PKG),./...)
+	@$(DEMO) scratch -services -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),./...)
 
 lint: ## gofmt, go vet, Argo's own check of workflows/, and what must not stand in the files
 	@files="$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))"; \

@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // TestMain lets the test's own program play a service: PLAY says which.
@@ -403,113 +401,5 @@ func TestPick(t *testing.T) {
 	os.WriteFile(s.Path("ports.json"), []byte("{"), 0o600)
 	if _, err := s.ports(); err == nil {
 		t.Error("a broken ports.json: got no error")
-	}
-}
-
-func TestLock(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	l, err := TryLock(path, "make demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = TryLock(path, "make demo-down")
-	var held *HeldError
-	if !errors.As(err, &held) || !strings.Contains(err.Error(), fmt.Sprintf("make demo, process %d", os.Getpid())) {
-		t.Errorf("second lock: got %v, want a HeldError that names the holder", err)
-	}
-	// What a holder starts doesn't keep the lock.
-	cmd := exec.Command("sleep", "60")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Process.Kill()
-	if err := l.Unlock(); err != nil {
-		t.Fatal(err)
-	}
-	l, err = TryLock(path, "make demo")
-	if err != nil {
-		t.Fatalf("after Unlock: %v", err)
-	}
-	l.Unlock()
-}
-
-func TestLockOfAKilledHolder(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "PLAY=hold", "LOCK="+path)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	out.Read(make([]byte, 5))
-	if _, err := TryLock(path, "x"); err == nil {
-		t.Error("while the holder lives: got the lock")
-	}
-	cmd.Process.Kill()
-	cmd.Wait()
-	l, err := TryLock(path, "x")
-	if err != nil {
-		t.Fatalf("after the holder was killed: %v", err)
-	}
-	l.Unlock()
-}
-
-func TestSecrets(t *testing.T) {
-	s := testState(t)
-	first, err := s.Secrets()
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := s.Secrets()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(first, again); diff != "" {
-		t.Errorf("the passwords changed:\n%s", diff)
-	}
-	if first.Steps == first.MLflow || len(first.Steps) < 32 {
-		t.Errorf("passwords are alike or short: %d characters", len(first.Steps))
-	}
-	fi, err := os.Stat(s.Path("secrets.json"))
-	if err != nil || fi.Mode().Perm() != 0o600 {
-		t.Errorf("mode: got %v, %v, want 0600", fi.Mode(), err)
-	}
-	for _, tt := range []struct{ text, want, why string }{
-		{"{", "secrets.json", "not JSON"},
-		{"{}", "empty", "no password in it"},
-	} {
-		os.WriteFile(s.Path("secrets.json"), []byte(tt.text), 0o600)
-		if _, err := s.Secrets(); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: got %v, want an error with %q", tt.why, err, tt.want)
-		}
-	}
-	os.Remove(s.Path("secrets.json"))
-	os.MkdirAll(s.Path("postgres", "data"), 0o700)
-	if _, err := s.Secrets(); err == nil || !strings.Contains(err.Error(), "PURGE=1") {
-		t.Errorf("lost, with data there: got %v, want an error that says what to do", err)
-	}
-}
-
-func TestMayEnter(t *testing.T) {
-	who := &syscall.Credential{Uid: 101, Gid: 104}
-	for _, tt := range []struct {
-		mode     os.FileMode
-		uid, gid uint32
-		want     bool
-		why      string
-	}{
-		{0o755, 0, 0, true, "open to all"},
-		{0o700, 0, 0, false, "root's home"},
-		{0o700, 101, 0, true, "its own"},
-		{0o077, 101, 0, false, "its own, closed to the owner: the others' bits don't count"},
-		{0o710, 0, 104, true, "its group's"},
-		{0o701, 0, 104, false, "its group's, closed to the group"},
-	} {
-		if got := mayEnter(tt.mode, tt.uid, tt.gid, who); got != tt.want {
-			t.Errorf("%s: got %v, want %v", tt.why, got, tt.want)
-		}
 	}
 }

@@ -153,7 +153,7 @@ func postgresCommand(bin, data string, port int) []string {
 		"listen_addresses=127.0.0.1",
 		"unix_socket_directories=",
 		"password_encryption=scram-sha-256",
-		"max_connections=60",
+		"max_connections=150",
 		"shared_buffers=128MB",
 		"work_mem=8MB",
 		"maintenance_work_mem=64MB",
