@@ -103,7 +103,12 @@ func Read(files fs.FS) (*Model, error) {
 // scores stored with them, within Tolerance.
 func (m *Model) Verify() error {
 	if got, want := m.Trees.Features(), m.Encoder.Width(); got != want {
-		return fmt.Errorf("the trees take %d features, the encoder makes %d", got, want)
+		return fmt.Errorf("%s takes %d features, %s makes %d", fileTrees, got, fileEncoder, want)
+	}
+	for i, name := range m.Trees.FeatureNames() {
+		if want := m.Encoder.Features[i].Name; name != want {
+			return fmt.Errorf("feature %d is %q in %s, %q in %s", i, name, fileTrees, want, fileEncoder)
+		}
 	}
 	if t := m.Serving.Threshold; !(t >= 0 && t <= 1) {
 		return fmt.Errorf("%s: threshold %g is not between 0 and 1", fileServing, t)
@@ -114,11 +119,11 @@ func (m *Model) Verify() error {
 	vector := make([]float32, m.Encoder.Width())
 	for i, s := range m.Serving.Samples {
 		if err := m.EncodeRecord(vector, s.Record); err != nil {
-			return fmt.Errorf("sample %d: %w", i, err)
+			return fmt.Errorf("%s: sample %d: %w", fileServing, i, err)
 		}
 		got := float64(m.Trees.Score(vector))
 		if !(math.Abs(got-s.Probability) <= Tolerance) {
-			return fmt.Errorf("sample %d scores %.9g, in training %.9g: the model does not reproduce its stored scores", i, got, s.Probability)
+			return fmt.Errorf("%s: sample %d scores %.9g, in training %.9g: the model does not reproduce its stored scores", fileServing, i, got, s.Probability)
 		}
 	}
 	return nil

@@ -108,62 +108,64 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// refusedBodies are bodies that can't be scored; TestBadRequests sends them too.
+var refusedBodies = []struct {
+	reason, body string
+	want         string // in the error
+	field        string // that it names
+	syntax       bool
+}{
+	{"empty", ``, "empty", "", true},
+	{"white space", " \n ", "empty", "", true},
+	{"NUL", "\x00", "neither", "", true},
+	{"a number", `1`, "neither", "", true},
+	{"a string", `"x"`, "neither", "", true},
+	{"no record", `[]`, "no record", "", true},
+	{"no instance", `{"instances":[]}`, "no record", "", true},
+	{"instances as an object", `{"instances":{}}`, "not an array", "", true},
+	{"more beside instances", `{"instances":[{}],"size":1}`, "stands alone", "", true},
+	{"record that is an array", `[[1]]`, "record 0 is not an object", "", true},
+	{"record that is null", `[{},null]`, "record 1 is not an object", "", true},
+	{"cut short in a string", `{"size`, "no end", "", true},
+	{"cut short in a record", `{"size":1`, "expected , or }", "", true},
+	{"cut short in an array", `[{"size":1}`, "expected , or ]", "", true},
+	{"comma at the end of a record", `{"size":1,}`, "in quotes", "", true},
+	{"comma at the end of an array", `[{},]`, "not an object", "", true},
+	{"no colon", `{"size" 1}`, "expected :", "", true},
+	{"name without quotes", `{size:1}`, "in quotes", "", true},
+	{"no value", `{"size":}`, "expected a value", "", true},
+	{"something after the end", `{} {}`, "after the end", "", true},
+	{"a minus alone", `{"size":-}`, "not a number", "", true},
+	{"a plus", `{"size":+1}`, "expected a value", "", true},
+	{"leading zero", `{"size":01}`, "expected , or }", "", true},
+	{"no digit after the point", `{"size":1.}`, "after the point", "", true},
+	{"no digit in the exponent", `{"size":1e}`, "exponent", "", true},
+	{"NaN", `{"size":NaN}`, "expected a value", "", true},
+	{"half of null", `{"size":nul}`, "expected null", "", true},
+	{"control character", "{\"kind\":\"a\nb\"}", "control character", "", true},
+	{"invalid UTF-8", "{\"kind\":\"\xff\"}", "UTF-8", "", true},
+	{"invalid UTF-8 after an escape", "{\"kind\":\"\\n\xff\"}", "UTF-8", "", true},
+	{"unknown escape", `{"kind":"\x"}`, "escape", "", true},
+	{"short unicode escape", `{"kind":"\u12"}`, "escape", "", true},
+	{"half a surrogate pair", `{"kind":"\ud83d"}`, "surrogate", "", true},
+	{"two low surrogates", `{"kind":"\ude00\ude00"}`, "surrogate", "", true},
+	{"string cut in an escape", `{"kind":"\`, "", "", true},
+	{"unknown column", `{"size":1,"sise":2}`, "no column", "sise", false},
+	{"unknown column in a later record", `[{"size":1},{"sise":2}]`, "record 1", "sise", false},
+	{"instances in the middle is a column like any other", `{"size":1,"instances":[]}`, "no column", "instances", false},
+	{"column twice", `{"size":1,"size":2}`, "twice", "size", false},
+	{"true", `{"size":true}`, "true or false", "size", false},
+	{"object as a value", `{"kind":{}}`, "object or an array", "kind", false},
+	{"array as a value", `{"kind":[1]}`, "object or an array", "kind", false},
+	{"text in a number column", `{"size":"big"}`, "not a number", "size", false},
+	{"fraction in an integer column", `{"count":1.5}`, "not an integer", "count", false},
+	{"too large for a float64", `{"size":1e999}`, "not a number", "size", false},
+	{"below min", `{"size":-1}`, "below 0", "size", false},
+}
+
 func TestDecodeRefuses(t *testing.T) {
-	tests := []struct {
-		reason, body string
-		want         string // in the error
-		field        string // that it names
-		syntax       bool
-	}{
-		{"empty", ``, "empty", "", true},
-		{"white space", " \n ", "empty", "", true},
-		{"NUL", "\x00", "neither", "", true},
-		{"a number", `1`, "neither", "", true},
-		{"a string", `"x"`, "neither", "", true},
-		{"no record", `[]`, "no record", "", true},
-		{"no instance", `{"instances":[]}`, "no record", "", true},
-		{"instances as an object", `{"instances":{}}`, "not an array", "", true},
-		{"more beside instances", `{"instances":[{}],"size":1}`, "stands alone", "", true},
-		{"record that is an array", `[[1]]`, "record 0 is not an object", "", true},
-		{"record that is null", `[{},null]`, "record 1 is not an object", "", true},
-		{"cut short in a string", `{"size`, "no end", "", true},
-		{"cut short in a record", `{"size":1`, "expected , or }", "", true},
-		{"cut short in an array", `[{"size":1}`, "expected , or ]", "", true},
-		{"comma at the end of a record", `{"size":1,}`, "in quotes", "", true},
-		{"comma at the end of an array", `[{},]`, "not an object", "", true},
-		{"no colon", `{"size" 1}`, "expected :", "", true},
-		{"name without quotes", `{size:1}`, "in quotes", "", true},
-		{"no value", `{"size":}`, "expected a value", "", true},
-		{"something after the end", `{} {}`, "after the end", "", true},
-		{"a minus alone", `{"size":-}`, "not a number", "", true},
-		{"a plus", `{"size":+1}`, "expected a value", "", true},
-		{"leading zero", `{"size":01}`, "expected , or }", "", true},
-		{"no digit after the point", `{"size":1.}`, "after the point", "", true},
-		{"no digit in the exponent", `{"size":1e}`, "exponent", "", true},
-		{"NaN", `{"size":NaN}`, "expected a value", "", true},
-		{"half of null", `{"size":nul}`, "expected null", "", true},
-		{"control character", "{\"kind\":\"a\nb\"}", "control character", "", true},
-		{"invalid UTF-8", "{\"kind\":\"\xff\"}", "UTF-8", "", true},
-		{"invalid UTF-8 after an escape", "{\"kind\":\"\\n\xff\"}", "UTF-8", "", true},
-		{"unknown escape", `{"kind":"\x"}`, "escape", "", true},
-		{"short unicode escape", `{"kind":"\u12"}`, "escape", "", true},
-		{"half a surrogate pair", `{"kind":"\ud83d"}`, "surrogate", "", true},
-		{"two low surrogates", `{"kind":"\ude00\ude00"}`, "surrogate", "", true},
-		{"string cut in an escape", `{"kind":"\`, "", "", true},
-		{"unknown column", `{"size":1,"sise":2}`, "no column", "sise", false},
-		{"unknown column in a later record", `[{"size":1},{"sise":2}]`, "record 1", "sise", false},
-		{"instances in the middle is a column like any other", `{"size":1,"instances":[]}`, "no column", "instances", false},
-		{"column twice", `{"size":1,"size":2}`, "twice", "size", false},
-		{"true", `{"size":true}`, "true or false", "size", false},
-		{"object as a value", `{"kind":{}}`, "object or an array", "kind", false},
-		{"array as a value", `{"kind":[1]}`, "object or an array", "kind", false},
-		{"text in a number column", `{"size":"big"}`, "not a number", "size", false},
-		{"fraction in an integer column", `{"count":1.5}`, "not an integer", "count", false},
-		{"too large for a float64", `{"size":1e999}`, "not a number", "size", false},
-		{"below min", `{"size":-1}`, "below 0", "size", false},
-	}
 	var d decoder
-	for _, test := range tests {
+	for _, test := range refusedBodies {
 		_, err := decodeAll(t, &d, test.body)
 		var bad *fieldError
 		if !errors.As(err, &bad) {

@@ -30,6 +30,7 @@ type datasetView struct {
 	Title       string       `json:"title"`
 	Description string       `json:"description"`
 	Cite        string       `json:"cite,omitempty"`
+	Missing     []string     `json:"missing"` // markers of a missing value, besides the empty field
 	Target      targetView   `json:"target"`
 	Columns     []columnView `json:"columns"`
 }
@@ -72,6 +73,7 @@ func describe(s *served) ([]byte, error) {
 			Title:       spec.Title,
 			Description: spec.Description,
 			Cite:        spec.Source.Cite,
+			Missing:     spec.Missing,
 			Target:      targetView{Column: spec.Target.Column},
 		},
 	}

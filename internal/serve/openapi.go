@@ -40,7 +40,7 @@ func (s *Server) document() object {
 	get := func(summary string, responses object) object {
 		return object{"get": object{"summary": summary, "responses": responses}}
 	}
-	body := object{"schema": object{"oneOf": []any{
+	body := object{"schema": object{"anyOf": []any{
 		ref("Record"),
 		object{"type": "array", "items": ref("Record"), "minItems": 1},
 		object{"type": "object", "required": []string{"instances"}, "properties": object{
@@ -60,7 +60,8 @@ func (s *Server) document() object {
 					"200": answer("One prediction a record, in the order of the records", "Answer"),
 					"400": answer("Not JSON, not of one of the three forms, or without a record", "Problem"),
 					"413": answer("More than 32 MiB", "Problem"),
-					"415": answer("Not application/json", "Problem"),
+					"408": answer("The body did not arrive in time", "Problem"),
+					"415": answer("Not application/json, or compressed", "Problem"),
 					"422": answer("A record with an unknown column or a wrong value; nothing is scored", "Problem"),
 					"503": answer("No model is in production", "Problem"),
 				},
@@ -102,7 +103,11 @@ func recordSchema(spec *dataset.Spec) object {
 			p["examples"] = c.Values
 		}
 		if len(c.Codes) > 0 {
-			p["examples"] = codes(c.Codes)
+			var examples []string
+			for _, v := range codes(c.Codes) {
+				examples = append(examples, v.Code)
+			}
+			p["examples"] = examples
 		}
 		if c.Min != nil {
 			p["minimum"] = *c.Min

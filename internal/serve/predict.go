@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	maxBody = 32 << 20 // bytes of a request's body
-	chunk   = 256      // records scored at a time; bounds the memory of a large request
+	maxBody = 32 << 20  // bytes of a request's body
+	chunk   = 256       // records scored at a time; bounds the memory of a large request
+	piece   = 256 << 10 // bytes of an answer from which on it is sent in pieces
 )
 
 // scratch are the buffers of one request; a pool keeps them for the next.
@@ -32,10 +33,11 @@ const maxKept = 1 << 20
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 func (s *scratch) free() {
-	if cap(s.body) > maxKept || cap(s.answer) > maxKept || 4*cap(s.scores) > maxKept {
+	if cap(s.body) > maxKept || 4*cap(s.scores) > maxKept {
 		return
 	}
-	s.decoder.text = nil
+	d := &s.decoder
+	d.text, d.spec, d.encoder = nil, nil, nil // a version that was swapped out may go
 	scratches.Put(s)
 }
 
@@ -43,11 +45,15 @@ func (s *scratch) free() {
 func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 	served := s.served.Load()
 	if served == nil {
-		problem{Type: problemNoModel, Title: "No model to answer with", Status: http.StatusServiceUnavailable, Detail: s.whyNone()}.write(w)
+		s.noModel("No model to answer with").write(w)
 		return
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
 		problem{Type: problemMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/json"}.write(w)
+		return
+	}
+	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
+		problem{Type: problemMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must come as it is, without a Content-Encoding"}.write(w)
 		return
 	}
 	buf := scratches.Get().(*scratch)
@@ -55,12 +61,7 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 
 	var err error
 	if buf.body, err = readBody(w, r, buf.body[:0]); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			problem{Type: problemTooLarge, Title: "The body is too large", Status: http.StatusRequestEntityTooLarge, Detail: "a request's body may have " + strconv.Itoa(maxBody) + " bytes"}.write(w)
-			return
-		}
-		problem{Type: problemRead, Title: "The body did not arrive whole", Status: http.StatusBadRequest, Detail: err.Error()}.write(w)
+		bodyProblem(err, len(buf.body)).write(w)
 		return
 	}
 	if err := buf.score(served.model); err != nil {
@@ -72,12 +73,30 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 		problem{Status: http.StatusInternalServerError}.write(w)
 		return
 	}
+	if buf.decoder.unknown > 0 {
+		s.metrics.unknown.Add(float64(buf.decoder.unknown))
+	}
+	w.Header()["Content-Type"] = jsonType
+	positives := buf.write(w, served)
+	s.metrics.labels[1].Add(float64(positives))
+	s.metrics.labels[0].Add(float64(len(buf.scores) - positives))
+}
+
+// write answers with the scores and returns how many of them are positive. What
+// is large goes out in pieces: millions of empty records fit into a body, and
+// their answer takes ten times its space.
+func (s *scratch) write(w http.ResponseWriter, served *served) (positives int) {
 	threshold := served.model.Serving.Threshold
-	out := append(buf.answer[:0], served.prefix...)
-	positives := 0
-	for i, p := range buf.scores {
+	out := append(s.answer[:0], served.prefix...)
+	whole := true
+	for i, p := range s.scores {
 		if i > 0 {
 			out = append(out, ',')
+		}
+		if len(out) > piece {
+			whole = false
+			w.Write(out) // of no effect once the client has gone
+			out = out[:0]
 		}
 		if float64(p) >= threshold {
 			positives++
@@ -88,17 +107,12 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 		out = strconv.AppendFloat(out, float64(p), 'g', -1, 32)
 		out = append(out, '}')
 	}
-	buf.answer = append(out, "]}\n"...)
-
-	s.metrics.labels[1].Add(float64(positives))
-	s.metrics.labels[0].Add(float64(len(buf.scores) - positives))
-	if buf.decoder.unknown > 0 {
-		s.metrics.unknown.Add(float64(buf.decoder.unknown))
+	s.answer = append(out, "]}\n"...)
+	if whole {
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(s.answer))}
 	}
-	h := w.Header()
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(buf.answer))}
-	w.Write(buf.answer)
+	w.Write(s.answer)
+	return positives
 }
 
 var jsonType = []string{"application/json"}
@@ -140,7 +154,9 @@ func readBody(w http.ResponseWriter, r *http.Request, buf []byte) ([]byte, error
 	if r.ContentLength > maxBody {
 		return buf, &http.MaxBytesError{Limit: maxBody}
 	}
-	if n := int(r.ContentLength); n > cap(buf) {
+	// What a client announces is taken at its word up to maxKept; past that only
+	// what has come costs memory.
+	if n := min(int(r.ContentLength), maxKept); n > cap(buf) {
 		buf = make([]byte, 0, n)
 	}
 	body := http.MaxBytesReader(w, r.Body, maxBody)

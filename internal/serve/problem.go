@@ -2,7 +2,10 @@ package serve
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"os"
 )
 
 // problem is an error answer, application/problem+json of RFC 9457.
@@ -46,6 +49,27 @@ func (p problem) write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(p.Status)
 	w.Write(append(body, '\n'))
+}
+
+// noModel is the answer of who has nothing to answer with.
+func (s *Server) noModel(title string) problem {
+	return problem{Type: problemNoModel, Title: title, Status: http.StatusServiceUnavailable, Detail: s.whyNone()}
+}
+
+// bodyProblem turns what reading a body found into the answer.
+func bodyProblem(err error, read int) problem {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return problem{Type: problemTooLarge, Title: "The body is too large", Status: http.StatusRequestEntityTooLarge,
+			Detail: fmt.Sprintf("a request's body may have at most %d bytes", tooLarge.Limit)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem{Type: problemRead, Title: "The body did not arrive in time", Status: http.StatusRequestTimeout,
+			Detail: fmt.Sprintf("only %d bytes came", read)}
+	}
+	// The error itself may name addresses of this side.
+	return problem{Type: problemRead, Title: "The body did not arrive whole", Status: http.StatusBadRequest,
+		Detail: fmt.Sprintf("it ended or broke after %d bytes", read)}
 }
 
 // requestProblem turns what decode found into the answer.

@@ -34,8 +34,9 @@ type Server struct {
 
 	served  atomic.Pointer[served]
 	refused atomic.Pointer[refusal]
-	reached atomic.Bool // the registry has answered since the start
-	pointed atomic.Bool // when it last answered, something was in production
+	reached atomic.Bool            // the registry has answered since the start
+	pointed atomic.Bool            // when it last answered, something was in production
+	trouble atomic.Pointer[string] // why the last poll failed; nil when it did not
 }
 
 // New returns a server without a model; Watch gives it one.
@@ -48,7 +49,7 @@ func New(o Options) *Server {
 
 // Handler returns the API.
 func (s *Server) Handler() http.Handler {
-	r := mux.NewRouter()
+	r := mux.NewRouter().SkipClean(true) // a redirect would make a GET of a POST
 	get := func(path string, h http.HandlerFunc) { r.HandleFunc(path, h).Methods(http.MethodGet, http.MethodHead) }
 	r.HandleFunc("/predict", s.metrics.observe("predict", s.predict)).Methods(http.MethodPost)
 	get("/model", s.metrics.observe("model", s.describe))
@@ -56,12 +57,12 @@ func (s *Server) Handler() http.Handler {
 	get("/readyz", s.ready)
 	get("/openapi.json", s.metrics.observe("openapi", s.openAPI))
 	get("/docs", s.metrics.observe("docs", s.docs))
-	r.Handle("/metrics", s.metrics.handler()).Methods(http.MethodGet)
+	get("/metrics", s.metrics.handler().ServeHTTP)
 	r.NotFoundHandler = s.metrics.observe("other", func(w http.ResponseWriter, r *http.Request) {
 		problem{Type: problemNotFound, Status: http.StatusNotFound, Detail: "there is nothing here; /docs says what there is"}.write(w)
 	})
 	r.MethodNotAllowedHandler = s.metrics.observe("other", func(w http.ResponseWriter, r *http.Request) {
-		allow := http.MethodGet
+		allow := "GET, HEAD"
 		if r.URL.Path == "/predict" {
 			allow = http.MethodPost
 		}
@@ -74,15 +75,7 @@ func (s *Server) Handler() http.Handler {
 // Run listens, serves and follows the registry until the context ends, then lets
 // the requests under way finish.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       60 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
+	srv := s.httpServer()
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx) }()
 	done := make(chan error, 1)
@@ -104,11 +97,24 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return <-watched
 }
 
+// httpServer bounds what a slow or silent client can hold.
+func (s *Server) httpServer() *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		WriteTimeout:      90 * time.Second, // from the header's end on, so longer than reading may take
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
 // ready answers /readyz: ready is who serves a verified version, and who has
 // reached a registry in which nothing is in production yet.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if s.served.Load() == nil && !(s.reached.Load() && !s.pointed.Load()) {
-		problem{Type: problemNoModel, Title: "Not ready", Status: http.StatusServiceUnavailable, Detail: s.whyNone()}.write(w)
+		s.noModel("Not ready").write(w)
 		return
 	}
 	w.Write([]byte("ready\n"))
@@ -116,11 +122,16 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 
 // whyNone says why there is no model to answer with.
 func (s *Server) whyNone() string {
+	trouble := s.trouble.Load()
 	switch r := s.refused.Load(); {
 	case r != nil:
 		return fmt.Sprintf("version %s of %s is in production but was refused: %s", r.Version, s.options.Model, r.Reason)
+	case !s.reached.Load() && trouble != nil:
+		return "the registry has not answered yet: " + *trouble
 	case !s.reached.Load():
 		return "the registry has not answered yet"
+	case s.pointed.Load() && trouble != nil:
+		return "the version in production can't be fetched: " + *trouble
 	case s.pointed.Load():
 		return "the version in production is being fetched"
 	default:
@@ -132,7 +143,7 @@ func (s *Server) whyNone() string {
 func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
 	served := s.served.Load()
 	if served == nil {
-		problem{Type: problemNoModel, Title: "No model to answer with", Status: http.StatusServiceUnavailable, Detail: s.whyNone()}.write(w)
+		s.noModel("No model to answer with").write(w)
 		return
 	}
 	refused, err := json.Marshal(s.refused.Load())

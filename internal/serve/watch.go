@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,12 +36,17 @@ type served struct {
 type refusal struct {
 	Version string    `json:"version"`
 	Reason  string    `json:"reason"`
-	At      time.Time `json:"at"`
+	At      time.Time `json:"at"` // when it was refused first
+
+	of      registry.Version
+	checked time.Time // when it was refused last
 }
 
 const (
 	pollEvery   = time.Second
-	refuseAgain = time.Minute // a refused version may have been mended in place
+	refuseAgain = time.Minute     // a refused version may have been mended in place
+	askFor      = 5 * time.Second // how long the registry may take to name a version
+	fetchFor    = time.Minute     // and to give its files
 )
 
 // Watch follows the registry until the context ends: it takes what is in
@@ -60,16 +64,19 @@ func (s *Server) Watch(ctx context.Context) error {
 		switch {
 		case err != nil:
 			s.metrics.pollFails.Inc()
+			trouble := err.Error()
+			s.trouble.Store(&trouble)
 			if !failing {
-				s.log.Warn("can't reach the registry; going on with what is here", "error", err)
+				failing = true
+				s.log.Warn("can't follow the registry; going on with what is here", "error", err)
+				if s.served.Load() == nil {
+					s.fromCache()
+				}
 			}
-			if s.served.Load() == nil {
-				s.fromCache()
-			}
-			failing = true
 		case failing:
-			s.log.Info("the registry answers again")
 			failing = false
+			s.trouble.Store(nil)
+			s.log.Info("following the registry again")
 		}
 		select {
 		case <-ctx.Done():
@@ -80,26 +87,27 @@ func (s *Server) Watch(ctx context.Context) error {
 }
 
 // poll asks the registry once and swaps where there is something new. The error
-// is the registry's; a version that is refused is no error.
+// is the registry's or the cache's; a version that is refused is no error.
 func (s *Server) poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	v, err := s.options.Registry.Production(ctx)
+	ask, cancel := context.WithTimeout(ctx, askFor)
+	v, err := s.options.Registry.Production(ask)
+	cancel()
 	if errors.Is(err, registry.ErrNoVersion) {
-		s.reached.Store(true)
+		s.refused.Store(nil)
 		s.pointed.Store(false)
+		s.reached.Store(true)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	s.reached.Store(true)
 	s.pointed.Store(true)
+	s.reached.Store(true)
 	if now := s.served.Load(); now != nil && now.version == v {
 		s.refused.Store(nil)
 		return nil
 	}
-	if r := s.refused.Load(); r != nil && r.Version == v.Version && time.Since(r.At) < refuseAgain {
+	if r := s.refused.Load(); r != nil && r.of == v && time.Since(r.checked) < refuseAgain {
 		return nil
 	}
 	start := time.Now()
@@ -109,10 +117,14 @@ func (s *Server) poll(ctx context.Context) error {
 		return nil
 	}
 	// There is no local copy, or one that is of no use.
-	if err := s.fetch(ctx, v); errors.Is(err, registry.ErrUnusable) {
+	fetch, cancel := context.WithTimeout(ctx, fetchFor)
+	err = s.fetch(fetch, v)
+	cancel()
+	if errors.Is(err, registry.ErrUnusable) {
 		s.refuse(v, err)
 		return nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.take(v, dir, start); err != nil {
@@ -169,7 +181,9 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	old := s.served.Swap(next)
 	s.refused.Store(nil)
 	took := time.Since(start)
-	s.metrics.info.Reset()
+	if old != nil {
+		s.metrics.info.DeleteLabelValues(old.version.Name, old.version.Version, old.version.RunID)
+	}
 	s.metrics.info.WithLabelValues(v.Name, v.Version, v.RunID).Set(1)
 	s.metrics.loadedAt.Set(float64(next.loadedAt.UnixMilli()) / 1000)
 	s.metrics.loadTime.Set(took.Seconds())
@@ -183,7 +197,14 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 }
 
 func (s *Server) refuse(v registry.Version, why error) {
-	s.refused.Store(&refusal{Version: v.Version, Reason: why.Error(), At: time.Now().UTC()})
+	now := time.Now().UTC()
+	next := &refusal{Version: v.Version, Reason: why.Error(), At: now, of: v, checked: now}
+	if last := s.refused.Load(); last != nil && last.of == v {
+		next.At = last.At
+		s.refused.Store(next)
+		return // looked at again, and still refused
+	}
+	s.refused.Store(next)
 	s.metrics.refused.Inc()
 	s.log.Error("version refused", "version", v.Version, "run_id", v.RunID, "reason", why)
 }
@@ -229,6 +250,6 @@ func (s *Server) fromCache() {
 		return
 	}
 	if err := s.take(v, s.folder(v), time.Now()); err != nil {
-		s.log.LogAttrs(context.Background(), slog.LevelError, "the local copy is of no use", slog.String("version", v.Version), slog.Any("reason", err))
+		s.log.Error("the local copy is of no use", "version", v.Version, "reason", err)
 	}
 }

@@ -1,0 +1,215 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// run starts a server with Run on an address of its own; stop ends its context
+// and wait returns what Run did.
+func run(t *testing.T, s *Server) (address string, stop func(), wait func() error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, l) }()
+	return l.Addr().String(), cancel, func() error {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(20 * time.Second):
+			t.Fatal("Run did not return")
+			return nil
+		}
+	}
+}
+
+// Versions change under load: every request is answered, each by one version
+// with that version's score.
+func TestSwapUnderLoad(t *testing.T) {
+	r := newShelf(t)
+	files := map[string]map[string][]byte{}
+	want := map[string]float32{} // probability of {} by version
+	for i := 1; i <= 4; i++ {
+		number := fmt.Sprint(i)
+		files[number] = bundle(t, float64(i))
+		r.put(t, number, files[number])
+		s := newServer(t, r, t.TempDir())
+		poll(t, s)
+		want[number] = predict(t, s, "{}").Predictions[0].Probability
+	}
+	r.put(t, "1", files["1"])
+	s := newServer(t, r, t.TempDir())
+	poll(t, s)
+	address, stop, wait := run(t, s)
+
+	body := "[" + strings.Repeat("{},", 500) + "{}]"
+	var asked atomic.Int64
+	var clients sync.WaitGroup
+	over := make(chan struct{})
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				res, err := http.Post("http://"+address+"/predict", "application/json", strings.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var a answer
+				err = json.NewDecoder(res.Body).Decode(&a)
+				res.Body.Close()
+				if err != nil || res.StatusCode != 200 || len(a.Predictions) != 501 {
+					t.Errorf("status %d, %d predictions, error %v", res.StatusCode, len(a.Predictions), err)
+					return
+				}
+				for _, p := range a.Predictions {
+					if p.Probability != want[a.Model.Version] {
+						t.Errorf("version %s with probability %v, its own is %v", a.Model.Version, p.Probability, want[a.Model.Version])
+						return
+					}
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for _, number := range []string{"2", "3", "4"} {
+		r.put(t, number, files[number])
+		start := time.Now()
+		eventually(t, "version "+number, func() bool { return s.served.Load().version.Version == number })
+		t.Logf("version %s was taken after %v", number, time.Since(start).Round(time.Millisecond))
+	}
+	close(over)
+	clients.Wait()
+	if asked.Load() == 0 {
+		t.Error("no request was answered")
+	}
+	if got := metric(t, s, "mlops_model_swaps_total"); got != "4" {
+		t.Errorf("%s swaps, want 4", got)
+	}
+	stop()
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// dial sends the head of a request with a body of length bytes, of which sent come.
+func dial(t *testing.T, address string, length int, sent string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := fmt.Fprintf(c, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", length, sent); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// read returns the status and the body of the answer on a connection.
+func read(t *testing.T, c net.Conn) (int, string) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// The requests under way when the context ends are answered; new ones find
+// nobody.
+func TestDrain(t *testing.T) {
+	s, _ := serving(t, 1)
+	address, stop, wait := run(t, s)
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(c, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+	// The server says so once the handler begins to read the body.
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != http.StatusContinue {
+		t.Fatalf("%v, error %v", res, err)
+	}
+	stop()
+	eventually(t, "no new connections", func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	if _, err := io.WriteString(c, `{"size":1}`); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := read(t, c); status != 200 || !strings.Contains(text, `"label":0`) {
+		t.Errorf("status %d: %s", status, text)
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSlowBodies(t *testing.T) {
+	s, _ := serving(t, 1)
+	srv := s.httpServer()
+	srv.ReadTimeout, srv.ReadHeaderTimeout = time.Second, time.Second
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	defer func() { srv.Close(); <-done }()
+	address := l.Addr().String()
+
+	silent := dial(t, address, 10, `{"size`)
+	half := dial(t, address, 10, `{"size`)
+	half.(*net.TCPConn).CloseWrite()
+	gone := dial(t, address, 10, `{"size`)
+	gone.Close()
+	pieces := dial(t, address, 10, "")
+	for _, b := range `{"size":3}` {
+		io.WriteString(pieces, string(b))
+	}
+	if status, text := read(t, pieces); status != 200 {
+		t.Errorf("byte by byte: status %d: %s", status, text)
+	}
+	if status, text := read(t, half); status != 400 || !strings.Contains(text, "after 6 bytes") || strings.Contains(text, "127.0.0.1") {
+		t.Errorf("half a body: status %d: %s", status, text)
+	}
+	if status, text := read(t, silent); status != 408 || !strings.Contains(text, "only 6 bytes") || strings.Contains(text, "127.0.0.1") {
+		t.Errorf("a body that never comes whole: status %d: %s", status, text)
+	}
+	// The answer to a body that is too large arrives though the body was not read.
+	large := dial(t, address, maxBody+1, strings.Repeat(" ", 1000))
+	if status, text := read(t, large); status != 413 {
+		t.Errorf("too large: status %d: %s", status, text)
+	}
+}
