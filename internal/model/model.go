@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"sort"
 	"time"
 
 	"mlops/internal/dataset"
@@ -203,14 +202,4 @@ func Record(spec *dataset.Spec, fields [][]byte) map[string]string {
 		}
 	}
 	return record
-}
-
-// MetricNames returns the names in Metrics in their order.
-func (s *Serving) MetricNames() []string {
-	names := make([]string, 0, len(s.Metrics))
-	for n := range s.Metrics {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
 }

@@ -36,7 +36,7 @@ type Options struct {
 func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidate *dataset.Candidate, d *Data, o Options) (*Fitted, error) {
 	matrices := map[string]*xgboost.Matrix{}
 	for split, p := range d.Parts {
-		m, err := matrix(lib, d.Encoder, p)
+		m, err := Matrix(lib, d.Encoder, p)
 		if err != nil {
 			return nil, fmt.Errorf("matrix of split %s: %w", split, err)
 		}
@@ -86,8 +86,8 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 	return f, nil
 }
 
-// matrix hands a part to XGBoost.
-func matrix(lib *xgboost.Library, e *feature.Encoder, p *Part) (*xgboost.Matrix, error) {
+// Matrix hands a part to XGBoost.
+func Matrix(lib *xgboost.Library, e *feature.Encoder, p *Part) (*xgboost.Matrix, error) {
 	names := make([]string, e.Width())
 	categorical := make([]bool, e.Width())
 	for i, f := range e.Features {

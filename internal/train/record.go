@@ -222,8 +222,15 @@ func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
 }
 
 // register makes the version. It comes last, so there is no version of a run
-// that is not whole.
+// that is not whole. It looks once more whether there is one: the lock that
+// keeps others away may have been lost with its connection meanwhile.
 func (r *recorder) register(ctx context.Context, runID string) (int, error) {
+	if v, err := r.registry.Find(ctx, r.key); err == nil {
+		r.config.Log.Info("another run was quicker", "version", v.Number, "run_id", v.RunID)
+		return v.Number, nil
+	} else if !errors.Is(err, mlflow.ErrNotFound) {
+		return 0, err
+	}
 	v, err := r.client.CreateVersion(ctx, mlflow.NewVersion{
 		Name:   r.spec.Model,
 		Source: "runs:/" + runID + "/" + registry.Folder,

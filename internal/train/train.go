@@ -99,6 +99,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 		return 0, fmt.Errorf("candidate %s: %w", candidate.Name, err)
 	}
 	took := time.Since(start)
+	c.Log.Info("progress", "done", len(fitted.RoundAUC), "total", len(fitted.RoundAUC), "unit", "trees")
 	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
 	run, err := r.record(ctx, candidate, data, fitted, took)
 	if err != nil {
