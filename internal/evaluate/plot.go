@@ -143,7 +143,7 @@ func PlotImportance(w io.Writer, format, title string, features []Importance) er
 	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, colors[0], 0
 	f.plot.Add(bars)
 	f.plot.NominalY(names...)
-	f.plot.Y.Tick.Length = 0
+	f.grid.Horizontal.Color = nil
 	f.plot.X.Min, f.plot.X.Max = 0, slices.Max(values)*1.05
 	f.plot.Y.Min, f.plot.Y.Max = -0.6, float64(len(features))-0.4
 	f.height = vg.Points(float64(90 + 17*len(features)))
@@ -170,6 +170,7 @@ var (
 type figure struct {
 	plot          *plot.Plot
 	legend        plot.Legend
+	grid          *plotter.Grid
 	width, height vg.Length
 	err           error // the first that a part of it gave
 }
@@ -212,6 +213,7 @@ func emptyFigure(title, x, y string) *figure {
 	grid.Vertical = draw.LineStyle{Color: faint, Width: vg.Points(0.7)}
 	grid.Horizontal = grid.Vertical
 	p.Add(grid)
+	f.grid = grid
 	return f
 }
 
@@ -317,7 +319,8 @@ func (f *figure) drawLegend(dc draw.Canvas) {
 	const pad = 8
 	l := f.legend
 	size := l.Rectangle(dc).Size()
-	if size.X <= 0 || size.Y <= 0 {
+	size.Y += l.TextStyle.FontExtents().Descent // Draw begins so much lower
+	if size.X <= 0 {                            // no entries
 		return
 	}
 	box := vg.Rectangle{Max: vg.Point{X: size.X + 2*vg.Points(pad), Y: size.Y + 2*vg.Points(pad)}}
