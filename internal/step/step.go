@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/jackc/pgx/v5"
 
@@ -97,4 +98,11 @@ func Ingest(err error) error {
 		return program.Input(err)
 	}
 	return err
+}
+
+// FrugalMemory sets the collector for a program through whose few buffers rows
+// stream: little garbage is let pile up, since nothing else lives.
+func FrugalMemory() {
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(64 << 20)
 }
