@@ -82,6 +82,16 @@ func (r *ubjReader) length() int64 {
 	return 0
 }
 
+// total returns what n values of that size take; it fails where that is more
+// than is left.
+func (r *ubjReader) total(n, size int64) int64 {
+	if n < 0 || n > int64(len(r.data)) { // else the product could overflow
+		r.fail(errCut)
+		return 0
+	}
+	return n * size
+}
+
 // width returns the size in bytes of a number of that type, or 0.
 func width(kind byte) int64 {
 	switch kind {
@@ -143,10 +153,7 @@ func numbers[T int32 | int64 | float32](r *ubjReader) []T {
 		if r.err == nil && size == 0 {
 			r.fail(fmt.Errorf("an array of type %q, want numbers", kind))
 		}
-		if n > int64(len(r.data)) {
-			r.fail(errCut)
-		}
-		b := r.bytes(n * size)
+		b := r.bytes(r.total(n, size))
 		if r.err != nil {
 			return nil
 		}
@@ -247,10 +254,10 @@ func (r *ubjReader) skip() {
 		size := width(r.byte())
 		r.expect('#')
 		n := r.length()
-		if size == 0 || n > int64(len(r.data)) {
-			r.fail(errors.New("a typed array of no known type or past the file's end"))
+		if size == 0 {
+			r.fail(errors.New("an array of unknown type"))
 		}
-		r.bytes(n * size)
+		r.bytes(r.total(n, size))
 	case 'S':
 		_ = r.string()
 	case 'Z', 'T', 'F':

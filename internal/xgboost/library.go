@@ -14,13 +14,18 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// Library is a loaded libxgboost. It may be used by several goroutines at once;
-// a Matrix or Booster made by it may not. It stays loaded until the process
-// ends, since OpenMP's threads do too.
+// Library is a loaded libxgboost. It and what it makes may be used by several
+// goroutines at once, but nothing while or after it is closed. It stays loaded
+// until the process ends, since OpenMP's threads do too.
+//
+// All calls run one after the other on a thread of the library's own. Its last
+// error and its log callback are kept for each thread, and OpenMP starts a team
+// for each thread that calls it: with two teams there would be more threads than
+// processors, and it would then wait in a slower way.
 type Library struct {
-	version     string
-	logCallback uintptr
-	c           functions
+	version string
+	calls   chan func()
+	c       functions
 }
 
 // functions are those of the C API that we call. Each returns 0, or -1 and
@@ -56,7 +61,7 @@ func Load(path string) (*Library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading XGBoost: %w", err)
 	}
-	l := &Library{}
+	l := &Library{calls: make(chan func())}
 	for _, f := range []struct {
 		name string
 		fn   any
@@ -94,6 +99,12 @@ func Load(path string) (*Library, error) {
 		return nil, fmt.Errorf("loading XGBoost from %s: version %d.%d.%d, want 3", path, major, minor, patch)
 	}
 	l.version = fmt.Sprintf("%d.%d.%d", major, minor, patch)
+	go func() {
+		runtime.LockOSThread()
+		for f := range l.calls {
+			f()
+		}
+	}()
 	return l, nil
 }
 
@@ -101,10 +112,9 @@ func Load(path string) (*Library, error) {
 func (l *Library) Version() string { return l.version }
 
 // LogTo hands the library's own messages (such as the warning that a parameter
-// is unknown) to a logger; without it they go to stderr as plain lines. It must
-// be called before the library is used.
-func (l *Library) LogTo(logger *slog.Logger) {
-	l.logCallback = purego.NewCallback(func(message *byte) {
+// is unknown) to a logger; until it is called they go to stderr as plain lines.
+func (l *Library) LogTo(logger *slog.Logger) error {
+	callback := purego.NewCallback(func(message *byte) {
 		text := strings.TrimSpace(goString(message))
 		if strings.Contains(text, "WARNING:") {
 			logger.Warn(text, "from", "xgboost")
@@ -112,23 +122,22 @@ func (l *Library) LogTo(logger *slog.Logger) {
 		}
 		logger.Info(text, "from", "xgboost")
 	})
+	return l.call("setting the log", func() int32 { return l.c.setCallback(callback) })
 }
 
-// call runs one function of the C API. The library keeps its last error and its
-// log callback for each thread, so the goroutine stays on one until they are
-// read.
+// call runs a function of the C API and reads its error.
 func (l *Library) call(doing string, f func() int32) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if l.logCallback != 0 {
-		l.c.setCallback(l.logCallback)
+	done := make(chan error)
+	l.calls <- func() {
+		if f() == 0 {
+			done <- nil
+			return
+		}
+		// "[12:00:00] /src/file.cc:12: message", then a stack trace.
+		message, _, _ := strings.Cut(l.c.lastError(), "\nStack trace:")
+		done <- fmt.Errorf("%s: XGBoost: %s", doing, strings.TrimSpace(message))
 	}
-	if f() == 0 {
-		return nil
-	}
-	// "[12:00:00] /src/file.cc:12: message", then a stack trace.
-	message, _, _ := strings.Cut(l.c.lastError(), "\nStack trace:")
-	return fmt.Errorf("%s: XGBoost: %s", doing, strings.TrimSpace(message))
+	return <-done
 }
 
 // arrayInterface describes a slice to the library in NumPy's array interface,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"strconv"
 )
 
@@ -58,11 +57,6 @@ func (l *Library) train(ctx context.Context, c Config, train, validation *Matrix
 			return nil, Result{}, fmt.Errorf("parameter eval_metric is %s, but rounds are judged by auc", p[1])
 		}
 	}
-	// OpenMP keeps a team of threads for each thread that calls it: on one
-	// thread they are made once, not each time the goroutine moves.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-
 	b, err := l.NewBooster(params, train, validation)
 	if err != nil {
 		return nil, Result{}, err

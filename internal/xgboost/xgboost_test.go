@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -276,7 +278,9 @@ func TestValidationOfOneClassIsAnError(t *testing.T) {
 func TestLogTo(t *testing.T) {
 	lib := load(t)
 	var log bytes.Buffer
-	lib.LogTo(slog.New(slog.NewJSONHandler(&log, nil)))
+	if err := lib.LogTo(slog.New(slog.NewJSONHandler(&log, nil))); err != nil {
+		t.Fatal(err)
+	}
 	m := table(t, lib, 1, 50)
 	b, _, err := lib.Train(context.Background(), Config{Params: append(params[:len(params):len(params)], [2]string{"max_dept", "3"}), Rounds: 1}, m, m)
 	if err != nil {
@@ -285,6 +289,38 @@ func TestLogTo(t *testing.T) {
 	defer b.Close()
 	if !strings.Contains(log.String(), "max_dept") || !strings.Contains(log.String(), `"level":"WARN"`) {
 		t.Errorf("the log %q has no warning of the unknown parameter", log.String())
+	}
+}
+
+// TestSeveralAtOnce trains on several goroutines, one of which fails: each gets
+// its own model or error.
+func TestSeveralAtOnce(t *testing.T) {
+	lib := load(t)
+	m := table(t, lib, 1, 200)
+	want := ""
+	var group sync.WaitGroup
+	results := make([]string, 6)
+	for i := range results {
+		group.Go(func() {
+			p := params
+			if i == 3 {
+				p = [][2]string{{"max_depth", "deep"}}
+			}
+			b, r, err := lib.Train(context.Background(), Config{Params: p, Rounds: 10}, m, m)
+			results[i] = fmt.Sprint(r.AUC)
+			if i == 3 && (err == nil || !strings.Contains(err.Error(), "max_depth")) || i != 3 && err != nil {
+				t.Errorf("training %d: got error %v", i, err)
+			}
+			b.Close()
+		})
+	}
+	group.Wait()
+	for i, r := range results {
+		if i == 0 {
+			want = r
+		} else if i != 3 && r != want {
+			t.Errorf("training %d: AUC %s, want %s", i, r, want)
+		}
 	}
 }
 
