@@ -146,17 +146,6 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	}
 }
 
-// commitLater lets a transaction's COMMIT return before it is on disk. It is for
-// a run's batches but its last: when the server crashes, those not yet on disk
-// are lost whole, rows and ledger entry, and the next run brings them again. The
-// last batch's COMMIT waits for all before it.
-func commitLater(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
-		return fmt.Errorf("setting how to commit: %w", err)
-	}
-	return nil
-}
-
 // chunk is a piece of a batch in COPY's text format.
 type chunk struct {
 	rows     []byte

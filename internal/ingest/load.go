@@ -68,10 +68,7 @@ func LoadRaw(ctx context.Context, cfg Config) (LoadReport, error) {
 	pg := cfg.Postgres.Defaults()
 	s := postgres.NewSession(pg, pg.Raw, "load-raw-data "+spec.Name, cfg.Logger)
 	defer s.Close()
-	l := &loader{
-		cfg: cfg, table: table, t: tablesOf(spec), logger: cfg.Logger,
-		report: LoadReport{Source: table.Source, Digest: table.Digest},
-	}
+	l := &loader{cfg: cfg, table: table, t: tablesOf(spec), logger: cfg.Logger}
 	err = l.run(ctx, s)
 	return l.report, err
 }
@@ -85,53 +82,61 @@ type loader struct {
 	report LoadReport
 
 	begun   bool
-	last    entry // of this table in the ledger
-	earlier bool  // another source brought rows before
+	first   int32 // the ledger's last batch of this table before the run
+	last    entry // the ledger's last batch of this table now
 	careful bool  // rows go by the staging table from here on
 	reader  *source.Reader
 }
 
 func (l *loader) run(ctx context.Context, s *postgres.Session) error {
-	report := &l.report
 	defer l.drop()
 	if err := s.Do(ctx, "preparing raw", func(ctx context.Context, conn *pgx.Conn) error {
 		return createRaw(ctx, conn, l.cfg.Spec)
 	}); err != nil {
 		return err
 	}
-	for {
-		var got []entry
-		err := s.Do(ctx, fmt.Sprintf("loading batch %d", l.last.batch+1), func(ctx context.Context, conn *pgx.Conn) error {
-			var err error
-			got, err = l.next(ctx, conn)
-			return err
+	for more := true; more; {
+		before := l.last
+		err := s.Do(ctx, "loading "+l.cfg.Spec.Name, func(ctx context.Context, conn *pgx.Conn) error {
+			return l.next(ctx, conn)
 		})
 		if err != nil {
 			return err
 		}
-		brought := false
-		for _, e := range got {
-			l.last = e
-			report.Batches++
-			report.Rows += e.rows
-			report.Known += e.known
-			report.Rejected += e.rejected
-			brought = brought || e.rows > 0 || e.rejected > 0
+		if l.last.batch > before.batch {
+			e := l.last
 			l.logger.Info("batch loaded", "batch", e.batch, "id", e.id, "rows", e.rows, "known", e.known, "rejected", e.rejected)
 			l.logger.Info("progress", "done", e.lastLine-1, "total", l.table.Lines-1, "unit", "rows")
 		}
-		report.UsedUp = l.last.endOffset == l.table.Size
-		if report.UsedUp || brought && !l.cfg.All {
-			break
-		}
-	}
-	if report.Batches == 0 {
-		l.logger.Info("the source is used up: every record of it was read before", "digest", report.Digest, "batches", l.last.batch)
-		return nil
+		more = l.last.endOffset < l.table.Size && (l.cfg.All || l.last.batch == l.first || l.last.rows+l.last.rejected == 0)
 	}
 	return s.Do(ctx, "ending", func(ctx context.Context, conn *pgx.Conn) error {
-		return summarize(ctx, conn, l.cfg.Spec)
+		if err := l.tell(ctx, conn); err != nil {
+			return err
+		}
+		if l.report.Batches == 0 {
+			l.logger.Info("the source is used up: every record of it was read before", "digest", l.table.Digest, "batches", l.last.batch)
+		}
+		return nil
 	})
+}
+
+// tell fills the report in from the ledger, which alone knows what was
+// committed.
+func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
+	es, err := entriesAfter(ctx, conn, l.t, l.table.Digest, l.first)
+	if err != nil {
+		return err
+	}
+	r := LoadReport{Source: l.table.Source, Digest: l.table.Digest, UsedUp: l.last.endOffset == l.table.Size}
+	for _, e := range es {
+		r.Batches++
+		r.Rows += e.rows
+		r.Known += e.known
+		r.Rejected += e.rejected
+	}
+	l.report = r
+	return nil
 }
 
 // drop forgets the reader; the next batch opens one where it starts.
@@ -142,28 +147,37 @@ func (l *loader) drop() {
 	}
 }
 
-// next loads the batch after the ledger's last and returns its entry; none
-// where the source is used up. Where the ledger has batches that this run does
-// not know of, it returns those: the connection was lost after they were
-// committed and before that was heard.
-func (l *loader) next(ctx context.Context, conn *pgx.Conn) ([]entry, error) {
-	es, err := entriesAfter(ctx, conn, l.t, l.table.Digest, l.last.batch)
+// next brings the ledger one batch further, or finds that it is further
+// already: the connection was lost after a commit and before that was heard.
+// Where to go on is read from the ledger each time. It may even have gone back,
+// where a server that does not wait for its disk crashed; what it lost is then
+// loaded again.
+func (l *loader) next(ctx context.Context, conn *pgx.Conn) error {
+	last, err := lastEntry(ctx, conn, l.t, l.table.Digest)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !l.begun {
-		if err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE digest <> $1 AND rows > 0)`, l.t.batches), l.table.Digest).Scan(&l.earlier); err != nil {
-			return nil, fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
+		if err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE digest <> $1 AND rows > 0)`, l.t.batches), l.table.Digest).Scan(&l.careful); err != nil {
+			return fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
 		}
-		if len(es) > 0 {
-			l.last = es[len(es)-1]
-			es = nil
+		if l.careful && l.cfg.Spec.Key == "" {
+			if err := summarize(ctx, conn, l.cfg.Spec); err != nil {
+				return err
+			}
 		}
-		l.careful = l.earlier
-		l.begun = true
+		l.first, l.last, l.begun = last.batch, last, true
 	}
-	if len(es) > 0 || l.last.endOffset == l.table.Size {
-		return es, nil
+	if last != l.last {
+		l.logger.Warn("the ledger is elsewhere than this run was; going by the ledger", "ledger", last.batch, "run", l.last.batch)
+		further := last.batch > l.last.batch
+		l.drop()
+		if l.last = last; further {
+			return nil
+		}
+	}
+	if l.last.endOffset == l.table.Size {
+		return nil
 	}
 	e, err := l.load(ctx, conn)
 	if postgres.Code(err) == postgres.UniqueViolation && !l.careful {
@@ -174,9 +188,10 @@ func (l *loader) next(ctx context.Context, conn *pgx.Conn) ([]entry, error) {
 		e, err = l.load(ctx, conn)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return []entry{e}, nil
+	l.last = e
+	return nil
 }
 
 // load loads one batch in one transaction.
@@ -251,11 +266,6 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	}
 	if err := l.table.Unchanged(); err != nil {
 		return e, err
-	}
-	if goesOn := l.cfg.All || e.rows+e.rejected == 0; goesOn && e.endOffset < l.table.Size {
-		if err := commitLater(ctx, tx); err != nil {
-			return e, err
-		}
 	}
 	return e, tx.Commit(ctx)
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mlops/internal/source"
 )
 
 var counts = cmpopts.IgnoreFields(LoadReport{}, "Source", "Digest")
@@ -187,4 +189,47 @@ func TestLoadRawRefuses(t *testing.T) {
 		}
 	})
 	checkRaw(t, cfg)
+}
+
+// TestLedgerGoesBack has the server lose its last two batches, as one that does
+// not wait for its disk may in a crash, in the middle of a run.
+func TestLedgerGoesBack(t *testing.T) {
+	text, want := bigTable(2000)
+	cfg := setup(t, "key: id").from(t, text)
+	cfg.Batch, cfg.All = 300, true
+	ctx := context.Background()
+	table, err := source.Open(ctx, cfg.Source, source.Options{Columns: []string{"id", "who", "Size-cm", "good"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	conn := connect(t, cfg, cfg.Postgres.Raw)
+	if err := createRaw(ctx, conn, cfg.Spec); err != nil {
+		t.Fatal(err)
+	}
+	l := &loader{cfg: cfg, table: table, t: tablesOf(cfg.Spec), logger: quiet}
+	defer l.drop()
+	for n := 0; !l.begun || l.last.endOffset < table.Size; n++ {
+		if err := l.next(ctx, conn); err != nil {
+			t.Fatal(err)
+		}
+		if n == 3 {
+			if _, err := conn.Exec(ctx, `DELETE FROM things WHERE _batch IN (SELECT id FROM things_batches WHERE batch > 2);
+				DELETE FROM things_rejected WHERE _batch IN (SELECT id FROM things_batches WHERE batch > 2);
+				DELETE FROM things_batches WHERE batch > 2`); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	checkRaw(t, cfg)
+	if err := l.tell(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(LoadReport{Batches: 7, Rows: 1978, Rejected: 22, UsedUp: true}, l.report, counts); diff != "" {
+		t.Errorf("report (-want +got):\n%s", diff)
+	}
+	process(t, cfg)
+	if diff := cmp.Diff(want, query(t, connect(t, cfg, cfg.Postgres.Clean), "SELECT id FROM things ORDER BY id")); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
 }

@@ -47,8 +47,6 @@ type processor struct {
 	raw     *postgres.Session
 	report  ProcessReport
 	careful bool
-	total   int64
-	last    int32 // id of the run's last batch
 }
 
 // rawEntry is a batch of raw that is to be cleaned.
@@ -59,43 +57,60 @@ type rawEntry struct {
 }
 
 func (p *processor) run(ctx context.Context, clean *postgres.Session) error {
-	report := &p.report
-	var todo []rawEntry
-	err := clean.Do(ctx, "preparing clean", func(ctx context.Context, conn *pgx.Conn) error {
-		if err := createClean(ctx, conn, p.cfg.Spec); err != nil {
-			return err
-		}
-		var err error
-		todo, err = p.pending(ctx, conn)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, e := range todo {
-		p.total += e.rows
-		p.last = e.id
-	}
-	var done int64
-	for _, e := range todo {
-		var rows, rejected int64
-		err := clean.Do(ctx, fmt.Sprintf("cleaning batch %d", e.id), func(ctx context.Context, conn *pgx.Conn) error {
+	done := map[int32]ProcessReport{}
+	for {
+		var todo []rawEntry
+		err := clean.Do(ctx, "preparing clean", func(ctx context.Context, conn *pgx.Conn) error {
+			if err := createClean(ctx, conn, p.cfg.Spec); err != nil {
+				return err
+			}
 			var err error
-			rows, rejected, err = p.batch(ctx, conn, e)
+			todo, err = p.pending(ctx, conn)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		report.Batches++
-		report.Rows += rows
-		report.Rejected += rejected
-		done += e.rows
-		p.cfg.Logger.Info("batch cleaned", "batch", e.id, "rows", rows, "rejected", rejected)
-		p.cfg.Logger.Info("progress", "done", done, "total", p.total, "unit", "rows")
+		// Asked again until nothing is left: raw may have got more meanwhile,
+		// and only the ledger knows what of this run is there to stay.
+		if len(todo) == 0 {
+			break
+		}
+		if err := p.work(ctx, clean, todo, done); err != nil {
+			return err
+		}
 	}
-	if len(todo) == 0 {
+	for _, r := range done {
+		p.report.Batches++
+		p.report.Rows += r.Rows
+		p.report.Rejected += r.Rejected
+	}
+	if len(done) == 0 {
 		p.cfg.Logger.Info("nothing to clean: every batch of raw is in clean already")
+	}
+	return nil
+}
+
+// work cleans some batches and notes what each gave.
+func (p *processor) work(ctx context.Context, clean *postgres.Session, todo []rawEntry, done map[int32]ProcessReport) error {
+	var total, sofar int64
+	for _, e := range todo {
+		total += e.rows
+	}
+	for _, e := range todo {
+		var r ProcessReport
+		err := clean.Do(ctx, fmt.Sprintf("cleaning batch %d", e.id), func(ctx context.Context, conn *pgx.Conn) error {
+			var err error
+			r.Rows, r.Rejected, err = p.batch(ctx, conn, e)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		done[e.id] = r
+		sofar += e.rows
+		p.cfg.Logger.Info("batch cleaned", "batch", e.id, "rows", r.Rows, "rejected", r.Rejected)
+		p.cfg.Logger.Info("progress", "done", sofar, "total", total, "unit", "rows")
 	}
 	return nil
 }
@@ -192,11 +207,6 @@ func (p *processor) clean(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows
 		VALUES ($1, $2, $3, $4, $5, clock_timestamp())`, p.t.batches), e.id, e.digest, e.number, rows, rejected)
 	if err != nil {
 		return 0, 0, fmt.Errorf("writing the ledger of clean: %w", err)
-	}
-	if e.id != p.last {
-		if err := commitLater(ctx, tx); err != nil {
-			return 0, 0, err
-		}
 	}
 	return rows, rejected, tx.Commit(ctx)
 }

@@ -93,8 +93,8 @@ func checkKey(ctx context.Context, tx pgx.Tx, database string, spec *dataset.Spe
 	return nil
 }
 
-// summarize brings the index by place up to date; Postgres itself does that
-// only when it vacuums.
+// summarize brings the index by place up to date, before it is used; Postgres
+// itself does that only when it vacuums.
 func summarize(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
 	if _, err := conn.Exec(ctx, "SELECT brin_summarize_new_values(to_regclass($1))", quote(brinName(spec))); err != nil {
 		return fmt.Errorf("summarizing the index of %s: %w", spec.Name, err)
@@ -111,11 +111,24 @@ type entry struct {
 	rows, known, rejected int64
 }
 
+// lastEntry returns the ledger's last entry of a table, or the zero entry.
+func lastEntry(ctx context.Context, conn *pgx.Conn, t tables, digest string) (entry, error) {
+	es, err := entries(ctx, conn, t, "digest = $1 ORDER BY batch DESC LIMIT 1", digest)
+	if err != nil || len(es) == 0 {
+		return entry{}, err
+	}
+	return es[0], nil
+}
+
 // entriesAfter returns the ledger's entries of a table with a higher batch
 // number.
 func entriesAfter(ctx context.Context, conn *pgx.Conn, t tables, digest string, batch int32) ([]entry, error) {
+	return entries(ctx, conn, t, "digest = $1 AND batch > $2 ORDER BY batch", digest, batch)
+}
+
+func entries(ctx context.Context, conn *pgx.Conn, t tables, where string, args ...any) ([]entry, error) {
 	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT id, batch, first_line, last_line, end_offset, rows, known, rejected
-		FROM %s WHERE digest = $1 AND batch > $2 ORDER BY batch`, t.batches), digest, batch)
+		FROM %s WHERE %s`, t.batches, where), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger %s: %w", t.batches, err)
 	}

@@ -23,7 +23,7 @@ const (
 
 // SplitReport is what a run of Split shared out, and how the table stands.
 type SplitReport struct {
-	Assigned int64            // rows that had no split before
+	Assigned int64            // rows that got theirs in this run
 	Rows     map[string]int64 // rows of the whole table, by split
 }
 
@@ -35,66 +35,59 @@ func Split(ctx context.Context, cfg Config) (SplitReport, error) {
 	s := postgres.NewSession(pg, pg.Clean, "clean "+cfg.Spec.Name, cfg.Logger)
 	defer s.Close()
 	var report SplitReport
-	var left []int32
-	t := tablesOf(cfg.Spec)
-	err := s.Do(ctx, "preparing splits", func(ctx context.Context, conn *pgx.Conn) error {
-		ok, err := exists(ctx, conn, t.rows)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return fmt.Errorf("database %s has no table %s yet; process-data makes it", pg.Clean, t.rows)
-		}
-		if err := decide(ctx, conn, cfg.Spec); err != nil {
-			return err
-		}
-		report.Rows, left, err = countSplits(ctx, conn, cfg.Spec)
-		return err
-	})
-	if err != nil {
-		return report, err
-	}
-	total := report.Rows[""]
-	delete(report.Rows, "")
-	if total == 0 {
-		cfg.Logger.Info("nothing to share out: every row has its split")
-	}
-	for _, batch := range left {
-		var added map[string]int64
-		err := s.Do(ctx, fmt.Sprintf("sharing out batch %d", batch), func(ctx context.Context, conn *pgx.Conn) error {
-			var err error
-			added, err = assign(ctx, conn, cfg.Spec, batch)
+	for {
+		var left []int32
+		err := s.Do(ctx, "preparing splits", func(ctx context.Context, conn *pgx.Conn) error {
+			ok, err := exists(ctx, conn, tablesOf(cfg.Spec).rows)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return fmt.Errorf("database %s has no table %s yet; process-data makes it", pg.Clean, cfg.Spec.Name)
+			}
+			if err := decide(ctx, conn, cfg.Spec); err != nil {
+				return err
+			}
+			report.Rows, left, err = countSplits(ctx, conn, cfg.Spec)
 			return err
 		})
 		if err != nil {
 			return report, err
 		}
-		for name, n := range added {
-			report.Rows[name] += n
-			report.Assigned += n
+		// Counted again until no row is left.
+		if len(left) == 0 {
+			break
 		}
-		cfg.Logger.Info("progress", "done", report.Assigned, "total", total, "unit", "rows")
+		n, err := shareOut(ctx, cfg, s, left, report.Rows[""])
+		report.Assigned += n
+		if err != nil {
+			return report, err
+		}
+	}
+	if report.Assigned == 0 {
+		cfg.Logger.Info("nothing to share out: every row has its split")
 	}
 	return report, nil
 }
 
-// assign gives the rows of a batch their splits, in one statement and so in one
-// transaction, and returns how many each got. Rows that have one keep it.
-func assign(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, batch int32) (map[string]int64, error) {
-	rows, err := conn.Query(ctx, fmt.Sprintf(`WITH given AS (
-		UPDATE %s SET split = %s WHERE _batch = $1 AND split IS NULL RETURNING split
-	) SELECT split, count(*) FROM given GROUP BY split`, quote(spec.Name), SplitSQL(spec, spec.Split.Salts[0])), batch)
-	if err != nil {
-		return nil, err
+// shareOut gives the rows of some batches their splits, a transaction each.
+func shareOut(ctx context.Context, cfg Config, s *postgres.Session, batches []int32, total int64) (int64, error) {
+	var done int64
+	for _, batch := range batches {
+		var n int64
+		err := s.Do(ctx, fmt.Sprintf("sharing out batch %d", batch), func(ctx context.Context, conn *pgx.Conn) error {
+			tag, err := conn.Exec(ctx, fmt.Sprintf("UPDATE %s SET split = %s WHERE _batch = $1 AND split IS NULL",
+				quote(cfg.Spec.Name), SplitSQL(cfg.Spec, cfg.Spec.Split.Salts[0])), batch)
+			n = tag.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return done, err
+		}
+		done += n
+		cfg.Logger.Info("progress", "done", done, "total", total, "unit", "rows")
 	}
-	added := map[string]int64{}
-	var name string
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&name, &n}, func() error {
-		added[name] = n
-		return nil
-	})
-	return added, err
+	return done, nil
 }
 
 // countSplits returns the rows by split ("" for those without) and the batches
