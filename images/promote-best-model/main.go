@@ -34,7 +34,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	defer clean.Close()
 	digest, err := clean.Digest(ctx)
 	if err != nil {
-		return err
+		return step.Ingest(err)
 	}
 	report, err := promote.Run(ctx, promote.Config{
 		Spec:       spec,

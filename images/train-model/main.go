@@ -85,7 +85,7 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 	defer clean.Close()
 	digest, err := clean.Digest(ctx)
 	if err != nil {
-		return err
+		return step.Ingest(err)
 	}
 	version, err := train.Run(ctx, train.Config{
 		Spec:       spec,

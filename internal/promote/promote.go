@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
@@ -262,13 +263,17 @@ func (c Config) move(ctx context.Context, next, old int) error {
 }
 
 // explain leaves on each candidate, its version and its run, the reason why it
-// was or was not promoted. What stays in production keeps the reason it has.
+// was or was not promoted. What stays in production keeps the reason for which
+// it was promoted, where the run that did so lived to note it: on the version
+// last, so that one there means that both are.
 func (c Config) explain(ctx context.Context, entries []*contender, best, current *contender, report Report, rows int) error {
 	for _, e := range entries {
 		var reason string
 		switch {
-		case e == current && !report.Promoted:
+		case e == current && !report.Promoted && strings.HasPrefix(e.version.Tags[registry.TagPromotion], "promoted: "):
 			continue
+		case e == current && !report.Promoted:
+			reason = fmt.Sprintf("promoted: by a run that was cut short before it noted why; %.6f by %s on %d validation rows", e.metric, c.Spec.Metrics[0], rows)
 		case e == best:
 			reason = report.Reason
 		case e == current:
@@ -276,11 +281,11 @@ func (c Config) explain(ctx context.Context, entries []*contender, best, current
 		default:
 			reason = fmt.Sprintf("not promoted: %.6f by %s, version %d has %.6f on the same %d validation rows", e.metric, c.Spec.Metrics[0], best.version.Number, best.metric, rows)
 		}
-		if err := c.Registry.Client.SetVersionTag(ctx, c.Spec.Model, e.version.Number, registry.TagPromotion, reason); err != nil {
-			return fmt.Errorf("noting the reason on version %d: %w", e.version.Number, err)
-		}
 		if err := c.Registry.Client.LogBatch(ctx, e.version.RunID, mlflow.Batch{Tags: map[string]string{registry.TagPromotion: reason}}); err != nil {
 			return fmt.Errorf("noting the reason on the run of version %d: %w", e.version.Number, err)
+		}
+		if err := c.Registry.Client.SetVersionTag(ctx, c.Spec.Model, e.version.Number, registry.TagPromotion, reason); err != nil {
+			return fmt.Errorf("noting the reason on version %d: %w", e.version.Number, err)
 		}
 	}
 	return nil
