@@ -125,8 +125,8 @@ func (c Config) champion(ctx context.Context) (*mlflow.Version, error) {
 	return &v, nil
 }
 
-// tidy makes the tag of the best model agree with the alias, which a run that
-// was killed may have left behind it.
+// tidy makes the tag of the best model and the alias previous agree with the
+// alias production, which a run that was killed may have left behind it.
 func (c Config) tidy(ctx context.Context, production int) error {
 	tagged, err := c.Registry.Tagged(ctx, registry.TagBest, "true")
 	if err != nil {
@@ -142,10 +142,24 @@ func (c Config) tidy(ctx context.Context, production int) error {
 			return fmt.Errorf("taking the tag from version %d: %w", v.Number, err)
 		}
 	}
-	if production != 0 && !has {
+	if production == 0 {
+		return nil
+	}
+	if !has {
 		if err := c.Registry.Client.SetVersionTag(ctx, c.Spec.Model, production, registry.TagBest, "true"); err != nil {
 			return fmt.Errorf("tagging version %d: %w", production, err)
 		}
+	}
+	v, err := c.Registry.Client.GetVersion(ctx, c.Spec.Model, production)
+	if err != nil {
+		return fmt.Errorf("looking up version %d: %w", production, err)
+	}
+	old, err := strconv.Atoi(v.Tags[registry.TagReplaces])
+	if err != nil {
+		return nil // the first in production replaces none
+	}
+	if err := c.Registry.Client.SetAlias(ctx, c.Spec.Model, registry.Previous, old); err != nil {
+		return fmt.Errorf("naming version %d previous: %w", old, err)
 	}
 	return nil
 }
@@ -248,12 +262,13 @@ func leaders(entries []*contender, production int) (best, current *contender) {
 	return best, current
 }
 
-// move puts a version into production.
+// move puts a version into production. What it replaces is noted first, so that
+// the alias previous can be put right after a kill.
 func (c Config) move(ctx context.Context, next, old int) error {
 	client, name := c.Registry.Client, c.Spec.Model
 	if old != 0 {
-		if err := client.SetAlias(ctx, name, registry.Previous, old); err != nil {
-			return fmt.Errorf("naming version %d previous: %w", old, err)
+		if err := client.SetVersionTag(ctx, name, next, registry.TagReplaces, strconv.Itoa(old)); err != nil {
+			return fmt.Errorf("noting what version %d replaces: %w", next, err)
 		}
 	}
 	if err := client.SetAlias(ctx, name, registry.Production, next); err != nil {

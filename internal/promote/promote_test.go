@@ -36,36 +36,44 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	tracking, lib, venv := os.Getenv("MLOPS_TEST_MLFLOW"), os.Getenv("MLOPS_XGBOOST"), os.Getenv("MLOPS_VENV")
-	if tracking == "" || lib == "" || venv == "" {
+	if os.Getenv("MLOPS_TEST_MLFLOW") == "" || os.Getenv("MLOPS_XGBOOST") == "" || os.Getenv("MLOPS_VENV") == "" {
 		t.Skip("SKIPPED, NOT PASSED: MLOPS_TEST_MLFLOW, MLOPS_XGBOOST and MLOPS_VENV are not all set; make test sets them")
 	}
-	w := &world{t: t}
-	var err error
-	if w.client, err = mlflow.New(tracking, mlflow.Options{}); err != nil {
+	w, err := connectWorld()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if w.lib, err = xgboost.Load(lib); err != nil {
-		t.Fatal(err)
+	w.t = t
+	name := fmt.Sprintf("test-%s-%d", strings.ToLower(t.Name()), time.Now().UnixNano())
+	w.text = strings.Replace(w.text, "model: penguin-sex", "model: "+name, 1)
+	return w
+}
+
+// connectWorld is newWorld without a test.
+func connectWorld() (*world, error) {
+	w := &world{}
+	var err error
+	if w.client, err = mlflow.New(os.Getenv("MLOPS_TEST_MLFLOW"), mlflow.Options{}); err != nil {
+		return nil, err
+	}
+	if w.lib, err = xgboost.Load(os.Getenv("MLOPS_XGBOOST")); err != nil {
+		return nil, err
 	}
 	text, err := os.ReadFile("../../workflows/datasets/penguins.yaml")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	name := fmt.Sprintf("test-%s-%d", strings.ToLower(t.Name()), time.Now().UnixNano())
-	w.text = strings.Replace(string(text), "model: penguin-sex", "model: "+name, 1)
-	files, err := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", "palmerpenguins", "data", "penguins.csv"))
+	w.text = string(text)
+	files, err := filepath.Glob(filepath.Join(os.Getenv("MLOPS_VENV"), "lib", "python3*", "site-packages", "palmerpenguins", "data", "penguins.csv"))
 	if err != nil || len(files) != 1 {
-		t.Fatalf("penguins.csv: %v, %v", files, err)
+		return nil, fmt.Errorf("penguins.csv: %v, %v", files, err)
 	}
 	table, err := os.ReadFile(files[0])
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if w.lines, err = csv.NewReader(bytes.NewReader(table)).ReadAll(); err != nil {
-		t.Fatal(err)
-	}
-	return w
+	w.lines, err = csv.NewReader(bytes.NewReader(table)).ReadAll()
+	return w, err
 }
 
 // spec returns the penguins' spec with some words replaced.
@@ -314,7 +322,13 @@ func TestPromotion(t *testing.T) {
 	if err := w.client.DeleteVersionTag(ctx, good.Model, second.Version, registry.TagBest); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.client.SetAlias(ctx, good.Model, registry.Previous, second.Version); err != nil {
+		t.Fatal(err)
+	}
 	w.promote(good)
+	if v, err := w.client.GetAlias(ctx, good.Model, registry.Previous); err != nil || v.Number != first.Version {
+		t.Errorf("alias previous after a kill: version %d, %v, want %d", v.Number, err, first.Version)
+	}
 
 	// A version in production that can't be read any more is replaced.
 	v, err := w.client.GetVersion(ctx, good.Model, second.Version)

@@ -31,6 +31,7 @@ const (
 	TagTraining    = "training"     // digest of what the candidates of one training share
 	TagBest        = "best_model"   // "true" on the version in production
 	TagPromotion   = "promotion"    // why the version was or was not promoted
+	TagReplaces    = "replaces"     // number of the version that was in production before this one
 )
 
 // Folder of a version's files below its run's artifacts.
