@@ -27,18 +27,11 @@ var peer []byte
 // training compares a candidate's training with Python's xgboost on the same
 // matrix with the same parameters, in the same process environment.
 func training(ctx context.Context, log *slog.Logger) ([]figure, error) {
-	b, err := open(ctx, log)
+	b, lib, err := openFilled(ctx, log)
 	if err != nil {
 		return nil, err
 	}
 	defer b.close()
-	if err := b.fill(ctx); err != nil {
-		return nil, err
-	}
-	lib, err := library()
-	if err != nil {
-		return nil, err
-	}
 	data, err := train.Prepare(ctx, b.spec, b.rows(""))
 	if err != nil {
 		return nil, err
@@ -125,18 +118,11 @@ func (b *bench) export(d *train.Data, params [][2]string, rounds int) error {
 
 // evaluator compares our scores with libxgboost's on every row of the table.
 func evaluator(ctx context.Context, log *slog.Logger) ([]figure, error) {
-	b, err := open(ctx, log)
+	b, lib, err := openFilled(ctx, log)
 	if err != nil {
 		return nil, err
 	}
 	defer b.close()
-	if err := b.fill(ctx); err != nil {
-		return nil, err
-	}
-	lib, err := library()
-	if err != nil {
-		return nil, err
-	}
 	data, err := train.Prepare(ctx, b.spec, b.rows(""))
 	if err != nil {
 		return nil, err
@@ -192,18 +178,11 @@ func evaluator(ctx context.Context, log *slog.Logger) ([]figure, error) {
 // accuracy trains all candidates on the splits of each salt and takes, as
 // promotion does, the one with the best validation AUC.
 func accuracy(ctx context.Context, log *slog.Logger) ([]figure, error) {
-	b, err := open(ctx, log)
+	b, lib, err := openFilled(ctx, log)
 	if err != nil {
 		return nil, err
 	}
 	defer b.close()
-	if err := b.fill(ctx); err != nil {
-		return nil, err
-	}
-	lib, err := library()
-	if err != nil {
-		return nil, err
-	}
 	sum, each := 0.0, ""
 	for _, salt := range b.spec.Split.Salts {
 		data, err := train.Prepare(ctx, b.spec, b.rows(salt))

@@ -187,10 +187,23 @@ func (b *bench) rows(salt string) func(context.Context, func(string, [][]byte) e
 	}
 }
 
-func library() (*xgboost.Library, error) {
+// openFilled is open with the whole table loaded, cleaned and split, and XGBoost.
+func openFilled(ctx context.Context, log *slog.Logger) (*bench, *xgboost.Library, error) {
 	path, err := program.Env("MLOPS_XGBOOST")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return xgboost.Load(path)
+	lib, err := xgboost.Load(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := open(ctx, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := b.fill(ctx); err != nil {
+		b.close()
+		return nil, nil, err
+	}
+	return b, lib, nil
 }
