@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/postgres"
 )
 
 // Postgres is a running server with the databases raw and clean (owner: role
@@ -255,34 +257,9 @@ func (p *Postgres) prepare(ctx context.Context) error {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	defer c.Close(context.WithoutCancel(ctx))
-	for _, r := range []struct{ name, password string }{{"steps", p.secrets.Steps}, {"mlflow", p.secrets.MLflow}} {
-		var exists bool
-		if err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", r.name).Scan(&exists); err != nil {
-			return fmt.Errorf("looking for role %s: %w", r.name, err)
-		}
-		if exists {
-			continue
-		}
-		// Passwords are our own hex digits: no quoting needed. (The statement takes no parameters.)
-		if _, err := c.Exec(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", r.name, r.password)); err != nil {
-			return fmt.Errorf("making role %s: %w", r.name, err)
-		}
-	}
-	for _, d := range []struct{ name, owner string }{{"raw", "steps"}, {"clean", "steps"}, {"mlflow", "mlflow"}} {
-		var exists bool
-		if err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", d.name).Scan(&exists); err != nil {
-			return fmt.Errorf("looking for database %s: %w", d.name, err)
-		}
-		if !exists {
-			if _, err := c.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s OWNER %s", d.name, d.owner)); err != nil {
-				return fmt.Errorf("making database %s: %w", d.name, err)
-			}
-		}
-		if _, err := c.Exec(ctx, fmt.Sprintf("REVOKE ALL ON DATABASE %s FROM PUBLIC", d.name)); err != nil {
-			return fmt.Errorf("closing database %s to other roles: %w", d.name, err)
-		}
-	}
-	return nil
+	return postgres.Prepare(ctx, c,
+		[]postgres.Role{{Name: "steps", Password: p.secrets.Steps}, {Name: "mlflow", Password: p.secrets.MLflow}},
+		[]postgres.Database{{Name: "raw", Owner: "steps"}, {Name: "clean", Owner: "steps"}, {Name: "mlflow", Owner: "mlflow"}})
 }
 
 func postgresURL(user, password string, port int, database string) string {

@@ -108,14 +108,14 @@ func Connect(ctx context.Context, cfg Config, database string, logger *slog.Logg
 			return nil, ctx.Err()
 		}
 		if !Transient(err) {
-			return nil, fmt.Errorf("connecting to Postgres at %s: %w", server, cause(err))
+			return nil, fmt.Errorf("connecting to Postgres at %s: %w", server, Cause(err))
 		}
 		if left := cfg.Patience - time.Since(began); left <= 0 {
-			return nil, &Unreachable{server, cfg.Patience, cause(err)}
+			return nil, &Unreachable{server, cfg.Patience, Cause(err)}
 		} else if wait > left {
 			wait = left
 		}
-		logger.Warn("waiting for Postgres", "server", server, "error", cause(err).Error(), "waited", time.Since(began).Round(time.Millisecond).String())
+		logger.Warn("waiting for Postgres", "server", server, "error", Cause(err).Error(), "waited", time.Since(began).Round(time.Millisecond).String())
 		if err := sleep(ctx, wait); err != nil {
 			return nil, err
 		}
@@ -141,8 +141,8 @@ func connect(ctx context.Context, pc *pgx.ConnConfig) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// cause strips pgx's long account of the attempts down to the last error.
-func cause(err error) error {
+// Cause strips pgx's long account of the attempts down to the last error.
+func Cause(err error) error {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		return pe

@@ -23,6 +23,16 @@ func newObject(u *url.URL, s S3) (*object, error) {
 	if o.bucket == "" || o.key == "" {
 		return nil, errors.New("an S3 address is s3://bucket/key")
 	}
+	c, err := s.Client()
+	if err != nil {
+		return nil, err
+	}
+	o.core = &minio.Core{Client: c}
+	return o, nil
+}
+
+// Client returns a client of the server, which has not been called yet.
+func (s S3) Client() (*minio.Client, error) {
 	endpoint, secure := "s3.amazonaws.com", true
 	if s.Endpoint != "" {
 		e, err := url.Parse(s.Endpoint)
@@ -31,17 +41,16 @@ func newObject(u *url.URL, s S3) (*object, error) {
 		}
 		endpoint, secure = e.Host, e.Scheme == "https"
 	}
-	var err error
-	o.core, err = minio.NewCore(endpoint, &minio.Options{
+	c, err := minio.New(endpoint, &minio.Options{
 		Creds:      credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
 		Secure:     secure,
 		Region:     s.Region,
-		MaxRetries: 1, // the copier tries again, and says so
+		MaxRetries: 1, // the caller tries again, and says so
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up S3: %w", err)
 	}
-	return o, nil
+	return c, nil
 }
 
 func (o *object) read(ctx context.Context, offset int64, version string) (part, error) {

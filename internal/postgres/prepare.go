@@ -1,0 +1,98 @@
+package postgres
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Role is a user of the server.
+type Role struct{ Name, Password string }
+
+// Database is a database that one role owns and no other may enter.
+type Database struct{ Name, Owner string }
+
+// Prepare makes the roles and databases that are missing and sets the roles'
+// passwords. It may be cut off anywhere and run again. conn has to belong to a
+// superuser, or to a role that may create roles and databases.
+func Prepare(ctx context.Context, conn *pgx.Conn, roles []Role, databases []Database) error {
+	for _, r := range roles {
+		if err := prepareRole(ctx, conn, r); err != nil {
+			return fmt.Errorf("preparing role %s: %w", r.Name, err)
+		}
+	}
+	for _, d := range databases {
+		if err := prepareDatabase(ctx, conn, d); err != nil {
+			return fmt.Errorf("preparing database %s: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+func prepareRole(ctx context.Context, conn *pgx.Conn, r Role) error {
+	var exists bool
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", r.Name).Scan(&exists); err != nil {
+		return err
+	}
+	verb := "CREATE"
+	if exists {
+		verb = "ALTER"
+	}
+	verifier, err := scram(r.Password)
+	if err != nil {
+		return err
+	}
+	// These statements take no parameters. The password goes as its verifier:
+	// the server's log may show statements.
+	name := pgx.Identifier{r.Name}.Sanitize()
+	if _, err := conn.Exec(ctx, fmt.Sprintf("%s ROLE %s LOGIN PASSWORD '%s'", verb, name, verifier)); err != nil {
+		return err
+	}
+	// Who is no superuser may give a database only to a role it belongs to.
+	_, err = conn.Exec(ctx, fmt.Sprintf("GRANT %s TO CURRENT_USER", name))
+	return err
+}
+
+func prepareDatabase(ctx context.Context, conn *pgx.Conn, d Database) error {
+	var exists bool
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", d.Name).Scan(&exists); err != nil {
+		return err
+	}
+	name := pgx.Identifier{d.Name}.Sanitize()
+	if !exists {
+		// The template with the encoding is named, since a server's own default may not be UTF-8.
+		if _, err := conn.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s OWNER %s ENCODING 'UTF8' TEMPLATE template0", name, pgx.Identifier{d.Owner}.Sanitize())); err != nil {
+			return err
+		}
+	}
+	_, err := conn.Exec(ctx, fmt.Sprintf("REVOKE ALL ON DATABASE %s FROM PUBLIC", name))
+	return err
+}
+
+// scram returns what Postgres keeps of a password: a SCRAM-SHA-256 verifier in
+// the form of pg_authid.rolpassword (RFC 5803, RFC 7677).
+func scram(password string) (string, error) {
+	const rounds = 4096
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	salted, err := pbkdf2.Key(sha256.New, password, salt, rounds, sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	client := sha256.Sum256(sign(salted, "Client Key"))
+	server := sign(salted, "Server Key")
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", rounds, b64(salt), b64(client[:]), b64(server)), nil
+}
+
+func sign(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return h.Sum(nil)
+}
