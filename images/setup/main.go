@@ -1,0 +1,132 @@
+// Setup makes what the services of a release share (setup run), and waits for
+// services in init containers (setup wait TARGET...).
+//
+// run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of who may make
+// roles) and MLOPS_ROLE_{APP,MLFLOW,ARGO}_PASSWORD; AWS_ENDPOINT_URL,
+// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated
+// by spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET;
+// MLOPS_FIRST_RUN (the pipeline's parameters as a JSON object) with MLOPS_SPEC,
+// MLFLOW_TRACKING_URI and MLOPS_NAMESPACE. What is not set is left out.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"mlops/internal/mlflow"
+	"mlops/internal/postgres"
+	"mlops/internal/program"
+	"mlops/internal/registry"
+	"mlops/internal/setup"
+	"mlops/internal/source"
+	"mlops/internal/step"
+)
+
+// waitLimit is how long an init container waits before it is started again: a
+// restart shows in the pod's state that something is wrong.
+const waitLimit = 10 * time.Minute
+
+func main() { program.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	if len(os.Args) < 2 {
+		return program.Inputf("say what to do: run, or wait TARGET...")
+	}
+	switch command, args := os.Args[1], os.Args[2:]; command {
+	case "wait":
+		return setup.Wait(ctx, log, args, os.Getenv("PGUSER"), os.Getenv("PGPASSWORD"), waitLimit)
+	case "run":
+		c, err := configure(log)
+		if err != nil {
+			return err
+		}
+		return setup.Run(ctx, c)
+	default:
+		return program.Inputf("there is no command %q; there are run and wait", command)
+	}
+}
+
+func configure(log *slog.Logger) (setup.Config, error) {
+	c := setup.Config{
+		S3: source.S3{
+			Endpoint:  os.Getenv("AWS_ENDPOINT_URL"),
+			AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"),
+			SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
+			Region:    os.Getenv("AWS_REGION"),
+		},
+		Buckets:      strings.Fields(os.Getenv("MLOPS_BUCKETS")),
+		Sources:      filepath.SplitList(os.Getenv("MLOPS_SOURCES")),
+		SourceBucket: os.Getenv("MLOPS_SOURCE_BUCKET"),
+		Log:          log,
+	}
+	if os.Getenv("PGHOST") != "" {
+		c.Postgres = step.Postgres()
+	}
+	for _, r := range []struct {
+		variable, role string
+		databases      []string
+	}{
+		{"MLOPS_ROLE_APP_PASSWORD", "mlops", []string{"raw", "clean"}},
+		{"MLOPS_ROLE_MLFLOW_PASSWORD", "mlflow", []string{"mlflow"}},
+		{"MLOPS_ROLE_ARGO_PASSWORD", "argo", []string{"argo"}},
+	} {
+		password := os.Getenv(r.variable)
+		if password == "" {
+			continue
+		}
+		c.Roles = append(c.Roles, postgres.Role{Name: r.role, Password: password})
+		for _, d := range r.databases {
+			c.Databases = append(c.Databases, postgres.Database{Name: d, Owner: r.role})
+		}
+	}
+	if text := os.Getenv("MLOPS_FIRST_RUN"); text != "" {
+		var err error
+		if c.First, err = firstRun(text); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func firstRun(text string) (*setup.FirstRun, error) {
+	var parameters map[string]string
+	if err := json.Unmarshal([]byte(text), &parameters); err != nil {
+		return nil, program.Inputf("MLOPS_FIRST_RUN has to be a JSON object of strings: %w", err)
+	}
+	spec, err := step.Spec()
+	if err != nil {
+		return nil, err
+	}
+	tracking, err := program.Env("MLFLOW_TRACKING_URI")
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := program.Env("MLOPS_NAMESPACE")
+	if err != nil {
+		return nil, err
+	}
+	client, err := mlflow.New(tracking, mlflow.Options{Tries: 1, UserAgent: "mlops-setup"})
+	if err != nil {
+		return nil, program.Input(err)
+	}
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, program.Inputf("starting a first run: %w", err)
+	}
+	kube, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, program.Inputf("starting a first run: %w", err)
+	}
+	return &setup.FirstRun{
+		Registry:  &registry.Registry{Client: client, Model: spec.Model},
+		Workflows: &setup.Pipeline{Client: kube, Namespace: namespace, Parameters: parameters},
+	}, nil
+}

@@ -1,0 +1,84 @@
+package setup
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/postgres"
+)
+
+// Wait waits until all targets answer: postgres://HOST:PORT/DATABASE (which the
+// user has to be able to enter), http://… or https://… (2xx), tcp://HOST:PORT.
+// While it waits it says for what and why.
+func Wait(ctx context.Context, log *slog.Logger, targets []string, user, password string, patience time.Duration) error {
+	for _, t := range targets {
+		try, err := probe(t, user, password)
+		if err != nil {
+			return err
+		}
+		if err := retry(ctx, log, patience, t, try); err != nil {
+			return fmt.Errorf("waiting for %s: %w", t, err)
+		}
+		log.Info("answers", "service", t)
+	}
+	return nil
+}
+
+// probe returns what asks a target once.
+func probe(target, user, password string) (func(context.Context) error, error) {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%q is no postgres://, http://, https:// or tcp:// address", target)
+	}
+	switch u.Scheme {
+	case "postgres":
+		text := postgres.ConnString(u.Hostname(), u.Port(), user, password) + " dbname='" + strings.TrimPrefix(u.Path, "/") + "'"
+		config, err := pgx.ParseConfig(text)
+		if err != nil {
+			// pgx's own error may quote the connection string, password and all.
+			return nil, fmt.Errorf("%q is no address of a database", target)
+		}
+		return func(ctx context.Context) error {
+			c, err := pgx.ConnectConfig(ctx, config)
+			if err != nil {
+				return postgres.Cause(err)
+			}
+			return c.Close(ctx)
+		}, nil
+	case "http", "https":
+		return func(ctx context.Context) error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+			if err != nil {
+				return permanent{err}
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode < 200 || resp.StatusCode > 299 {
+				text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
+				return fmt.Errorf("it answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
+			}
+			return nil
+		}, nil
+	case "tcp":
+		return func(ctx context.Context) error {
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		}, nil
+	}
+	return nil, fmt.Errorf("%q is no postgres://, http://, https:// or tcp:// address", target)
+}
