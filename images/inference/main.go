@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"mlops/internal/mlflow"
 	"mlops/internal/program"
@@ -30,11 +31,16 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return program.Input(err)
 	}
+	drain, err := time.ParseDuration(program.EnvOr("MLOPS_DRAIN", "0s"))
+	if err != nil {
+		return program.Inputf("MLOPS_DRAIN: %w", err)
+	}
 	server := serve.New(serve.Options{
 		Model:    name,
 		Cache:    program.EnvOr("MLOPS_CACHE", "/var/cache/mlops"),
 		Registry: &registry.Registry{Client: client, Model: name},
 		Log:      log,
+		Drain:    drain,
 	})
 	address := program.EnvOr("MLOPS_LISTEN", ":8000")
 	l, err := net.Listen("tcp", address)

@@ -213,3 +213,45 @@ func TestSlowBodies(t *testing.T) {
 		t.Errorf("too large: status %d: %s", status, text)
 	}
 }
+
+// A server that was told to stop takes requests until its drain has ended, and
+// asks its clients to connect anew: none of a closed loop's requests fails.
+func TestDrainTakesMore(t *testing.T) {
+	r := newShelf(t)
+	r.put(t, "1", bundle(t, 1))
+	s := newServer(t, r, t.TempDir())
+	s.options.Drain = time.Second
+	poll(t, s)
+	address, stop, wait := run(t, s)
+
+	client := &http.Client{Transport: &http.Transport{}}
+	ask := func() (closing bool) {
+		t.Helper()
+		res, err := client.Post("http://"+address+"/predict", "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("got %s, %v", res.Status, err)
+		}
+		return res.Close
+	}
+	if ask() {
+		t.Error("the server asks to connect anew, and nobody told it to stop")
+	}
+	stop()
+	for !ask() {
+	}
+	res, err := client.Get("http://" + address + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("/readyz of a server that stops: %s", res.Status)
+	}
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}

@@ -24,6 +24,11 @@ type Options struct {
 	Cache    string // folder of the local copies of versions
 	Registry Registry
 	Log      *slog.Logger
+
+	// Drain is how long a server that was told to stop still takes requests:
+	// on a cluster some time passes before nobody sends any more. Meanwhile it
+	// is not ready and asks its clients, answer by answer, to connect anew.
+	Drain time.Duration
 }
 
 // Server answers for one registered model.
@@ -37,6 +42,8 @@ type Server struct {
 	reached atomic.Bool            // the registry has answered since the start
 	pointed atomic.Bool            // when it last answered, something was in production
 	trouble atomic.Pointer[string] // why the last poll failed; nil when it did not
+
+	draining atomic.Bool // told to stop
 }
 
 // New returns a server without a model; Watch gives it one.
@@ -85,7 +92,13 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	s.log.Info("stopping: the requests under way are finished first")
+	s.log.Info("stopping: the requests under way are finished first", "taking more for", s.options.Drain.String())
+	s.draining.Store(true)
+	select {
+	case err := <-done:
+		return fmt.Errorf("serving: %w", err)
+	case <-time.After(s.options.Drain):
+	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(drain); err != nil {
@@ -99,8 +112,14 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 
 // httpServer bounds what a slow or silent client can hold.
 func (s *Server) httpServer() *http.Server {
+	api := s.Handler()
 	return &http.Server{
-		Handler:           s.Handler(),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s.draining.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			api.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
 		WriteTimeout:      90 * time.Second, // from the header's end on, so longer than reading may take
@@ -113,6 +132,10 @@ func (s *Server) httpServer() *http.Server {
 // ready answers /readyz: ready is who serves a verified version, and who has
 // reached a registry in which nothing is in production yet.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.draining.Load() {
+		problem{Status: http.StatusServiceUnavailable, Title: "Not ready", Detail: "the server is stopping"}.write(w)
+		return
+	}
 	if s.served.Load() == nil && !(s.reached.Load() && !s.pointed.Load()) {
 		s.noModel("Not ready").write(w)
 		return
