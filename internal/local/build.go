@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,7 +23,7 @@ func (s *State) Build(ctx context.Context, root, out string, packages ...string)
 		return fmt.Errorf("building programs: %w", err)
 	}
 	argv := append([]string{"go", "build", "-trimpath", "-buildvcs=false", "-o", out + string(filepath.Separator)}, packages...)
-	if err := s.toolIn(ctx, root, []string{"CGO_ENABLED=0"}, nil, argv...); err != nil {
+	if err := s.Tool(ctx, root, []string{"CGO_ENABLED=0"}, nil, argv...); err != nil {
 		return fmt.Errorf("building programs: %w", err)
 	}
 	return nil
@@ -36,10 +38,15 @@ type MinIO struct {
 // MinIO builds the server from the Go module in dir (its own go.mod and go.sum,
 // by whose digest the program is kept in the cache) and starts it.
 func (s *State) MinIO(ctx context.Context, log *slog.Logger, dir string) (*MinIO, error) {
-	path, err := s.buildMinIO(ctx, log, dir)
+	build, err := MinIOBuild(dir, runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}
+	bin, err := s.BuildOnce(ctx, log, build)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(bin, "minio")
 	secrets, err := s.Secrets()
 	if err != nil {
 		return nil, err
@@ -65,59 +72,116 @@ func (s *State) MinIO(ctx context.Context, log *slog.Logger, dir string) (*MinIO
 	return m, nil
 }
 
-func (s *State) buildMinIO(ctx context.Context, log *slog.Logger, dir string) (string, error) {
-	h := sha256.New()
+// MinIORelease is the version that tools/minio names, as MinIO writes it.
+const MinIORelease = "RELEASE.2025-09-07T16-13-09Z"
+
+// MinIOBuild says how the server is built from its module in dir.
+func MinIOBuild(dir, arch string) (Build, error) {
+	const pkg, commit = "github.com/minio/minio/cmd", "07c3a429bfed433e49018cb0f78a52145d4bedeb"
+	b := Build{
+		Name: "minio", Arch: arch, Packages: []string{"."},
+		LDFlags: "-X " + pkg + ".ReleaseTag=" + MinIORelease + " -X " + pkg + ".Version=2025-09-07T16:13:09Z" +
+			" -X " + pkg + ".CommitID=" + commit + " -X " + pkg + ".ShortCommitID=" + commit[:12],
+		Source: func(context.Context) (string, error) { return dir, nil },
+	}
 	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
-			return "", fmt.Errorf("building MinIO: %w", err)
+			return Build{}, fmt.Errorf("building MinIO: %w", err)
 		}
-		h.Write(text)
+		b.Inputs = append(b.Inputs, text)
 	}
-	root := filepath.Join(s.Cache, "minio", hex.EncodeToString(h.Sum(nil)[:6]))
-	path := filepath.Join(root, "minio")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return "", fmt.Errorf("building MinIO: %w", err)
-	}
-	held, err := WaitLock(ctx, log, root+".lock", "building MinIO")
+	return b, nil
+}
+
+// Build is the building of somebody else's programs from a Go module that is not
+// ours.
+type Build struct {
+	Name     string // of the folder in the cache, and for people
+	Arch     string
+	Packages []string                                          // in the module; each gives a program
+	LDFlags  string                                            // beside -s -w, which make a program a third smaller
+	Inputs   [][]byte                                          // all that the programs depend on: go.mod, go.sum and what is ours
+	Source   func(ctx context.Context) (dir string, err error) // the module's folder; asked only when there is something to build
+}
+
+// BuildOnce builds the programs, static, into a folder of the cache that is named
+// by the digest of all they depend on, Go's version among it, and returns that
+// folder. Where they are there it returns at once. One process at a time builds.
+func (s *State) BuildOnce(ctx context.Context, log *slog.Logger, b Build) (string, error) {
+	dir, err := s.buildOnce(ctx, log, b)
 	if err != nil {
-		return "", fmt.Errorf("building MinIO: %w", err)
+		return "", fmt.Errorf("building %s: %w", b.Name, err)
+	}
+	return dir, nil
+}
+
+func (s *State) buildOnce(ctx context.Context, log *slog.Logger, b Build) (string, error) {
+	argv := append([]string{"go", "build", "-trimpath", "-buildvcs=false", strings.TrimSpace("-ldflags=-s -w -buildid= " + b.LDFlags)}, b.Packages...)
+	env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + b.Arch, "GOFLAGS=", "GOWORK=off"}
+	h := sha256.New()
+	for _, part := range append(b.Inputs, []byte(runtime.Version()), []byte(strings.Join(append(env, argv...), "\x00"))) {
+		fmt.Fprintf(h, "%d:", len(part))
+		h.Write(part)
+	}
+	dir := filepath.Join(s.Cache, "programs", b.Name+"-"+hex.EncodeToString(h.Sum(nil)[:6]))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", err
+	}
+	held, err := WaitLock(ctx, log, dir+".lock", "building "+b.Name)
+	if err != nil {
+		return "", err
 	}
 	defer held.Unlock()
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
 	}
 	start := time.Now()
-	log.Info("building MinIO (once, some minutes)", "into", path)
+	log.Info("building "+b.Name+" (once, some minutes)", "into", dir)
+	defer every(15*time.Second, func() {
+		log.Info("still building "+b.Name, "for", time.Since(start).Round(time.Second))
+	})()
+	source, err := b.Source(ctx)
+	if err != nil {
+		return "", err
+	}
+	tmp := dir + ".new"
+	if err := os.RemoveAll(tmp); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		return "", err
+	}
+	argv = append(argv[:2:2], append([]string{"-o", tmp + string(filepath.Separator)}, argv[2:]...)...)
+	if err := s.Tool(ctx, source, env, nil, argv...); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return "", err
+	}
+	log.Info("built "+b.Name, "took", time.Since(start).Round(time.Second))
+	return dir, nil
+}
+
+// every calls tell again and again until the function it returns is called.
+func every(d time.Duration, tell func()) (stop func()) {
 	done := make(chan struct{})
-	defer close(done)
 	go func() {
-		tick := time.NewTicker(15 * time.Second)
+		tick := time.NewTicker(d)
 		defer tick.Stop()
 		for {
 			select {
 			case <-done:
 				return
 			case <-tick.C:
-				log.Info("still building MinIO", "for", time.Since(start).Round(time.Second))
+				tell()
 			}
 		}
 	}()
-	tmp := path + ".new"
-	// Without symbols it is a third smaller.
-	err = s.toolIn(ctx, dir, []string{"CGO_ENABLED=0"}, nil,
-		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", tmp, ".")
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return "", fmt.Errorf("building MinIO: %w", err)
-	}
-	log.Info("built MinIO", "took", time.Since(start).Round(time.Second))
-	return path, nil
+	return func() { close(done) }
 }
 
 func fileDigest(path string) (string, error) {

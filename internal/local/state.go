@@ -111,7 +111,7 @@ func (s *State) Purge(everything bool) error {
 		}
 	}
 	if everything {
-		for _, n := range []string{"venv", "minio"} {
+		for _, n := range []string{"venv", "programs", "images"} {
 			if err := os.RemoveAll(filepath.Join(s.Cache, n)); err != nil {
 				return fmt.Errorf("deleting %s: %w", n, err)
 			}

@@ -153,10 +153,12 @@ func (v *Venv) XGBoost() string { return filepath.Join(v.Site, "xgboost", "lib",
 // carries the state's mark. line, where not nil, gets each line it prints; the
 // last lines are in the error.
 func (s *State) tool(ctx context.Context, line func(string), argv ...string) error {
-	return s.toolIn(ctx, "", nil, line, argv...)
+	return s.Tool(ctx, "", nil, line, argv...)
 }
 
-func (s *State) toolIn(ctx context.Context, dir string, env []string, line func(string), argv ...string) error {
+// Tool runs a program as tool does, in a folder (empty: the present one) and with
+// more in its environment.
+func (s *State) Tool(ctx context.Context, dir string, env []string, line func(string), argv ...string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(append(s.Environ[:len(s.Environ):len(s.Environ)], s.Marker()), env...)

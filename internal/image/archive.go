@@ -1,0 +1,285 @@
+package image
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+)
+
+// Annotations by which an archive's index names what it holds: containerd's own,
+// with the whole name, and the standard's, with the tag.
+const (
+	nameAnnotation = "io.containerd.image.name"
+	tagAnnotation  = "org.opencontainers.image.ref.name"
+)
+
+// Store writes the images of one name, by architecture, as an OCI layout into a
+// new folder.
+func Store(dir, name string, byArch map[string]v1.Image) error {
+	img, index, err := Index(byArch)
+	if err != nil {
+		return err
+	}
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return fmt.Errorf("storing %s: %w", name, err)
+	}
+	_, tag, _ := strings.Cut(name[strings.LastIndexByte(name, '/')+1:], ":")
+	named := layout.WithAnnotations(map[string]string{nameAnnotation: name, tagAnnotation: tag})
+	if index != nil {
+		err = path.AppendIndex(index, named)
+	} else {
+		for arch := range byArch {
+			err = path.AppendImage(img, named, layout.WithPlatform(*platform(arch)))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("storing %s: %w", name, err)
+	}
+	return nil
+}
+
+// Stored is what an OCI layout or archive holds.
+type Stored struct {
+	Name   string // registry, name and tag
+	Digest string // of the manifest, or of the index of several architectures
+	desc   v1.Descriptor
+}
+
+// ReadStored reads what the layout in the folder holds.
+func ReadStored(dir string) (Stored, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "index.json"))
+	if err != nil {
+		return Stored{}, fmt.Errorf("reading stored image: %w", err)
+	}
+	return parseStored(text)
+}
+
+func parseStored(text []byte) (Stored, error) {
+	var m v1.IndexManifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return Stored{}, fmt.Errorf("reading stored image: %w", err)
+	}
+	if len(m.Manifests) != 1 {
+		return Stored{}, fmt.Errorf("reading stored image: %d manifests, want one", len(m.Manifests))
+	}
+	d := m.Manifests[0]
+	return Stored{Name: d.Annotations[nameAnnotation], Digest: d.Digest.String(), desc: d}, nil
+}
+
+// ReadArchive reads what an archive that WriteArchive wrote holds. Where there
+// is no such file, errors.Is(err, fs.ErrNotExist).
+func ReadArchive(path string) (Stored, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Stored{}, err
+	}
+	defer f.Close()
+	tr := tar.NewReader(f)
+	for {
+		h, err := tr.Next()
+		if err != nil {
+			return Stored{}, fmt.Errorf("reading %s: no index.json: %w", path, err)
+		}
+		if h.Name != "index.json" {
+			continue
+		}
+		text, err := io.ReadAll(io.LimitReader(tr, 1<<20))
+		if err != nil {
+			return Stored{}, fmt.Errorf("reading %s: %w", path, err)
+		}
+		return parseStored(text)
+	}
+}
+
+// WriteArchive writes the layout in dir as a tar archive, whole or not at all.
+// containerd reads its index.json, Docker its manifest.json. index.json stands
+// first, so that ReadArchive need not read the rest.
+func WriteArchive(dir, path string) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing %s: %w", path, err)
+		}
+	}()
+	docker, err := dockerManifest(dir)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	tw := tar.NewWriter(tmp)
+	for _, name := range []string{"index.json", "oci-layout"} {
+		if err := archiveFile(tw, dir, name); err != nil {
+			return err
+		}
+	}
+	if docker != nil {
+		if err := tw.WriteHeader(archiveHeader("manifest.json", int64(len(docker)))); err != nil {
+			return err
+		}
+		if _, err := tw.Write(docker); err != nil {
+			return err
+		}
+	}
+	blobs, err := fs.Glob(os.DirFS(dir), "blobs/sha256/*") // sorted
+	if err != nil {
+		return err
+	}
+	for _, name := range blobs {
+		if err := archiveFile(tw, dir, name); err != nil {
+			return err
+		}
+	}
+	if err := tw.Close(); err != nil {
+		return err
+	}
+	if err := tmp.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+func archiveFile(tw *tar.Writer, dir, name string) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := tw.WriteHeader(archiveHeader(name, st.Size())); err != nil {
+		return err
+	}
+	_, err = io.Copy(tw, f)
+	return err
+}
+
+func archiveHeader(name string, size int64) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+}
+
+// dockerManifest is the manifest.json by which Docker before 25 loads an
+// archive; it can't hold several architectures.
+func dockerManifest(dir string) ([]byte, error) {
+	s, err := ReadStored(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !s.desc.MediaType.IsImage() {
+		return nil, nil
+	}
+	path, err := layout.FromPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	img, err := path.Image(s.desc.Digest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	blob := func(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+	entry := struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}{Config: blob(m.Config.Digest), RepoTags: []string{s.Name}}
+	for _, l := range m.Layers {
+		entry.Layers = append(entry.Layers, blob(l.Digest))
+	}
+	return json.Marshal([]any{entry})
+}
+
+// Sizes are the bytes of an image of one architecture.
+type Sizes struct {
+	Arch       string
+	Compressed int64 // its layers as they are stored and pulled
+	Unpacked   int64 // its layers' archives
+}
+
+// Images opens the images in the layout, by architecture.
+func Images(dir string) (map[string]v1.Image, error) {
+	s, err := ReadStored(dir)
+	if err != nil {
+		return nil, err
+	}
+	path, err := layout.FromPath(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening stored image: %w", err)
+	}
+	descs := []v1.Descriptor{s.desc}
+	if s.desc.MediaType.IsIndex() {
+		root, err := path.ImageIndex()
+		if err != nil {
+			return nil, fmt.Errorf("opening stored image: %w", err)
+		}
+		index, err := root.ImageIndex(s.desc.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("opening stored image: %w", err)
+		}
+		m, err := index.IndexManifest()
+		if err != nil {
+			return nil, fmt.Errorf("opening stored image: %w", err)
+		}
+		descs = m.Manifests
+	}
+	images := map[string]v1.Image{}
+	for _, d := range descs {
+		if d.Platform == nil {
+			return nil, errors.New("opening stored image: a manifest without platform")
+		}
+		if images[d.Platform.Architecture], err = path.Image(d.Digest); err != nil {
+			return nil, fmt.Errorf("opening stored image: %w", err)
+		}
+	}
+	return images, nil
+}
+
+// SizesOf reads the sizes of the images in the layout.
+func SizesOf(img v1.Image, arch string) (Sizes, error) {
+	s := Sizes{Arch: arch}
+	layers, err := img.Layers()
+	if err != nil {
+		return s, fmt.Errorf("measuring an image: %w", err)
+	}
+	for _, l := range layers {
+		n, err := l.Size()
+		if err != nil {
+			return s, fmt.Errorf("measuring an image: %w", err)
+		}
+		s.Compressed += n
+		r, err := l.Uncompressed()
+		if err != nil {
+			return s, fmt.Errorf("measuring an image: %w", err)
+		}
+		n, err = io.Copy(io.Discard, r)
+		r.Close()
+		if err != nil {
+			return s, fmt.Errorf("measuring an image: %w", err)
+		}
+		s.Unpacked += n
+	}
+	return s, nil
+}

@@ -1,0 +1,62 @@
+package image
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Push sends the images of one name, by architecture, to a registry: an index
+// where there are several. It logs in as Docker's configuration says, and
+// returns the digest.
+func Push(ctx context.Context, ref string, byArch map[string]v1.Image) (string, error) {
+	digest, err := push(ctx, ref, byArch)
+	if err != nil {
+		return "", fmt.Errorf("pushing %s: %w", ref, err)
+	}
+	return digest.String(), nil
+}
+
+func push(ctx context.Context, ref string, byArch map[string]v1.Image) (v1.Hash, error) {
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	img, index, err := Index(byArch)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	if index != nil {
+		if err := remote.WriteIndex(r, index, options...); err != nil {
+			return v1.Hash{}, err
+		}
+		return index.Digest()
+	}
+	if err := remote.Write(r, img, options...); err != nil {
+		return v1.Hash{}, err
+	}
+	return img.Digest()
+}
+
+// Pull returns the image of that architecture behind a public name, with the
+// digest of what the name stood for.
+func Pull(ctx context.Context, ref, arch string) (v1.Image, string, error) {
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, "", fmt.Errorf("pulling %s: %w", ref, err)
+	}
+	desc, err := remote.Get(r, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(*platform(arch)))
+	if err != nil {
+		return nil, "", fmt.Errorf("pulling %s: %w", ref, err)
+	}
+	img, err := desc.Image()
+	if err != nil {
+		return nil, "", fmt.Errorf("pulling %s: %w", ref, err)
+	}
+	return img, desc.Digest.String(), nil
+}
