@@ -14,6 +14,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
+	"mlops/internal/overview"
 	"mlops/internal/program"
 	"mlops/internal/registry"
 	"mlops/internal/workflow"
@@ -68,7 +69,7 @@ func up(ctx context.Context, c *config, d *display) (string, error) {
 	if err := s.pipeline(ctx, c, d, set); err != nil {
 		return "", err
 	}
-	var view modelView
+	var view overview.Model
 	err = d.do("serving", func(*slog.Logger) (string, error) {
 		view, err = s.awaitServed(ctx)
 		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), err
@@ -77,6 +78,13 @@ func up(ctx context.Context, c *config, d *display) (string, error) {
 		return "", err
 	}
 	return s.answer(ctx, view, time.Since(began))
+}
+
+// programs are what the demo runs. The other images belong to a cluster, and
+// would make the first build longer.
+var programs = []string{
+	"./images/load-raw-data", "./images/process-data", "./images/load-val-test-data",
+	"./images/train-model", "./images/promote-best-model", "./images/inference", "./images/ui",
 }
 
 // services are those of one demo.
@@ -130,7 +138,7 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 			if err != nil {
 				return "", err
 			}
-			return "", c.state.Build(ctx, c.root, s.bin, "./images/...")
+			return "", c.state.Build(ctx, c.root, s.bin, programs...)
 		})
 	})
 	if err != nil {
@@ -242,35 +250,35 @@ const serveLimit = time.Minute
 
 // awaitServed returns what the server says of its model once that is the version
 // in production.
-func (s *services) awaitServed(ctx context.Context) (modelView, error) {
+func (s *services) awaitServed(ctx context.Context) (overview.Model, error) {
 	client, err := mlflow.New(s.mlflow.URL(), mlflow.Options{UserAgent: "mlops-demo"})
 	if err != nil {
-		return modelView{}, err
+		return overview.Model{}, err
 	}
 	want, err := client.GetAlias(ctx, s.spec.Model, registry.Production)
 	if errors.Is(err, mlflow.ErrNotFound) {
-		return modelView{}, fmt.Errorf("the pipeline ended and nothing is in production of %s", s.spec.Model)
+		return overview.Model{}, fmt.Errorf("the pipeline ended and nothing is in production of %s", s.spec.Model)
 	}
 	if err != nil {
-		return modelView{}, err
+		return overview.Model{}, err
 	}
 	var last error
 	for end := time.Now().Add(serveLimit); time.Now().Before(end); {
-		var view modelView
-		if last = getJSON(ctx, s.inference.URL()+"/readyz", nil); last == nil {
-			last = getJSON(ctx, s.inference.URL()+"/model", &view)
+		var view overview.Model
+		if last = overview.Get(ctx, s.inference.URL()+"/readyz", nil); last == nil {
+			last = overview.Get(ctx, s.inference.URL()+"/model", &view)
 		}
 		if last == nil && view.Model.Number == fmt.Sprint(want.Number) {
 			return view, nil
 		}
 		if last == nil {
-			last = fmt.Errorf("it serves version %s%s", view.Model.Number, view.refusal())
+			last = fmt.Errorf("it serves version %s%s", view.Model.Number, view.Refusal())
 		}
 		select {
 		case <-ctx.Done():
-			return modelView{}, ctx.Err()
+			return overview.Model{}, ctx.Err()
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return modelView{}, fmt.Errorf("the server does not serve version %d of %s: %w", want.Number, s.spec.Model, last)
+	return overview.Model{}, fmt.Errorf("the server does not serve version %d of %s: %w", want.Number, s.spec.Model, last)
 }
