@@ -1,0 +1,164 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"mlops/internal/setup"
+	"mlops/internal/workflow"
+)
+
+// Submit runs a WorkflowTemplate under a name; where that name ends with "-",
+// the API server completes it. labels may be nil.
+func (r *Release) Submit(ctx context.Context, name, template string, parameters, labels map[string]string) (string, error) {
+	w := setup.Workflow(name, template, parameters)
+	if strings.HasSuffix(name, "-") {
+		w.SetName("")
+		w.SetGenerateName(name)
+	}
+	all := w.GetLabels()
+	for k, v := range labels {
+		all[k] = v
+	}
+	w.SetLabels(all)
+	made, err := r.Dynamic.Resource(setup.Resource).Namespace(r.Namespace).Create(ctx, w, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("starting workflow %s: %w", template, err)
+	}
+	return made.GetName(), nil
+}
+
+// Workflow returns a workflow, or nil where there is none of that name.
+func (r *Release) Workflow(ctx context.Context, name string) (*wfv1.Workflow, error) {
+	u, err := r.Dynamic.Resource(setup.Resource).Namespace(r.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading workflow %s: %w", name, err)
+	}
+	return typed(u)
+}
+
+// Workflows returns the namespace's workflows, the newest first.
+func (r *Release) Workflows(ctx context.Context, selector string) ([]*wfv1.Workflow, error) {
+	list, err := r.Dynamic.Resource(setup.Resource).Namespace(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, fmt.Errorf("listing workflows: %w", err)
+	}
+	var ws []*wfv1.Workflow
+	for i := range list.Items {
+		w, err := typed(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		ws = append(ws, w)
+	}
+	slices.SortFunc(ws, func(a, b *wfv1.Workflow) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	return ws, nil
+}
+
+func typed(u *unstructured.Unstructured) (*wfv1.Workflow, error) {
+	w := &wfv1.Workflow{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, w); err != nil {
+		return nil, fmt.Errorf("reading workflow %s: %w", u.GetName(), err)
+	}
+	return w, nil
+}
+
+// Follow waits until a workflow has ended, and tells what its tasks do as the
+// local runner does. A workflow that failed is an error that names the tasks.
+func (r *Release) Follow(ctx context.Context, name string, observe func(workflow.Event)) (*wfv1.Workflow, error) {
+	told := map[string]string{}
+	for {
+		w, err := r.Workflow(ctx, name)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			// The API server may be away for a while; the workflow goes on.
+		case w == nil:
+			return nil, fmt.Errorf("workflow %s is gone", name)
+		default:
+			tell(w, told, observe)
+			if w.Status.Fulfilled() {
+				return w, failure(w)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// tell reports the tasks whose state has changed since it was last called.
+func tell(w *wfv1.Workflow, told map[string]string, observe func(workflow.Event)) {
+	if observe == nil {
+		return
+	}
+	nodes := make([]wfv1.NodeStatus, 0, len(w.Status.Nodes))
+	for _, n := range w.Status.Nodes {
+		nodes = append(nodes, n)
+	}
+	slices.SortFunc(nodes, func(a, b wfv1.NodeStatus) int {
+		if c := a.StartedAt.Compare(b.StartedAt.Time); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	for _, n := range nodes {
+		// A task that may be tried again has a node of its own above its pods'.
+		if n.Type != wfv1.NodeTypePod || n.Phase == wfv1.NodePending && n.Message == "" {
+			continue
+		}
+		state := string(n.Phase) + n.Message
+		if told[n.ID] == state {
+			continue
+		}
+		told[n.ID] = state
+		e := workflow.Event{Time: time.Now(), Task: n.DisplayName, Path: n.ID, Template: n.TemplateName, State: workflow.Running, Message: n.Message}
+		switch n.Phase {
+		case wfv1.NodeSucceeded:
+			e.State = workflow.Succeeded
+		case wfv1.NodeFailed:
+			e.State = workflow.Failed
+		case wfv1.NodeError:
+			e.State = workflow.Errored
+		case wfv1.NodeSkipped, wfv1.NodeOmitted:
+			e.State = workflow.Skipped
+		}
+		if !n.StartedAt.IsZero() {
+			e.Elapsed = time.Since(n.StartedAt.Time)
+			if !n.FinishedAt.IsZero() {
+				e.Elapsed = n.FinishedAt.Sub(n.StartedAt.Time)
+			}
+		}
+		observe(e)
+	}
+}
+
+// failure is why a workflow that has ended did not succeed, or nil.
+func failure(w *wfv1.Workflow) error {
+	if w.Status.Phase == wfv1.WorkflowSucceeded {
+		return nil
+	}
+	errs := []error{fmt.Errorf("workflow %s ended %s: %s", w.Name, w.Status.Phase, w.Status.Message)}
+	for _, n := range w.Status.Nodes {
+		if n.Type == wfv1.NodeTypePod && (n.Phase == wfv1.NodeFailed || n.Phase == wfv1.NodeError) {
+			errs = append(errs, fmt.Errorf("  task %s: %s (pod %s)", n.DisplayName, n.Message, n.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
