@@ -26,7 +26,7 @@ func (s *services) answer(ctx context.Context, view overview.Model, took time.Du
 	fmt.Fprintf(&b, "  API      %s   (POST /predict, GET /model /docs /metrics)\n", localhost(s.inference))
 	fmt.Fprintf(&b, "  MLflow   %s\n\n", localhost(s.mlflow))
 	b.WriteString(example)
-	if s.table.synthetic {
+	if s.table.Synthetic {
 		fmt.Fprintf(&b, "  !! All of this is from a SYNTHETIC table: the real one was not found. !!\n\n")
 	}
 	fmt.Fprintf(&b, "  Ready after %s. make status shows what runs, make demo-down stops it.\n", took.Round(100*time.Millisecond))

@@ -27,7 +27,6 @@ import (
 	"syscall"
 	"time"
 
-	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/program"
 	"mlops/internal/progress"
@@ -35,14 +34,13 @@ import (
 
 // config is all that the commands take from outside.
 type config struct {
-	root       string // the project's folder
-	spec       string // path of the data set's YAML
-	dataset    string // path or URL; empty: found
-	purge      string
-	pythons    []string
-	state      *local.State
-	environ    []string
-	synthesize func(spec *dataset.Spec, dir string) (path string, err error) // the last resort where no real table is in reach
+	root    string // the project's folder
+	spec    string // path of the data set's YAML
+	dataset string // path or URL; empty: found
+	purge   string
+	pythons []string
+	state   *local.State
+	environ []string
 }
 
 func main() {
@@ -83,7 +81,7 @@ func run(ctx context.Context, args []string) error {
 		case "down":
 			return down(c, os.Stdout)
 		}
-		d := &display{progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")}
+		d := progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
 		answer, err := up(ctx, c, d)
 		d.Close()
 		if err == nil {
@@ -102,32 +100,25 @@ func run(ctx context.Context, args []string) error {
 		if err := flags.Parse(args[1:]); err != nil {
 			return program.Input(err)
 		}
-		d := &display{progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")}
+		d := progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
 		return scratch(ctx, c, d, *services, flags.Args())
 	}
 	return program.Inputf("no command %q, only up, down, status, check and scratch", args[0])
 }
 
 func configure() (*config, error) {
-	root, err := projectRoot()
+	root, err := local.Root()
 	if err != nil {
 		return nil, err
 	}
-	home := os.Getenv("MLOPS_HOME")
-	if home == "" {
-		switch dir, err := os.UserHomeDir(); {
-		case os.Geteuid() == 0:
-			home = "/var/lib/mlops"
-		case err != nil:
-			return nil, program.Inputf("neither MLOPS_HOME nor HOME is set")
-		default:
-			home = filepath.Join(dir, ".mlops")
-		}
+	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	if err != nil {
+		return nil, err
 	}
 	if os.Geteuid() == 0 {
 		syscall.Umask(0o022) // Postgres runs as somebody else, who has to read its programs
 	}
-	c := &config{root: root, dataset: os.Getenv("DATASET"), purge: os.Getenv("PURGE"), environ: os.Environ(), synthesize: synthesize}
+	c := &config{root: root, dataset: os.Getenv("DATASET"), purge: os.Getenv("PURGE"), environ: os.Environ()}
 	if c.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), c.environ); err != nil {
 		return nil, err
 	}
@@ -135,27 +126,8 @@ func configure() (*config, error) {
 	if !filepath.IsAbs(c.spec) {
 		c.spec = filepath.Join(root, c.spec)
 	}
-	c.pythons = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"}
-	if p := os.Getenv("PYTHON"); p != "" {
-		c.pythons = []string{p}
-	}
+	c.pythons = local.Pythons(os.Getenv("PYTHON"))
 	return c, nil
-}
-
-// projectRoot is the folder with go.mod above the working folder.
-func projectRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("finding the project's folder: %w", err)
-	}
-	for d := dir; ; d = filepath.Dir(d) {
-		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
-			return d, nil
-		}
-		if d == filepath.Dir(d) {
-			return "", program.Inputf("no go.mod in %s or above: run this in the project's folder", dir)
-		}
-	}
 }
 
 // grace is how long a step has to end when the demo is stopped.

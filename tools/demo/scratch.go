@@ -108,7 +108,7 @@ func testServices(ctx context.Context, c *config, d *display, state *local.State
 	var minioEnv string
 	err := parallel(ctx, func(ctx context.Context) error {
 		var v *local.Venv
-		err := d.do("virtual environment", func(log *slog.Logger) (_ string, err error) {
+		err := d.Do("virtual environment", func(log *slog.Logger) (_ string, err error) {
 			shared := *c
 			shared.state = state
 			v, err = openVenv(ctx, &shared, log)
@@ -118,7 +118,7 @@ func testServices(ctx context.Context, c *config, d *display, state *local.State
 			return err
 		}
 		var pg *local.Postgres
-		err = d.do("Postgres", func(log *slog.Logger) (_ string, err error) {
+		err = d.Do("Postgres", func(log *slog.Logger) (_ string, err error) {
 			if pg, err = state.Postgres(ctx, log, v); err != nil {
 				return "", err
 			}
@@ -127,7 +127,7 @@ func testServices(ctx context.Context, c *config, d *display, state *local.State
 		if err != nil {
 			return err
 		}
-		return d.do("MLflow", func(log *slog.Logger) (string, error) {
+		return d.Do("MLflow", func(log *slog.Logger) (string, error) {
 			ml, err := state.MLflow(ctx, log, v, pg)
 			if err != nil {
 				return "", err
@@ -137,7 +137,7 @@ func testServices(ctx context.Context, c *config, d *display, state *local.State
 			return portOf(ml), nil
 		})
 	}, func(ctx context.Context) error {
-		return d.do("MinIO", func(log *slog.Logger) (string, error) {
+		return d.Do("MinIO", func(log *slog.Logger) (string, error) {
 			m, err := state.MinIO(ctx, log, filepath.Join(c.root, "tools", "minio"))
 			if err != nil {
 				return "", err

@@ -14,6 +14,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
+	"mlops/internal/origin"
 	"mlops/internal/overview"
 	"mlops/internal/program"
 	"mlops/internal/registry"
@@ -70,7 +71,7 @@ func up(ctx context.Context, c *config, d *display) (string, error) {
 		return "", err
 	}
 	var view overview.Model
-	err = d.do("serving", func(*slog.Logger) (string, error) {
+	err = d.Do("serving", func(*slog.Logger) (string, error) {
 		view, err = s.awaitServed(ctx)
 		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), err
 	})
@@ -87,11 +88,18 @@ var programs = []string{
 	"./images/train-model", "./images/promote-best-model", "./images/inference", "./images/ui",
 }
 
+// places are where the demo looks for a data set's table.
+func (c *config) places(site string) origin.Places {
+	return origin.Places{Dataset: c.dataset, Root: c.root, Site: site, Synthesize: func(spec *dataset.Spec) (string, error) {
+		return origin.Synthesize(spec, c.state.Path("synthetic"))
+	}}
+}
+
 // services are those of one demo.
 type services struct {
 	spec      *dataset.Spec
 	specPath  string
-	table     table
+	table     origin.Table
 	venv      *local.Venv
 	bin       string // folder of our programs
 	postgres  *local.Postgres
@@ -103,21 +111,21 @@ type services struct {
 func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*services, error) {
 	s := &services{spec: spec, specPath: c.spec}
 	err := parallel(ctx, func(ctx context.Context) error {
-		err := d.do("virtual environment", func(log *slog.Logger) (said string, err error) {
+		err := d.Do("virtual environment", func(log *slog.Logger) (said string, err error) {
 			s.venv, err = openVenv(ctx, c, log)
 			return "", err
 		})
 		if err != nil {
 			return err
 		}
-		err = d.do("table", func(*slog.Logger) (_ string, err error) {
-			s.table, err = findTable(ctx, c, spec, s.venv.Site)
-			return s.table.from, err
+		err = d.Do("table", func(*slog.Logger) (_ string, err error) {
+			s.table, err = c.places(s.venv.Site).Find(ctx, spec)
+			return s.table.From, err
 		})
 		if err != nil {
 			return err
 		}
-		err = d.do("Postgres", func(log *slog.Logger) (_ string, err error) {
+		err = d.Do("Postgres", func(log *slog.Logger) (_ string, err error) {
 			if s.postgres, err = c.state.Postgres(ctx, log, s.venv); err != nil {
 				return "", err
 			}
@@ -126,14 +134,14 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 		if err != nil {
 			return err
 		}
-		return d.do("MLflow", func(log *slog.Logger) (_ string, err error) {
+		return d.Do("MLflow", func(log *slog.Logger) (_ string, err error) {
 			if s.mlflow, err = c.state.MLflow(ctx, log, s.venv, s.postgres); err != nil {
 				return "", err
 			}
 			return portOf(s.mlflow), nil
 		})
 	}, func(ctx context.Context) error {
-		return d.do("programs", func(*slog.Logger) (_ string, err error) {
+		return d.Do("programs", func(*slog.Logger) (_ string, err error) {
 			s.bin, err = binFolder(c)
 			if err != nil {
 				return "", err
@@ -144,8 +152,8 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 	if err != nil {
 		return nil, err
 	}
-	if s.table.synthetic {
-		d.Print("!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about the world. !!")
+	if s.table.Synthetic {
+		d.Print(origin.Warning)
 	}
 	text, err := json.Marshal(known{spec.Name, spec.Model, c.spec})
 	if err == nil {
@@ -156,7 +164,7 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 	}
 	// They are up before there is a model: the server then answers 503 and takes
 	// each promoted version into service by itself.
-	err = d.do("inference server", func(log *slog.Logger) (_ string, err error) {
+	err = d.Do("inference server", func(log *slog.Logger) (_ string, err error) {
 		s.inference, err = c.state.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
 			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.state.Path("models", spec.Name)}
 		})
@@ -168,7 +176,7 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 	if err != nil {
 		return nil, err
 	}
-	err = d.do("page", func(log *slog.Logger) (_ string, err error) {
+	err = d.Do("page", func(log *slog.Logger) (_ string, err error) {
 		s.ui, err = c.state.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
 			return []string{"MLOPS_INFERENCE=" + s.inference.URL()}
 		})
@@ -225,7 +233,7 @@ func (s *services) pipeline(ctx context.Context, c *config, d *display, set *wor
 	}
 	_, err := workflow.Run(ctx, workflow.Options{
 		Set: set, Workflow: "pipeline",
-		Parameters: map[string]string{"source": s.table.url, "all": "true"},
+		Parameters: map[string]string{"source": s.table.URL, "all": "true"},
 		Program: func(image string) (string, bool) {
 			path := filepath.Join(s.bin, imageName(image))
 			fi, err := os.Stat(path)
@@ -236,7 +244,7 @@ func (s *services) pipeline(ctx context.Context, c *config, d *display, set *wor
 	return err
 }
 
-// imageName is "train-model" for "mlops.local/train-model:dev".
+// imageName is "train-model" for "mlops.local/train-model:0.1.0".
 func imageName(image string) string {
 	name := image[strings.LastIndexByte(image, '/')+1:]
 	name, _, _ = strings.Cut(name, "@")

@@ -1,0 +1,144 @@
+// Package origin finds the table of a data set: what the user named, a file near
+// the project, a file of an installed package, the public address, and at last
+// the project's own generator.
+package origin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mlops/internal/dataset"
+	"mlops/internal/program"
+	"mlops/internal/synthetic"
+)
+
+// Table is where a data set's table was found.
+type Table struct {
+	URL       string // for load-raw-data; empty: the spec's own, checked by its digest
+	From      string // for people
+	Synthetic bool
+}
+
+// Warning is what people have to be told of a synthetic table.
+const Warning = "!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about the world. !!"
+
+// Places are where a table is looked for.
+type Places struct {
+	Dataset    string                                            // what the user named: a path or an address; empty: nothing
+	Root       string                                            // the project's folder, from which the spec's local paths go
+	Site       string                                            // the folder of installed Python packages; empty: none
+	Synthesize func(spec *dataset.Spec) (path string, err error) // the last resort
+}
+
+// reachLimit is how long a public address may take to answer.
+const reachLimit = 8 * time.Second
+
+// Find looks for the table: what the user named, the spec's local paths, the file
+// in the installed package, the public address, and at last the generator.
+func (p Places) Find(ctx context.Context, spec *dataset.Spec) (Table, error) {
+	if p.Dataset != "" {
+		return named(p.Dataset)
+	}
+	var tried []string
+	for _, path := range spec.Source.Local {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(p.Root, path)
+		}
+		if isFile(path) {
+			return Table{URL: fileURL(path), From: path}, nil
+		}
+		tried = append(tried, "no file "+path)
+	}
+	if spec.Source.Package != "" && p.Site != "" {
+		path := filepath.Join(p.Site, filepath.FromSlash(spec.Source.Package))
+		if isFile(path) {
+			return Table{URL: fileURL(path), From: "the Python package's " + spec.Source.Package}, nil
+		}
+		tried = append(tried, "no file "+path)
+	}
+	if spec.Source.URL != "" {
+		err := reach(ctx, spec.Source.URL)
+		if err == nil {
+			return Table{From: spec.Source.URL}, nil
+		}
+		tried = append(tried, err.Error())
+	}
+	path, err := p.Synthesize(spec)
+	if err != nil {
+		return Table{}, fmt.Errorf("making a synthetic table of %s, since there is no real one (%s): %w", spec.Name, strings.Join(tried, "; "), err)
+	}
+	return Table{URL: fileURL(path), From: path, Synthetic: true}, nil
+}
+
+// syntheticRows is how many rows a synthetic table has.
+const syntheticRows = 20_000
+
+// Synthesize writes the generator's table of a data set, always the same one.
+func Synthesize(spec *dataset.Spec, dir string) (path string, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, spec.Name+".csv")
+	f, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if err := synthetic.Write(f, spec, syntheticRows, 1); err != nil {
+		return "", err
+	}
+	return path, f.Close()
+}
+
+// named takes DATASET: an address as it is, anything else as a path from where
+// the user is.
+func named(text string) (Table, error) {
+	if strings.Contains(text, "://") {
+		if _, err := url.Parse(text); err != nil {
+			return Table{}, program.Inputf("DATASET: %w", err)
+		}
+		return Table{URL: text, From: text}, nil
+	}
+	p, err := filepath.Abs(text)
+	if err != nil {
+		return Table{}, fmt.Errorf("DATASET: %w", err)
+	}
+	if !isFile(p) {
+		return Table{}, program.Inputf("DATASET: %s is no file", p)
+	}
+	return Table{URL: fileURL(p), From: p}, nil
+}
+
+func isFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+func fileURL(path string) string {
+	return (&url.URL{Scheme: "file", Path: path}).String()
+}
+
+// reach asks whether the address would give the file, and fetches nothing of it.
+func reach(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, reachLimit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", address, resp.Status)
+	}
+	return nil
+}
