@@ -112,7 +112,7 @@ func TestOurStepsAreLockedDown(t *testing.T) {
 			if c.Container.Resources.Limits.Memory().IsZero() || c.Container.Resources.Requests.Memory().IsZero() {
 				t.Errorf("%s: want memory requested and limited", place)
 			}
-			if !strings.HasPrefix(c.Container.Image, "mlops.local/") || !strings.HasSuffix(c.Container.Image, ":dev") {
+			if !strings.HasPrefix(c.Container.Image, "mlops.local/") || !strings.HasSuffix(c.Container.Image, ":0.1.0") {
 				t.Errorf("%s: image %s has not the prefix and tag that the chart replaces", place, c.Container.Image)
 			}
 		}

@@ -1,0 +1,105 @@
+{{/* The pod of the set-up Job. */}}
+{{- define "mlops.setup.pod" -}}
+{{- $root := .root -}}
+{{- $v := $root.Values -}}
+{{- $g := $root.Values.global -}}
+metadata:
+  labels:
+    {{- include "mlops.podLabels" (list $root "setup") | nindent 4 }}
+  annotations:
+    checksum/dataset: {{ printf "%s\n%s" $g.dataset.spec $g.dataset.table | sha256sum }}
+    {{- with include "mlops.imageIDs" (list $root "setup") }}
+    {{- . | nindent 4 }}
+    {{- end }}
+spec:
+  {{- if .first }}
+  {{- include "mlops.pod" (list $root 65532 (include "mlops.name" (list $root "setup"))) | nindent 2 }}
+  {{- else }}
+  {{- include "mlops.pod" (list $root 65532) | nindent 2 }}
+  {{- end }}
+  restartPolicy: OnFailure
+  containers:
+    - name: setup
+      {{- $image := dict "registry" "" "repository" "setup" "tag" "" "digest" "" }}
+      {{- $container := include "mlops.container" (list $root $image $v.setup.resources) }}
+      {{- with $v.setup.source.image }}
+      {{- /* The same program, and a source's file with it. */}}
+      {{- $container = $container | replace (include "mlops.image" (list $root $image) | quote) (quote .) }}
+      {{- end }}
+      {{- $container | nindent 6 }}
+      args: [run]
+      env:
+        {{- if .postgres }}
+        - {name: PGHOST, value: {{ include "mlops.postgres.host" $root | quote }}}
+        - {name: PGPORT, value: {{ include "mlops.postgres.port" $root | quote }}}
+        - {name: PGSSLMODE, value: {{ $g.postgres.sslMode }}}
+        {{- if $v.postgres.enabled }}
+        - {name: PGUSER, value: postgres}
+        {{- else }}
+        - name: PGUSER
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.postgres" $root }}, key: postgres-user}
+        {{- end }}
+        - name: PGPASSWORD
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.postgres" $root }}, key: postgres-password}
+        {{- if $v.pipelines.enabled }}
+        - name: MLOPS_ROLE_APP_PASSWORD
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.app" $root }}, key: PGPASSWORD}
+        {{- end }}
+        {{- if $v.mlflow.enabled }}
+        - name: MLOPS_ROLE_MLFLOW_PASSWORD
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.mlflow" $root }}, key: PGPASSWORD}
+        {{- end }}
+        {{- if $v.argo.enabled }}
+        - name: MLOPS_ROLE_ARGO_PASSWORD
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.argo" $root }}, key: password}
+        {{- end }}
+        {{- end }}
+        {{- if .s3 }}
+        - {name: AWS_ENDPOINT_URL, value: {{ include "mlops.s3.endpoint" $root | quote }}}
+        - {name: AWS_REGION, value: {{ $g.s3.region | quote }}}
+        - name: AWS_ACCESS_KEY_ID
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_ACCESS_KEY_ID}
+        - name: AWS_SECRET_ACCESS_KEY
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_SECRET_ACCESS_KEY}
+        - {name: MLOPS_BUCKETS, value: {{ printf "%s %s" $g.s3.buckets.mlflow $g.s3.buckets.sources | quote }}}
+        - {name: MLOPS_SOURCE_BUCKET, value: {{ $g.s3.buckets.sources | quote }}}
+        - {name: MLOPS_SOURCES, value: "/sources:/tables"}
+        {{- end }}
+        {{- if .first }}
+        {{- $parameters := dict }}
+        {{- with include "mlops.source" $root.Subcharts.pipelines }}
+        {{- $parameters = dict "source" . }}
+        {{- end }}
+        - {name: MLOPS_FIRST_RUN, value: {{ $parameters | toJson | quote }}}
+        - {name: MLOPS_SPEC, value: /etc/mlops/dataset.yaml}
+        - {name: MLFLOW_TRACKING_URI, value: {{ include "mlops.mlflow.uri" $root | quote }}}
+        - name: MLOPS_NAMESPACE
+          valueFrom:
+            fieldRef: {fieldPath: metadata.namespace}
+        {{- end }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        {{- if .first }}
+        - {name: dataset, mountPath: /etc/mlops, readOnly: true}
+        {{- end }}
+        {{- if .table }}
+        - {name: table, mountPath: /tables, readOnly: true}
+        {{- end }}
+  volumes:
+    - {name: tmp, emptyDir: {}}
+    {{- if .first }}
+    - name: dataset
+      configMap: {name: {{ include "mlops.name" (list $root "dataset") }}}
+    {{- end }}
+    {{- if .table }}
+    - name: table
+      configMap: {name: {{ include "mlops.name" (list $root "table") }}}
+    {{- end }}
+{{- end -}}
