@@ -1,0 +1,129 @@
+package loadtest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Body is what one request sends.
+type Body struct {
+	JSON    []byte
+	Records int // predictions that must come back
+}
+
+const maxLine = 32 << 20 // bytes, the most that the server takes
+
+// ReadBodies reads JSON lines, each what POST /predict takes: a record, an array
+// of records, or {"instances": [...]}.
+func ReadBodies(r io.Reader) ([]Body, error) {
+	var bodies []Body
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine)
+	for n := 1; lines.Scan(); n++ {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		records, err := countRecords(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		bodies = append(bodies, Body{bytes.Clone(line), records})
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("reading records: %w", err)
+	}
+	if len(bodies) == 0 {
+		return nil, errors.New("there is no record")
+	}
+	return bodies, nil
+}
+
+func countRecords(body []byte) (int, error) {
+	var list []struct{}
+	if body[0] == '[' {
+		if err := json.Unmarshal(body, &list); err != nil {
+			return 0, fmt.Errorf("not an array of records: %w", err)
+		}
+		return len(list), nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(body, &object); err != nil {
+		return 0, fmt.Errorf("not a record: %w", err)
+	}
+	instances, ok := object["instances"]
+	if !ok {
+		return 1, nil
+	}
+	if err := json.Unmarshal(instances, &list); err != nil {
+		return 0, fmt.Errorf("instances is not an array of records: %w", err)
+	}
+	return len(list), nil
+}
+
+// Samples asks a server for the records that its model was verified with, which
+// are rows of its test split, and makes a body of each.
+func Samples(ctx context.Context, target string) ([]Body, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target+"/model", nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking for samples: %w", err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking for samples: %w", err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxLine))
+	if err != nil {
+		return nil, fmt.Errorf("asking for samples: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("asking for samples: GET %s/model answers %s", target, status(res, text))
+	}
+	var model struct {
+		Samples []struct {
+			Record json.RawMessage `json:"record"`
+		} `json:"samples"`
+	}
+	if err := json.Unmarshal(text, &model); err != nil {
+		return nil, fmt.Errorf("asking for samples: %w", err)
+	}
+	var bodies []Body
+	for _, s := range model.Samples {
+		if len(s.Record) > 0 {
+			bodies = append(bodies, Body{s.Record, 1})
+		}
+	}
+	if len(bodies) == 0 {
+		return nil, fmt.Errorf("GET %s/model shows no samples; give records", target)
+	}
+	return bodies, nil
+}
+
+// status says in a line what an answer that is not wanted holds.
+func status(res *http.Response, body []byte) string {
+	var problem struct{ Title, Detail string }
+	if json.Unmarshal(body, &problem) == nil && problem.Detail != "" {
+		return fmt.Sprintf("%s: %s", res.Status, short(problem.Detail))
+	}
+	return fmt.Sprintf("%s: %s", res.Status, short(string(body)))
+}
+
+// short cuts a text to what a line can show.
+func short(text string) string {
+	const most = 200
+	text = string(bytes.ToValidUTF8([]byte(text), nil))
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,249 @@
+package loadtest
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Kinds of failures; what ended with another status than 200 is "status 4xx"
+// and the like.
+const (
+	NotConnected = "not connected" // no connection could be opened
+	Broken       = "broken"        // the connection ended before the whole answer was there
+	TimedOut     = "timed out"     // the whole answer was not there in time
+	WrongAnswer  = "wrong answer"  // a 200 without a prediction for each record
+)
+
+// failure is why a request did not end well.
+type failure struct{ kind, text string }
+
+func (f *failure) Error() string { return f.kind + ": " + f.text }
+
+// request is a Body as it goes over the wire.
+type request struct {
+	wire    []byte
+	records int
+}
+
+// endpoint is where and how requests are sent.
+type endpoint struct {
+	address string      // host:port
+	tls     *tls.Config // nil for plain HTTP
+	timeout time.Duration
+}
+
+// prepare returns where a target's requests go, and them.
+func prepare(target string, bodies []Body, timeout time.Duration) (*endpoint, []request, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, nil, fmt.Errorf("target: %w", err)
+	}
+	port := u.Port()
+	e := &endpoint{timeout: timeout}
+	if u.Scheme == "https" {
+		// Without a word about HTTP/2, so that the server speaks HTTP/1.1.
+		e.tls = &tls.Config{ServerName: u.Hostname()}
+	}
+	switch {
+	case port != "":
+	case e.tls != nil:
+		port = "443"
+	default:
+		port = "80"
+	}
+	e.address = net.JoinHostPort(u.Hostname(), port)
+	path := strings.TrimRight(u.EscapedPath(), "/") + "/predict"
+	requests := make([]request, len(bodies))
+	for i, b := range bodies {
+		wire := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: mlops-loadtest\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, u.Host, len(b.JSON))
+		requests[i] = request{append(wire, b.JSON...), b.Records}
+	}
+	return e, requests, nil
+}
+
+// client is a user's connection. It sends one request at a time, each once.
+type client struct {
+	*endpoint
+	opened func() // called for each connection
+
+	tcp  *net.TCPConn
+	conn net.Conn // tcp, or TLS over it; nil where there is none
+	in   *bufio.Reader
+	body []byte // of the last answer
+}
+
+// post tells http.ReadResponse what it reads the answer to.
+var post = &http.Request{Method: http.MethodPost}
+
+// ask sends a request and returns the version that answered, or a *failure.
+func (c *client) ask(r *request) (version string, err error) {
+	deadline := time.Now().Add(c.timeout)
+	if c.conn != nil && !c.usable() {
+		c.close()
+	}
+	if c.conn == nil {
+		if err := c.open(deadline); err != nil {
+			return "", &failure{NotConnected, short(err.Error())}
+		}
+	}
+	// From here on the connection lives on only when the whole answer was read.
+	res, err := c.exchange(r, deadline)
+	if err != nil {
+		c.close()
+		kind := Broken
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			kind = TimedOut
+		}
+		return "", &failure{kind, short(err.Error())}
+	}
+	if res.Close {
+		c.close()
+	}
+	if res.StatusCode != http.StatusOK {
+		return "", &failure{fmt.Sprintf("status %dxx", res.StatusCode/100), status(res, c.body)}
+	}
+	version, err = check(c.body, r.records)
+	if err != nil {
+		return "", &failure{WrongAnswer, short(err.Error())}
+	}
+	return version, nil
+}
+
+// usable reports whether nothing has come on the connection since the last
+// answer. An end, or bytes that nobody asked for, say that the server is done
+// with it.
+func (c *client) usable() bool {
+	if c.in.Buffered() > 0 {
+		return false
+	}
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	quiet := false
+	err = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
+	})
+	return err == nil && quiet
+}
+
+func (c *client) open(deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", c.address)
+	if err != nil {
+		return err
+	}
+	c.tcp, c.conn = conn.(*net.TCPConn), conn
+	if c.tls != nil {
+		secure := tls.Client(conn, c.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			c.conn = nil
+			return err
+		}
+		c.conn = secure
+	}
+	if c.in == nil {
+		c.in = bufio.NewReader(nil)
+	}
+	c.in.Reset(c.conn)
+	c.opened()
+	return nil
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// exchange sends a request and reads its answer to the end.
+func (c *client) exchange(r *request, deadline time.Time) (*http.Response, error) {
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	if _, err := c.conn.Write(r.wire); err != nil {
+		return nil, err
+	}
+	for {
+		res, err := http.ReadResponse(c.in, post)
+		if err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil, errors.New("the server closed the connection before it answered")
+			}
+			return nil, err
+		}
+		if res.StatusCode < 200 {
+			continue // the answer proper is yet to come
+		}
+		if c.body, err = readAll(res.Body, c.body[:0]); err != nil {
+			return nil, fmt.Errorf("reading the answer: %w", err)
+		}
+		return res, nil
+	}
+}
+
+const maxAnswer = 64 << 20
+
+// readAll reads a whole body into buf, which it may let grow.
+func readAll(r io.Reader, buf []byte) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return buf, err
+		case len(buf) > maxAnswer:
+			return buf, fmt.Errorf("more than %d bytes", maxAnswer)
+		}
+	}
+}
+
+// check returns the version that made an answer's predictions, or what is wrong
+// with it.
+func check(body []byte, records int) (string, error) {
+	var a struct {
+		Model       struct{ Version string }
+		Predictions []struct {
+			Label       *int
+			Probability *float64
+		}
+	}
+	if err := json.Unmarshal(body, &a); err != nil {
+		return "", err
+	}
+	if a.Model.Version == "" {
+		return "", errors.New("no model version")
+	}
+	if len(a.Predictions) != records {
+		return "", fmt.Errorf("%d predictions for %d records", len(a.Predictions), records)
+	}
+	for _, p := range a.Predictions {
+		if p.Label == nil || p.Probability == nil || *p.Probability < 0 || *p.Probability > 1 {
+			return "", errors.New("a prediction without a label or a probability")
+		}
+	}
+	return a.Model.Version, nil
+}

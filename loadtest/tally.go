@@ -1,0 +1,111 @@
+package loadtest
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	mostFailures = 10  // failures of a stage that are kept with their text
+	mostVersions = 100 // told apart; a server has no reason to name more
+)
+
+// tally counts what comes back in a stage, from all users at once.
+type tally struct {
+	window   time.Time // end of the stage
+	inWindow atomic.Int64
+	well     histogram
+
+	mu       sync.Mutex
+	errors   map[string]int64
+	failures []Failure
+	versions map[string]*atomic.Int64
+}
+
+// seen is a user's way to a tally: it remembers the version that answered last,
+// so that counting needs no lock as long as it stays the same.
+type seen struct {
+	*tally
+	version string
+	count   *atomic.Int64
+}
+
+func (t *tally) seen() *seen { return &seen{tally: t} }
+
+// add counts a request that has just ended.
+func (s *seen) add(start time.Time, version string, err error) {
+	now := time.Now()
+	if err != nil {
+		s.fail(start, now, err)
+		return
+	}
+	s.well.add(now.Sub(start))
+	if !now.After(s.window) {
+		s.inWindow.Add(1)
+	}
+	if s.count == nil || version != s.version {
+		s.version, s.count = version, s.counter(version)
+	}
+	s.count.Add(1)
+}
+
+func (t *tally) counter(version string) *atomic.Int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.versions == nil {
+		t.versions = map[string]*atomic.Int64{}
+	}
+	if t.versions[version] == nil && len(t.versions) >= mostVersions {
+		version = "other"
+	}
+	if t.versions[version] == nil {
+		t.versions[version] = new(atomic.Int64)
+	}
+	return t.versions[version]
+}
+
+func (t *tally) fail(start, now time.Time, err error) {
+	f := Failure{At: now.UTC(), Milliseconds: milliseconds(now.Sub(start)), Kind: Broken, Text: err.Error()}
+	if known, ok := err.(*failure); ok {
+		f.Kind, f.Text = known.kind, known.text
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.errors == nil {
+		t.errors = map[string]int64{}
+	}
+	t.errors[f.Kind]++
+	if len(t.failures) < mostFailures {
+		t.failures = append(t.failures, f)
+	}
+}
+
+// stage returns what was counted, once nobody counts any more.
+func (t *tally) stage(start time.Time) Stage {
+	s := Stage{
+		Began:    start.UTC(),
+		Requests: t.well.n.Load(),
+		Latency: Latency{
+			Mean: milliseconds(t.well.mean()),
+			P50:  milliseconds(t.well.quantile(0.50)),
+			P95:  milliseconds(t.well.quantile(0.95)),
+			P99:  milliseconds(t.well.quantile(0.99)),
+			Max:  milliseconds(t.well.quantile(1)),
+		},
+		Errors:   maps.Clone(t.errors),
+		Failures: t.failures,
+		Versions: map[string]int64{},
+	}
+	for _, n := range t.errors {
+		s.Failed += n
+	}
+	s.Requests += s.Failed
+	for v, n := range t.versions {
+		s.Versions[v] = n.Load()
+	}
+	return s
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
