@@ -20,12 +20,13 @@ func TestOurManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"load-raw-data", "load-val-test-data", "pipeline", "process-data", "promote-best-model", "train-model"}, set.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"load-raw-data", "load-test", "load-val-test-data", "pipeline", "process-data", "promote-best-model", "train-model"}, set.Names()); diff != "" {
 		t.Errorf("workflows (-want +got):\n%s", diff)
 	}
 	outputs := map[string]map[string]string{
 		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`},
 		"promote-best-model/promote-best-model": {"promoted": "3"},
+		"load-test/load-test":                   {"report": "{}"},
 	}
 	type task struct {
 		Name, Path, Template, Image, State string
@@ -41,6 +42,7 @@ func TestOurManifests(t *testing.T) {
 		{"load-val-test-data", "load-val-test-data", nil},
 		{"train-model", "train-model", nil},
 		{"promote-best-model", "promote-best-model", nil},
+		{"load-test", "load-test", map[string]string{"users": "5,10"}},
 		{"pipeline", "pipeline", map[string]string{"source": "file:///data/d.zip"}},
 		{"pipeline without load", "pipeline", map[string]string{"load": "false"}},
 	} {
