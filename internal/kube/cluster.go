@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -85,4 +86,36 @@ func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Conte
 			User: url.UserPassword(secret["PGUSER"], secret["PGPASSWORD"])}
 		return pgx.Connect(ctx, u.String())
 	}, f.Close, nil
+}
+
+// Notes returns what Note has kept.
+func (r *Release) Notes(ctx context.Context, name string) (map[string]string, error) {
+	m, err := r.Client.CoreV1().ConfigMaps(r.Namespace).Get(ctx, r.Service(name), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", r.Service(name), err)
+	}
+	return m.Data, nil
+}
+
+// Note keeps a value in a ConfigMap beside the release.
+func (r *Release) Note(ctx context.Context, name, key, value string) error {
+	api := r.Client.CoreV1().ConfigMaps(r.Namespace)
+	m, err := api.Get(ctx, r.Service(name), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = api.Create(ctx, &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: r.Service(name)}, Data: map[string]string{key: value}}, metav1.CreateOptions{})
+	} else if err == nil {
+		if m.Data == nil {
+			m.Data = map[string]string{}
+		}
+		m.Data[key] = value
+		_, err = api.Update(ctx, m, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("noting %s in %s: %w", key, r.Service(name), err)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -63,6 +64,12 @@ func (db Databases) Count(ctx context.Context, name string) (Rows, error) {
 		}
 	}
 	return n, nil
+}
+
+// Write writes the rows as a table of one data set.
+func (n Rows) Write(w io.Writer, name string) {
+	fmt.Fprintf(w, "\nROWS\tRAW\tREJECTED\tCLEAN\tREJECTED\tTRAIN\tVALIDATION\tTEST\n")
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", name, n.Raw, n.RawRejected, n.Clean, n.CleanRejected, n.Split["train"], n.Split["validation"], n.Split["test"])
 }
 
 // Check checks that no row is lost or doubled: source lines = raw + raw rejected

@@ -52,9 +52,11 @@ func buckets(ctx context.Context, c Config) error {
 			if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() {
 				continue
 			}
-			if err := upload(ctx, c, client, path); err != nil {
+			_, put, err := Upload(ctx, client, c.SourceBucket, path)
+			if err != nil {
 				return fmt.Errorf("putting %s into bucket %s: %w", path, c.SourceBucket, err)
 			}
+			c.Log.Info("a source file is in its bucket", "file", e.Name(), "new", put)
 		}
 	}
 	return nil
@@ -63,31 +65,28 @@ func buckets(ctx context.Context, c Config) error {
 // digestKey is the metadata of an object by which a file is known to be there.
 const digestKey = "Sha256"
 
-// upload puts a file into the bucket of the sources, unless it is there.
-func upload(ctx context.Context, c Config, client *minio.Client, path string) error {
+// Upload puts a file into a bucket under its own name, unless it is there, and
+// returns its digest.
+func Upload(ctx context.Context, client *minio.Client, bucket, path string) (digest string, put bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	defer f.Close()
 	h := sha256.New()
 	size, err := io.Copy(h, f)
 	if err != nil {
-		return err
+		return "", false, err
 	}
-	digest, name := hex.EncodeToString(h.Sum(nil)), filepath.Base(path)
-	info, err := client.StatObject(ctx, c.SourceBucket, name, minio.StatObjectOptions{})
+	digest = hex.EncodeToString(h.Sum(nil))
+	name := filepath.Base(path)
+	info, err := client.StatObject(ctx, bucket, name, minio.StatObjectOptions{})
 	if err == nil && info.UserMetadata[digestKey] == digest {
-		c.Log.Info("a source file is there", "file", name)
-		return nil
+		return digest, false, nil
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
+		return "", false, err
 	}
-	_, err = client.PutObject(ctx, c.SourceBucket, name, f, size, minio.PutObjectOptions{UserMetadata: map[string]string{digestKey: digest}})
-	if err != nil {
-		return err
-	}
-	c.Log.Info("put a source file into its bucket", "file", name, "bytes", size)
-	return nil
+	_, err = client.PutObject(ctx, bucket, name, f, size, minio.PutObjectOptions{UserMetadata: map[string]string{digestKey: digest}})
+	return digest, err == nil, err
 }

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"mlops/internal/kube"
+	"mlops/internal/origin"
+)
+
+// installLimit is how long a release may take until all its services are ready.
+const installLimit = 15 * time.Minute
+
+// valuesFile is the values that building the images has written.
+func (c *config) valuesFile() string { return filepath.Join(c.root, "dist", "values.yaml") }
+
+// images builds the images, and puts them onto the node or into the registry.
+func (c *config) images(ctx context.Context, t target) error {
+	err := c.do("images", func(say func(string)) (string, error) {
+		argv := []string{"go", "run", "-trimpath", "-buildvcs=false", "./tools/images"}
+		if c.registry != "" {
+			argv = append(argv, "-push", c.registry)
+		}
+		_, err := c.command(ctx, say, []string{"CGO_ENABLED=0", "MLOPS_HOME=" + c.state.Dir, "MLOPS_CACHE_HOME=" + c.state.Cache}, argv...)
+		return "", err
+	})
+	if err != nil || c.registry != "" {
+		return err
+	}
+	return c.do("images onto the node", func(say func(string)) (string, error) {
+		archives, err := filepath.Glob(filepath.Join(c.root, "dist", "images", "*.tar"))
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d images", len(archives)), c.load(ctx, t, say, archives)
+	})
+}
+
+// install installs or upgrades the release, unless the one that is there was
+// made of the same chart and values, and waits until it is ready.
+func (c *config) install(ctx context.Context, t target, r *kube.Release, table origin.Table) error {
+	address, _, err := sourceOf(table)
+	if err != nil {
+		return err
+	}
+	// The pipeline is run from here, where its progress can be shown; the
+	// schedules go on with the same source.
+	args := []string{"-f", c.valuesFile(), "--set", "exposeAll=true", "--set", "pipelines.runOnInstall=false",
+		"--set", "setup.source.image=", "--set-string", "pipelines.source=" + address}
+	if c.registry != "" {
+		args = append(args, "--set-string", "global.images.registry="+c.registry)
+	}
+	if c.spec != "" {
+		args = append(args, "--set-file", "global.dataset.spec="+c.spec)
+	}
+	digest, err := c.installDigest(args)
+	if err != nil {
+		return err
+	}
+	return c.do("release", func(say func(string)) (string, error) {
+		known, err := r.Notes(ctx, notes)
+		if err != nil {
+			return "", err
+		}
+		if known["install"] != digest {
+			helm, err := c.helm(ctx, say)
+			if err != nil {
+				return "", err
+			}
+			argv := append([]string{helm, "upgrade", "--install", releaseName, "charts", "--namespace", namespace, "--create-namespace", "--kubeconfig", t.Kubeconfig}, args...)
+			if t.Context != "" {
+				argv = append(argv, "--kube-context", t.Context)
+			}
+			if _, err := c.command(ctx, nil, nil, argv...); err != nil {
+				return "", err
+			}
+			if err := r.Note(ctx, notes, "install", digest); err != nil {
+				return "", err
+			}
+		}
+		return "all services are ready", awaitReady(ctx, r, say)
+	})
+}
+
+// helm returns the path of a Helm: the user's own, or one that is built.
+func (c *config) helm(ctx context.Context, say func(string)) (string, error) {
+	if path := find("helm"); path != "" {
+		return path, nil
+	}
+	out, err := c.cluster(ctx, say, "path", "helm4")
+	if err != nil {
+		return "", fmt.Errorf("building Helm: %w", err)
+	}
+	all := strings.Split(out, "\n")
+	return all[len(all)-1], nil
+}
+
+// installDigest names all that a release is made of.
+func (c *config) installDigest(args []string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q\n", args)
+	files := []string{c.valuesFile()}
+	if c.spec != "" {
+		files = append(files, c.spec)
+	}
+	for _, dir := range []string{"charts", "workflows", filepath.Join("dashboards", "json")} {
+		err := filepath.WalkDir(filepath.Join(c.root, dir), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				files = append(files, path)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("reading the chart: %w", err)
+		}
+	}
+	slices.Sort(files)
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", fmt.Errorf("reading the chart: %w", err)
+		}
+		rel, _ := filepath.Rel(c.root, path)
+		fmt.Fprintf(h, "%q\n", rel)
+		_, err = io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return "", fmt.Errorf("reading the chart: %w", err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}
+
+// digestOf names a text, short enough for a label.
+func digestOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])[:16]
+}
+
+// awaitReady waits until all the release's services are ready, and says what it
+// waits for.
+func awaitReady(ctx context.Context, r *kube.Release, say func(string)) error {
+	told := ""
+	return until(ctx, installLimit, func(ctx context.Context) error {
+		waits, err := unready(ctx, r)
+		if err != nil {
+			return err
+		}
+		if len(waits) == 0 {
+			return nil
+		}
+		text := "waiting for " + strings.Join(waits, "; ")
+		if text != told {
+			told = text
+			say(text)
+		}
+		return errors.New(text)
+	})
+}
+
+// unready lists what of the release is not ready yet, each with the reason that
+// its pods give.
+func unready(ctx context.Context, r *kube.Release) ([]string, error) {
+	selector := metav1.ListOptions{LabelSelector: "app.kubernetes.io/instance=" + r.Name}
+	deployments, err := r.Client.AppsV1().Deployments(r.Namespace).List(ctx, selector)
+	if err != nil {
+		return nil, fmt.Errorf("listing deployments: %w", err)
+	}
+	sets, err := r.Client.AppsV1().StatefulSets(r.Namespace).List(ctx, selector)
+	if err != nil {
+		return nil, fmt.Errorf("listing stateful sets: %w", err)
+	}
+	jobs, err := r.Client.BatchV1().Jobs(r.Namespace).List(ctx, selector)
+	if err != nil {
+		return nil, fmt.Errorf("listing jobs: %w", err)
+	}
+	pods, err := r.Pods(ctx, selector.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	var waits []string
+	wait := func(name string) { waits = append(waits, name+why(pods, name)) }
+	for _, d := range deployments.Items {
+		if !rolledOut(&d) {
+			wait(d.Name)
+		}
+	}
+	for _, s := range sets.Items {
+		if s.Status.ObservedGeneration < s.Generation || s.Spec.Replicas != nil && (s.Status.ReadyReplicas < *s.Spec.Replicas || s.Status.UpdatedReplicas < *s.Spec.Replicas) {
+			wait(s.Name)
+		}
+	}
+	for _, j := range jobs.Items {
+		if j.Status.Succeeded == 0 {
+			wait(j.Name)
+		}
+	}
+	return waits, nil
+}
+
+func rolledOut(d *appsv1.Deployment) bool {
+	want := int32(1)
+	if d.Spec.Replicas != nil {
+		want = *d.Spec.Replicas
+	}
+	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas >= want && d.Status.AvailableReplicas >= want && d.Status.Replicas <= want
+}
+
+// why is the reason that a pod of a workload gives for not being ready.
+func why(pods []corev1.Pod, workload string) string {
+	for _, p := range pods {
+		if !strings.HasPrefix(p.Name, workload) || kube.Ready(&p) {
+			continue
+		}
+		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+			if w := s.State.Waiting; w != nil && w.Reason != "PodInitializing" && w.Reason != "ContainerCreating" {
+				text := w.Reason
+				if t := s.LastTerminationState.Terminated; t != nil && t.Message != "" {
+					text += ": " + strings.TrimSpace(t.Message)
+				} else if w.Message != "" {
+					text += ": " + w.Message
+				}
+				return fmt.Sprintf(" (%s: %s)", s.Name, text[:min(len(text), 300)])
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,152 @@
+// Command platform installs the whole platform on Kubernetes and looks after it:
+// it is behind `make up`, `make down`, `make status` and `make forward`.
+//
+//	platform up        a cluster where there is none, images, the release, a served model
+//	platform down      stops it; PURGE=1 deletes its data
+//	platform status    one screen
+//	platform forward   leads localhost's ports to the services until it is interrupted
+//
+// It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
+// KUBECONFIG, YES (1: take the current context without asking), REGISTRY (from
+// which the cluster pulls our images; `make up` pushes them there), SPEC (a data
+// set's YAML), DATASET (path or URL of its table), PURGE, TERM and NO_COLOR.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"mlops/internal/local"
+	"mlops/internal/program"
+	"mlops/internal/progress"
+)
+
+// The release and its namespace.
+const (
+	releaseName = "mlops"
+	namespace   = "mlops"
+)
+
+// config is all that the commands take from outside.
+type config struct {
+	root     string // the project's folder
+	state    *local.State
+	spec     string // path of the data set's YAML; empty: the chart's own
+	dataset  string
+	registry string
+	purge    bool
+	yes      bool
+	built    bool // the cluster's tool is built
+	show     *progress.Reporter
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "platform:", err)
+		os.Exit(program.Code(err))
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward}
+	if len(args) != 1 || commands[args[0]] == nil {
+		return program.Inputf("want a command: up, down, status or forward")
+	}
+	c, err := configure()
+	if err != nil {
+		return err
+	}
+	defer c.show.Close()
+	return commands[args[0]](ctx, c)
+}
+
+func configure() (*config, error) {
+	root, err := local.Root()
+	if err != nil {
+		return nil, err
+	}
+	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	if err != nil {
+		return nil, err
+	}
+	c := &config{root: root, spec: os.Getenv("SPEC"), dataset: os.Getenv("DATASET"), registry: os.Getenv("REGISTRY"), yes: os.Getenv("YES") == "1"}
+	switch p := os.Getenv("PURGE"); p {
+	case "", "0":
+	case "1":
+		c.purge = true
+	default:
+		return nil, program.Inputf("PURGE=%s: want 1", p)
+	}
+	if c.spec != "" && !filepath.IsAbs(c.spec) {
+		c.spec = filepath.Join(root, c.spec)
+	}
+	if c.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ()); err != nil {
+		return nil, err
+	}
+	c.show = progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
+	return c, nil
+}
+
+// command runs a program in the project's folder; each line that it writes is
+// passed to say, where that is not nil. The error has its last lines.
+func (c *config) command(ctx context.Context, say func(line string), env []string, argv ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = c.root
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 0
+	var out lines
+	out.say = say
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	text := strings.TrimSpace(string(out.all))
+	if ctx.Err() != nil {
+		return text, context.Cause(ctx)
+	}
+	if err != nil {
+		tail := strings.Split(text, "\n")
+		return text, fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, strings.Join(tail[max(0, len(tail)-15):], "\n"))
+	}
+	return text, nil
+}
+
+// lines is what a command wrote, told line by line.
+type lines struct {
+	all  []byte
+	told int
+	say  func(string)
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.all = append(l.all, p...)
+	for l.say != nil {
+		end := strings.IndexByte(string(l.all[l.told:]), '\n')
+		if end < 0 {
+			break
+		}
+		if line := strings.TrimSpace(string(l.all[l.told : l.told+end])); line != "" {
+			l.say(line)
+		}
+		l.told += end + 1
+	}
+	return len(p), nil
+}
+
+// find returns the path of a program, or "".
+func find(name string) string {
+	path, err := exec.LookPath(name)
+	if err != nil || errors.Is(err, exec.ErrDot) {
+		return ""
+	}
+	return path
+}

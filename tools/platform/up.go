@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"mlops/internal/dataset"
+	"mlops/internal/kube"
+	"mlops/internal/local"
+	"mlops/internal/origin"
+	"mlops/internal/overview"
+	"mlops/internal/program"
+	"mlops/internal/setup"
+	"mlops/internal/source"
+)
+
+// up brings the platform to a served model and prints where it is. Each part
+// looks first at what is there.
+func up(ctx context.Context, c *config) error {
+	began := time.Now()
+	spec, err := c.loadSpec()
+	if err != nil {
+		return err
+	}
+	lock, err := local.TryLock(c.state.Path("lock"), "make up")
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	t, err := c.choose(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.keep(t); err != nil {
+		return err
+	}
+	if t.Kind == own {
+		err := c.do("cluster", func(say func(string)) (string, error) {
+			_, err := c.cluster(ctx, say, "up")
+			return t.String(), err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := c.images(ctx, t); err != nil {
+		return err
+	}
+	table, err := c.table(ctx, spec)
+	if err != nil {
+		return err
+	}
+	r, err := t.release()
+	if err != nil {
+		return err
+	}
+	if err := c.install(ctx, t, r, table); err != nil {
+		return err
+	}
+	if err := c.pipeline(ctx, r, spec, table); err != nil {
+		return err
+	}
+	return c.answer(ctx, t, r, spec, table, time.Since(began))
+}
+
+// do shows work as a task whose lines are told beside it.
+func (c *config) do(name string, work func(say func(string)) (string, error)) error {
+	return c.show.Do(name, func(log *slog.Logger) (string, error) {
+		return work(func(line string) { log.Info(line) })
+	})
+}
+
+func (c *config) loadSpec() (*dataset.Spec, error) {
+	file := c.spec
+	if file == "" {
+		file = filepath.Join(c.root, "workflows", "datasets", "diabetes.yaml")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, program.Inputf("reading the data set's YAML: %w", err)
+	}
+	spec, err := dataset.Parse(text)
+	if err != nil {
+		return nil, program.Inputf("%s:\n%w", file, err)
+	}
+	return spec, nil
+}
+
+// table finds the data set's table.
+func (c *config) table(ctx context.Context, spec *dataset.Spec) (table origin.Table, err error) {
+	err = c.do("table", func(func(string)) (string, error) {
+		table, err = origin.Places{Dataset: c.dataset, Root: c.root, Synthesize: func(spec *dataset.Spec) (string, error) {
+			return origin.Synthesize(spec, c.state.Path("synthetic"))
+		}}.Find(ctx, spec)
+		return table.From, err
+	})
+	if table.Synthetic {
+		c.show.Print(origin.Warning)
+	}
+	return table, err
+}
+
+// sourceOf is what the pipeline reads: the address of the table, or where a
+// local file stands in the bucket.
+func sourceOf(table origin.Table) (address, file string, err error) {
+	if table.URL == "" {
+		return "", "", nil
+	}
+	u, err := url.Parse(table.URL)
+	if err != nil {
+		return "", "", fmt.Errorf("the table's address: %w", err)
+	}
+	if u.Scheme != "file" {
+		return table.URL, "", nil
+	}
+	return (&url.URL{Scheme: "s3", Host: sourceBucket, Path: "/" + path.Base(u.Path)}).String(), u.Path, nil
+}
+
+// sourceBucket is the chart's default for the bucket of the sources.
+const sourceBucket = "sources"
+
+// Labels and keys by which `up` knows what it has done.
+const (
+	sourceLabel = "mlops/source" // of a workflow: digest of the source's file or address
+	notes       = "up"           // the release's ConfigMap with keys install and source
+)
+
+// pipeline brings the source to MinIO and runs the pipeline, unless that was
+// done with this source and a version is in production.
+func (c *config) pipeline(ctx context.Context, r *kube.Release, spec *dataset.Spec, table origin.Table) error {
+	address, file, err := sourceOf(table)
+	if err != nil {
+		return err
+	}
+	digest := digestOf(address)
+	if file != "" {
+		err := c.do("source", func(func(string)) (said string, err error) {
+			digest, said, err = upload(ctx, r, file)
+			return said, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	digest = digestOf(spec.Name + digest)
+	known, err := r.Notes(ctx, notes)
+	if err != nil {
+		return err
+	}
+	if known["source"] == digest {
+		return nil
+	}
+	selector := sourceLabel + "=" + digest
+	name := ""
+	earlier, err := r.Workflows(ctx, selector)
+	if err != nil {
+		return err
+	}
+	if len(earlier) > 0 && (!earlier[0].Status.Fulfilled() || earlier[0].Status.Phase == wfv1.WorkflowSucceeded) {
+		name = earlier[0].Name
+	} else {
+		name, err = r.Submit(ctx, "pipeline-up-", "pipeline", map[string]string{"source": address, "load": "true", "all": "true"}, map[string]string{sourceLabel: digest})
+		if err != nil {
+			return err
+		}
+	}
+	c.show.Print("workflow " + name)
+	if _, err := r.Follow(ctx, name, c.show.Observe); err != nil {
+		return err
+	}
+	return r.Note(ctx, notes, "source", digest)
+}
+
+func upload(ctx context.Context, r *kube.Release, file string) (digest, said string, err error) {
+	secret, err := r.Secret(ctx, "s3")
+	if err != nil {
+		return "", "", err
+	}
+	f, err := r.Forward(ctx, r.Service("minio"), 9000, 0)
+	if err != nil {
+		return "", "", err
+	}
+	defer f.Close()
+	client, err := source.S3{Endpoint: "http://" + f.Address, AccessKey: secret["AWS_ACCESS_KEY_ID"], SecretKey: secret["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
+	if err != nil {
+		return "", "", err
+	}
+	digest, put, err := setup.Upload(ctx, client, sourceBucket, file)
+	if err != nil {
+		return "", "", fmt.Errorf("putting %s into MinIO: %w", file, err)
+	}
+	if put {
+		return digest, "put " + filepath.Base(file) + " into MinIO", nil
+	}
+	return digest, filepath.Base(file) + " is in MinIO", nil
+}
+
+// answer waits until the version in production is served and prints the
+// addresses and one prediction.
+func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *dataset.Spec, table origin.Table, took time.Duration) error {
+	base, err := address(ctx, r, "inference", "/healthz")
+	if err != nil {
+		return err
+	}
+	var view overview.Model
+	err = c.do("serving", func(func(string)) (string, error) {
+		err := until(ctx, time.Minute, func(ctx context.Context) error {
+			return overview.Get(ctx, base+"/model", &view)
+		})
+		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), err
+	})
+	if err != nil {
+		return err
+	}
+	databases, closed, err := r.Databases(ctx)
+	if err != nil {
+		return err
+	}
+	defer closed()
+	example, err := view.Example(ctx, base, spec, databases)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("\n%s\n\n", view.Dataset.Title)
+	for _, s := range services {
+		if s.nodePort == "" {
+			continue
+		}
+		if a, err := address(ctx, r, s.nodePort, s.path); err == nil {
+			text += fmt.Sprintf("  %-11s %s\n", s.title, a)
+		}
+	}
+	text += "\n" + example
+	if table.Synthetic {
+		text += "  " + origin.Warning + "\n\n"
+	}
+	text += fmt.Sprintf("  On %s, release %s in namespace %s; kubectl --kubeconfig %s -n %s get pods\n", t, r.Name, r.Namespace, t.Kubeconfig, r.Namespace)
+	text += fmt.Sprintf("  Ready after %s. make status shows what runs, make forward leads localhost's ports to it, make down stops it.\n", took.Round(100*time.Millisecond))
+	c.show.Print(text)
+	return nil
+}
+
+// address is where a service's NodePort answers from this machine.
+func address(ctx context.Context, r *kube.Release, service, path string) (string, error) {
+	s, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(service), metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("looking for service %s: %w", r.Service(service), err)
+	}
+	if len(s.Spec.Ports) == 0 || s.Spec.Ports[0].NodePort == 0 {
+		return "", fmt.Errorf("service %s has no NodePort; make forward leads to it", r.Service(service))
+	}
+	hosts := []string{"localhost"}
+	nodes, err := r.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err == nil {
+		for _, n := range nodes.Items {
+			for _, a := range n.Status.Addresses {
+				hosts = append(hosts, a.Address)
+			}
+		}
+	}
+	var last error
+	for _, h := range hosts {
+		base := fmt.Sprintf("http://%s:%d", h, s.Spec.Ports[0].NodePort)
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
+		if err == nil {
+			var resp *http.Response
+			if resp, err = http.DefaultClient.Do(req); err == nil {
+				resp.Body.Close()
+			}
+		}
+		cancel()
+		if err == nil {
+			return base, nil
+		}
+		last = err
+	}
+	return "", fmt.Errorf("the NodePort of %s does not answer: %w", s.Name, last)
+}
+
+// until does work until it succeeds, for at most limit.
+func until(ctx context.Context, limit time.Duration, work func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("gave up after %v", limit))
+	defer cancel()
+	for {
+		err := work(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
