@@ -79,7 +79,7 @@ const MinIORelease = "RELEASE.2025-09-07T16-13-09Z"
 func MinIOBuild(dir, arch string) (Build, error) {
 	const pkg, commit = "github.com/minio/minio/cmd", "07c3a429bfed433e49018cb0f78a52145d4bedeb"
 	b := Build{
-		Name: "minio", Arch: arch, Packages: []string{"."},
+		Name: "minio", Arch: arch, Module: dir, Packages: []string{"."},
 		LDFlags: "-X " + pkg + ".ReleaseTag=" + MinIORelease + " -X " + pkg + ".Version=2025-09-07T16:13:09Z" +
 			" -X " + pkg + ".CommitID=" + commit + " -X " + pkg + ".ShortCommitID=" + commit[:12],
 		Source: func(context.Context) (string, error) { return dir, nil },
@@ -99,6 +99,7 @@ func MinIOBuild(dir, arch string) (Build, error) {
 type Build struct {
 	Name     string // of the folder in the cache, and for people
 	Arch     string
+	Module   string                                            // the folder of the go.mod that names the versions
 	Packages []string                                          // in the module; each gives a program
 	LDFlags  string                                            // beside -s -w, which make a program a third smaller
 	Inputs   [][]byte                                          // all that the programs depend on: go.mod, go.sum and what is ours

@@ -1,0 +1,117 @@
+// Command images builds the images of the platform without Docker, into
+// dist/images/<name>.tar (archives for `ctr images import`, `docker load` and the
+// like) and dist/values.yaml, a values file for the chart where no public image
+// can be pulled. It is behind `make images`.
+//
+//	images                    all images, for this machine's architecture
+//	images inference ui       only these
+//	images -arch amd64,arm64  each for both, in one archive
+//	images -push REGISTRY     pushes them too, as REGISTRY/<name>:<tag>
+//	images -lock              writes debian.lock anew, from the packages of today
+//
+// It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
+// SPEC and DATASET (whose table goes into the image `source`) and PYTHON.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"mlops/internal/local"
+	"mlops/internal/program"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "images:", err)
+		os.Exit(program.Code(err))
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	b := &builder{spec: program.EnvOr("SPEC", filepath.Join("workflows", "datasets", "diabetes.yaml")), dataset: os.Getenv("DATASET")}
+	flags := flag.NewFlagSet("images", flag.ContinueOnError)
+	arch := flags.String("arch", runtime.GOARCH, "architectures, separated by commas: amd64, arm64")
+	flags.StringVar(&b.out, "out", "dist", "folder for what is built")
+	flags.StringVar(&b.push, "push", "", "registry, with a path or not, to push the images to")
+	flags.StringVar(&b.bases, "base", "auto", "what the images that need a C library stand on: public (pulled), debian (packages), or auto: public where a registry answers")
+	lock := flags.Bool("lock", false, "write debian.lock anew and build nothing")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return program.Input(err)
+	}
+	for _, a := range strings.Split(*arch, ",") {
+		if a != "amd64" && a != "arm64" {
+			return program.Inputf("-arch: %q is neither amd64 nor arm64", a)
+		}
+		b.archs = append(b.archs, a)
+	}
+	if b.bases != "auto" && b.bases != "public" && b.bases != "debian" {
+		return program.Inputf("-base: %q is not auto, public or debian", b.bases)
+	}
+	root, err := projectRoot()
+	if err != nil {
+		return err
+	}
+	b.root = root
+	for _, p := range []*string{&b.out, &b.spec} {
+		if !filepath.IsAbs(*p) {
+			*p = filepath.Join(root, *p)
+		}
+	}
+	home := os.Getenv("MLOPS_HOME")
+	if home == "" {
+		switch dir, err := os.UserHomeDir(); {
+		case os.Geteuid() == 0:
+			home = "/var/lib/mlops"
+		case err != nil:
+			return program.Inputf("neither MLOPS_HOME nor HOME is set")
+		default:
+			home = filepath.Join(dir, ".mlops")
+		}
+	}
+	if b.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ()); err != nil {
+		return err
+	}
+	b.pythons = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"}
+	if p := os.Getenv("PYTHON"); p != "" {
+		b.pythons = []string{p}
+	}
+	b.print = func(line string) { fmt.Println(line) }
+	if *lock {
+		return b.writeDebianLock(ctx)
+	}
+	return b.run(ctx, flags.Args())
+}
+
+// projectRoot is the folder with go.mod above the working folder.
+func projectRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the project's folder: %w", err)
+	}
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
+			return d, nil
+		}
+		if d == filepath.Dir(d) {
+			return "", program.Inputf("no go.mod in %s or above: run this in the project's folder", dir)
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"mlops/internal/image"
+)
+
+// site is the folder of the packages in the image; PYTHONPATH names it, so that
+// it does not matter where the base has its Python.
+const site = "/opt/mlflow"
+
+// compileScript compiles the files named on its input.
+//
+//go:embed compile.py
+var compileScript string
+
+// mlflow is the tracking server with its registry, under Python with locked
+// wheels. Its bytecode is in the image: without it a start takes several times as
+// long, and the image can't keep what it compiles.
+func (b *builder) mlflow() *recipe {
+	r := &recipe{name: "mlflow", tag: b.version, ours: true, base: &base{public: "docker.io/library/python:3.11-slim-bookworm", packages: pythonPackages}}
+	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
+		lock, err := b.lockPart("mlflow.txt")
+		return []string{lock, compileScript}, err
+	}
+	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
+		lock, err := b.lockPart("mlflow.txt")
+		if err != nil {
+			return nil, err
+		}
+		wheels, err := b.wheels(ctx, log, t.arch, lock)
+		if err != nil {
+			return nil, err
+		}
+		files := image.NewFiles()
+		defer files.Close()
+		for _, w := range wheels {
+			if err := files.Wheel(w, site); err != nil {
+				return nil, err
+			}
+		}
+		files.Remove(needlessPython)
+		packages, err := files.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		whole, err := image.New(t.base, image.Config{Arch: t.arch}, packages)
+		if err != nil {
+			return nil, err
+		}
+		bytecode, python, err := b.compilePython(ctx, log, whole, t)
+		if err != nil {
+			return nil, err
+		}
+		return image.New(t.base, image.Config{
+			Arch: t.arch, User: nobody, WorkDir: "/", Labels: r.labels(),
+			Entrypoint: []string{python, "-m", "mlflow", "server"},
+			Env: map[string]string{
+				"PYTHONPATH": site, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8",
+				"HOME": "/tmp", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+			},
+		}, packages, bytecode)
+	}
+	return r
+}
+
+// needlessPython reports whether the server does not need a path of its packages:
+// tests, and the descriptions of all of Amazon's services but those that S3 needs.
+func needlessPython(name string) bool {
+	rest, inside := strings.CutPrefix(name, site+"/")
+	if !inside {
+		return false
+	}
+	if strings.HasSuffix(rest, ".dist-info/RECORD") {
+		return true // lists what we left out
+	}
+	parts := strings.Split(rest, "/")
+	switch parts[0] {
+	case "numpy", "pandas", "psutil", "greenlet":
+		return slices.Contains(parts[1:], "tests")
+	case "botocore":
+		if len(parts) == 3 && parts[1] == "data" && !strings.Contains(parts[2], ".") {
+			return !slices.Contains([]string{"s3", "s3control", "sts", "sso", "sso-oidc", "signin"}, parts[2])
+		}
+		return len(parts) == 4 && parts[1] == "data" && strings.HasPrefix(parts[3], "examples")
+	}
+	return false
+}
+
+// compilePython compiles every module of the image, the standard library among
+// them, into a layer, by the image's own Python, and returns that Python's path
+// there. The image need not be for this machine: bytecode is the same on all,
+// so the machine's own base compiles the other's modules.
+func (b *builder) compilePython(ctx context.Context, log *slog.Logger, img v1.Image, t target) (v1.Layer, string, error) {
+	root, err := os.MkdirTemp(t.dir, "root-")
+	if err != nil {
+		return nil, "", err
+	}
+	defer os.RemoveAll(root)
+	if err := image.Unpack(img, root); err != nil {
+		return nil, "", err
+	}
+	prefix, err := pythonPrefix(root)
+	if err != nil {
+		return nil, "", err
+	}
+	runRoot, runPrefix := root, prefix
+	if t.arch != runtime.GOARCH {
+		if runRoot, runPrefix, err = b.hostPython(ctx, log, t); err != nil {
+			return nil, "", err
+		}
+	}
+	modules, err := pythonModules(root, site, path.Join(prefix, "lib", "python"+pythonVersion))
+	if err != nil {
+		return nil, "", err
+	}
+	list, script, out := filepath.Join(t.dir, "modules.txt"), filepath.Join(t.dir, "compile.py"), filepath.Join(root, "compiled")
+	if err := os.WriteFile(list, []byte(strings.Join(modules, "\n")), 0o644); err != nil {
+		return nil, "", err
+	}
+	if err := os.WriteFile(script, []byte(compileScript), 0o644); err != nil {
+		return nil, "", err
+	}
+	log.Info("compiling Python's modules", "modules", len(modules), "arch", t.arch)
+	machine := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
+	loader := map[string]string{"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}[runtime.GOARCH]
+	var dirs []string
+	for _, d := range []string{"lib/" + machine, "usr/lib/" + machine, "usr/local/lib"} {
+		dirs = append(dirs, filepath.Join(runRoot, d))
+	}
+	// By the image's own loader and libraries: the machine may have others, and
+	// need not be root. A fixed seed, one process and one order: sets are written
+	// in the same order each time.
+	argv := []string{filepath.Join(runRoot, "lib", machine, loader), "--library-path", strings.Join(dirs, ":"),
+		filepath.Join(runRoot, runPrefix, "bin", "python"+pythonVersion), "-S", "-B", script, root, list, out}
+	env := []string{"PYTHONHOME=" + filepath.Join(runRoot, runPrefix), "PYTHONHASHSEED=0", "PYTHONPATH=", "LC_ALL=C.UTF-8"}
+	if err := b.state.Tool(ctx, "", env, nil, argv...); err != nil {
+		return nil, "", fmt.Errorf("compiling Python's modules: %w", err)
+	}
+	files := image.NewFiles()
+	err = filepath.WalkDir(out, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(out, p)
+		if err != nil {
+			return err
+		}
+		return files.Disk("/"+filepath.ToSlash(rel), 0o644, p)
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	layer, err := files.Layer(t.dir)
+	return layer, path.Join(prefix, "bin", "python"+pythonVersion), err
+}
+
+// hostPython unpacks a Python for this machine, from the same kind of base.
+func (b *builder) hostPython(ctx context.Context, log *slog.Logger, t target) (root, prefix string, err error) {
+	o, err := b.debianBase(ctx, log, runtime.GOARCH, pythonPackages, t.dir)
+	if err != nil {
+		return "", "", err
+	}
+	if root, err = os.MkdirTemp(t.dir, "host-"); err != nil {
+		return "", "", err
+	}
+	if err := image.Unpack(o.image, root); err != nil {
+		return "", "", err
+	}
+	prefix, err = pythonPrefix(root)
+	return root, prefix, err
+}
+
+// pythonPrefix finds the image's Python: /usr/local in Docker's official images,
+// /usr in Debian's packages.
+func pythonPrefix(root string) (string, error) {
+	for _, prefix := range []string{"/usr/local", "/usr"} {
+		if _, err := os.Stat(filepath.Join(root, prefix, "bin", "python"+pythonVersion)); err == nil {
+			return prefix, nil
+		}
+	}
+	return "", errors.New("the base has no Python " + pythonVersion)
+}
+
+// pythonModules lists the Python files in the folders of the image, sorted.
+func pythonModules(root string, dirs ...string) ([]string, error) {
+	var modules []string
+	for _, dir := range dirs {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.Type().IsRegular() && strings.HasSuffix(p, ".py") {
+				rel, err := filepath.Rel(root, p)
+				if err != nil {
+					return err
+				}
+				modules = append(modules, "/"+filepath.ToSlash(rel))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("looking for Python's modules: %w", err)
+		}
+	}
+	slices.Sort(modules)
+	return modules, nil
+}

