@@ -1,0 +1,93 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// HasLink reports whether there is a network interface of that name.
+func HasLink(name string) bool {
+	_, err := os.Stat("/sys/class/net/" + name)
+	return err == nil
+}
+
+// Run runs a program of the system's and returns what it printed, which is also
+// in the error.
+func Run(argv ...string) (string, error) { return Output(context.Background(), argv...) }
+
+// Output is Run with a context that ends the program.
+func Output(ctx context.Context, argv ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil {
+		return text, fmt.Errorf("%s %s: %w: %s", filepath.Base(argv[0]), strings.Join(argv[1:], " "), err, text)
+	}
+	return text, nil
+}
+
+// RemoveBridge deletes a bridge and what is plugged into it.
+func RemoveBridge(name string) (bool, error) {
+	if !HasLink(name) {
+		return false, nil
+	}
+	ports, _ := filepath.Glob("/sys/class/net/" + name + "/brif/*")
+	for _, p := range append(ports, name) {
+		link := filepath.Base(p)
+		if _, err := Run("ip", "link", "del", link); err != nil && HasLink(link) {
+			return true, fmt.Errorf("deleting network interface: %w", err)
+		}
+	}
+	return true, nil
+}
+
+// Overlaps returns the route (a line of `ip route`) that leads into the prefix
+// by another interface than those named, or "".
+func Overlaps(routes string, prefix netip.Prefix, except ...string) string {
+	for line := range strings.Lines(routes) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] == "default" {
+			continue
+		}
+		text := f[0]
+		if !strings.Contains(text, "/") {
+			text += "/32"
+		}
+		p, err := netip.ParsePrefix(text)
+		// A route that is wider than a /8 is a second kind of default.
+		if err != nil || !p.Overlaps(prefix) || p.Bits() < 8 {
+			continue
+		}
+		own := false
+		for _, e := range except {
+			own = own || strings.Contains(line, " dev "+e+" ")
+		}
+		if !own {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
+// MTU returns the largest packet that the interface of the default route takes,
+// 1500 where there is none.
+func MTU() int {
+	mtu := 1500
+	text, _ := Run("ip", "route", "show", "default")
+	f := strings.Fields(text)
+	for i := 0; i+1 < len(f); i++ {
+		if f[i] == "dev" {
+			b, _ := os.ReadFile("/sys/class/net/" + f[i+1] + "/mtu")
+			if v, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+				mtu = v
+			}
+			break
+		}
+	}
+	return mtu
+}

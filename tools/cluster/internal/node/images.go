@@ -1,0 +1,126 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mlops/tools/cluster/internal/image"
+)
+
+const pauseImage = "mlops.local/pause:1"
+
+func (n *Node) dnsImage() string { return "mlops.local/coredns:" + n.build.Version("coredns") }
+func (n *Node) metricsImage() string {
+	return "mlops.local/metrics-server:" + n.build.Version("metrics-server")
+}
+
+// systemImages writes the archives of what the cluster itself runs in pods,
+// where they are missing, and returns their paths.
+func (n *Node) systemImages() ([]string, error) {
+	var paths []string
+	for _, s := range []image.Static{
+		{Name: pauseImage, Path: n.build.Path("pause"), File: "pause"},
+		{Name: n.dnsImage(), Path: n.build.Path("coredns"), File: "coredns"},
+		{Name: n.metricsImage(), Path: n.build.Path("metrics-server"), File: "metrics-server"},
+	} {
+		path := filepath.Join(n.build.Dir, "images", s.File+".tar")
+		paths = append(paths, path)
+		if exists(path) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("writing images: %w", err)
+		}
+		if err := s.Write(path); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// imported is what is kept of an image: the digest that its archive had, and
+// the one that containerd gave it. Where both still hold, it is there.
+type imported struct {
+	Archive string `json:"archive"`
+	Target  string `json:"target"`
+}
+
+// Import gives the images of the archives to the node, those left out that it
+// has already.
+func (n *Node) Import(ctx context.Context, paths ...string) error {
+	lock, err := n.lock(ctx, "cluster import")
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	return n.importAll(ctx, paths)
+}
+
+func (n *Node) importAll(ctx context.Context, paths []string) error {
+	have, err := n.images(ctx)
+	if err != nil {
+		return fmt.Errorf("importing images (cluster up starts the node): %w", err)
+	}
+	keptPath := n.path("images.json")
+	kept := map[string]imported{}
+	if text, err := os.ReadFile(keptPath); err == nil {
+		json.Unmarshal(text, &kept) // a broken list only costs time
+	}
+	for _, path := range paths {
+		refs, err := image.Refs(path)
+		if err != nil {
+			return err
+		}
+		missing := false
+		for _, r := range refs {
+			k, ok := kept[r.Name]
+			missing = missing || !ok || k.Archive != r.Digest || have[r.Name] != k.Target
+		}
+		if !missing {
+			continue
+		}
+		start := time.Now()
+		if _, err := n.ctr(ctx, "images", "import", "--local", path); err != nil {
+			return fmt.Errorf("importing images: %w", err)
+		}
+		if have, err = n.images(ctx); err != nil {
+			return fmt.Errorf("importing images: %w", err)
+		}
+		for _, r := range refs {
+			if have[r.Name] == "" {
+				return fmt.Errorf("importing %s: containerd took it, but doesn't name %s", path, r.Name)
+			}
+			kept[r.Name] = imported{r.Digest, have[r.Name]}
+			n.log.Info("imported", "image", r.Name, "took", time.Since(start).Round(10*time.Millisecond))
+		}
+		text, err := json.MarshalIndent(kept, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encoding the list of images: %w", err)
+		}
+		if err := writeFile(keptPath, append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// images returns the names of containerd's images and what they stand for.
+func (n *Node) images(ctx context.Context) (map[string]string, error) {
+	text, err := n.ctr(ctx, "images", "list")
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]string{}
+	for line := range strings.Lines(text) {
+		// REF TYPE DIGEST SIZE PLATFORMS LABELS
+		if f := strings.Fields(line); len(f) > 3 && strings.Contains(f[2], ":") {
+			have[f[0]] = f[2]
+		}
+	}
+	return have, nil
+}

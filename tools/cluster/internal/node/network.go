@@ -1,0 +1,165 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mlops/tools/cluster/internal/host"
+)
+
+// settings are the kernel's settings that the node changes; the kubelet changes
+// those of vm and kernel by itself.
+var settings = map[string]string{
+	"net/ipv4/ip_forward":                "1",
+	"net/ipv4/conf/all/route_localnet":   "1", // NodePorts on 127.0.0.1
+	"net/bridge/bridge-nf-call-iptables": "1", // Services between pods on one bridge
+	"vm/overcommit_memory":               "",
+	"vm/panic_on_oom":                    "",
+	"kernel/panic":                       "",
+	"kernel/panic_on_oops":               "",
+	"kernel/keys/root_maxkeys":           "",
+	"kernel/keys/root_maxbytes":          "",
+}
+
+// savedSettings is how the machine had them before.
+type savedSettings struct {
+	Boot   string            `json:"boot"`
+	Values map[string]string `json:"values"`
+}
+
+func (n *Node) settingsPath() string { return n.path("run", "settings") }
+
+// network makes the node's address, routes and packet filter, as far as they
+// are missing.
+func (n *Node) network() error {
+	if err := n.changeSettings(); err != nil {
+		return err
+	}
+	if !host.HasLink(nodeBridge) {
+		if _, err := host.Run("ip", "link", "add", nodeBridge, "type", "bridge"); err != nil {
+			return fmt.Errorf("making the node's bridge: %w", err)
+		}
+	}
+	for _, argv := range [][]string{
+		{"ip", "address", "replace", nodeAddress + "/24", "dev", nodeBridge},
+		{"ip", "link", "set", nodeBridge, "up"},
+		// So that Services can be reached where the machine has no default route.
+		{"ip", "route", "replace", serviceRange, "dev", nodeBridge},
+	} {
+		if _, err := host.Run(argv...); err != nil {
+			return fmt.Errorf("making the node's network: %w", err)
+		}
+	}
+	for _, r := range []struct{ table, chain, from, rule string }{
+		{"nat", "MLOPS-POSTROUTING", "POSTROUTING", "-s " + podRange + " ! -d " + clusterRange + " -j MASQUERADE"},
+		// Docker and others forward nothing by default.
+		{"filter", "MLOPS-FORWARD", "FORWARD", "-s " + podRange + " -j ACCEPT"},
+		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"},
+		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -s " + clusterRange + " -j ACCEPT"},
+	} {
+		if err := ensureRule(r.table, r.chain, r.from, strings.Fields(r.rule)); err != nil {
+			return fmt.Errorf("filtering packets: %w", err)
+		}
+	}
+	return nil
+}
+
+// ensureRule puts the rule into the chain and a jump to it into the chain from,
+// where they are missing.
+func ensureRule(table, chain, from string, rule []string) error {
+	iptables := func(args ...string) error {
+		_, err := host.Run(append([]string{"iptables", "-w", "10", "-t", table}, args...)...)
+		return err
+	}
+	if iptables("-n", "-L", chain) != nil {
+		if err := iptables("-N", chain); err != nil {
+			return err
+		}
+	}
+	if iptables(append([]string{"-C", chain}, rule...)...) != nil {
+		if err := iptables(append([]string{"-A", chain}, rule...)...); err != nil {
+			return err
+		}
+	}
+	if iptables("-C", from, "-j", chain) != nil {
+		return iptables("-I", from, "-j", chain)
+	}
+	return nil
+}
+
+// changeSettings notes the settings of this boot once and sets ours.
+func (n *Node) changeSettings() error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("reading boot id: %w", err)
+	}
+	var saved savedSettings
+	if text, err := os.ReadFile(n.settingsPath()); err == nil {
+		json.Unmarshal(text, &saved) // a broken file is as none
+	}
+	if saved.Boot != strings.TrimSpace(string(boot)) {
+		saved = savedSettings{Boot: strings.TrimSpace(string(boot)), Values: map[string]string{}}
+		for name := range settings {
+			if text, err := os.ReadFile(filepath.Join("/proc/sys", name)); err == nil {
+				saved.Values[name] = strings.TrimSpace(string(text))
+			}
+		}
+		text, err := json.MarshalIndent(saved, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encoding the kernel's settings: %w", err)
+		}
+		if err := writeFile(n.settingsPath(), append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	for name, want := range settings {
+		if want == "" {
+			continue
+		}
+		if err := setKernel(name, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setKernel writes a setting; one that the kernel doesn't have is left out (an
+// unloaded br_netfilter means that bridged packets pass no filter).
+func setKernel(name, want string) error {
+	path := filepath.Join("/proc/sys", name)
+	have, err := os.ReadFile(path)
+	if err != nil || strings.TrimSpace(string(have)) == want {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+		return fmt.Errorf("changing the kernel's setting %s: %w", name, err)
+	}
+	return nil
+}
+
+// restoreSettings undoes changeSettings.
+func (n *Node) restoreSettings() error {
+	text, err := os.ReadFile(n.settingsPath())
+	if err != nil {
+		return nil // nothing was changed
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("reading boot id: %w", err)
+	}
+	var saved savedSettings
+	if json.Unmarshal(text, &saved) == nil && saved.Boot == strings.TrimSpace(string(boot)) {
+		for name, v := range saved.Values {
+			if err := setKernel(name, v); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Remove(n.settingsPath()); err != nil {
+		return fmt.Errorf("forgetting the kernel's settings: %w", err)
+	}
+	return nil
+}

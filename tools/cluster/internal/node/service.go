@@ -1,0 +1,215 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"mlops/tools/cluster/internal/host"
+)
+
+// service is one process of the node.
+type service struct {
+	name  string
+	argv  []string
+	env   []string
+	files []string                        // what it reads at its start: another content restarts it
+	ready func(ctx context.Context) error // nil once it serves
+	limit time.Duration                   // for the start
+	grace time.Duration                   // between SIGTERM and SIGKILL
+}
+
+// record is what is kept of a running service.
+type record struct {
+	Name         string `json:"name"`
+	host.Process        // the one that was started
+	Since        time.Time
+	Digest       string `json:"digest"` // of all that a restart would change
+}
+
+func (n *Node) recordPath(name string) string { return n.path("run", name+".json") }
+
+// record returns what is kept of a service, or nil.
+func (n *Node) record(name string) (*record, error) {
+	text, err := os.ReadFile(n.recordPath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading service's record: %w", err)
+	}
+	var r record
+	if json.Unmarshal(text, &r) != nil {
+		return nil, nil // cut off by a crash: the service is found by its mark
+	}
+	return &r, nil
+}
+
+func (s *service) digest() (string, error) {
+	h := sha256.New()
+	for _, list := range [][]string{s.argv, s.env} {
+		for _, x := range list {
+			fmt.Fprintf(h, "%s\x00", x)
+		}
+		fmt.Fprint(h, "\x01")
+	}
+	for _, f := range s.files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return "", fmt.Errorf("reading what %s reads: %w", s.name, err)
+		}
+		fmt.Fprintf(h, "%s %d\x00", f, len(text))
+		h.Write(text)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// runs reports whether the service runs as it should.
+func (n *Node) runs(s *service) (bool, error) {
+	digest, err := s.digest()
+	if err != nil {
+		return false, err
+	}
+	r, err := n.record(s.name)
+	return err == nil && r != nil && r.Digest == digest && r.Alive(), err
+}
+
+// start starts the service, or leaves the running one alone. It does not wait
+// until the service serves.
+func (n *Node) start(s *service) (started bool, err error) {
+	if ok, err := n.runs(s); ok || err != nil {
+		return false, err
+	}
+	if err := n.stop(s); err != nil {
+		return false, err
+	}
+	digest, err := s.digest()
+	if err != nil {
+		return false, err
+	}
+	out, err := openLog(n.logPath(s.name))
+	if err != nil {
+		return false, fmt.Errorf("starting %s: %w", s.name, err)
+	}
+	defer out.Close()
+	if err := host.KeepFiles(); err != nil {
+		return false, fmt.Errorf("starting %s: %w", s.name, err)
+	}
+	cmd := exec.Command(s.argv[0], s.argv[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = append(n.environ(), s.env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return false, fmt.Errorf("starting %s: %w", s.name, err)
+	}
+	go cmd.Wait()
+	r := &record{Name: s.name, Since: time.Now(), Digest: digest}
+	if r.Process, err = host.Identify(cmd.Process.Pid); err == nil {
+		err = n.cgroup.Join(processGroup, cmd.Process.Pid)
+	}
+	var text []byte
+	if err == nil {
+		text, err = json.MarshalIndent(r, "", "  ")
+	}
+	if err == nil {
+		err = writeFile(n.recordPath(s.name), append(text, '\n'))
+	}
+	if err != nil {
+		cmd.Process.Kill()
+		return false, fmt.Errorf("starting %s: %w; the end of %s:\n%s", s.name, err, n.logPath(s.name), tail(n.logPath(s.name), 15))
+	}
+	return true, nil
+}
+
+// environ is what a service sees of the caller's environment: nothing but the
+// mark, so that it is the same whoever starts it.
+func (n *Node) environ() []string {
+	return []string{n.mark(), "LANG=C.UTF-8", "HOME=/root", "PATH=" + n.build.Bin() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+}
+
+// await waits until the service serves.
+func (n *Node) await(ctx context.Context, s *service) error {
+	r, err := n.record(s.name)
+	if err != nil || r == nil {
+		return fmt.Errorf("starting %s: no record of it: %w", s.name, err)
+	}
+	limit := time.After(s.limit)
+	for {
+		last := s.ready(ctx)
+		if last == nil {
+			return nil
+		}
+		if !r.Alive() {
+			return fmt.Errorf("starting %s: it ended; the end of %s:\n%s", s.name, n.logPath(s.name), tail(n.logPath(s.name), 15))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("starting %s: %w", s.name, ctx.Err())
+		case <-limit:
+			return fmt.Errorf("starting %s: not ready after %v (%w); the end of %s:\n%s", s.name, s.limit, last, n.logPath(s.name), tail(n.logPath(s.name), 15))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the service and forgets its record.
+func (n *Node) stop(s *service) error {
+	r, err := n.record(s.name)
+	if err != nil {
+		return err
+	}
+	var ps []host.Process
+	if r != nil && r.Alive() {
+		ps = append(ps, r.Process)
+	} else {
+		// A command that was killed right after it started the service left no record.
+		ps = host.Named(func(argv []string) bool {
+			return len(argv) > 1 && len(s.argv) > 1 && argv[0] == s.argv[0] && argv[1] == s.argv[1]
+		})
+	}
+	if err := host.End(ps, syscall.SIGTERM, s.grace); err != nil {
+		return fmt.Errorf("stopping %s: %w", s.name, err)
+	}
+	if err := os.Remove(n.recordPath(s.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forgetting %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// maxLog is the size from which a log is begun anew at the next start, the old
+// one kept beside it.
+const maxLog = 16 << 20
+
+func openLog(path string) (*os.File, error) {
+	if fi, err := os.Stat(path); err == nil && fi.Size() > maxLog {
+		if err := os.Rename(path, path+".old"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+}
+
+// tail returns the last n lines of a file, indented.
+func tail(path string, n int) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "  (" + err.Error() + ")"
+	}
+	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	var b strings.Builder
+	for _, l := range lines[max(0, len(lines)-n):] {
+		fmt.Fprintf(&b, "  %s\n", l)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}

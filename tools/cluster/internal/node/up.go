@@ -1,0 +1,260 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"mlops/tools/cluster/internal/build"
+	"mlops/tools/cluster/internal/host"
+)
+
+// Up starts what does not run and waits until the cluster works. Where all of it
+// does, it changes nothing.
+func (n *Node) Up(ctx context.Context) error {
+	lock, err := n.lock(ctx, "cluster up")
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	start := time.Now()
+	if err := n.works(ctx); err == nil {
+		n.log.Info("the cluster is up", "KUBECONFIG", n.kubeconfig())
+		return nil
+	}
+	if err := n.build.Build(ctx, build.Node()...); err != nil {
+		return err
+	}
+	if err := host.Install(ctx, n.log, needs()); err != nil {
+		return err
+	}
+	images, err := n.systemImages()
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	if err := n.prepare(ctx); err != nil {
+		return err
+	}
+	if err := n.startAll(ctx, images); err != nil {
+		return err
+	}
+	if err := n.settle(ctx); err != nil {
+		return err
+	}
+	n.log.Info("the cluster is up", "took", time.Since(start).Round(100*time.Millisecond), "of that starting", time.Since(begun).Round(100*time.Millisecond), "KUBECONFIG", n.kubeconfig())
+	return nil
+}
+
+// works is nil where everything runs as this command would start it, and answers.
+func (n *Node) works(ctx context.Context) error {
+	for _, s := range n.services() {
+		if ok, err := n.runs(s); err != nil {
+			return err
+		} else if !ok {
+			return fmt.Errorf("%s does not run", s.name)
+		}
+	}
+	for _, s := range n.services() {
+		if err := s.ready(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	for _, c := range n.checks() {
+		if err := c.ask(ctx); err != nil {
+			return fmt.Errorf("%s: %w", c.what, err)
+		}
+	}
+	return nil
+}
+
+// prepare makes the machine ready: nothing left of a node that died, our
+// network, cgroups and files.
+func (n *Node) prepare(ctx context.Context) error {
+	who, err := owner()
+	if err != nil {
+		return err
+	}
+	if who != "" && who != n.home && len(host.Marked(markName+who)) > 0 {
+		return fmt.Errorf("the cluster of MLOPS_HOME=%s runs on this machine, and there can be one at a time; stop it first: MLOPS_HOME=%s cluster down", who, who)
+	}
+	up, err := n.alive()
+	if err != nil {
+		return err
+	}
+	if up == 0 {
+		// The pods of a node that has died whole are of no use without it.
+		if err := n.clean(who); err != nil {
+			return err
+		}
+		if err := n.clear(); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(runDir+"/s", 0o711); err != nil {
+		return fmt.Errorf("making %s: %w", runDir, err)
+	}
+	if err := writeFile(ownerPath, []byte(n.home+"\n")); err != nil {
+		return err
+	}
+	if err := n.cgroup.Make(processGroup); err != nil {
+		return err
+	}
+	if err := n.network(); err != nil {
+		return err
+	}
+	return n.configure()
+}
+
+// startAll starts the services as soon as what they need serves.
+func (n *Node) startAll(ctx context.Context, images []string) error {
+	by := map[string]*service{}
+	for _, s := range n.services() {
+		by[s.name] = s
+	}
+	up := func(names ...string) error {
+		for _, name := range names {
+			began := time.Now()
+			started, err := n.start(by[name])
+			if err != nil {
+				return err
+			}
+			if err := n.await(ctx, by[name]); err != nil {
+				return err
+			}
+			if started {
+				n.log.Info("started", "service", name, "took", time.Since(began).Round(100*time.Millisecond))
+			}
+		}
+		return nil
+	}
+	// containerd takes its time beside etcd and the API server.
+	runtime := make(chan error, 1)
+	go func() {
+		err := up("containerd")
+		if err == nil {
+			err = n.importAll(ctx, images)
+		}
+		runtime <- err
+	}()
+	err := up("etcd", "apiserver")
+	if err == nil {
+		err = up("controller-manager", "scheduler", "provisioner")
+	}
+	if err = errors.Join(err, <-runtime); err != nil {
+		return err
+	}
+	if err := up("kubelet", "proxy"); err != nil {
+		return err
+	}
+	return n.apply(ctx)
+}
+
+// check is one question whose answer says that the cluster works.
+type check struct {
+	what string
+	ask  func(ctx context.Context) error
+}
+
+// checks ask the parts themselves: what the API server has noted of them may
+// come from before they died.
+func (n *Node) checks() []check {
+	return []check{
+		{"the node is ready", n.nodeReady},
+		{"the cluster's DNS answers", dnsAnswers},
+		{"metrics are there", n.metricsThere},
+	}
+}
+
+func (n *Node) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	for _, c := range n.checks() {
+		began := time.Now()
+		for {
+			err := c.ask(ctx)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("waiting until %s: %w (logs: %s)", c.what, err, n.path("log"))
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+		n.log.Info(c.what, "after", time.Since(began).Round(100*time.Millisecond))
+	}
+	return nil
+}
+
+func (n *Node) nodeReady(ctx context.Context) error {
+	c, err := n.api()
+	if err != nil {
+		return err
+	}
+	var node struct {
+		Status struct {
+			Conditions []struct {
+				Type, Status, Reason, Message string
+				LastHeartbeatTime             time.Time
+			}
+		}
+	}
+	if err := c.Call(ctx, http.MethodGet, "/api/v1/nodes/"+nodeName, nil, &node); err != nil {
+		return err
+	}
+	kubelet, err := n.record("kubelet")
+	if err != nil || kubelet == nil {
+		return errors.New("the kubelet does not run")
+	}
+	for _, s := range node.Status.Conditions {
+		if s.Type != "Ready" {
+			continue
+		}
+		if s.Status != "True" {
+			return fmt.Errorf("%s: %s", s.Reason, s.Message)
+		}
+		if s.LastHeartbeatTime.Before(kubelet.Since.Truncate(time.Second)) {
+			return errors.New("the kubelet has not reported since it was started")
+		}
+		return nil
+	}
+	return errors.New("the kubelet has not reported yet")
+}
+
+// dnsAnswers asks through the Service's address, so it needs proxy, pod network
+// and DNS server.
+func dnsAnswers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, net.JoinHostPort(dnsService, "53"))
+	}}
+	got, err := r.LookupHost(ctx, "kubernetes.default.svc."+dnsDomain+".")
+	if err == nil && (len(got) != 1 || got[0] != apiService) {
+		err = fmt.Errorf("it gives %v for the API server, want %s", got, apiService)
+	}
+	return err
+}
+
+func (n *Node) metricsThere(ctx context.Context) error {
+	c, err := n.api()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var list struct{ Items []struct{} }
+	if err := c.Call(ctx, http.MethodGet, "/apis/metrics.k8s.io/v1beta1/nodes", nil, &list); err != nil {
+		return err
+	}
+	if len(list.Items) == 0 {
+		return errors.New("none yet")
+	}
+	return nil
+}
