@@ -2,6 +2,7 @@ package serve
 
 import (
 	"net/http"
+	"path"
 	"strconv"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // metrics are what /metrics shows:
 //
 //	mlops_requests_total{handler,code}          requests answered
+//	mlops_problems_total{handler,type}          of those, answers that were a problem
 //	mlops_request_seconds{handler}              time from the handler's start to its end
 //	mlops_predictions_total{label}              records scored, by the label given
 //	mlops_unknown_values_total                  values that training had not seen
@@ -28,6 +30,7 @@ type metrics struct {
 	registry *prometheus.Registry
 
 	requests  *prometheus.CounterVec
+	problems  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	labels    [2]prometheus.Counter // by label
 	unknown   prometheus.Counter
@@ -51,6 +54,9 @@ func newMetrics() *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mlops_requests_total", Help: "Requests answered, by handler and status code.",
 		}, []string{"handler", "code"}),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mlops_problems_total", Help: "Requests answered with a problem, by handler and the problem's type.",
+		}, []string{"handler", "type"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "mlops_request_seconds", Help: "Time a request spent in its handler.",
 			Buckets: []float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5},
@@ -63,11 +69,18 @@ func newMetrics() *metrics {
 		refused:   counter("mlops_model_refused_total", "Versions refused since the start."),
 		pollFails: counter("mlops_registry_errors_total", "Polls of the registry that failed."),
 	}
+	// All there can be are there from the start: a counter that appears with its
+	// first problem would hide it from every rate.
+	for handler, types := range problemTypes {
+		for _, t := range types {
+			m.problems.WithLabelValues(handler, problemLabel(t))
+		}
+	}
 	predictions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mlops_predictions_total", Help: "Records scored, by the label given.",
 	}, []string{"label"})
 	m.labels = [2]prometheus.Counter{predictions.WithLabelValues("0"), predictions.WithLabelValues("1")}
-	m.registry.MustRegister(m.requests, m.seconds, predictions, m.unknown, m.info, m.loadedAt, m.loadTime,
+	m.registry.MustRegister(m.requests, m.problems, m.seconds, predictions, m.unknown, m.info, m.loadedAt, m.loadTime,
 		m.swaps, m.refused, m.pollFails,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -91,13 +104,26 @@ func (m *metrics) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 			return
 		}
 		m.requests.WithLabelValues(name, strconv.Itoa(sw.code)).Inc()
+		if sw.problem != "" {
+			m.problems.WithLabelValues(name, problemLabel(sw.problem)).Inc()
+		}
 	}
 }
 
-// statusWriter remembers the status code of an answer.
+// problemLabel is a problem's type as a label: its last word.
+func problemLabel(t string) string {
+	if t == problemBlank {
+		return "internal"
+	}
+	return path.Base(t)
+}
+
+// statusWriter remembers the status code of an answer and, where it is a
+// problem, its type.
 type statusWriter struct {
 	http.ResponseWriter
-	code int
+	code    int
+	problem string
 }
 
 func (w *statusWriter) WriteHeader(code int) {

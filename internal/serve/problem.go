@@ -27,11 +27,20 @@ const (
 	problemNotFound = "/problems/not-found"
 	problemMethod   = "/problems/method-not-allowed"
 	problemRead     = "/problems/incomplete-body"
+
+	problemBlank = "about:blank" // nothing that a client could act on
 )
+
+// problemTypes are the types that each handler may answer with.
+var problemTypes = map[string][]string{
+	"predict": {problemJSON, problemRecord, problemTooLarge, problemMedia, problemRead, problemNoModel, problemBlank},
+	"model":   {problemNoModel, problemBlank},
+	"other":   {problemNotFound, problemMethod},
+}
 
 func (p problem) write(w http.ResponseWriter) {
 	if p.Type == "" {
-		p.Type = "about:blank"
+		p.Type = problemBlank
 	}
 	if p.Title == "" {
 		p.Title = http.StatusText(p.Status)
@@ -40,6 +49,9 @@ func (p problem) write(w http.ResponseWriter) {
 	if err != nil { // strings and ints only: can't happen
 		http.Error(w, p.Title, p.Status)
 		return
+	}
+	if counted, ok := w.(*statusWriter); ok {
+		counted.problem = p.Type
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
