@@ -1,0 +1,297 @@
+package chart
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
+)
+
+// pod is a pod that an object makes.
+type pod struct {
+	owner    object
+	meta     metav1.ObjectMeta
+	spec     corev1.PodSpec
+	selector map[string]string // nil where the owner has none
+	claims   []string          // volumes that come from claims
+	workflow bool
+}
+
+// pods returns all that the rendering's objects make, those of workflows with
+// the containers that Argo's controller adds.
+func pods(t *testing.T, r *rendering) []pod {
+	t.Helper()
+	var found []pod
+	for _, o := range r.objects {
+		switch x := o.kubernetes.(type) {
+		case *appsv1.Deployment:
+			found = append(found, pod{owner: o, meta: x.Spec.Template.ObjectMeta, spec: x.Spec.Template.Spec, selector: x.Spec.Selector.MatchLabels})
+		case *appsv1.StatefulSet:
+			p := pod{owner: o, meta: x.Spec.Template.ObjectMeta, spec: x.Spec.Template.Spec, selector: x.Spec.Selector.MatchLabels}
+			for _, c := range x.Spec.VolumeClaimTemplates {
+				p.claims = append(p.claims, c.Name)
+			}
+			found = append(found, p)
+		case *batchv1.Job:
+			found = append(found, pod{owner: o, meta: x.Spec.Template.ObjectMeta, spec: x.Spec.Template.Spec})
+		case *corev1.Pod:
+			found = append(found, pod{owner: o, meta: x.ObjectMeta, spec: x.Spec})
+		case *wfv1.WorkflowTemplate:
+			for _, template := range x.Spec.Templates {
+				if template.Container == nil {
+					continue
+				}
+				p := pod{owner: o, workflow: true}
+				p.meta.Name, p.meta.Labels = template.Name, template.Metadata.Labels
+				p.spec = corev1.PodSpec{
+					SecurityContext:              template.SecurityContext,
+					Volumes:                      template.Volumes,
+					Containers:                   []corev1.Container{*template.Container},
+					ServiceAccountName:           x.Spec.ServiceAccountName,
+					AutomountServiceAccountToken: x.Spec.AutomountServiceAccountToken,
+				}
+				if executor := executor(t, r); executor != nil {
+					init, wait := *executor, *executor
+					init.Name, wait.Name = "init", "wait"
+					p.spec.InitContainers = append(p.spec.InitContainers, init)
+					p.spec.Containers = append(p.spec.Containers, wait)
+				}
+				found = append(found, p)
+			}
+		}
+	}
+	return found
+}
+
+// executor is what the controller's configuration says of Argo's containers in
+// a workflow's pod; nil where the controller is another's.
+func executor(t *testing.T, r *rendering) *corev1.Container {
+	t.Helper()
+	for _, c := range all[*corev1.ConfigMap](r) {
+		if text, ok := c.Data["executor"]; ok {
+			x := &corev1.Container{Image: "argoexec:as-the-controller-says"}
+			if err := yaml.UnmarshalStrict([]byte(text), x); err != nil {
+				t.Fatalf("executor of Argo's configuration: %v", err)
+			}
+			return x
+		}
+	}
+	return nil
+}
+
+// containers returns a pod's containers of both kinds.
+func (p pod) containers() []corev1.Container {
+	return slices.Concat(p.spec.InitContainers, p.spec.Containers)
+}
+
+func (p pod) String() string {
+	if p.workflow {
+		return fmt.Sprintf("%s/%s", p.owner, p.meta.Name)
+	}
+	return p.owner.String()
+}
+
+func TestPodsAreRestricted(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	eachScenario(t, func(t *testing.T, r *rendering) {
+		for _, p := range pods(t, r) {
+			result := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &p.meta, &p.spec))
+			if !result.Allowed {
+				t.Errorf("%s: %s: %s", p, result.ForbiddenReason(), result.ForbiddenDetail())
+			}
+		}
+	})
+}
+
+// The check itself has to see what is wrong.
+func TestRestrictedIsChecked(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	if policy.AggregateCheckResults(evaluator.EvaluatePod(level, &metav1.ObjectMeta{}, &corev1.PodSpec{Containers: []corev1.Container{{Name: "x"}}})).Allowed {
+		t.Error("a pod that says nothing is allowed")
+	}
+}
+
+func TestPods(t *testing.T) {
+	eachScenario(t, func(t *testing.T, r *rendering) {
+		withToken := map[string]bool{r.release + "-argo-controller": true, r.release + "-argo": true}
+		for _, p := range pods(t, r) {
+			name := p.owner.meta.GetName()
+			if token := p.spec.AutomountServiceAccountToken; token == nil {
+				t.Errorf("%s doesn't say whether it gets a token", p)
+			} else if *token && !withToken[name] && !strings.HasPrefix(name, r.release+"-setup-") {
+				t.Errorf("%s gets a token of Kubernetes, which it does not need", p)
+			}
+			if p.meta.Labels["app.kubernetes.io/part-of"] != "mlops" {
+				t.Errorf("%s has the labels %v, want app.kubernetes.io/part-of: mlops", p, p.meta.Labels)
+			}
+			for k, v := range p.selector {
+				if p.meta.Labels[k] != v {
+					t.Errorf("%s selects %s: %s, its pods have %q", p, k, v, p.meta.Labels[k])
+				}
+				if k == "helm.sh/chart" || k == "app.kubernetes.io/version" {
+					t.Errorf("%s selects by %s, which changes with an upgrade", p, k)
+				}
+			}
+			volumes := slices.Clone(p.claims)
+			for _, v := range p.spec.Volumes {
+				volumes = append(volumes, v.Name)
+			}
+			for _, c := range p.containers() {
+				container(t, r, p, c, volumes)
+			}
+		}
+	})
+}
+
+func container(t *testing.T, r *rendering, p pod, c corev1.Container, volumes []string) {
+	where := fmt.Sprintf("%s, container %s", p, c.Name)
+	image, _, _ := strings.Cut(c.Image, "@")
+	if _, tag, ok := strings.Cut(image[strings.LastIndexByte(image, '/')+1:], ":"); !ok || tag == "" || tag == "latest" {
+		t.Errorf("%s: image %s has no tag of its own", where, c.Image)
+	}
+	if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() {
+		t.Errorf("%s: want a memory limit, and memory and processor requested", where)
+	}
+	if c.SecurityContext == nil || c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
+		t.Errorf("%s: its root can be written", where)
+	}
+	if !p.workflow && c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
+		t.Errorf("%s: its end says nothing in the pod's state", where)
+	}
+	for _, m := range c.VolumeMounts {
+		if !slices.Contains(volumes, m.Name) {
+			t.Errorf("%s: there is no volume %s", where, m.Name)
+		}
+	}
+	ports := map[string]bool{}
+	for _, port := range c.Ports {
+		ports[port.Name] = true
+	}
+	for _, probe := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
+		switch {
+		case probe == nil:
+		case probe.HTTPGet != nil && !ports[probe.HTTPGet.Port.StrVal], probe.TCPSocket != nil && !ports[probe.TCPSocket.Port.StrVal]:
+			t.Errorf("%s: a probe asks a port that it does not have", where)
+		}
+	}
+}
+
+// What a pod takes from ConfigMaps and Secrets has to be there, or be known as
+// what somebody else makes.
+func TestPodsFindWhatTheyRead(t *testing.T) {
+	eachScenario(t, func(t *testing.T, r *rendering) {
+		there := map[string][]string{}
+		for _, c := range all[*corev1.ConfigMap](r) {
+			there["ConfigMap "+c.Name] = nil
+			for key := range c.Data {
+				there["ConfigMap "+c.Name] = append(there["ConfigMap "+c.Name], key)
+			}
+		}
+		for name, keys := range generated(r) {
+			there["Secret "+name] = keys
+		}
+		// Those that the scenarios say exist.
+		there["Secret my-postgres"] = []string{"postgres-user", "postgres-password"}
+		there["Secret my-app"] = []string{"PGUSER", "PGPASSWORD"}
+		there["Secret my-mlflow"] = []string{"PGUSER", "PGPASSWORD"}
+		there["Secret my-argo"] = []string{"username", "password"}
+		there["Secret my-s3"] = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+		there["Secret my-grafana"] = []string{"admin-user", "admin-password"}
+		accounts := map[string]bool{"": true}
+		for _, a := range all[*corev1.ServiceAccount](r) {
+			accounts[a.Name] = true
+		}
+		for _, p := range pods(t, r) {
+			want := func(what string, optional *bool, key string) {
+				t.Helper()
+				if optional != nil && *optional {
+					return
+				}
+				if keys, ok := there[what]; !ok || key != "" && !slices.Contains(keys, key) {
+					t.Errorf("%s wants %s (key %q), which nothing makes", p, what, key)
+				}
+			}
+			if !accounts[p.spec.ServiceAccountName] {
+				t.Errorf("%s runs as account %s, which nothing makes", p, p.spec.ServiceAccountName)
+			}
+			for _, v := range p.spec.Volumes {
+				if v.ConfigMap != nil {
+					want("ConfigMap "+v.ConfigMap.Name, v.ConfigMap.Optional, "")
+				}
+				if v.Secret != nil {
+					want("Secret "+v.Secret.SecretName, v.Secret.Optional, "")
+				}
+			}
+			for _, c := range p.containers() {
+				for _, e := range c.EnvFrom {
+					if e.ConfigMapRef != nil {
+						want("ConfigMap "+e.ConfigMapRef.Name, e.ConfigMapRef.Optional, "")
+					}
+					if e.SecretRef != nil {
+						want("Secret "+e.SecretRef.Name, e.SecretRef.Optional, "")
+					}
+				}
+				for _, e := range c.Env {
+					if e.ValueFrom != nil && e.ValueFrom.ConfigMapKeyRef != nil {
+						want("ConfigMap "+e.ValueFrom.ConfigMapKeyRef.Name, e.ValueFrom.ConfigMapKeyRef.Optional, e.ValueFrom.ConfigMapKeyRef.Key)
+					}
+					if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+						want("Secret "+e.ValueFrom.SecretKeyRef.Name, e.ValueFrom.SecretKeyRef.Optional, e.ValueFrom.SecretKeyRef.Key)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestServicesLeadToPods(t *testing.T) {
+	eachScenario(t, func(t *testing.T, r *rendering) {
+		for _, s := range all[*corev1.Service](r) {
+			if _, ok := s.Spec.Selector["helm.sh/chart"]; ok {
+				t.Errorf("Service %s selects by the chart's version", s.Name)
+			}
+			var found []pod
+			for _, p := range pods(t, r) {
+				if p.selector != nil && contains(p.meta.Labels, s.Spec.Selector) {
+					found = append(found, p)
+				}
+			}
+			if len(found) != 1 {
+				t.Errorf("Service %s leads to %v, want the pods of one", s.Name, found)
+				continue
+			}
+			for _, port := range s.Spec.Ports {
+				if !slices.ContainsFunc(found[0].spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == port.TargetPort.StrVal }) {
+					t.Errorf("Service %s leads to port %s, which %s doesn't have", s.Name, port.TargetPort.StrVal, found[0])
+				}
+			}
+		}
+	})
+}
+
+// contains reports whether the labels have all that a selector asks for.
+func contains(labels, selector map[string]string) bool {
+	for k, v := range selector {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return len(selector) > 0
+}

@@ -1,0 +1,96 @@
+package chart
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// scenario is a set of values that somebody installs the chart with.
+type scenario struct {
+	name      string
+	release   string // empty: mlops
+	namespace string // empty: mlops
+	flags     []string
+}
+
+// set makes flags of "key=value" words.
+func set(values ...string) []string {
+	var flags []string
+	for _, v := range values {
+		flags = append(flags, "--set", v)
+	}
+	return flags
+}
+
+// Another data set and a table that came with it.
+const (
+	spec  = "../../workflows/datasets/penguins.yaml"
+	table = "testdata/table.csv"
+)
+
+// scenarios are the default values, and each switch turned.
+func scenarios() []scenario {
+	externalPostgres := []string{"postgres.enabled=false", "global.postgres.host=db.example.com"}
+	externalS3 := []string{"minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.existingSecret=my-s3"}
+	s := []scenario{
+		{name: "the default values"},
+		{name: "another release elsewhere", release: "team-b", namespace: "elsewhere", flags: set("inference.service.nodePort=0", "ui.service.type=ClusterIP", "grafana.service.nodePort=0")},
+		{name: "everything on the node's ports", flags: set("exposeAll=true", "minio.console=true")},
+		{name: "an ingress", flags: set("ingress.enabled=true", "ingress.className=nginx", "ingress.host=mlops.example.com", "ingress.tlsSecret=tls", "ingress.annotations.a\\.b/c=d")},
+		{name: "an ingress of every name", flags: set("ingress.enabled=true")},
+		{name: "several servers", flags: set("inference.replicas=3")},
+		{name: "network policies", flags: set("networkPolicies.enabled=true")},
+		{name: "network policies with everything open", flags: set("networkPolicies.enabled=true", "exposeAll=true")},
+		{name: "another data set", flags: []string{"--set-file", "global.dataset.spec=" + spec, "--set-file", "global.dataset.table=" + table}},
+		{name: "another source", flags: set("pipelines.source=https://example.com/a.zip")},
+		{name: "the source in an image", flags: set("setup.source.image=mlops.local/source:0123456789ab", "pipelines.source=s3://sources/table.zip")},
+		{name: "no first run, no schedules", flags: set("pipelines.runOnInstall=false", "pipelines.schedules.load=", "pipelines.schedules.pipeline=")},
+		{name: "another registry", flags: append(set("global.images.registry=r.example.com:5000/team", "global.images.tag=1.2.3", "global.images.pullPolicy=Always", "global.images.pullSecrets={one,two}", "postgres.image.digest=sha256:"+strings.Repeat("0a", 32)), idFlags()...)},
+		{name: "a storage class", flags: set("global.storageClass=fast", "postgres.persistence.storageClass=safe")},
+		{name: "Postgres elsewhere, with a superuser", flags: set(append(externalPostgres, "global.postgres.port=6432", "global.postgres.existingSecret=my-postgres", "global.postgres.sslMode=require")...)},
+		{name: "Postgres elsewhere, prepared", flags: set(append(externalPostgres, "global.postgres.appSecret=my-app", "global.postgres.mlflowSecret=my-mlflow", "global.postgres.argoSecret=my-argo")...)},
+		{name: "Postgres with a password of one's own", flags: set("global.postgres.existingSecret=my-postgres")},
+		{name: "S3 elsewhere", flags: set(append(externalS3, "global.s3.region=eu-west-3", "global.s3.buckets.mlflow=team-models", "global.s3.buckets.sources=team-tables")...)},
+		{name: "MLflow elsewhere", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
+		{name: "Argo elsewhere", flags: set("argo.enabled=false")},
+		{name: "Prometheus elsewhere", flags: set("prometheus.enabled=false", "global.prometheus.uri=http://prometheus.example.com")},
+		{name: "neither Prometheus nor Grafana", flags: set("prometheus.enabled=false", "grafana.enabled=false")},
+		{name: "no Grafana", flags: set("grafana.enabled=false")},
+		{name: "no page", flags: set("ui.enabled=false", "ingress.enabled=true")},
+		{name: "no server", flags: set("inference.enabled=false", "ui.inference=http://inference.example.com")},
+		{name: "only a server and its page", flags: set("postgres.enabled=false", "minio.enabled=false", "mlflow.enabled=false", "argo.enabled=false", "prometheus.enabled=false", "grafana.enabled=false", "pipelines.enabled=false",
+			"global.mlflow.uri=http://mlflow.example.com", "inference.model=readmission")},
+		{name: "all services elsewhere", flags: set(append(append(externalPostgres, externalS3...), "global.postgres.existingSecret=my-postgres", "mlflow.enabled=false", "global.mlflow.uri=http://mlflow.example.com",
+			"argo.enabled=false", "prometheus.enabled=false", "global.prometheus.uri=http://prometheus.example.com", "grafana.existingSecret=my-grafana")...)},
+	}
+	if built := "../../dist/values.yaml"; exists(built) {
+		s = append(s, scenario{name: "the images that were built", flags: []string{"--values", built}})
+	}
+	for i := range s {
+		if s[i].release == "" {
+			s[i].release, s[i].namespace = "mlops", "mlops"
+		}
+	}
+	return s
+}
+
+// idFlags name an image's digest, as `make images` does.
+func idFlags() []string {
+	return set("global.images.ids.inference=sha256:"+strings.Repeat("1b", 32), "global.images.ids.setup=sha256:"+strings.Repeat("2c", 32))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// eachScenario runs a test with every Helm and every scenario.
+func eachScenario(t *testing.T, test func(t *testing.T, r *rendering)) {
+	t.Helper()
+	eachHelm(t, func(t *testing.T, helm string) {
+		for _, s := range scenarios() {
+			t.Run(s.name, func(t *testing.T) { test(t, render(t, helm, s.release, s.namespace, s.flags...)) })
+		}
+	})
+}
