@@ -167,6 +167,7 @@ func (n *Node) checks() []check {
 		{"the node is ready", n.nodeReady},
 		{"the cluster's DNS answers", dnsAnswers},
 		{"metrics are there", n.metricsThere},
+		{"the cluster's own pods are of this build", n.rolledOut},
 	}
 }
 
@@ -255,6 +256,32 @@ func (n *Node) metricsThere(ctx context.Context) error {
 	}
 	if len(list.Items) == 0 {
 		return errors.New("none yet")
+	}
+	return nil
+}
+
+// rolledOut asks whether the pods that answered are the ones that were applied.
+func (n *Node) rolledOut(ctx context.Context) error {
+	c, err := n.api()
+	if err != nil {
+		return err
+	}
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name       string
+				Generation int
+			}
+			Status struct{ ObservedGeneration, Replicas, UpdatedReplicas, AvailableReplicas int }
+		}
+	}
+	if err := c.Call(ctx, http.MethodGet, "/apis/apps/v1/namespaces/kube-system/deployments", nil, &list); err != nil {
+		return err
+	}
+	for _, d := range list.Items {
+		if s := d.Status; s.ObservedGeneration != d.Metadata.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < 1 {
+			return fmt.Errorf("deployment %s: %d pods, %d of them new, %d available", d.Metadata.Name, s.Replicas, s.UpdatedReplicas, s.AvailableReplicas)
+		}
 	}
 	return nil
 }
