@@ -1,0 +1,240 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/kube"
+	"mlops/internal/local"
+	"mlops/internal/workflow"
+)
+
+// task is what the local runner and Argo have to agree on.
+type task struct {
+	Name    string
+	Args    []string
+	State   string
+	Outputs map[string]string
+}
+
+// testParity runs each workflow in Argo and then with the local runner, against
+// the same services and the same rows, where all has been done before: both give
+// the same tasks, arguments and outputs.
+func testParity(t *testing.T, m *machine) {
+	r := m.release(t, "penguins")
+	set, err := workflow.Load(filepath.Join(m.root, "workflows"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner := newRunner(t, m, r, set)
+	for _, name := range set.Names() {
+		parameters := map[string]string{}
+		switch name {
+		case "load-test":
+			parameters = map[string]string{"users": "1,2", "duration": "2s"}
+		case "pipeline", "load-raw-data":
+			// A table at an address that both reach the same way.
+			parameters = map[string]string{"source": "s3://sources/penguins.csv"}
+		}
+		t.Run(name, func(t *testing.T) {
+			submitted, err := r.Submit(t.Context(), "parity-"+name, name, parameters, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := r.Follow(t.Context(), submitted, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			argo, argoOut := argoTasks(t, w, set)
+			here, hereOut := runner.tasks(t, name, parameters)
+			if name == "load-test" { // its report is of another moment
+				for _, tasks := range [][]task{argo, here} {
+					for i := range tasks {
+						for k := range tasks[i].Outputs {
+							tasks[i].Outputs[k] = "measured"
+						}
+					}
+				}
+				for _, out := range []map[string]string{argoOut, hereOut} {
+					for k := range out {
+						out[k] = "measured"
+					}
+				}
+			}
+			if len(here) == 0 {
+				t.Fatal("no tasks")
+			}
+			if diff := cmp.Diff(here, argo); diff != "" {
+				t.Errorf("tasks (-runner +Argo):\n%s", diff)
+			}
+			if diff := cmp.Diff(hereOut, argoOut); diff != "" {
+				t.Errorf("outputs of the workflow (-runner +Argo):\n%s", diff)
+			}
+		})
+	}
+}
+
+// argoTasks are the tasks of a workflow that has ended, and its own outputs.
+func argoTasks(t *testing.T, w *wfv1.Workflow, set *workflow.Set) ([]task, map[string]string) {
+	t.Helper()
+	var tasks []task
+	var whole map[string]string
+	for _, n := range w.Status.Nodes {
+		outputs := map[string]string{}
+		if n.Outputs != nil {
+			for _, p := range n.Outputs.Parameters {
+				outputs[p.Name] = strings.TrimSuffix(p.Value.String(), "\n")
+			}
+		}
+		if n.ID == w.Name {
+			whole = outputs
+		}
+		// A task that may be tried again is a node of its own above its pods.
+		skipped := n.Phase == wfv1.NodeSkipped || n.Phase == wfv1.NodeOmitted
+		if n.Type != wfv1.NodeTypeRetry && !skipped {
+			continue
+		}
+		var args []string
+		if !skipped {
+			args = argsOf(t, set, n)
+		}
+		tasks = append(tasks, task{n.DisplayName, args, string(n.Phase), outputs})
+	}
+	sortTasks(tasks)
+	return tasks, whole
+}
+
+// argsOf fills the inputs that Argo resolved into the arguments of the template.
+func argsOf(t *testing.T, set *workflow.Set, n wfv1.NodeStatus) []string {
+	t.Helper()
+	name := n.TemplateName
+	if n.TemplateRef != nil {
+		name = n.TemplateRef.Template
+	}
+	for _, of := range set.Templates() {
+		for _, template := range of.Spec.Templates {
+			if template.Name != name || template.Container == nil {
+				continue
+			}
+			var pairs []string
+			if n.Inputs != nil {
+				for _, p := range n.Inputs.Parameters {
+					pairs = append(pairs, "{{inputs.parameters."+p.Name+"}}", p.Value.String())
+				}
+			}
+			args := []string{}
+			for _, a := range template.Container.Args {
+				args = append(args, strings.NewReplacer(pairs...).Replace(a))
+			}
+			return args
+		}
+	}
+	t.Fatalf("node %s is of no template", n.DisplayName)
+	return nil
+}
+
+func sortTasks(tasks []task) {
+	slices.SortFunc(tasks, func(a, b task) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// runner runs workflows on this machine against the services of a release.
+type runner struct {
+	set *workflow.Set
+	bin string
+	env []string
+	dir string
+}
+
+func newRunner(t *testing.T, m *machine, r *kube.Release, set *workflow.Set) *runner {
+	t.Helper()
+	host := func(base string) (string, string) {
+		u, err := url.Parse(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Hostname(), u.Port()
+	}
+	secret := func(name string) map[string]string {
+		s, err := r.Secret(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	pg, s3 := secret("postgres-app"), secret("s3")
+	pgHost, pgPort := host(forward(t, r, "postgres", 5432))
+	_, spec := m.spec(t, "penguins")
+	state, err := local.OpenState(t.TempDir(), m.cache, os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	images := []string{}
+	for _, of := range set.Templates() {
+		for _, template := range of.Spec.Templates {
+			if template.Container != nil {
+				images = append(images, "./images/"+program(template.Container.Image))
+			}
+		}
+	}
+	slices.Sort(images)
+	if err := state.Build(t.Context(), m.root, bin, slices.Compact(images)...); err != nil {
+		t.Fatal(err)
+	}
+	return &runner{set: set, bin: bin, dir: t.TempDir(), env: []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "MLOPS_SPEC=" + spec, "MLOPS_XGBOOST=" + m.venv(t).XGBoost(),
+		"PGHOST=" + pgHost, "PGPORT=" + pgPort, "PGUSER=" + pg["PGUSER"], "PGPASSWORD=" + pg["PGPASSWORD"],
+		"MLFLOW_TRACKING_URI=" + forward(t, r, "mlflow", 5000), "AWS_ENDPOINT_URL=" + forward(t, r, "minio", 9000),
+		"AWS_ACCESS_KEY_ID=" + s3["AWS_ACCESS_KEY_ID"], "AWS_SECRET_ACCESS_KEY=" + s3["AWS_SECRET_ACCESS_KEY"], "AWS_REGION=us-east-1",
+	}}
+}
+
+// program is the base name of an image.
+func program(image string) string {
+	name := image[strings.LastIndexByte(image, '/')+1:]
+	name, _, _ = strings.Cut(name, ":")
+	return name
+}
+
+func (u *runner) tasks(t *testing.T, name string, parameters map[string]string) ([]task, map[string]string) {
+	t.Helper()
+	result, err := workflow.Run(t.Context(), workflow.Options{
+		Set: u.set, Workflow: name, Parameters: maps.Clone(parameters), Env: u.env, LogDir: filepath.Join(u.dir, name),
+		Program: func(image string) (string, bool) {
+			path := filepath.Join(u.bin, program(image))
+			_, err := os.Stat(path)
+			return path, err == nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tasks []task
+	for _, k := range result.Tasks {
+		out := maps.Clone(k.Outputs)
+		if out == nil {
+			out = map[string]string{}
+		}
+		args := k.Args
+		if k.State != workflow.Skipped && k.State != workflow.Omitted && args == nil {
+			args = []string{}
+		}
+		tasks = append(tasks, task{k.Name, args, string(k.State), out})
+	}
+	sortTasks(tasks)
+	out := result.Outputs
+	if out == nil {
+		out = map[string]string{}
+	}
+	return tasks, out
+}

@@ -1,0 +1,262 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"mlops/internal/kube"
+)
+
+// Addresses of the first release on this machine.
+const (
+	inference = "http://localhost:30800"
+	page      = "http://localhost:30851"
+)
+
+func TestPlatform(t *testing.T) {
+	m := newMachine(t)
+	os.Remove(filepath.Join(m.root, "e2e.json"))
+	part := func(name string, test func(t *testing.T)) {
+		if !t.Run(name, test) && strings.HasPrefix(name, "install") {
+			t.FailNow()
+		}
+	}
+	t.Cleanup(func() {
+		if os.Getenv("KEEP") == "1" {
+			return
+		}
+		// The test's own context has ended by now.
+		t.Run("down", func(t *testing.T) { m.must(t, []string{"PURGE=1"}, "make", "down") })
+	})
+	part("install cluster", func(t *testing.T) { testCluster(t, m) })
+	part("install", func(t *testing.T) { testUp(t, m) })
+	part("again", func(t *testing.T) { testAgain(t, m) })
+	part("rows and scores", func(t *testing.T) { testServed(t, m) })
+	part("memory", func(t *testing.T) { testMemory(t, m) })
+	part("no secret in sight", func(t *testing.T) { testSecrets(t, m) })
+	part("swap", func(t *testing.T) { testSwap(t, m) })
+	part("a server's pod deleted under load", func(t *testing.T) { testServerDeleted(t, m) })
+	part("dashboards", func(t *testing.T) { testDashboards(t, m) })
+	part("ingress", func(t *testing.T) { testIngress(t, m) })
+	part("install second", func(t *testing.T) { testSecond(t, m) })
+	part("runner and Argo", func(t *testing.T) { testParity(t, m) })
+	part("a step's pod deleted", func(t *testing.T) { testStepsDeleted(t, m) })
+	part("status", func(t *testing.T) { testStatus(t, m) })
+}
+
+// testCluster starts the cluster and makes the namespace under the restricted
+// Pod Security Standard, so that a pod that doesn't meet it is refused.
+func testCluster(t *testing.T, m *machine) {
+	bin := filepath.Join(m.home, "bin", "cluster")
+	m.must(t, []string{"CGO_ENABLED=0"}, "go", "build", "-C", filepath.Join("tools", "cluster"), "-trimpath", "-buildvcs=false", "-o", bin, ".")
+	// What an earlier run left, whole or killed.
+	m.must(t, []string{"PURGE=1"}, bin, "down")
+	began := time.Now()
+	m.must(t, nil, bin, "up")
+	m.note(t, "cluster up", seconds(time.Since(began)))
+	for _, version := range []string{"3", "4"} {
+		out := strings.Fields(m.must(t, nil, bin, "path", "helm"+version))
+		m.helms[version] = out[len(out)-1]
+	}
+	for _, namespace := range []string{"mlops", "penguins"} {
+		restricted(t, m.release(t, namespace))
+	}
+}
+
+func restricted(t *testing.T, r *kube.Release) {
+	t.Helper()
+	_, err := r.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: r.Namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+}
+
+func testUp(t *testing.T, m *machine) {
+	began := time.Now()
+	out := m.must(t, nil, "make", "up")
+	m.note(t, "make up, cluster there", seconds(time.Since(began)))
+	for _, want := range []string{"http://localhost:30800", "http://localhost:30851", "in production: readmission version", "answers: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("make up does not say %q", want)
+		}
+	}
+	ws, err := m.release(t, "mlops").Workflows(t.Context(), "")
+	if err != nil || len(ws) == 0 {
+		t.Fatalf("%d workflows, %v", len(ws), err)
+	}
+	m.note(t, "pipeline in Argo, whole table, 3 candidates", seconds(ws[0].Status.FinishedAt.Sub(ws[0].Status.StartedAt.Time)))
+}
+
+// testAgain runs `make up` once more: nothing may change.
+func testAgain(t *testing.T, m *machine) {
+	r := m.release(t, "mlops")
+	before := state(t, r)
+	began := time.Now()
+	m.must(t, nil, "make", "up")
+	m.note(t, "make up again", seconds(time.Since(began)))
+	if after := state(t, r); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// state is what a second `make up` must not change.
+func state(t *testing.T, r *kube.Release) string {
+	t.Helper()
+	var b strings.Builder
+	secrets, err := r.Client.CoreV1().Secrets(r.Namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range secrets.Items {
+		fmt.Fprintln(&b, "secret", s.Name, s.ResourceVersion)
+	}
+	pods, err := r.Pods(t.Context(), "app.kubernetes.io/instance="+r.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods {
+		fmt.Fprintln(&b, "pod", p.Name, p.UID)
+	}
+	ws, err := r.Workflows(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range ws {
+		fmt.Fprintln(&b, "workflow", w.Name, w.Status.Phase)
+	}
+	return b.String()
+}
+
+func testServed(t *testing.T, m *machine) {
+	checkRows(t, m.release(t, "mlops"), "diabetes", rows)
+	view := served(t, inference)
+	if auc := view.Metrics["test_auc"]; !(auc > 0.65 && auc < 0.70) {
+		t.Errorf("AUC on the test rows: %v", auc)
+	}
+	resp, err := http.Get(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := body(t, resp)
+	for _, want := range []string{view.Dataset.Title, "<form", view.Model.RunID} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not hold %q", want)
+		}
+	}
+}
+
+// testMemory reads what each service holds when nothing runs.
+func testMemory(t *testing.T, m *machine) {
+	r := m.release(t, "mlops")
+	var memory map[string]int64
+	eventually(t, 3*time.Minute, func() error {
+		text, err := r.Client.CoreV1().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/namespaces/" + r.Namespace + "/pods").DoRaw(t.Context())
+		if err != nil {
+			return err
+		}
+		memory = kube.Memory(text)
+		if len(memory) < 8 {
+			return fmt.Errorf("%d pods are measured", len(memory))
+		}
+		return nil
+	})
+	var all, ours int64
+	parts := map[string]string{}
+	replica := regexp.MustCompile(`(-[0-9a-f]{7,10}-[0-9a-z]{5}|-[0-9]+)$`)
+	for pod, bytes := range memory {
+		name := replica.ReplaceAllString(pod, "")
+		all += bytes
+		if strings.HasSuffix(name, "-inference") || strings.HasSuffix(name, "-ui") {
+			ours += bytes
+		}
+		parts[name] = fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	m.note(t, "memory by service", parts)
+	m.note(t, "memory of all, idle", fmt.Sprintf("%d MiB", all>>20))
+	m.note(t, "memory of ours, idle", fmt.Sprintf("%d MiB", ours>>20))
+	if all > 1536<<20 || ours > 100<<20 {
+		t.Errorf("all %d MiB, want at most 1536; ours %d MiB, want at most 100", all>>20, ours>>20)
+	}
+}
+
+// testSecrets looks for each password in what anybody with a view of the
+// namespace can read: ConfigMaps, workflows, pods' specs and logs.
+func testSecrets(t *testing.T, m *machine) {
+	r := m.release(t, "mlops")
+	secrets, err := r.Client.CoreV1().Secrets(r.Namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := map[string]string{}
+	for _, s := range secrets.Items {
+		if s.Type != corev1.SecretTypeOpaque {
+			continue
+		}
+		for key, value := range s.Data {
+			if k := strings.ToLower(key); strings.Contains(k, "password") || strings.Contains(k, "secret") {
+				hidden[s.Name+"/"+key] = string(value)
+			}
+		}
+	}
+	if len(hidden) < 5 {
+		t.Fatalf("only %d passwords were found", len(hidden))
+	}
+	look := func(where, text string) {
+		for name, value := range hidden {
+			if strings.Contains(text, value) {
+				t.Errorf("%s stands in %s", name, where)
+			}
+		}
+	}
+	maps, err := r.Client.CoreV1().ConfigMaps(r.Namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range maps.Items {
+		look("ConfigMap "+c.Name, fmt.Sprint(c.Data))
+	}
+	ws, err := r.Workflows(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range ws {
+		look("workflow "+w.Name, fmt.Sprintf("%+v", w))
+	}
+	pods, err := r.Pods(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods {
+		look("pod "+p.Name, p.String())
+		for _, c := range p.Spec.Containers {
+			log, err := r.Client.CoreV1().Pods(r.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: c.Name}).DoRaw(t.Context())
+			if err != nil {
+				t.Errorf("log of %s: %v", p.Name, err)
+			}
+			look("the log of "+p.Name, string(log))
+		}
+	}
+}
+
+// testStatus looks at the screen of `make status`.
+func testStatus(t *testing.T, m *machine) {
+	out := m.must(t, nil, "make", "status")
+	for _, want := range []string{"mlops-inference", "101766", "IN PRODUCTION: readmission version", "Succeeded"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("make status does not say %q", want)
+		}
+	}
+}
