@@ -13,6 +13,7 @@ import (
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mlops/internal/kube"
 	"mlops/internal/local"
@@ -41,7 +42,12 @@ func testParity(t *testing.T, m *machine) {
 		parameters := map[string]string{}
 		switch name {
 		case "load-test":
-			parameters = map[string]string{"users": "1,2", "duration": "2s"}
+			// The service's own address leads to it from this machine too.
+			server, err := r.Client.CoreV1().Services(r.Namespace).Get(t.Context(), r.Service("inference"), metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			parameters = map[string]string{"target": "http://" + server.Spec.ClusterIP + ":8000", "users": "1,2", "duration": "2s"}
 		case "pipeline", "load-raw-data":
 			// A table at an address that both reach the same way.
 			parameters = map[string]string{"source": "s3://sources/penguins.csv"}
