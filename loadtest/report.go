@@ -242,10 +242,8 @@ func (r *Report) details(b *strings.Builder) {
 		if m := s.Missed; m != nil && m.Busy+m.Late > 0 {
 			fmt.Fprintf(b, "not sent with %s: %d because no connection was free, %d because the generator was late\n", s.name(), m.Busy, m.Late)
 		}
-		for _, warning := range s.Warnings {
-			fmt.Fprintf(b, "warning, with %s: %s\n", s.name(), warning)
-		}
 	}
+	r.warnings(b)
 	if len(versions) > 0 {
 		fmt.Fprintf(b, "answers by model version: %s\n", counts(versions))
 	}
@@ -258,6 +256,24 @@ func (r *Report) details(b *strings.Builder) {
 	}
 	if r.Stopped {
 		fmt.Fprintln(b, "stopped before the end")
+	}
+}
+
+// warnings lists each with the stages it holds for.
+func (r *Report) warnings(b *strings.Builder) {
+	stages := map[string][]string{}
+	var order []string
+	for i := range r.Stages {
+		s := &r.Stages[i]
+		for _, w := range s.Warnings {
+			if stages[w] == nil {
+				order = append(order, w)
+			}
+			stages[w] = append(stages[w], s.name())
+		}
+	}
+	for _, w := range order {
+		fmt.Fprintf(b, "warning, with %s: %s\n", strings.Join(stages[w], ", "), w)
 	}
 }
 

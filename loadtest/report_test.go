@@ -14,7 +14,7 @@ func sample() Report {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 	r.Stages = []Stage{
 		{Users: 15, Requests: 1234567, PerSecond: 41152.24, Latency: Latency{0.3644, 0.25, 0.9, 2.345, 12.3456}, Versions: map[string]int64{"1": 34567, "2": 1200000},
-			Held: true, Generator: Generator{CPUs: 0.76, CPUsHad: 2}},
+			Held: true, Generator: Generator{CPUs: 0.76, CPUsHad: 2}, Warnings: []string{"full", "busy"}},
 		{Users: 100, Requests: 1000, Failed: 999, PerSecond: 0.03, Latency: Latency{1234.5, 1234.5, 1234.5, 1234.5, 1234.5}, Versions: map[string]int64{"2": 1},
 			Errors:    map[string]int64{"status 5xx": 997, TimedOut: 2},
 			Failures:  []Failure{{at, 10000, TimedOut, "i/o timeout"}, {at, 1, "status 5xx", "503 Service Unavailable: no"}, {at, 1, "status 5xx", "503"}, {at, 1, "status 5xx", "503"}},
@@ -41,7 +41,8 @@ failed with 100 users: status 5xx 997, timed out 2
   03:04:05.006 after 1 ms: status 5xx: 503 Service Unavailable: no
   03:04:05.006 after 1 ms: status 5xx: 503
   and 996 more
-warning, with 100 users: busy
+warning, with 15 users: full
+warning, with 15 users, 100 users: busy
 answers by model version: 2 1200001, 1 34567
 fewer than 20 % failed requests: NOT PASSED (at most 99.9 %, with 100 users)
 99 % of the answers within 50ms: NOT PASSED (at most 1.23 s, with 100 users)

@@ -28,9 +28,9 @@ const (
 func (g Generator) warnings() []string {
 	switch {
 	case g.CPUs >= ownLimit*float64(g.CPUsHad):
-		return []string{fmt.Sprintf("the load generator used %.1f of the %d processors it has: the figures may show its limit, not the server's", g.CPUs, g.CPUsHad)}
+		return []string{fmt.Sprintf("the load generator used nearly all of the %d processors it has: the figures may show its limit, not the server's", g.CPUsHad)}
 	case g.Busy >= machineLimit && g.CPUs >= ownShare*float64(g.CPUsHere):
-		return []string{fmt.Sprintf("the load generator's machine was full, and %.1f of its %d processors went to the generator: a server on the same machine could do more by itself", g.CPUs, g.CPUsHere)}
+		return []string{"the load generator's machine was full, and a part of it went to the generator: a server on the same machine could do more by itself"}
 	}
 	return nil
 }

@@ -34,8 +34,8 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"idle", Generator{CPUs: 0.1, CPUsHad: 2, CPUsHere: 2, Busy: 0.1}, ""},
 		{"busy with room left", Generator{CPUs: 1.5, CPUsHad: 2, CPUsHere: 2, Busy: 0.9}, ""},
-		{"all it may use", Generator{CPUs: 1, CPUsHad: 1, CPUsHere: 64, Busy: 0.1}, "1.0 of the 1 processors it has"},
-		{"a machine full of others and itself", Generator{CPUs: 0.7, CPUsHad: 2, CPUsHere: 2, Busy: 0.99}, "was full, and 0.7 of its 2"},
+		{"all it may use", Generator{CPUs: 1, CPUsHad: 1, CPUsHere: 64, Busy: 0.1}, "nearly all of the 1 processors"},
+		{"a machine full of others and itself", Generator{CPUs: 0.7, CPUsHad: 2, CPUsHere: 2, Busy: 0.99}, "was full"},
 		{"a machine full of others", Generator{CPUs: 0.7, CPUsHad: 64, CPUsHere: 64, Busy: 0.99}, ""},
 	} {
 		got := strings.Join(test.g.warnings(), "\n")
