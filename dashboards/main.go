@@ -1,0 +1,52 @@
+// Dashboards writes Grafana's dashboards into dashboards/json, from where the
+// chart takes them. With -check it asks a Prometheus, after there was traffic,
+// whether every expression gives data.
+//
+//	go run ./dashboards
+//	go run ./dashboards -check http://localhost:9090
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mlops/dashboards/board"
+	"mlops/internal/program"
+)
+
+func main() { program.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	var check, out string
+	var interval time.Duration
+	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
+		f.StringVar(&check, "check", "", "base URL of a Prometheus to ask, instead of writing")
+		f.DurationVar(&interval, "interval", time.Minute, "with -check: what rates look back over, at least four scrapes")
+		f.StringVar(&out, "out", filepath.Join("dashboards", "json"), "folder to write to")
+	})
+	if err != nil {
+		return err
+	}
+	if check != "" {
+		if err := board.Check(ctx, check, interval); err != nil {
+			return fmt.Errorf("expressions without data:\n%w", err)
+		}
+		log.Info("every expression gives data", "expressions", len(board.Expressions(interval)))
+		return nil
+	}
+	for file, d := range board.All() {
+		text, err := board.JSON(d)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(out, file), text, 0o644); err != nil {
+			return fmt.Errorf("writing dashboard: %w", err)
+		}
+	}
+	return nil
+}
