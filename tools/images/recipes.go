@@ -173,15 +173,12 @@ func (b *builder) trainModel() *recipe {
 				return nil, err
 			}
 		}
-		// The library looks for OpenMP in ../../xgboost_cpu.libs; put it one folder
-		// up, so that MLOPS_XGBOOST is the short path.
+		// The library looks for OpenMP in ../../xgboost_cpu.libs, seen from the path
+		// by which it is opened: both stay where the wheel has them.
 		files.Remove(func(path string) bool {
 			return strings.HasPrefix(path, lib+"/") && path != lib+"/xgboost" && path != lib+"/xgboost/lib" && path != lib+"/xgboost/lib/libxgboost.so" &&
 				!strings.HasPrefix(path, lib+"/xgboost_cpu.libs") && !(strings.Contains(path, ".dist-info") && !strings.HasSuffix(path, "/RECORD"))
 		})
-		if err := files.Link(lib+"/xgboost/libxgboost.so", "lib/libxgboost.so"); err != nil {
-			return nil, err
-		}
 		libraries, err := files.Layer(t.dir)
 		if err != nil {
 			return nil, err
@@ -196,7 +193,7 @@ func (b *builder) trainModel() *recipe {
 		}
 		return image.New(t.base, image.Config{
 			Arch: t.arch, User: nobody, Entrypoint: []string{"/train-model"}, WorkDir: "/", Labels: r.labels(),
-			Env: map[string]string{"MLOPS_XGBOOST": lib + "/xgboost/libxgboost.so"},
+			Env: map[string]string{"MLOPS_XGBOOST": lib + "/xgboost/lib/libxgboost.so"},
 		}, libraries, program)
 	}
 	return r
