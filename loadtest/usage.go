@@ -12,16 +12,14 @@ import (
 // Generator is what this program itself took of the machine while it loaded
 // another one.
 type Generator struct {
-	CPUs     float64 `json:"cpus"`     // used, in whole processors
-	CPUsHad  int     `json:"cpus_had"` // that it might have used
-	CPUsHere int     `json:"cpus_here,omitempty"`
-	Busy     float64 `json:"machine_busy,omitempty"` // share of the machine's processors that worked; 0 where it can't be told
+	CPUs    float64 `json:"cpus"`                   // used, in whole processors
+	CPUsHad int     `json:"cpus_had"`               // that it might have used
+	Busy    float64 `json:"machine_busy,omitempty"` // share of the machine's processors that worked; 0 where it can't be told
 }
 
 const (
 	ownLimit     = 0.8  // share of its processors from which on the generator is the limit
 	machineLimit = 0.95 // share from which on a machine is full
-	ownShare     = 0.1  // share of a full machine that is worth a word
 )
 
 // warnings says where the figures may be the generator's and not the server's.
@@ -29,8 +27,8 @@ func (g Generator) warnings() []string {
 	switch {
 	case g.CPUs >= ownLimit*float64(g.CPUsHad):
 		return []string{fmt.Sprintf("the load generator used nearly all of the %d processors it has: the figures may show its limit, not the server's", g.CPUsHad)}
-	case g.Busy >= machineLimit && g.CPUs >= ownShare*float64(g.CPUsHere):
-		return []string{"the load generator's machine was full, and a part of it went to the generator: a server on the same machine could do more by itself"}
+	case g.Busy >= machineLimit:
+		return []string{"the load generator's machine was full: latencies hold its own waits for a processor, and a server on the same machine could do more by itself"}
 	}
 	return nil
 }
@@ -67,7 +65,7 @@ func ticks(stat []byte) (busy, idle float64) {
 // since returns what was used since u.
 func (u usage) since() Generator {
 	now := usageNow()
-	g := Generator{CPUsHad: runtime.GOMAXPROCS(0), CPUsHere: runtime.NumCPU()}
+	g := Generator{CPUsHad: runtime.GOMAXPROCS(0)}
 	if d := now.at.Sub(u.at); d > 0 {
 		g.CPUs = (now.own - u.own).Seconds() / d.Seconds()
 	}
