@@ -25,7 +25,7 @@ const (
 )
 
 // nssWrapper lets programs find a user who is not in /etc/passwd.
-const nssWrapper = "/usr/lib/libnss_wrapper.so"
+const nssWrapper = "/usr/lib/*/libnss_wrapper.so"
 
 // cluster is the database folder and what it is made with.
 type cluster struct {
@@ -74,8 +74,9 @@ func (c *cluster) nameUser() error {
 	if _, err := user.LookupId(uid); err == nil {
 		return nil
 	}
-	if _, err := os.Stat(nssWrapper); err != nil {
-		return nil // not in our image; initdb says what it misses
+	library, err := filepath.Glob(nssWrapper)
+	if err != nil || len(library) == 0 {
+		return err // not in our image; initdb says what it misses
 	}
 	passwd, group := filepath.Join(os.TempDir(), "passwd"), filepath.Join(os.TempDir(), "group")
 	for name, text := range map[string]string{
@@ -86,7 +87,7 @@ func (c *cluster) nameUser() error {
 			return fmt.Errorf("naming user %s: %w", uid, err)
 		}
 	}
-	c.environ = append(c.environ, "LD_PRELOAD="+nssWrapper, "NSS_WRAPPER_PASSWD="+passwd, "NSS_WRAPPER_GROUP="+group)
+	c.environ = append(c.environ, "LD_PRELOAD="+library[0], "NSS_WRAPPER_PASSWD="+passwd, "NSS_WRAPPER_GROUP="+group)
 	return nil
 }
 
@@ -179,7 +180,8 @@ func (c *cluster) make() error {
 }
 
 func (c *cluster) initdb(dir string) error {
-	args := []string{"-D", dir, "--username=" + c.user, "--auth-local=trust", "--auth-host=" + c.method}
+	args := []string{"-D", dir, "--username=" + c.user, "--auth-local=trust", "--auth-host=" + c.method,
+		"--set", "listen_addresses=*"} // as the official image's own settings file says
 	cmd := exec.Command("initdb")
 	cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdout, os.Stderr, c.environ
 	if c.password != "" {

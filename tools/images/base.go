@@ -208,7 +208,8 @@ func (b *builder) debianBase(ctx context.Context, log *slog.Logger, arch string,
 func needless(path string) bool {
 	for _, dir := range []string{"/usr/share/man", "/usr/share/lintian", "/usr/share/bug", "/usr/share/doc-base", "/usr/share/info",
 		"/usr/share/locale", "/usr/share/menu", "/usr/share/pixmaps", "/usr/share/applications", "/usr/share/libc-bin",
-		"/usr/share/icons", "/usr/share/debianutils", "/usr/sbin", "/sbin", "/var", "/lib/systemd", "/usr/lib/tmpfiles.d"} {
+		"/usr/share/icons", "/usr/share/debianutils", "/usr/share/gcc", "/usr/share/gdb", "/usr/bin/localedef", "/usr/bin/locale", "/usr/bin/iconv",
+		"/usr/bin/tzselect", "/usr/bin/zdump", "/usr/bin/pldd", "/usr/bin/ldd", "/usr/bin/getconf", "/usr/sbin", "/sbin", "/var", "/lib/systemd", "/usr/lib/tmpfiles.d"} {
 		if path == dir {
 			return true
 		}

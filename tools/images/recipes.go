@@ -173,12 +173,18 @@ func (b *builder) trainModel() *recipe {
 				return nil, err
 			}
 		}
-		// The library looks for OpenMP in ../../xgboost_cpu.libs, seen from the path
-		// by which it is opened: both stay where the wheel has them.
 		files.Remove(func(path string) bool {
 			return strings.HasPrefix(path, lib+"/") && path != lib+"/xgboost" && path != lib+"/xgboost/lib" && path != lib+"/xgboost/lib/libxgboost.so" &&
 				!strings.HasPrefix(path, lib+"/xgboost_cpu.libs") && !(strings.Contains(path, ".dist-info") && !strings.HasSuffix(path, "/RECORD"))
 		})
+		// The library looks for OpenMP in ../../xgboost_cpu.libs, seen from the path
+		// by which it is opened: a link to it is not followed first.
+		if err := files.Link(lib+"/xgboost/libxgboost.so", "lib/libxgboost.so"); err != nil {
+			return nil, err
+		}
+		if err := files.Link("/usr/local/xgboost_cpu.libs", "lib/xgboost_cpu.libs"); err != nil {
+			return nil, err
+		}
 		libraries, err := files.Layer(t.dir)
 		if err != nil {
 			return nil, err
