@@ -3,7 +3,8 @@
 //
 //	cluster build [-only a,b]   compiles the node's programs (all, or those named)
 //	cluster up                  starts what does not run; changes nothing where all does
-//	cluster down                stops it and takes away what it made on the machine; PURGE=1 deletes its data too
+//	cluster down                stops it and takes away what it made on the machine; PURGE=1 deletes its data too,
+//	                            PURGE=all also the built programs
 //	cluster status              one screen
 //	cluster import FILE.tar...  gives images to the node, those left out that it has
 //	cluster path PROGRAM        prints where a program lies, built where it is missing
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string) error {
 	case "up":
 		return n.Up(ctx)
 	case "down":
-		return n.Down(ctx, os.Getenv("PURGE") != "")
+		return n.Down(ctx, os.Getenv("PURGE"))
 	case "status":
 		return n.Status(ctx, os.Stdout)
 	case "import":

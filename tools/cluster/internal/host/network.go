@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -17,18 +18,19 @@ func HasLink(name string) bool {
 	return err == nil
 }
 
-// Run runs a program of the system's and returns what it printed, which is also
-// in the error.
+// Run runs a program of the system's and returns what it printed.
 func Run(argv ...string) (string, error) { return Output(context.Background(), argv...) }
 
-// Output is Run with a context that ends the program.
+// Output is Run with a context that ends the program. What it said beside its
+// output is in the error only.
 func Output(ctx context.Context, argv ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
-	text := strings.TrimSpace(string(out))
-	if err != nil {
-		return text, fmt.Errorf("%s %s: %w: %s", filepath.Base(argv[0]), strings.Join(argv[1:], " "), err, text)
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(argv[0]), strings.Join(argv[1:], " "), err, strings.TrimSpace(said.String()))
 	}
-	return text, nil
+	return out.String(), nil
 }
 
 // RemoveBridge deletes a bridge and what is plugged into it.

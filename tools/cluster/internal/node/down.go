@@ -15,12 +15,9 @@ import (
 	"mlops/tools/cluster/internal/host"
 )
 
-// grace is how long pods have to end by themselves.
-const grace = 25 * time.Second
-
 // Down stops pods and services and takes away what they made on the machine.
-// The data stays, unless purge says otherwise.
-func (n *Node) Down(ctx context.Context, purge bool) error {
+// The data stays, unless purge says otherwise; all deletes the built programs too.
+func (n *Node) Down(ctx context.Context, purge string) error {
 	lock, err := n.lock(ctx, "cluster down")
 	if err != nil {
 		return err
@@ -34,7 +31,7 @@ func (n *Node) Down(ctx context.Context, purge bool) error {
 	if who != "" && who != n.home {
 		if len(host.Marked(markName+who)) > 0 {
 			n.log.Info("not touched: the cluster that runs belongs to another state", "MLOPS_HOME", who)
-			return n.purge(purge)
+			return n.delete(purge)
 		}
 		n.log.Info("cleaning up after a cluster of another state, which died", "MLOPS_HOME", who)
 	}
@@ -53,7 +50,7 @@ func (n *Node) Down(ctx context.Context, purge bool) error {
 	if err := stop("kubelet", "controller-manager", "scheduler", "provisioner"); err != nil {
 		return err
 	}
-	n.endPods()
+	n.endPods(ctx)
 	if err := stop("proxy", "containerd", "apiserver", "etcd"); err != nil {
 		return err
 	}
@@ -63,15 +60,15 @@ func (n *Node) Down(ctx context.Context, purge bool) error {
 	if err := n.restoreSettings(); err != nil {
 		return err
 	}
-	if err := n.purge(purge); err != nil {
+	if err := n.delete(purge); err != nil {
 		return err
 	}
-	n.log.Info("the cluster is down", "took", time.Since(start).Round(100*time.Millisecond), "data", map[bool]string{true: "deleted", false: "kept in " + n.dir}[purge])
+	n.log.Info("the cluster is down", "took", time.Since(start).Round(100*time.Millisecond), "data", map[bool]string{true: "deleted", false: "kept in " + n.dir}[purge != ""])
 	return nil
 }
 
-func (n *Node) purge(purge bool) error {
-	if !purge {
+func (n *Node) delete(purge string) error {
+	if purge == "" {
 		return nil
 	}
 	if _, err := host.Unmount(n.dir); err != nil {
@@ -85,24 +82,12 @@ func (n *Node) purge(purge bool) error {
 	if err := os.Remove(n.kubeconfig()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("deleting the cluster's data: %w", err)
 	}
-	return nil
-}
-
-// endPods asks the first process of every container to end and waits for them.
-func (n *Node) endPods() {
-	var first []host.Process
-	for _, p := range n.cgroup.Processes("kubepods") {
-		if host.IsFirst(p.PID) {
-			first = append(first, p)
+	if purge == "all" {
+		if err := os.RemoveAll(filepath.Dir(n.build.Dir)); err != nil {
+			return fmt.Errorf("deleting the node's programs: %w", err)
 		}
 	}
-	if len(first) == 0 {
-		return
-	}
-	n.log.Info("stopping pods", "containers", len(first))
-	if err := host.End(first, syscall.SIGTERM, grace); err != nil {
-		n.log.Warn("stopping pods", "error", err)
-	}
+	return nil
 }
 
 // Kill kills every process of the node and of its pods at once and cleans
@@ -150,9 +135,10 @@ func (n *Node) clean(who string) error {
 			links++
 		}
 	}
-	rules := n.rules
+	rules, other := n.rules, false
 	if who := foreign(); who != "" {
 		n.log.Warn("chains KUBE-* are left to another Kubernetes, which runs here now", "it", who)
+		other = true
 		rules.Prefixes = slices.DeleteFunc(slices.Clone(rules.Prefixes), func(p string) bool { return p == "KUBE-" })
 	}
 	lines, err := rules.Remove()
@@ -164,6 +150,12 @@ func (n *Node) clean(who string) error {
 	}
 	if err := os.RemoveAll(runDir); err != nil {
 		return fmt.Errorf("deleting %s: %w", runDir, err)
+	}
+	if !other {
+		// The kubelet's socket for device plugins can't be put elsewhere; the folders go where they are empty.
+		for _, path := range []string{"device-plugins/kubelet.sock", "device-plugins", ""} {
+			os.Remove(filepath.Join("/var/lib/kubelet", path))
+		}
 	}
 	for _, h := range homes {
 		if err := removeLogLinks(filepath.Join(h, "cluster")); err != nil {

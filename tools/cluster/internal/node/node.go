@@ -161,9 +161,6 @@ func foreign() string {
 
 // clear says what stands in the way of a node that does not run yet.
 func (n *Node) clear() error {
-	if who := foreign(); who != "" {
-		return fmt.Errorf("another Kubernetes runs on this machine: %s. Two would overwrite each other's packet filter; use that one, or stop it first", who)
-	}
 	routes, err := host.Run("ip", "route")
 	if err != nil {
 		return fmt.Errorf("reading routes: %w", err)

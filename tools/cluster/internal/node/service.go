@@ -84,20 +84,17 @@ func (n *Node) runs(s *service) (bool, error) {
 	return err == nil && r != nil && r.Digest == digest && r.Alive(), err
 }
 
-// start starts the service, or leaves the running one alone. It does not wait
-// until the service serves.
+// start starts the service, or leaves alone the one that runs as it should (any
+// other has been stopped). It does not wait until the service serves.
 func (n *Node) start(s *service) (started bool, err error) {
 	if ok, err := n.runs(s); ok || err != nil {
-		return false, err
-	}
-	if err := n.stop(s); err != nil {
 		return false, err
 	}
 	digest, err := s.digest()
 	if err != nil {
 		return false, err
 	}
-	out, err := openLog(n.logPath(s.name))
+	out, err := os.OpenFile(n.logPath(s.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return false, fmt.Errorf("starting %s: %w", s.name, err)
 	}
@@ -187,17 +184,29 @@ func (n *Node) stop(s *service) error {
 	return nil
 }
 
-// maxLog is the size from which a log is begun anew at the next start, the old
-// one kept beside it.
-const maxLog = 16 << 20
+// maxLog is the size from which `cluster up` empties a log, its copy kept beside
+// it. What is written between copy and emptying is lost.
+const maxLog = 32 << 20
 
-func openLog(path string) (*os.File, error) {
-	if fi, err := os.Stat(path); err == nil && fi.Size() > maxLog {
-		if err := os.Rename(path, path+".old"); err != nil {
-			return nil, err
+// trimLogs does so for all services: they append, so they need not be told.
+func (n *Node) trimLogs() error {
+	for _, s := range n.services() {
+		path := n.logPath(s.name)
+		if fi, err := os.Stat(path); err != nil || fi.Size() <= maxLog {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path+".old", text, 0o600)
+		}
+		if err == nil {
+			err = os.Truncate(path, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("shortening a log: %w", err)
 		}
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return nil
 }
 
 // tail returns the last n lines of a file, indented.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"mlops/tools/cluster/internal/build"
@@ -22,6 +23,9 @@ func (n *Node) Up(ctx context.Context) error {
 	}
 	defer lock.Unlock()
 	start := time.Now()
+	if err := n.trimLogs(); err != nil {
+		return err
+	}
 	if err := n.works(ctx); err == nil {
 		n.log.Info("the cluster is up", "KUBECONFIG", n.kubeconfig())
 		return nil
@@ -87,6 +91,9 @@ func (n *Node) prepare(ctx context.Context) error {
 		return err
 	}
 	if up == 0 {
+		if other := foreign(); other != "" {
+			return fmt.Errorf("another Kubernetes runs on this machine: %s. Two would overwrite each other's packet filter; use that one, or stop it first", other)
+		}
 		// The pods of a node that has died whole are of no use without it.
 		if err := n.clean(who); err != nil {
 			return err
@@ -113,8 +120,20 @@ func (n *Node) prepare(ctx context.Context) error {
 // startAll starts the services as soon as what they need serves.
 func (n *Node) startAll(ctx context.Context, images []string) error {
 	by := map[string]*service{}
-	for _, s := range n.services() {
+	all := n.services()
+	for _, s := range all {
 		by[s.name] = s
+	}
+	// What is to be started anew ends in the order in which `cluster down` ends
+	// it: the API server takes long over its end without etcd.
+	for _, s := range slices.Backward(all) {
+		if ok, err := n.runs(s); err != nil {
+			return err
+		} else if !ok {
+			if err := n.stop(s); err != nil {
+				return err
+			}
+		}
 	}
 	up := func(names ...string) error {
 		for _, name := range names {
