@@ -125,7 +125,7 @@ func TestSplit(t *testing.T) {
 			load(t, old)
 			process(t, old)
 			r := split(t, old)
-			if r.Assigned != 1000 || r.Rows[Train]+r.Rows[Validation]+r.Rows[Test] != 1000 || r.Rows[Train] < 450 {
+			if r.Assigned != 1000 || r.Rows[dataset.Train]+r.Rows[dataset.Validation]+r.Rows[dataset.Test] != 1000 || r.Rows[dataset.Train] < 450 {
 				t.Errorf("got %+v", r)
 			}
 			conn := connect(t, cfg, cfg.Postgres.Clean)
@@ -210,10 +210,10 @@ func TestSplitOf(t *testing.T) {
 			t.Errorf("SplitOf(%q, %q) = %s, want %s", tt.salt, tt.group, got, tt.want)
 		}
 	}
-	if got := SplitOf("s", "g", dataset.Split{Train: 0, Validation: 0, Test: 100}); got != Test {
+	if got := SplitOf("s", "g", dataset.Split{Train: 0, Validation: 0, Test: 100}); got != dataset.Test {
 		t.Errorf("all to test: got %s", got)
 	}
-	if got := SplitOf("s", "g", dataset.Split{Train: 100}); got != Train {
+	if got := SplitOf("s", "g", dataset.Split{Train: 100}); got != dataset.Train {
 		t.Errorf("all to train: got %s", got)
 	}
 }
@@ -253,13 +253,13 @@ func TestRows(t *testing.T) {
 		t.Errorf("rows by split (-report +read):\n%s", diff)
 	}
 	two := map[string]int64{}
-	if err := Rows(ctx, conn, cfg.Spec, Selection{Splits: []string{Validation, Test}}, func(split string, _ [][]byte) error {
+	if err := Rows(ctx, conn, cfg.Spec, Selection{Splits: []string{dataset.Validation, dataset.Test}}, func(split string, _ [][]byte) error {
 		two[split]++
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	delete(got, Train)
+	delete(got, dataset.Train)
 	if diff := cmp.Diff(got, two); diff != "" {
 		t.Errorf("validation and test only (-want +got):\n%s", diff)
 	}

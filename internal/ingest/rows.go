@@ -14,7 +14,7 @@ import (
 
 // Selection says which rows of clean are read.
 type Selection struct {
-	Splits []string // any of Train, Validation, Test; none: all three
+	Splits []string // any of train, validation, test; none: all three
 	Salt   string   // where set, splits are made by this salt instead of those stored
 }
 
@@ -25,7 +25,7 @@ type Selection struct {
 // of f, which comes back as it is, the connection is closed.
 func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection, f func(split string, fields [][]byte) error) error {
 	if len(sel.Splits) == 0 {
-		sel.Splits = []string{Train, Validation, Test}
+		sel.Splits = []string{dataset.Train, dataset.Validation, dataset.Test}
 	}
 	split := "split"
 	if sel.Salt != "" {
@@ -35,7 +35,7 @@ func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection
 	for i, s := range sel.Splits {
 		wanted[i] = quoteText(s)
 	}
-	names := map[string]string{Train: Train, Validation: Validation, Test: Test}
+	names := map[string]string{dataset.Train: dataset.Train, dataset.Validation: dataset.Validation, dataset.Test: dataset.Test}
 	// The index by place has the order already; a sort of the whole table
 	// would go to disk. In a transaction, for the setting to end with it.
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})

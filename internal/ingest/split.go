@@ -14,13 +14,6 @@ import (
 	"mlops/internal/postgres"
 )
 
-// The splits.
-const (
-	Train      = "train"
-	Validation = "validation"
-	Test       = "test"
-)
-
 // SplitReport is what a run of Split shared out, and how the table stands.
 type SplitReport struct {
 	Assigned int64            // rows that got theirs in this run
@@ -199,11 +192,11 @@ func SplitOf(salt, group string, shares dataset.Split) string {
 	percent := int(uint64(binary.BigEndian.Uint32(h[:4])) * 100 >> 32)
 	switch {
 	case percent < shares.Train:
-		return Train
+		return dataset.Train
 	case percent < shares.Train+shares.Validation:
-		return Validation
+		return dataset.Validation
 	}
-	return Test
+	return dataset.Test
 }
 
 // RowGroup is the group of a clean row that has neither group nor key: its

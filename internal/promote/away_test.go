@@ -45,7 +45,7 @@ func TestMLflowGoesAwayInTheMiddle(t *testing.T) {
 		left.Store(calls)
 		_, err := train.Run(t.Context(), train.Config{Spec: s, Candidate: "shallow", DataDigest: digest, Rows: w.rows(s),
 			Library: w.lib, MLflow: client, Threads: 1, Log: quiet()})
-		versions, searchErr := reg.Trained(t.Context(), train.Key(s, digest))
+		versions, searchErr := reg.Trained(t.Context(), registry.Training(s, digest))
 		if searchErr != nil {
 			t.Fatal(searchErr)
 		}

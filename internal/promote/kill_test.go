@@ -94,7 +94,7 @@ func TestKilled(t *testing.T) {
 	kills := killAndRepeat(t, "train", w.text, time.Since(start))
 	t.Logf("training was killed %d times", kills)
 	reg := &registry.Registry{Client: w.client, Model: s.Model}
-	versions, err := reg.Trained(t.Context(), train.Key(s, digest))
+	versions, err := reg.Trained(t.Context(), registry.Training(s, digest))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,14 +16,13 @@ import (
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
 	"mlops/internal/registry"
-	"mlops/internal/train"
 )
 
 // Config is what Run needs.
 type Config struct {
 	Spec       *dataset.Spec
 	DataDigest string
-	Rows       train.Rows
+	Rows       dataset.Rows
 	Registry   *registry.Registry
 	Log        *slog.Logger
 }
@@ -50,7 +49,7 @@ type contender struct {
 // one call to MLflow; what follows from it (the alias previous before it, the
 // tags after it) is put right at the start of the next run.
 func Run(ctx context.Context, c Config) (Report, error) {
-	training := train.Key(c.Spec, c.DataDigest)
+	training := registry.Training(c.Spec, c.DataDigest)
 	candidates, err := c.Registry.Trained(ctx, training)
 	if err != nil {
 		return Report{}, err
@@ -212,7 +211,7 @@ func (c Config) score(ctx context.Context, entries []*contender) (rows int, err 
 	var labels []float32
 	err = c.Rows(ctx, func(split string, fields [][]byte) error {
 		label, known := c.Spec.Label(fields)
-		if split != train.Validation || !known || c.Spec.Excluded(fields) {
+		if split != dataset.Validation || !known || c.Spec.Excluded(fields) {
 			return nil
 		}
 		labels = append(labels, label)

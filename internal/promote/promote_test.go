@@ -87,7 +87,7 @@ func (w *world) spec(oldNew ...string) *dataset.Spec {
 }
 
 // rows gives the penguins as a spec reads them, split by a hash of the line.
-func (w *world) rows(s *dataset.Spec) train.Rows {
+func (w *world) rows(s *dataset.Spec) dataset.Rows {
 	return func(_ context.Context, row func(string, [][]byte) error) error {
 		for i, line := range w.lines[1:] {
 			fields := make([][]byte, len(s.Columns))
@@ -102,7 +102,7 @@ func (w *world) rows(s *dataset.Spec) train.Rows {
 			}
 			h := fnv.New32a()
 			fmt.Fprint(h, "penguin ", i)
-			split := []string{train.Training, train.Training, train.Validation, train.Test}[h.Sum32()>>8%4]
+			split := []string{dataset.Train, dataset.Train, dataset.Validation, dataset.Test}[h.Sum32()>>8%4]
 			if err := row(split, fields); err != nil {
 				return err
 			}
@@ -190,7 +190,7 @@ func TestRunLogsAllOfAVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for tag, want := range map[string]string{registry.TagDataset: "penguins", registry.TagCandidate: "medium", registry.TagTraining: train.Key(s, digest), registry.TagTrainingKey: train.Key(s, digest) + "/medium"} {
+	for tag, want := range map[string]string{registry.TagDataset: "penguins", registry.TagCandidate: "medium", registry.TagTraining: registry.Training(s, digest), registry.TagTrainingKey: registry.Training(s, digest) + "/medium"} {
 		if v.Tags[tag] != want {
 			t.Errorf("tag %s = %q, want %q", tag, v.Tags[tag], want)
 		}
@@ -249,7 +249,7 @@ func TestRunTakesUpWhatWasCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := func(candidate string) mlflow.Run {
-		run, err := w.client.CreateRun(ctx, mlflow.NewRun{ExperimentID: experiment.ID, Tags: map[string]string{registry.TagTrainingKey: train.Key(s, digest) + "/" + candidate}})
+		run, err := w.client.CreateRun(ctx, mlflow.NewRun{ExperimentID: experiment.ID, Tags: map[string]string{registry.TagTrainingKey: registry.Training(s, digest) + "/" + candidate}})
 		if err != nil {
 			t.Fatal(err)
 		}

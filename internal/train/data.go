@@ -12,18 +12,6 @@ import (
 	"mlops/internal/model"
 )
 
-// Names of the splits, as they stand in the column split.
-const (
-	Training   = "train"
-	Validation = "validation"
-	Test       = "test"
-)
-
-// Rows calls row for each cleaned row of a data set, in an order that does not
-// change while the data does not. fields holds one cleaned value a column of the
-// spec, nil where it is missing; row must not keep it.
-type Rows func(ctx context.Context, row func(split string, fields [][]byte) error) error
-
 // Part is the encoded rows of one split.
 type Part struct {
 	X []float32 // Rows vectors of the encoder's width, one after the other
@@ -52,8 +40,8 @@ const wantSamples = 32
 
 // Prepare reads the rows twice: once to fit the encoder on the training rows and
 // to count, once to encode.
-func Prepare(ctx context.Context, spec *dataset.Spec, rows Rows) (*Data, error) {
-	d := &Data{Parts: map[string]*Part{Training: {}, Validation: {}, Test: {}}}
+func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data, error) {
+	d := &Data{Parts: map[string]*Part{dataset.Train: {}, dataset.Validation: {}, dataset.Test: {}}}
 	fitter := feature.NewFitter(spec)
 	counts := map[string]int{}
 	err := rows(ctx, func(split string, fields [][]byte) error {
@@ -66,7 +54,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows Rows) (*Data, error) 
 			return nil
 		}
 		counts[split]++
-		if split == Training {
+		if split == dataset.Train {
 			fitter.Add(fields)
 		}
 		return nil
@@ -86,7 +74,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows Rows) (*Data, error) 
 		p.X = make([]float32, 0, n*width)
 		p.Y = make([]float32, 0, n)
 	}
-	every := max(1, counts[Test]/wantSamples)
+	every := max(1, counts[dataset.Test]/wantSamples)
 	err = rows(ctx, func(split string, fields [][]byte) error {
 		label, known := spec.Label(fields)
 		if !known || spec.Excluded(fields) {
@@ -102,7 +90,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows Rows) (*Data, error) 
 		}
 		p.X = p.X[:at+width]
 		d.Encoder.Encode(p.X[at:], fields)
-		if split == Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
+		if split == dataset.Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
 			d.samples = append(d.samples, sample{len(p.Y), model.Record(spec, fields)})
 		}
 		p.Y = append(p.Y, label)

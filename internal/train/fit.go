@@ -48,7 +48,7 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		Rounds:        candidate.Rounds,
 		EarlyStopping: candidate.EarlyStopping,
 		Progress:      o.Progress,
-	}, matrices[Training], matrices[Validation])
+	}, matrices[dataset.Train], matrices[dataset.Validation])
 	if err != nil {
 		return nil, err
 	}
@@ -60,17 +60,17 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 	if f.UBJ, err = booster.SaveUBJ(); err != nil {
 		return nil, err
 	}
-	for _, split := range []string{Validation, Test} {
+	for _, split := range []string{dataset.Validation, dataset.Test} {
 		if f.Scores[split], err = booster.Predict(matrices[split]); err != nil {
 			return nil, fmt.Errorf("scoring split %s: %w", split, err)
 		}
 	}
-	for _, split := range []string{Validation, Test} {
+	for _, split := range []string{dataset.Validation, dataset.Test} {
 		if f.Rankings[split], err = evaluate.Rank(f.Scores[split], d.Parts[split].Y); err != nil {
 			return nil, fmt.Errorf("measuring split %s: %w", split, err)
 		}
 	}
-	if f.Threshold, err = f.Rankings[Validation].ChooseThreshold(spec.Threshold); err != nil {
+	if f.Threshold, err = f.Rankings[dataset.Validation].ChooseThreshold(spec.Threshold); err != nil {
 		return nil, fmt.Errorf("choosing the threshold: %w", err)
 	}
 	for split, ranking := range f.Rankings {
@@ -81,7 +81,7 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		}
 	}
 	for _, s := range d.samples {
-		f.Samples = append(f.Samples, model.Sample{Record: s.record, Probability: float64(f.Scores[Test][s.row])})
+		f.Samples = append(f.Samples, model.Sample{Record: s.record, Probability: float64(f.Scores[dataset.Test][s.row])})
 	}
 	return f, nil
 }

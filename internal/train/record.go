@@ -202,7 +202,7 @@ func readBack(files map[string][]byte) error {
 // plots adds the ROC, precision-recall and calibration curves.
 func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
 	var curves []evaluate.Curve
-	for _, split := range []string{Validation, Test} {
+	for _, split := range []string{dataset.Validation, dataset.Test} {
 		curves = append(curves, evaluate.Curve{Name: split, Rows: f.Rankings[split]})
 	}
 	draw := func(name string, plot func(io.Writer) error) error {

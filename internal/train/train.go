@@ -2,8 +2,6 @@ package train
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,23 +13,12 @@ import (
 	"mlops/internal/xgboost"
 )
 
-// generation is raised when a change of this code makes other models out of the
-// same data and spec, so that they are trained again.
-const generation = "1"
-
-// Key is the digest of all that the candidates of one training share: the data
-// as they are now and the whole spec.
-func Key(spec *dataset.Spec, dataDigest string) string {
-	sum := sha256.Sum256([]byte(generation + "\n" + spec.Digest() + "\n" + dataDigest))
-	return hex.EncodeToString(sum[:])
-}
-
 // Config is what Run needs.
 type Config struct {
 	Spec       *dataset.Spec
 	Candidate  string
 	DataDigest string // of the cleaned and split rows
-	Rows       Rows
+	Rows       dataset.Rows
 	Library    *xgboost.Library
 	MLflow     *mlflow.Client
 	Threads    int
@@ -54,7 +41,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 		client:   c.MLflow,
 		registry: reg,
 		spec:     c.Spec,
-		training: Key(c.Spec, c.DataDigest),
+		training: registry.Training(c.Spec, c.DataDigest),
 		config:   c,
 	}
 	r.key = r.training + "/" + candidate.Name
@@ -81,7 +68,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	c.Log.Info("rows encoded", "train", len(data.Parts[Training].Y), "validation", len(data.Parts[Validation].Y), "test", len(data.Parts[Test].Y),
+	c.Log.Info("rows encoded", "train", len(data.Parts[dataset.Train].Y), "validation", len(data.Parts[dataset.Validation].Y), "test", len(data.Parts[dataset.Test].Y),
 		"excluded", data.Excluded, "unlabeled", data.Unlabeled, "features", data.Encoder.Width(), "took", time.Since(start).Round(time.Millisecond).String())
 
 	start = time.Now()

@@ -51,7 +51,7 @@ candidates:
 
 // table is n rows in turn in the four quarters train, train, validation, test;
 // every tenth is outside the cohort, every eleventh has no target.
-func table(n int) Rows {
+func table(n int) dataset.Rows {
 	return func(_ context.Context, row func(string, [][]byte) error) error {
 		for i := range n {
 			f := [][]byte{fmt.Append(nil, i%17), []byte([]string{"x", "y"}[i%2]), []byte([]string{"yes", "no"}[i%17/9])}
@@ -60,7 +60,7 @@ func table(n int) Rows {
 			} else if i%11 == 10 {
 				f[2] = nil
 			}
-			if err := row([]string{Training, Training, Validation, Test}[i/2%4], f); err != nil {
+			if err := row([]string{dataset.Train, dataset.Train, dataset.Validation, dataset.Test}[i/2%4], f); err != nil {
 				return err
 			}
 		}
@@ -128,7 +128,7 @@ func never(context.Context, func(string, [][]byte) error) error {
 func TestRun(t *testing.T) {
 	c := config(t)
 	ctx := t.Context()
-	key := Key(c.Spec, c.DataDigest) + "/one"
+	key := registry.Training(c.Spec, c.DataDigest) + "/one"
 	e, err := c.MLflow.EnsureExperiment(ctx, c.Spec.Model)
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestOnlyRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := c.MLflow.CreateRun(t.Context(), mlflow.NewRun{ExperimentID: e.ID, Tags: map[string]string{registry.TagTrainingKey: Key(c.Spec, c.DataDigest) + "/one"}})
+	run, err := c.MLflow.CreateRun(t.Context(), mlflow.NewRun{ExperimentID: e.ID, Tags: map[string]string{registry.TagTrainingKey: registry.Training(c.Spec, c.DataDigest) + "/one"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func boost(ctx context.Context, lib *xgboost.Library, candidate *dataset.Candida
 	booster, _, err := lib.Train(ctx, xgboost.Config{
 		Params: train.Parameters(candidate, runtime.GOMAXPROCS(0)),
 		Rounds: candidate.Rounds,
-	}, matrices[train.Training], matrices[train.Validation])
+	}, matrices[dataset.Train], matrices[dataset.Validation])
 	return booster, err
 }
 
