@@ -23,6 +23,9 @@ import (
 // it does not matter where the base has its Python.
 const site = "/opt/mlflow"
 
+// mlflowEntry is what the image runs.
+const mlflowEntry = "images/mlflow/server.py"
+
 // compileScript compiles the files named on its input.
 //
 //go:embed compile.py
@@ -35,7 +38,11 @@ func (b *builder) mlflow() *recipe {
 	r := &recipe{name: "mlflow", tag: b.version, ours: true, base: &base{public: "docker.io/library/python:3.11-slim-bookworm", packages: pythonPackages}}
 	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
 		lock, err := b.lockPart("mlflow.txt")
-		return []string{lock, compileScript}, err
+		if err != nil {
+			return nil, err
+		}
+		entry, err := os.ReadFile(filepath.Join(b.root, mlflowEntry))
+		return []string{lock, compileScript, string(entry)}, err
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
 		lock, err := b.lockPart("mlflow.txt")
@@ -66,14 +73,24 @@ func (b *builder) mlflow() *recipe {
 		if err != nil {
 			return nil, err
 		}
+		own := image.NewFiles()
+		if err := own.Disk("/server.py", 0o644, filepath.Join(b.root, mlflowEntry)); err != nil {
+			return nil, err
+		}
+		entry, err := own.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
 		return image.New(t.base, image.Config{
 			Arch: t.arch, User: nobody, WorkDir: "/", Labels: r.labels(),
-			Entrypoint: []string{python, "-m", "mlflow", "server"},
+			Entrypoint: []string{python, "-P", "/server.py"},
 			Env: map[string]string{
 				"PYTHONPATH": site, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8",
 				"HOME": "/tmp", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+				// What they need is left out of the image.
+				"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_ENABLE_AI_GATEWAY": "false",
 			},
-		}, packages, bytecode)
+		}, packages, bytecode, entry)
 	}
 	return r
 }
