@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// detach is Linux' MNT_DETACH, which other systems' package syscall lacks.
+const detach = 2
+
 // mountPoint is what is read of a line of /proc/self/mountinfo.
 type mountPoint struct{ path, kind string }
 
@@ -74,7 +77,7 @@ func Unmount(dirs ...string) (int, error) {
 		before := n
 		for _, p := range paths {
 			// Detached, since a dead process' files may still hold it for a moment.
-			if err := syscall.Unmount(p, syscall.MNT_DETACH); err == nil {
+			if err := syscall.Unmount(p, detach); err == nil {
 				n++
 			} else if !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {
 				return n, fmt.Errorf("unmounting %s: %w", p, err)

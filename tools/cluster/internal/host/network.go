@@ -33,6 +33,14 @@ func Output(ctx context.Context, argv ...string) (string, error) {
 	return out.String(), nil
 }
 
+// LoadModules loads parts of the kernel. One that is built in, or that can't be
+// loaded, is no error: what it makes shows whether it is there.
+func LoadModules(names ...string) {
+	for _, name := range names {
+		Run("modprobe", name)
+	}
+}
+
 // RemoveBridge deletes a bridge and what is plugged into it.
 func RemoveBridge(name string) (bool, error) {
 	if !HasLink(name) {

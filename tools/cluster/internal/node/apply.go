@@ -16,10 +16,6 @@ var manifests embed.FS
 // apply gives the API server the objects that make a bare cluster usable: DNS,
 // storage, metrics.
 func (n *Node) apply(ctx context.Context) error {
-	servers, err := n.resolvers()
-	if err != nil {
-		return err
-	}
 	t, err := template.ParseFS(manifests, "manifests/*.yaml")
 	if err != nil {
 		return fmt.Errorf("reading manifests: %w", err)
@@ -31,7 +27,7 @@ func (n *Node) apply(ctx context.Context) error {
 	}
 	values := map[string]any{
 		"Domain": dnsDomain, "DNSService": dnsService, "DNSImage": n.dnsImage(), "MetricsImage": n.metricsImage(),
-		"Forward": len(servers) > 0,
+		"Forward": len(resolvers()) > 0,
 	}
 	for i := range files {
 		all.WriteString("---\n")

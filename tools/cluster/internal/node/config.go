@@ -16,22 +16,11 @@ func (n *Node) configure() error {
 	if err := n.certificates(); err != nil {
 		return err
 	}
-	servers, err := n.resolvers()
-	if err != nil {
-		return err
-	}
 	var resolv strings.Builder
-	for _, s := range servers {
+	for _, s := range resolvers() {
 		fmt.Fprintf(&resolv, "nameserver %s\n", s)
 	}
-	files := map[string]string{
-		"containerd.toml":       n.containerdConfig(),
-		"resolv.conf":           resolv.String(),
-		"cni/10-mlops.conflist": "",
-		"kubelet.json":          "",
-		"proxy.json":            "",
-		"resolv.conf.upstreams": fmt.Sprint(len(servers)),
-	}
+	files := map[string]string{"containerd.toml": n.containerdConfig(), "resolv.conf": resolv.String()}
 	for name, v := range map[string]any{
 		"cni/10-mlops.conflist": cniConfig(host.MTU()),
 		"kubelet.json":          n.kubeletConfig(),
@@ -101,17 +90,17 @@ func (n *Node) certificates() error {
 
 // resolvers returns the DNS servers that pods can reach: not those on the
 // machine's loopback, behind which systemd-resolved says which there are.
-func (n *Node) resolvers() ([]string, error) {
+func resolvers() []string {
 	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
 		if servers := nameservers(string(text)); len(servers) > 0 {
-			return servers, nil
+			return servers
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func nameservers(text string) []string {

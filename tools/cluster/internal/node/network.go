@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,6 +36,10 @@ func (n *Node) settingsPath() string { return n.path("run", "settings") }
 // network makes the node's address, routes and packet filter, as far as they
 // are missing.
 func (n *Node) network() error {
+	host.LoadModules("overlay", "bridge", "br_netfilter", "nf_conntrack")
+	if !host.HasAny("/proc/sys/net/bridge/bridge-nf-call-iptables")() {
+		return errors.New("the kernel has no br_netfilter, without which pods can't reach each other by a Service")
+	}
 	if err := n.changeSettings(); err != nil {
 		return err
 	}
@@ -59,6 +64,8 @@ func (n *Node) network() error {
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-s " + podRange + " -j ACCEPT"},
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"},
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -s " + clusterRange + " -j ACCEPT"},
+		// A firewall such as ufw keeps pods from the API server.
+		{"filter", "MLOPS-INPUT", "INPUT", "-s " + podRange + " -d " + nodeRange + " -j ACCEPT"},
 	} {
 		if err := ensureRule(r.table, r.chain, r.from, strings.Fields(r.rule)); err != nil {
 			return fmt.Errorf("filtering packets: %w", err)
@@ -126,8 +133,7 @@ func (n *Node) changeSettings() error {
 	return nil
 }
 
-// setKernel writes a setting; one that the kernel doesn't have is left out (an
-// unloaded br_netfilter means that bridged packets pass no filter).
+// setKernel writes a setting; one that the kernel doesn't have is left out.
 func setKernel(name, want string) error {
 	path := filepath.Join("/proc/sys", name)
 	have, err := os.ReadFile(path)

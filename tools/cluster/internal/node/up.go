@@ -146,7 +146,7 @@ func (n *Node) startAll(ctx context.Context, images []string) error {
 				return err
 			}
 			if started {
-				n.log.Info("started", "service", name, "took", time.Since(began).Round(100*time.Millisecond))
+				n.log.Info("started", "service", name, "took", time.Since(began).Round(10*time.Millisecond))
 			}
 		}
 		return nil
@@ -167,10 +167,10 @@ func (n *Node) startAll(ctx context.Context, images []string) error {
 	if err = errors.Join(err, <-runtime); err != nil {
 		return err
 	}
-	if err := up("kubelet", "proxy"); err != nil {
-		return err
-	}
-	return n.apply(ctx)
+	applied := make(chan error, 1)
+	go func() { applied <- n.apply(ctx) }()
+	err = up("kubelet", "proxy")
+	return errors.Join(err, <-applied)
 }
 
 // check is one question whose answer says that the cluster works.
