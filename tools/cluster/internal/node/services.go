@@ -72,7 +72,7 @@ func (n *Node) services() []*service {
 				"--anonymous-auth=false", "--allow-privileged", "--profiling=false"},
 			files: pki("apiserver.crt", "ca.crt", "etcd-ca.crt", "etcd-client.crt", "kubelet-client.crt", "accounts.pub", "front-ca.crt", "front-proxy.crt"),
 			ready: n.apiReady,
-			// Clients that watch keep it for a minute; it holds nothing that etcd has not.
+			// Clients that watch keep it from ending; it holds nothing that etcd has not.
 			limit: 2 * time.Minute, grace: 3 * time.Second,
 		},
 		{
