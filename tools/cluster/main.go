@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -44,6 +45,9 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errors.New("want a command: build, up, down, status, import, path or kill")
+	}
+	if !slices.Contains([]string{"build", "up", "down", "status", "import", "path", "kill"}, args[0]) {
+		return fmt.Errorf("there is no command %q", args[0])
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: plain}))
 	home, cache, err := folders()
@@ -96,10 +100,9 @@ func run(ctx context.Context, args []string) error {
 		return n.Status(ctx, os.Stdout)
 	case "import":
 		return n.Import(ctx, flags.Args()...)
-	case "kill":
+	default:
 		return n.Kill()
 	}
-	return fmt.Errorf("there is no command %q", args[0])
 }
 
 // folders returns the state's and the cache's, by the same rule as make demo.
