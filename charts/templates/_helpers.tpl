@@ -182,13 +182,14 @@ files hold the example. */}}
 {{- $value -}}
 {{- end -}}
 
-{{/* URL of the pipeline's source; empty: the data set's own. Takes the context
-of the subchart pipelines. */}}
+{{/* URL of the pipeline's source; empty: the data set's own. A table that came
+with the release goes before an address, which may be that of a values file that
+`make images` wrote for the example. Takes the context of the subchart pipelines. */}}
 {{- define "mlops.source" -}}
-{{- if .Values.source -}}
-{{- .Values.source -}}
-{{- else if .Values.global.dataset.table -}}
+{{- if .Values.global.dataset.table -}}
 {{- printf "s3://%s/%s.csv" .Values.global.s3.buckets.sources (include "mlops.dataset.key" (list . "name")) -}}
+{{- else -}}
+{{- .Values.source -}}
 {{- end -}}
 {{- end -}}
 

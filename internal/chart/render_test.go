@@ -284,6 +284,8 @@ func TestDataSet(t *testing.T) {
 			{"a source", set("pipelines.source=https://example.com/a.zip"), diabetes, "readmission", `{"source":"https://example.com/a.zip"}`, ""},
 			{"another data set", []string{"--set-file", "global.dataset.spec=" + spec}, penguins, "penguin-sex", "{}", ""},
 			{"and its table", []string{"--set-file", "global.dataset.spec=" + spec, "--set-file", "global.dataset.table=" + table}, penguins, "penguin-sex", `{"source":"s3://sources/penguins.csv"}`, csv},
+			{"its table, and the values that were built for the example", append(set("pipelines.source=s3://sources/diabetes.zip", "setup.source.image=a.b/c:d"), "--set-file", "global.dataset.spec="+spec, "--set-file", "global.dataset.table="+table),
+				penguins, "penguin-sex", `{"source":"s3://sources/penguins.csv"}`, csv},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				r := render(t, helm, "mlops", "mlops", test.flags...)
