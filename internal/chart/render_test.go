@@ -389,6 +389,10 @@ func TestNodePorts(t *testing.T) {
 		if diff := cmp.Diff(want, ports()); diff != "" {
 			t.Errorf("by default (-want +got):\n%s", diff)
 		}
+		free := map[string]int32{"mlops-inference": 0, "mlops-ui": 0}
+		if diff := cmp.Diff(free, ports(set("inference.service.nodePort=0", "ui.service.nodePort=null", "grafana.service.type=ClusterIP")...)); diff != "" {
+			t.Errorf("any that is free (-want +got):\n%s", diff)
+		}
 		want["mlops-mlflow-nodeport"], want["mlops-argo-nodeport"], want["mlops-prometheus-nodeport"] = 30500, 30746, 30909
 		if diff := cmp.Diff(want, ports(set("exposeAll=true")...)); diff != "" {
 			t.Errorf("with exposeAll (-want +got):\n%s", diff)
