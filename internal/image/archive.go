@@ -225,32 +225,25 @@ func Images(dir string) (map[string]v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := layout.FromPath(dir)
+	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening stored image: %w", err)
 	}
-	descs := []v1.Descriptor{s.desc}
 	if s.desc.MediaType.IsIndex() {
-		root, err := path.ImageIndex()
-		if err != nil {
+		if index, err = index.ImageIndex(s.desc.Digest); err != nil {
 			return nil, fmt.Errorf("opening stored image: %w", err)
 		}
-		index, err := root.ImageIndex(s.desc.Digest)
-		if err != nil {
-			return nil, fmt.Errorf("opening stored image: %w", err)
-		}
-		m, err := index.IndexManifest()
-		if err != nil {
-			return nil, fmt.Errorf("opening stored image: %w", err)
-		}
-		descs = m.Manifests
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("opening stored image: %w", err)
 	}
 	images := map[string]v1.Image{}
-	for _, d := range descs {
+	for _, d := range m.Manifests {
 		if d.Platform == nil {
 			return nil, errors.New("opening stored image: a manifest without platform")
 		}
-		if images[d.Platform.Architecture], err = path.Image(d.Digest); err != nil {
+		if images[d.Platform.Architecture], err = index.Image(d.Digest); err != nil {
 			return nil, fmt.Errorf("opening stored image: %w", err)
 		}
 	}

@@ -23,8 +23,8 @@ import (
 	"mlops/internal/program"
 )
 
-// registry is the name under which all that is built here stands.
-const registry = "mlops.local"
+// ourRegistry is the name under which all that is built here stands.
+const ourRegistry = "mlops.local"
 
 // builder builds images.
 type builder struct {
@@ -130,7 +130,7 @@ func (b *builder) deliver(ctx context.Context, img *built) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		b.print(fmt.Sprintf("! %s: %v; writing it anew", img.name, err))
 	}
-	if there.Digest != img.digest || there.Name != img.ref(registry) {
+	if there.Digest != img.digest || there.Name != img.ref(ourRegistry) {
 		if err := image.WriteArchive(img.dir, path); err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ func (b *builder) build(ctx context.Context, r *recipe) (*built, error) {
 // store puts the image into the cache under its key, and drops older ones.
 func (b *builder) store(r *recipe, key, tmp string, images map[string]v1.Image, n note, took time.Duration) (*built, error) {
 	fresh := filepath.Join(tmp, "layout")
-	if err := image.Store(fresh, r.ref(registry), images); err != nil {
+	if err := image.Store(fresh, r.ref(ourRegistry), images); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(n)
@@ -305,6 +305,9 @@ func (b *builder) key(ctx context.Context, r *recipe, base string) (string, erro
 		return "", err
 	}
 	parts := []string{b.tool, r.name, r.tag, base}
+	if base == basePublic {
+		parts = append(parts, r.base.public)
+	}
 	for _, arch := range b.archs {
 		in, err := r.inputs(ctx, arch)
 		if err != nil {

@@ -24,6 +24,13 @@ var ownFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid
 // ownPrograms says what our programs depend on, for one architecture.
 type ownPrograms struct {
 	keys map[string]string // by the package's folder: "./images/ui"
+	tool string            // of what shapes the images in this program
+}
+
+// shaping are the packages on which an image's bytes depend, beside what goes in.
+var shaping = []string{
+	"mlops/tools/images", "mlops/internal/image", "github.com/google/go-containerregistry/pkg/v1/mutate", "github.com/klauspost/compress/gzip",
+	"golang.org/x/crypto/x509roots/fallback/bundle",
 }
 
 // goPackage is what `go list` tells of a package.
@@ -91,6 +98,12 @@ func (b *builder) ownKeys(ctx context.Context, arch string) (*ownPrograms, error
 			parts = append(parts, digests[d])
 		}
 		programs.keys["./"+filepath.ToSlash(rel)] = digest(parts...)
+	}
+	for _, name := range shaping {
+		if digests[name] == "" {
+			return nil, fmt.Errorf("listing our programs' packages: %s is not among them", name)
+		}
+		programs.tool = digest(programs.tool, digests[name])
 	}
 	if b.own == nil {
 		b.own = map[string]*ownPrograms{}

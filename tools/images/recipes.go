@@ -42,9 +42,11 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 		return nil, nil, err
 	}
 	b.version = version
-	if b.tool, err = b.ownKey(ctx, b.archs[0], "./tools/images"); err != nil {
+	own, err := b.ownKeys(ctx, b.archs[0])
+	if err != nil {
 		return nil, nil, err
 	}
+	b.tool = own.tool
 	var all []*recipe
 	for _, name := range ourPrograms {
 		all = append(all, b.program(name))
@@ -264,7 +266,7 @@ func (b *builder) postgres() *recipe {
 				return nil, err
 			}
 		}
-		tree1, err := files.Layer(t.dir)
+		programs, err := files.Layer(t.dir)
 		if err != nil {
 			return nil, err
 		}
@@ -280,7 +282,7 @@ func (b *builder) postgres() *recipe {
 			Arch: t.arch, User: "999:999", Entrypoint: []string{"/usr/local/bin/docker-entrypoint"}, Command: []string{"postgres"}, WorkDir: "/",
 			StopSignal: "SIGINT", Labels: r.labels(),
 			Env: map[string]string{"LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/18/docker", "PGHOST": "/var/run/postgresql", "PG_MAJOR": "18", "PG_VERSION": "18.4"},
-		}, tree1, entry)
+		}, programs, entry)
 	}
 	return r
 }

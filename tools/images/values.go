@@ -35,11 +35,11 @@ func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
 		if err != nil {
 			return err
 		}
-		if s.Name == r.ref(registry) { // else an older version's
+		if s.Name == r.ref(ourRegistry) { // else an older version's
 			ids[r.name] = s.Digest
 		}
 	}
-	reg := registry
+	reg := ourRegistry
 	if b.push != "" {
 		reg = b.push
 	}
@@ -55,7 +55,7 @@ func valuesText(recipes []*recipe, ids map[string]string, registry string, table
 	}
 	var all []line
 	add := func(path, text string) { all = append(all, line{strings.Split(path, "."), text}) }
-	if registry != "mlops.local" {
+	if registry != ourRegistry {
 		add("global.images.registry", quote(registry))
 	}
 	for _, r := range recipes {
