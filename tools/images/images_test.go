@@ -127,6 +127,14 @@ func copyInto(t *testing.T, from, to string) {
 	}
 }
 
+// The trainer opens libxgboost, so it is no program for an image without a base.
+func TestAProgramThatNeedsALoaderIsRefused(t *testing.T) {
+	b, _ := testBuilder(t, projectFolder(t))
+	if _, err := b.build(t.Context(), b.program("train-model")); err == nil || !strings.Contains(err.Error(), "train-model is not static") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // based is a recipe of one file on a base.
 func based(ref string) *recipe {
 	r := &recipe{name: "based", tag: "1", base: &base{public: ref, packages: []string{"libc6"}}}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/pem"
 	"fmt"
 	"log/slog"
@@ -122,7 +123,7 @@ func (b *builder) program(name string) *recipe {
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
 		files := image.NewFiles()
-		if err := b.addOwn(ctx, log, files, t.arch, pkg, "/"+name); err != nil {
+		if err := b.addStatic(ctx, log, files, t.arch, pkg, "/"+name); err != nil {
 			return nil, err
 		}
 		if err := addSystem(files); err != nil {
@@ -135,6 +136,35 @@ func (b *builder) program(name string) *recipe {
 		return image.New(nil, image.Config{Arch: t.arch, User: nobody, Entrypoint: []string{"/" + name}, WorkDir: "/", Env: map[string]string{"PATH": "/"}, Labels: r.labels()}, layer)
 	}
 	return r
+}
+
+// mustBeStatic refuses a program that needs a loader, which an image without a
+// base does not have: it would end there with "no such file or directory". A
+// program of ours becomes one by importing internal/xgboost.
+func mustBeStatic(path string) error {
+	f, err := elf.Open(path)
+	if err != nil {
+		return fmt.Errorf("reading program: %w", err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s is not static, and its image has no C library", filepath.Base(path))
+		}
+	}
+	return nil
+}
+
+// addStatic compiles our program, which must be static, and adds it to the tree.
+func (b *builder) addStatic(ctx context.Context, log *slog.Logger, files *image.Files, arch, pkg, path string) error {
+	program, err := b.ownProgram(ctx, log, arch, pkg)
+	if err != nil {
+		return err
+	}
+	if err := mustBeStatic(program); err != nil {
+		return err
+	}
+	return files.Disk(path, 0o755, program)
 }
 
 // addOwn compiles our program and adds it to the tree.

@@ -207,7 +207,7 @@ func (b *builder) source(table *sourceTable) *recipe {
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
 		files := image.NewFiles()
-		if err := b.addOwn(ctx, log, files, t.arch, "./images/setup", "/setup"); err != nil {
+		if err := b.addStatic(ctx, log, files, t.arch, "./images/setup", "/setup"); err != nil {
 			return nil, err
 		}
 		if err := addSystem(files); err != nil {

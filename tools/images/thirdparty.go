@@ -50,6 +50,9 @@ func (b *builder) foreignImage(r *recipe, f foreign) *recipe {
 		if err != nil {
 			return nil, err
 		}
+		if err := mustBeStatic(filepath.Join(dir, f.program)); err != nil {
+			return nil, err
+		}
 		files := image.NewFiles()
 		if err := files.Disk("/bin/"+f.program, 0o755, filepath.Join(dir, f.program)); err != nil {
 			return nil, err
