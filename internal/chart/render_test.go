@@ -356,6 +356,22 @@ func TestSetUp(t *testing.T) {
 	})
 }
 
+// Helm reads numbers as floats and would write big ones with an exponent.
+func TestBigNumbers(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops", set("pipelines.startingDeadlineSeconds=31536000", "postgres.settings.log_rotation_size=2000000", "postgres.settings.jit=off")...)
+		if got := one[*wfv1.CronWorkflow](t, r, "pipeline").Spec.StartingDeadlineSeconds; *got != 31536000 {
+			t.Errorf("startingDeadlineSeconds is %d", *got)
+		}
+		args := one[*appsv1.StatefulSet](t, r, "mlops-postgres").Spec.Template.Spec.Containers[0].Args
+		for _, want := range []string{"log_rotation_size=2000000", "jit=off", "shared_buffers=128MB", "max_connections=100"} {
+			if !slices.Contains(args, want) {
+				t.Errorf("Postgres is started with %q, want %s", args, want)
+			}
+		}
+	})
+}
+
 // Where a service stands that the release doesn't bring.
 func TestAddresses(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
