@@ -1,0 +1,123 @@
+package chart
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+func TestVersions(t *testing.T) {
+	type chart struct {
+		Version, AppVersion, KubeVersion string
+		Dependencies                     []struct{ Name, Version, Condition, Repository string }
+	}
+	read := func(path string) (c chart) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(text, &c); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		return c
+	}
+	umbrella := read(dir + "/Chart.yaml")
+	helper := files(t, dir+"/templates/_helpers.tpl")["_helpers.tpl"]
+	if want := `{{- define "mlops.version" -}}` + umbrella.AppVersion + `{{- end -}}`; !strings.Contains(helper, want) {
+		t.Errorf("templates/_helpers.tpl lacks %s", want)
+	}
+	for name, text := range files(t, workflows) {
+		for _, m := range regexp.MustCompile(`image: mlops\.local/[a-z-]+:(\S+)`).FindAllStringSubmatch(text, -1) {
+			if m[1] != umbrella.AppVersion {
+				t.Errorf("%s has an image of version %s, the chart is %s", name, m[1], umbrella.AppVersion)
+			}
+		}
+	}
+	parts, err := filepath.Glob(dir + "/charts/*/Chart.yaml")
+	if err != nil || len(parts) != len(umbrella.Dependencies) {
+		t.Errorf("%d parts, %d dependencies: %v", len(parts), len(umbrella.Dependencies), err)
+	}
+	for _, d := range umbrella.Dependencies {
+		if d.Condition != d.Name+".enabled" || d.Repository != "" {
+			t.Errorf("dependency %+v", d)
+		}
+		if c := read(dir + "/charts/" + d.Name + "/Chart.yaml"); c.Version != d.Version {
+			t.Errorf("%s is %s, the umbrella wants %s", d.Name, c.Version, d.Version)
+		}
+	}
+}
+
+func TestLint(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		out, wrong, err := run(t, helm, nil, "lint", dir, "--strict", "--kube-version", kubeVersion)
+		if err != nil || strings.Contains(out, "[WARNING]") || strings.Contains(out, "[ERROR]") {
+			t.Errorf("%v\n%s%s", err, out, wrong)
+		}
+	})
+}
+
+func TestPackage(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		to := t.TempDir()
+		if out, wrong, err := run(t, helm, nil, "package", dir, "--destination", to); err != nil {
+			t.Fatalf("%v\n%s%s", err, out, wrong)
+		}
+		packages, err := filepath.Glob(to + "/mlops-*.tgz")
+		if err != nil || len(packages) != 1 {
+			t.Fatalf("%d packages: %v", len(packages), err)
+		}
+		rendered.Clear()
+		out, wrong, err := run(t, helm, nil, "template", "mlops", packages[0], "--namespace", "mlops", "--kube-version", kubeVersion)
+		if err != nil {
+			t.Fatal(err, wrong)
+		}
+		if want := render(t, helm, "mlops", "mlops").text; out != want {
+			t.Error("the package renders another text than the folder")
+		}
+	})
+}
+
+func TestNotes(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		if out, _, _ := run(t, helm, nil, "version", "--template", "{{.Version}}"); !strings.HasPrefix(out, "v4") {
+			t.Skip("this Helm renders notes only with a cluster")
+		}
+		for _, test := range []struct {
+			name       string
+			flags      []string
+			want, lack []string
+		}{
+			{"by default", nil, []string{"http://<node>:30800", "http://<node>:30851", "http://<node>:30300", "port-forward svc/mlops-mlflow 5000", "make images", "helm test mlops -n team",
+				"get secret mlops-grafana", "from the data set's own address"}, []string{"%!", "30500"}},
+			{"everything open, no Grafana", set("exposeAll=true", "grafana.enabled=false"), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909", "Only on a machine of one's own"}, []string{"Grafana", "%!"}},
+			{"an ingress", set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.tlsSecret=tls", "ui.service.type=ClusterIP"), []string{"https://m.example.com/", "port-forward svc/mlops-ui 8501"}, []string{"30851", "%!"}},
+			{"without pipelines", set("pipelines.enabled=false", "inference.model=m"), []string{"A PREDICTION"}, []string{"THE PIPELINE"}},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				out, wrong, err := run(t, helm, nil, append([]string{"install", "mlops", dir, "--namespace", "team", "--dry-run=client"}, test.flags...)...)
+				if err != nil {
+					t.Fatal(err, wrong)
+				}
+				_, notes, _ := strings.Cut(out, "\nNOTES:\n")
+				for _, want := range test.want {
+					if !strings.Contains(notes, want) {
+						t.Errorf("the notes lack %q", want)
+					}
+				}
+				for _, lack := range test.lack {
+					if strings.Contains(notes, lack) {
+						t.Errorf("the notes have %q", lack)
+					}
+				}
+				if t.Failed() {
+					t.Log(notes)
+				}
+			})
+		}
+	})
+}

@@ -1,0 +1,236 @@
+package chart
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+func TestBigNumbers(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops", set("pipelines.startingDeadlineSeconds=31536000", "postgres.settings.log_rotation_size=2000000", "postgres.settings.jit=off")...)
+		if got := one[*wfv1.CronWorkflow](t, r, "pipeline").Spec.StartingDeadlineSeconds; *got != 31536000 {
+			t.Errorf("startingDeadlineSeconds is %d", *got)
+		}
+		args := one[*appsv1.StatefulSet](t, r, "mlops-postgres").Spec.Template.Spec.Containers[0].Args
+		for _, want := range []string{"log_rotation_size=2000000", "jit=off", "shared_buffers=128MB", "max_connections=100"} {
+			if !slices.Contains(args, want) {
+				t.Errorf("Postgres is started with %q, want %s", args, want)
+			}
+		}
+	})
+}
+
+func TestAddresses(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		steps := func(values ...string) map[string]string {
+			return one[*corev1.ConfigMap](t, render(t, helm, "mlops", "mlops", set(values...)...), "mlops-steps").Data
+		}
+		want := map[string]string{"PGHOST": "mlops-postgres", "PGPORT": "5432", "PGSSLMODE": "prefer", "MLFLOW_TRACKING_URI": "http://mlops-mlflow:5000", "AWS_ENDPOINT_URL": "http://mlops-minio:9000", "AWS_REGION": "us-east-1"}
+		if diff := cmp.Diff(want, steps()); diff != "" {
+			t.Errorf("the release's own (-want +got):\n%s", diff)
+		}
+		want = map[string]string{"PGHOST": "db.example.com", "PGPORT": "6432", "PGSSLMODE": "require", "MLFLOW_TRACKING_URI": "https://m.example.com", "AWS_ENDPOINT_URL": "https://s3.example.com", "AWS_REGION": "eu-west-3"}
+		if diff := cmp.Diff(want, steps("postgres.enabled=false", "global.postgres.host=db.example.com", "global.postgres.port=6432", "global.postgres.sslMode=require", "global.postgres.existingSecret=p",
+			"mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.region=eu-west-3", "global.s3.existingSecret=s")); diff != "" {
+			t.Errorf("others' (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestNodePorts(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		ports := func(flags ...string) map[string]int32 {
+			found := map[string]int32{}
+			for _, s := range all[*corev1.Service](render(t, helm, "mlops", "mlops", flags...)) {
+				if s.Spec.Type == corev1.ServiceTypeNodePort {
+					found[s.Name] = s.Spec.Ports[0].NodePort
+				}
+			}
+			return found
+		}
+		want := map[string]int32{"mlops-inference": 30800, "mlops-ui": 30851, "mlops-grafana": 30300}
+		if diff := cmp.Diff(want, ports()); diff != "" {
+			t.Errorf("by default (-want +got):\n%s", diff)
+		}
+		free := map[string]int32{"mlops-inference": 0, "mlops-ui": 0}
+		if diff := cmp.Diff(free, ports(set("inference.service.nodePort=0", "ui.service.nodePort=null", "grafana.service.type=ClusterIP")...)); diff != "" {
+			t.Errorf("any that is free (-want +got):\n%s", diff)
+		}
+		want["mlops-mlflow-nodeport"], want["mlops-argo-nodeport"], want["mlops-prometheus-nodeport"] = 30500, 30746, 30909
+		if diff := cmp.Diff(want, ports(set("exposeAll=true")...)); diff != "" {
+			t.Errorf("with exposeAll (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestIngress(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		if n := len(all[*networkingv1.Ingress](render(t, helm, "mlops", "mlops"))); n != 0 {
+			t.Errorf("%d Ingresses by default", n)
+		}
+		r := render(t, helm, "mlops", "mlops", set("ingress.enabled=true", "ingress.className=nginx", "ingress.host=m.example.com", "ingress.tlsSecret=tls")...)
+		s := one[*networkingv1.Ingress](t, r, "mlops").Spec
+		if *s.IngressClassName != "nginx" || len(s.Rules) != 1 || s.Rules[0].Host != "m.example.com" || len(s.TLS) != 1 || s.TLS[0].SecretName != "tls" || !slices.Equal(s.TLS[0].Hosts, []string{"m.example.com"}) {
+			t.Errorf("got %+v", s)
+		}
+		got := map[string]string{}
+		for _, p := range s.Rules[0].HTTP.Paths {
+			got[p.Path] = p.Backend.Service.Name
+			service := one[*corev1.Service](t, r, p.Backend.Service.Name)
+			if service.Spec.Ports[0].Name != p.Backend.Service.Port.Name {
+				t.Errorf("%s leads to port %q of %s", p.Path, p.Backend.Service.Port.Name, service.Name)
+			}
+		}
+		want := map[string]string{"/": "mlops-ui", "/predict": "mlops-inference", "/model": "mlops-inference", "/openapi.json": "mlops-inference", "/docs": "mlops-inference"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("paths (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestServersOneAtATime(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		if n := len(all[*policyv1.PodDisruptionBudget](render(t, helm, "mlops", "mlops"))); n != 0 {
+			t.Errorf("%d budgets for one server: a node could never be drained", n)
+		}
+		r := render(t, helm, "mlops", "mlops", set("inference.replicas=3")...)
+		if b := one[*policyv1.PodDisruptionBudget](t, r, "mlops-inference"); b.Spec.MaxUnavailable.IntValue() != 1 {
+			t.Errorf("budget %+v", b.Spec)
+		}
+		d := one[*appsv1.Deployment](t, r, "mlops-inference").Spec
+		if *d.Replicas != 3 || d.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
+			t.Errorf("%d replicas, strategy %+v", *d.Replicas, d.Strategy)
+		}
+		p := d.Template.Spec
+		c := p.Containers[0]
+		if c.ReadinessProbe.HTTPGet.Path != "/readyz" || c.LivenessProbe.HTTPGet.Path != "/healthz" || c.Lifecycle.PreStop.Sleep == nil || *p.TerminationGracePeriodSeconds != 40 {
+			t.Errorf("the server ends by %+v after %d s", c.Lifecycle, *p.TerminationGracePeriodSeconds)
+		}
+	})
+}
+
+func TestImageIDsRollPods(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		annotation := func(r *rendering, name string) string {
+			return one[*appsv1.Deployment](t, r, name).Spec.Template.Annotations["mlops.local/images"]
+		}
+		with := render(t, helm, "mlops", "mlops", idFlags()...)
+		if got, want := annotation(with, "mlops-inference"), "sha256:"+strings.Repeat("1b", 32); got != want {
+			t.Errorf("inference has %q, want %q", got, want)
+		}
+		if got, want := annotation(with, "mlops-mlflow"), "sha256:"+strings.Repeat("2c", 32); got != want {
+			t.Errorf("mlflow, whose init container is setup, has %q, want %q", got, want)
+		}
+		if got := annotation(with, "mlops-ui"); got != "" {
+			t.Errorf("ui has %q, and nobody said its digest", got)
+		}
+	})
+}
+
+func TestDashboards(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops")
+		want := files(t, "../../dashboards/json/*.json")
+		got := one[*corev1.ConfigMap](t, r, "mlops-grafana-dashboards").Data
+		for name, text := range want {
+			if got[name] != strings.TrimSpace(text) {
+				t.Errorf("%s is not the file", name)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%d dashboards of %d files", len(got), len(want))
+		}
+		var home struct{ Grafana struct{ Home string } }
+		text := files(t, dir+"/values.yaml")["values.yaml"]
+		if err := yaml.Unmarshal([]byte(text), &home); err != nil {
+			t.Fatal(err)
+		}
+		if got[home.Grafana.Home] == "" {
+			t.Errorf("grafana.home is %q, which no dashboard is", home.Grafana.Home)
+		}
+	})
+}
+
+func TestPrometheusFindsTheServices(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "team-b", "elsewhere")
+		var c struct {
+			Configs []struct {
+				Job string `json:"job_name"`
+				DNS []struct {
+					Names []string
+					Port  int32
+				} `json:"dns_sd_configs"`
+			} `json:"scrape_configs"`
+		}
+		if err := yaml.Unmarshal([]byte(one[*corev1.ConfigMap](t, r, "team-b-prometheus").Data["prometheus.yml"]), &c); err != nil {
+			t.Fatal(err)
+		}
+		var jobs []string
+		for _, s := range c.Configs {
+			jobs = append(jobs, s.Job)
+			for _, d := range s.DNS {
+				service := one[*corev1.Service](t, r, strings.TrimSuffix(d.Names[0], ".elsewhere.svc"))
+				if service.Spec.Ports[0].Port != d.Port {
+					t.Errorf("%s: port %d, the service has %d", s.Job, d.Port, service.Spec.Ports[0].Port)
+				}
+			}
+		}
+		if want := []string{"inference", "ui", "argo", "minio", "prometheus"}; !slices.Equal(jobs, want) {
+			t.Errorf("jobs %v, want %v", jobs, want)
+		}
+	})
+}
+
+func TestNetworkPolicies(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops", set("networkPolicies.enabled=true")...)
+		policies := all[*networkingv1.NetworkPolicy](r)
+		var closed bool
+		for _, p := range policies {
+			if p.Name == "mlops-default" {
+				closed = len(p.Spec.Ingress) == 0 && slices.Equal(p.Spec.PolicyTypes, []networkingv1.PolicyType{networkingv1.PolicyTypeIngress})
+			}
+		}
+		if !closed {
+			t.Error("nothing is closed")
+		}
+		// Every port of every service is let in by some policy of its pod.
+		for _, p := range pods(t, r) {
+			for _, c := range p.spec.Containers {
+				for _, port := range c.Ports {
+					if port.Name == "health" {
+						continue // the node's own probes are always let in
+					}
+					if !slices.ContainsFunc(policies, func(n *networkingv1.NetworkPolicy) bool { return lets(n, p.meta, port.ContainerPort) }) {
+						t.Errorf("%s: no policy lets anybody to port %d", p, port.ContainerPort)
+					}
+				}
+			}
+		}
+	})
+}
+
+func lets(n *networkingv1.NetworkPolicy, pod metav1.ObjectMeta, port int32) bool {
+	if !contains(pod.Labels, n.Spec.PodSelector.MatchLabels) {
+		return false
+	}
+	for _, rule := range n.Spec.Ingress {
+		for _, p := range rule.Ports {
+			if p.Port.IntVal == port {
+				return true
+			}
+		}
+	}
+	return false
+}
