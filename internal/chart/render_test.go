@@ -171,10 +171,7 @@ func TestRoles(t *testing.T) {
 		r := render(t, helm, "mlops", "mlops")
 		for name, want := range map[string][]rbacv1.PolicyRule{
 			"mlops-workflow": {{APIGroups: []string{"argoproj.io"}, Resources: []string{"workflowtaskresults"}, Verbs: []string{"create", "patch"}}},
-			"mlops-setup": {
-				{APIGroups: []string{"argoproj.io"}, Resources: []string{"workflows"}, Verbs: []string{"get", "list", "create"}},
-				{APIGroups: []string{"argoproj.io"}, Resources: []string{"workflowtemplates"}, Verbs: []string{"get"}},
-			},
+			"mlops-setup":    {{APIGroups: []string{"argoproj.io"}, Resources: []string{"workflows"}, Verbs: []string{"get", "create", "delete"}}},
 		} {
 			if diff := cmp.Diff(want, one[*rbacv1.Role](t, r, name).Rules); diff != "" {
 				t.Errorf("Role %s (-want +got):\n%s", name, diff)

@@ -141,6 +141,18 @@ func TestFirstRun(t *testing.T) {
 		t.Error(got)
 	}
 
+	failed := list.Items[0].DeepCopy()
+	failed.Object["status"] = map[string]any{"phase": "Failed"}
+	if _, err := kube.Resource(Resource).Namespace("n").Update(t.Context(), failed, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := kube.Resource(Resource).Namespace("n").Get(t.Context(), FirstName, metav1.GetOptions{}); err != nil || again.Object["status"] != nil {
+		t.Errorf("a first run that has failed is not started again: %v", err)
+	}
+
 	alias.Store(2)
 	if err := kube.Resource(Resource).Namespace("n").Delete(t.Context(), FirstName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,16 +28,32 @@ type Pipeline struct {
 	Parameters map[string]string
 }
 
-// Start creates the workflow FirstName.
+// Start creates the workflow FirstName. One of that name that has failed is
+// replaced: whoever mends its cause upgrades the release, or runs the Job again.
 func (p *Pipeline) Start(ctx context.Context) (bool, error) {
-	_, err := p.Client.Resource(Resource).Namespace(p.Namespace).Create(ctx, Workflow(FirstName, "pipeline", p.Parameters), metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return false, nil
+	api := p.Client.Resource(Resource).Namespace(p.Namespace)
+	for range 2 {
+		_, err := api.Create(ctx, Workflow(FirstName, "pipeline", p.Parameters), metav1.CreateOptions{})
+		if err == nil {
+			return true, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return false, fmt.Errorf("starting the pipeline: %w", err)
+		}
+		old, err := api.Get(ctx, FirstName, metav1.GetOptions{})
+		if err != nil {
+			return false, fmt.Errorf("looking at the first run that is there: %w", err)
+		}
+		phase, _, _ := unstructured.NestedString(old.Object, "status", "phase")
+		if phase != "Failed" && phase != "Error" {
+			return false, nil
+		}
+		uid := old.GetUID()
+		if err := api.Delete(ctx, FirstName, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}); err != nil {
+			return false, fmt.Errorf("replacing the first run, which has failed: %w", err)
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("starting the pipeline: %w", err)
-	}
-	return true, nil
+	return false, errors.New("starting the pipeline: its first run, which has failed, does not go away")
 }
 
 // Workflow is a workflow that runs a WorkflowTemplate.
