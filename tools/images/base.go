@@ -18,6 +18,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"mlops/internal/image"
+	"mlops/internal/local"
 )
 
 // base is what an image that needs a C library stands on.
@@ -235,6 +236,14 @@ func (b *builder) debianPackage(ctx context.Context, log *slog.Logger, arch, nam
 	if _, err := os.Stat(path); err == nil {
 		return path, "", nil
 	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", "", err
+	}
+	held, err := local.WaitLock(ctx, log, filepath.Join(root, arch+".lock"), "downloading Debian packages")
+	if err != nil {
+		return "", "", err
+	}
+	defer held.Unlock()
 	apt, err := b.openApt(ctx, log, arch)
 	if err != nil {
 		return "", "", err

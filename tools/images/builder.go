@@ -180,7 +180,8 @@ func (b *builder) build(ctx context.Context, r *recipe) (*built, error) {
 		}
 	}
 	log := slog.New(&lines{print: b.print, name: r.name})
-	held, err := local.WaitLock(ctx, log, filepath.Join(b.cache(), r.name+".lock"), "building image "+r.name)
+	// Who builds the same image for another machine is not waited for.
+	held, err := local.WaitLock(ctx, log, filepath.Join(b.cache(), r.name+"-"+strings.Join(b.archs, "-")+".lock"), "building image "+r.name)
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +235,7 @@ func (b *builder) store(r *recipe, key, tmp string, images map[string]v1.Image, 
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(fresh, dir); err != nil {
+	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	if err := prune(filepath.Dir(dir), 4); err != nil {

@@ -424,7 +424,7 @@ func TestArgoSource(t *testing.T) {
 		t.Skip("downloads a module")
 	}
 	b, _ := testBuilder(t, projectFolder(t))
-	dir, err := b.argoSource(t.Context(), filepath.Join(b.root, "tools", "argo"))
+	dir, err := b.argoSource(t.Context(), filepath.Join(b.root, "tools", "argo"), runtime.GOARCH)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,19 +191,19 @@ func (b *builder) argoBuild(arch string) (local.Build, error) {
 		build.Inputs = append(build.Inputs, text)
 	}
 	build.Source = func(ctx context.Context) (string, error) {
-		return b.argoSource(ctx, dir)
+		return b.argoSource(ctx, dir, arch)
 	}
 	return build, nil
 }
 
 // argoSource copies Argo's module and adds the two files that its archive does
 // not hold: a symbolic link, which archives of modules drop, and the web page.
-func (b *builder) argoSource(ctx context.Context, dir string) (string, error) {
+func (b *builder) argoSource(ctx context.Context, dir, arch string) (string, error) {
 	module, err := moduleDir(ctx, dir, argoModule)
 	if err != nil {
 		return "", err
 	}
-	source := filepath.Join(b.state.Cache, "programs", "argo-source")
+	source := filepath.Join(b.state.Cache, "programs", "argo-source-"+arch)
 	if err := os.RemoveAll(source); err != nil {
 		return "", err
 	}

@@ -120,6 +120,14 @@ func (b *builder) pip(ctx context.Context, log *slog.Logger) (string, error) {
 	if _, err := os.Stat(whole); err == nil {
 		return python, nil
 	}
+	held, err := local.WaitLock(ctx, log, dir+".lock", "making a virtual environment")
+	if err != nil {
+		return "", err
+	}
+	defer held.Unlock()
+	if _, err := os.Stat(whole); err == nil {
+		return python, nil
+	}
 	log.Info("making a virtual environment with pip", "python", py.Path)
 	if err := b.state.Tool(ctx, "", nil, nil, py.Path, "-m", "venv", "--clear", dir); err != nil {
 		return "", fmt.Errorf("making a virtual environment (where Python comes without ensurepip, Debian's package python3-venv brings it): %w", err)
