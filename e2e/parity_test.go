@@ -114,7 +114,11 @@ func argoTasks(t *testing.T, w *wfv1.Workflow, set *workflow.Set) ([]task, map[s
 		if !skipped {
 			args = argsOf(t, set, n)
 		}
-		tasks = append(tasks, task{n.DisplayName, args, string(n.Phase), outputs})
+		name := n.DisplayName
+		if n.ID == w.Name {
+			name = n.TemplateName // Argo gives the workflow's own name to its first node
+		}
+		tasks = append(tasks, task{name, args, string(n.Phase), outputs})
 	}
 	sortTasks(tasks)
 	return tasks, whole

@@ -169,26 +169,29 @@ func readyServers(t *testing.T, r *kube.Release) []string {
 func testDashboards(t *testing.T, m *machine) {
 	base := forward(t, m.release(t, "mlops"), "prometheus", 9090)
 	eventually(t, time.Minute, func() error { return board.Check(t.Context(), base, time.Minute) })
+	// A server that has just gone away is a target until Prometheus looks again.
+	eventually(t, time.Minute, func() error { return scraped(t.Context(), base) })
+}
+
+// scraped returns an error unless Prometheus reaches all that it should scrape.
+func scraped(ctx context.Context, base string) error {
 	var targets struct {
 		Data struct {
-			ActiveTargets []struct {
-				ScrapePool string
-				Health     string
-				LastError  string
-			}
+			ActiveTargets []struct{ ScrapePool, Health, LastError string }
 		}
 	}
-	if err := overview.Get(t.Context(), base+"/api/v1/targets", &targets); err != nil {
-		t.Fatal(err)
+	if err := overview.Get(ctx, base+"/api/v1/targets", &targets); err != nil {
+		return err
 	}
 	pools := map[string]bool{}
 	for _, a := range targets.Data.ActiveTargets {
 		pools[a.ScrapePool] = true
 		if a.Health != "up" {
-			t.Errorf("Prometheus can't scrape %s: %s", a.ScrapePool, a.LastError)
+			return fmt.Errorf("Prometheus can't scrape %s: %s", a.ScrapePool, a.LastError)
 		}
 	}
 	if len(pools) < 5 {
-		t.Errorf("Prometheus scrapes %v, want inference, ui, Argo's controller, MinIO and itself", pools)
+		return fmt.Errorf("Prometheus scrapes %v, want inference, ui, Argo's controller, MinIO and itself", pools)
 	}
+	return nil
 }

@@ -43,7 +43,7 @@ func testBuilder(t *testing.T, root string) (*builder, *strings.Builder) {
 
 func projectFolder(t *testing.T) string {
 	t.Helper()
-	root, err := projectRoot()
+	root, err := local.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +388,7 @@ func TestFindTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	table.tell(b.print)
-	if !strings.Contains(said.String(), "THIS ONE IS SYNTHETIC") || len(table.digest) != 64 || !strings.HasPrefix(table.url, "s3://sources/") {
+	if !strings.Contains(said.String(), "SYNTHETIC") || len(table.digest) != 64 || !strings.HasPrefix(table.url, "s3://sources/") {
 		t.Errorf("where there is no table: %+v, said %s", table, said)
 	}
 }

