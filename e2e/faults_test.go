@@ -26,9 +26,7 @@ const kills = 3
 // in production. It takes long and is not part of CI.
 func TestFaults(t *testing.T) {
 	m := newMachine(t)
-	t.Cleanup(func() {
-		t.Run("down", func(t *testing.T) { m.must(t, []string{"PURGE=1"}, "make", "down") })
-	})
+	defer t.Run("down", func(t *testing.T) { m.must(t, []string{"PURGE=1"}, "make", "down") })
 	if !t.Run("install cluster", func(t *testing.T) { testCluster(t, m) }) || !t.Run("install", func(t *testing.T) { testUp(t, m) }) {
 		return
 	}

@@ -33,13 +33,12 @@ func TestPlatform(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	t.Cleanup(func() {
-		if os.Getenv("KEEP") == "1" {
-			return
+	// Not a Cleanup: there no part of a test may run.
+	defer func() {
+		if os.Getenv("KEEP") != "1" {
+			t.Run("down", func(t *testing.T) { m.must(t, []string{"PURGE=1"}, "make", "down") })
 		}
-		// The test's own context has ended by now.
-		t.Run("down", func(t *testing.T) { m.must(t, []string{"PURGE=1"}, "make", "down") })
-	})
+	}()
 	part("install cluster", func(t *testing.T) { testCluster(t, m) })
 	part("install", func(t *testing.T) { testUp(t, m) })
 	part("again", func(t *testing.T) { testAgain(t, m) })
