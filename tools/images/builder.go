@@ -33,6 +33,7 @@ type builder struct {
 	state   *local.State
 	archs   []string
 	bases   string // auto, public or debian
+	others  string // auto, build or public
 	push    string
 	spec    string
 	dataset string

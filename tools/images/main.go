@@ -49,6 +49,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&b.out, "out", "dist", "folder for what is built")
 	flags.StringVar(&b.push, "push", "", "registry, with a path or not, to push the images to")
 	flags.StringVar(&b.bases, "base", "auto", "what the images that need a C library stand on: public (pulled), debian (packages), or auto: public where a registry answers")
+	flags.StringVar(&b.others, "others", othersAuto, "other people's images (MinIO, Argo, Postgres, Prometheus): build, public (the cluster pulls them), or auto: built where the public one does not answer")
 	lock := flags.Bool("lock", false, "write debian.lock anew and build nothing")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -64,6 +65,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if b.bases != "auto" && b.bases != "public" && b.bases != "debian" {
 		return program.Inputf("-base: %q is not auto, public or debian", b.bases)
+	}
+	if b.others != othersAuto && b.others != othersBuild && b.others != othersPublic {
+		return program.Inputf("-others: %q is not auto, build or public", b.others)
 	}
 	root, err := local.Root()
 	if err != nil {

@@ -60,11 +60,16 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 	if source.path != "" {
 		all = append(all, b.source(source))
 	}
-	all = append(all, b.postgres(), b.mlflow(), b.minio())
+	all = append(all, b.mlflow())
+	others := []*recipe{b.postgres(), b.minio()}
 	for _, p := range argoPrograms {
-		all = append(all, b.argo(p))
+		others = append(others, b.argo(p))
 	}
-	return append(all, b.prometheus()), source, nil
+	others = append(others, b.prometheus())
+	if others, err = b.unpullable(ctx, others); err != nil {
+		return nil, nil, err
+	}
+	return append(all, others...), source, nil
 }
 
 var appVersionLine = regexp.MustCompile(`(?m)^appVersion: *["']?([^"'\s]+)`)

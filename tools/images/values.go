@@ -77,7 +77,9 @@ func valuesText(recipes []*recipe, ids map[string]string, registry string, table
 	if table.url != "" {
 		add("pipelines.source", quote(table.url))
 	}
-	add("grafana.enabled", "false # no registry in reach has what it is built from; with public images: --set grafana.enabled=true")
+	if slices.ContainsFunc(recipes, func(r *recipe) bool { return valuesPaths[r.name] != "" }) {
+		add("grafana.enabled", "false # no registry in reach has what it is built from; with public images: --set grafana.enabled=true")
+	}
 	slices.SortStableFunc(all, func(a, b line) int { return slices.Compare(a.path, b.path) })
 	var t strings.Builder
 	t.WriteString("# Written by make images: the chart with the images that were built here, for a\n# cluster that can pull none: helm install mlops ./charts -f dist/values.yaml\n")
