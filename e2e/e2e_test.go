@@ -12,8 +12,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -26,6 +24,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/figures"
 	"mlops/internal/kube"
 	"mlops/internal/local"
 	"mlops/internal/overview"
@@ -197,26 +196,24 @@ func (m *machine) spec(t *testing.T, name string) (*dataset.Spec, string) {
 	return spec, path
 }
 
-// note adds a figure to e2e.json, which `make bench` and people read.
-func (m *machine) note(t *testing.T, key string, value any) {
+// note adds a figure to bench.json, which `make bench` shows with its own.
+func (m *machine) note(t *testing.T, name string, value float64, unit, reach string) {
 	t.Helper()
-	path := filepath.Join(m.root, "e2e.json")
-	figures := map[string]any{}
-	if text, err := os.ReadFile(path); err == nil {
-		json.Unmarshal(text, &figures)
-	}
-	figures[key] = value
-	text, err := json.MarshalIndent(figures, "", "  ")
+	r, err := figures.Read(filepath.Join(m.root, "bench.json"))
 	if err == nil {
-		err = os.WriteFile(path, append(text, '\n'), 0o644)
+		err = r.Add("cluster", figures.Figure{Name: name, Value: value, Unit: unit, Reach: reach, How: "make e2e"})
 	}
 	if err != nil {
 		t.Error(err)
 	}
-	t.Logf("FIGURE %s: %v", key, value)
+	t.Logf("FIGURE %s: %.4g %s (asked for: %s)", name, value, unit, reach)
 }
 
-func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+// noteTime is note for what took some time.
+func (m *machine) noteTime(t *testing.T, name string, took time.Duration, reach string) {
+	t.Helper()
+	m.note(t, name, took.Seconds(), "s", reach)
+}
 
 // drop deletes all tables of a data set, so that its rows can arrive anew.
 func drop(t *testing.T, connect overview.Databases, name string) {

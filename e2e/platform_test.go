@@ -27,7 +27,6 @@ const (
 
 func TestPlatform(t *testing.T) {
 	m := newMachine(t)
-	os.Remove(filepath.Join(m.root, "e2e.json"))
 	part := func(name string, test func(t *testing.T)) {
 		if !t.Run(name, test) && strings.HasPrefix(name, "install") {
 			t.FailNow()
@@ -41,6 +40,7 @@ func TestPlatform(t *testing.T) {
 	}()
 	part("install cluster", func(t *testing.T) { testCluster(t, m) })
 	part("install", func(t *testing.T) { testUp(t, m) })
+	part("image sizes", func(t *testing.T) { testImages(t, m) })
 	part("again", func(t *testing.T) { testAgain(t, m) })
 	part("rows and scores", func(t *testing.T) { testServed(t, m) })
 	part("memory", func(t *testing.T) { testMemory(t, m) })
@@ -64,7 +64,7 @@ func testCluster(t *testing.T, m *machine) {
 	m.must(t, []string{"PURGE=1"}, bin, "down")
 	began := time.Now()
 	m.must(t, nil, bin, "up")
-	m.note(t, "cluster up", seconds(time.Since(began)))
+	m.noteTime(t, "one-node cluster up, programs built", time.Since(began), "")
 	for _, version := range []string{"3", "4"} {
 		out := strings.Fields(m.must(t, nil, bin, "path", "helm"+version))
 		m.helms[version] = out[len(out)-1]
@@ -86,7 +86,7 @@ func restricted(t *testing.T, r *kube.Release) {
 func testUp(t *testing.T, m *machine) {
 	began := time.Now()
 	out := m.must(t, nil, "make", "up")
-	m.note(t, "make up, cluster there", seconds(time.Since(began)))
+	m.noteTime(t, "make up to a prediction, programs and images cached, cluster running", time.Since(began), "240 s with the cluster")
 	for _, want := range []string{"http://localhost:30800", "http://localhost:30851", "in production: readmission version", "answers: "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("make up does not say %q", want)
@@ -96,7 +96,23 @@ func testUp(t *testing.T, m *machine) {
 	if err != nil || len(ws) == 0 {
 		t.Fatalf("%d workflows, %v", len(ws), err)
 	}
-	m.note(t, "pipeline in Argo, whole table, 3 candidates", seconds(ws[0].Status.FinishedAt.Sub(ws[0].Status.StartedAt.Time)))
+	m.noteTime(t, "pipeline in Argo, 101,766 rows, 3 candidates", ws[0].Status.FinishedAt.Sub(ws[0].Status.StartedAt.Time), "150 s")
+}
+
+// testImages looks at the size of our images of one static program.
+func testImages(t *testing.T, m *machine) {
+	largest := 0.0
+	for _, name := range []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "inference", "ui", "setup", "loadtest"} {
+		fi, err := os.Stat(filepath.Join(m.root, "dist", "images", name+".tar"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, float64(fi.Size())/1e6)
+	}
+	m.note(t, "largest of our static images", largest, "MB", "25 MB")
+	if largest > 25 {
+		t.Errorf("the largest has %.1f MB", largest)
+	}
 }
 
 // testAgain runs `make up` once more: nothing may change.
@@ -105,7 +121,7 @@ func testAgain(t *testing.T, m *machine) {
 	before := state(t, r)
 	began := time.Now()
 	m.must(t, nil, "make", "up")
-	m.note(t, "make up again", seconds(time.Since(began)))
+	m.noteTime(t, "make up again, nothing new", time.Since(began), "quick")
 	if after := state(t, r); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
@@ -173,7 +189,6 @@ func testMemory(t *testing.T, m *machine) {
 		return nil
 	})
 	var all, ours int64
-	parts := map[string]string{}
 	replica := regexp.MustCompile(`(-[0-9a-f]{7,10}-[0-9a-z]{5}|-[0-9]+)$`)
 	for pod, bytes := range memory {
 		name := replica.ReplaceAllString(pod, "")
@@ -181,11 +196,10 @@ func testMemory(t *testing.T, m *machine) {
 		if strings.HasSuffix(name, "-inference") || strings.HasSuffix(name, "-ui") {
 			ours += bytes
 		}
-		parts[name] = fmt.Sprintf("%d MiB", bytes>>20)
+		m.note(t, "memory of "+name+", idle", float64(bytes>>20), "MiB", "")
 	}
-	m.note(t, "memory by service", parts)
-	m.note(t, "memory of all, idle", fmt.Sprintf("%d MiB", all>>20))
-	m.note(t, "memory of ours, idle", fmt.Sprintf("%d MiB", ours>>20))
+	m.note(t, "memory of the namespace, idle", float64(all>>20), "MiB", "1536 MiB")
+	m.note(t, "of that inference and ui", float64(ours>>20), "MiB", "100 MiB")
 	if all > 1536<<20 || ours > 100<<20 {
 		t.Errorf("all %d MiB, want at most 1536; ours %d MiB, want at most 100", all>>20, ours>>20)
 	}

@@ -64,7 +64,7 @@ func testSecond(t *testing.T, m *machine) {
 		"--set-file", "global.dataset.spec="+spec, "--set-file", "global.dataset.table="+m.penguinsTable(t),
 		"--set", "inference.service.nodePort=null,ui.service.nodePort=null",
 		"--wait", "--timeout", "10m")
-	m.note(t, "helm 3 install --wait, second namespace", seconds(time.Since(began)))
+	m.noteTime(t, "helm install --wait (Helm 3, penguins)", time.Since(began), "")
 	r := m.release(t, "penguins")
 	base := forward(t, r, "inference", 8000)
 	eventually(t, 6*time.Minute, func() error {
@@ -80,7 +80,7 @@ func testSecond(t *testing.T, m *machine) {
 		}
 		return nil
 	})
-	m.note(t, "helm install to a served model, second namespace", seconds(time.Since(began)))
+	m.noteTime(t, "helm install to a served model (Helm 3, penguins)", time.Since(began), "")
 	if view := served(t, base); view.Model.Name != "penguin-sex" {
 		t.Errorf("%s is served", view.Model.Name)
 	}

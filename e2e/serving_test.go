@@ -73,7 +73,7 @@ func testSwap(t *testing.T, m *machine) {
 				}
 				return nil
 			})
-			m.note(t, fmt.Sprintf("swap to version %d", number), seconds(time.Since(began)))
+			m.noteTime(t, "promotion to its first answer", time.Since(began), "2 s")
 		}
 	})
 	if n := len(report.Stages[0].Versions); n != 2 {
@@ -105,7 +105,7 @@ func underLoad(t *testing.T, users int, work func()) loadtest.Report {
 		t.Fatalf("the load test: %d requests, %v", got.report.Requests, got.err)
 	}
 	s := got.report.Stages[0]
-	t.Logf("%d users: %d requests, %d failed, %.0f/s, p99 %.1f ms", users, s.Requests, s.Failed, s.PerSecond, s.Latency.P99)
+	t.Logf("%d users: %d requests, %d failed, %.0f/s, p50 %.1f ms, p99 %.1f ms", users, s.Requests, s.Failed, s.PerSecond, s.Latency.P50, s.Latency.P99)
 	for _, f := range s.Failures {
 		t.Errorf("a request failed: %s: %s", f.Kind, f.Text)
 	}
