@@ -80,11 +80,18 @@ func (p Process) Alive() bool {
 		return false
 	}
 	st, err := readStat(p.PID)
-	if err != nil || st.state == 'Z' || st.state == 'X' {
+	if err != nil || st.state == 'X' || st.state == 'Z' && !threads(p.PID) {
 		return false
 	}
 	q, err := Identify(p.PID)
 	return err == nil && q == p
+}
+
+// threads reports whether a process that has ended still has threads that end:
+// until the last has, its files and ports are not free.
+func threads(pid int) bool {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && len(tasks) > 1
 }
 
 // Signal sends the signal if the process is still the same one.
