@@ -15,7 +15,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mlops/internal/kube"
@@ -193,7 +192,7 @@ func unready(ctx context.Context, r *kube.Release) ([]string, error) {
 		return nil, err
 	}
 	var waits []string
-	wait := func(name string) { waits = append(waits, name+why(pods, name)) }
+	wait := func(name string) { waits = append(waits, name+why(ctx, r, pods, name)) }
 	for _, d := range deployments.Items {
 		if !rolledOut(&d) {
 			wait(d.Name)
@@ -218,25 +217,4 @@ func rolledOut(d *appsv1.Deployment) bool {
 		want = *d.Spec.Replicas
 	}
 	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas >= want && d.Status.AvailableReplicas >= want && d.Status.Replicas <= want
-}
-
-// why is the reason that a pod of a workload gives for not being ready.
-func why(pods []corev1.Pod, workload string) string {
-	for _, p := range pods {
-		if !strings.HasPrefix(p.Name, workload) || kube.Ready(&p) {
-			continue
-		}
-		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-			if w := s.State.Waiting; w != nil && w.Reason != "PodInitializing" && w.Reason != "ContainerCreating" {
-				text := w.Reason
-				if t := s.LastTerminationState.Terminated; t != nil && t.Message != "" {
-					text += ": " + strings.TrimSpace(t.Message)
-				} else if w.Message != "" {
-					text += ": " + w.Message
-				}
-				return fmt.Sprintf(" (%s: %s)", s.Name, text[:min(len(text), 300)])
-			}
-		}
-	}
-	return ""
 }

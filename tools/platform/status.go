@@ -48,7 +48,7 @@ func status(ctx context.Context, c *config) error {
 		}
 		state, restarts := strings.ToLower(string(p.Status.Phase)), int32(0)
 		if !kube.Ready(&p) {
-			state = "not ready" + why(pods, p.Name)
+			state = "not ready" + why(ctx, r, pods, p.Name)
 		}
 		for _, s := range p.Status.ContainerStatuses {
 			restarts += s.RestartCount
