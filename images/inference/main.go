@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"mlops/internal/mlflow"
@@ -35,12 +36,17 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return program.Inputf("MLOPS_DRAIN: %w", err)
 	}
+	limits, err := limits()
+	if err != nil {
+		return err
+	}
 	server := serve.New(serve.Options{
 		Model:    name,
 		Cache:    program.EnvOr("MLOPS_CACHE", "/var/cache/mlops"),
 		Registry: &registry.Registry{Client: client, Model: name},
 		Log:      log,
 		Drain:    drain,
+		Limits:   limits,
 	})
 	address := program.EnvOr("MLOPS_LISTEN", ":8000")
 	l, err := net.Listen("tcp", address)
@@ -49,4 +55,19 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	log.Info("listening", "address", l.Addr().String(), "model", name)
 	return server.Run(ctx, l)
+}
+
+// limits reads the bounds that are set; 0 stands for the server's default.
+func limits() (l serve.Limits, err error) {
+	number := func(name string, bits int) int64 {
+		n, bad := strconv.ParseInt(program.EnvOr(name, "0"), 10, bits)
+		if err == nil && (bad != nil || n < 0) {
+			err = program.Inputf("%s: %q is not a number from 0 on", name, program.EnvOr(name, ""))
+		}
+		return n
+	}
+	l.Concurrency = int(number("MLOPS_CONCURRENCY", 16))
+	l.Queue = int(number("MLOPS_QUEUE", 32))
+	l.BodyMemory = number("MLOPS_BODY_MEMORY", 64)
+	return l, err
 }

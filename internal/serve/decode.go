@@ -45,6 +45,9 @@ func (e *fieldError) Error() string {
 	return fmt.Sprintf("record %d, %s: %s", e.Record, e.Field, e.Reason)
 }
 
+// release lets go of the last request's text and model.
+func (d *decoder) release() { d.text, d.spec, d.encoder = nil, nil, nil }
+
 // decode reads text and puts each record into the vector that next gives for it.
 // The first thing that is wrong ends it.
 func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []float32) error {
@@ -345,6 +348,9 @@ func (d *decoder) str() ([]byte, error) {
 	return nil, d.syntax("a string has no end")
 }
 
+// maxEscaped bounds a string that has to be copied: no name or value is so long.
+const maxEscaped = 64 << 10
+
 // escaped reads on a string in which an escape was met.
 func (d *decoder) escaped(start int) ([]byte, error) {
 	out := append(d.scratch[:0], d.text[start:d.pos]...)
@@ -355,6 +361,8 @@ func (d *decoder) escaped(start int) ([]byte, error) {
 			d.pos++
 			d.scratch = out
 			return out, nil
+		case len(out) > maxEscaped:
+			return nil, d.syntax("a string with escapes is longer than %d bytes", maxEscaped)
 		case b < ' ':
 			return nil, d.syntax("a string holds a control character")
 		case b != '\\':

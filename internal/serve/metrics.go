@@ -3,8 +3,6 @@ package serve
 import (
 	"net/http"
 	"path"
-	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,6 +22,11 @@ import (
 //	mlops_model_swaps_total                     versions taken into service
 //	mlops_model_refused_total                   versions refused
 //	mlops_registry_errors_total                 polls of the registry that failed
+//	mlops_predict_scoring{records}              requests that have a place, of few records and of many
+//	mlops_predict_waiting{records}              requests that wait for one
+//	mlops_predict_refused_total{lack}           requests sent away for lack of a place or of memory
+//	mlops_predict_body_bytes                    taken by bodies and for their answers
+//	mlops_panics_total                          handlers that panicked
 //
 // and those of the Go runtime and of the process.
 type metrics struct {
@@ -40,9 +43,10 @@ type metrics struct {
 	swaps     prometheus.Counter
 	refused   prometheus.Counter
 	pollFails prometheus.Counter
+	panics    prometheus.Counter
 }
 
-func newMetrics() *metrics {
+func newMetrics(s *Server) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -68,6 +72,7 @@ func newMetrics() *metrics {
 		swaps:     counter("mlops_model_swaps_total", "Versions taken into service since the start."),
 		refused:   counter("mlops_model_refused_total", "Versions refused since the start."),
 		pollFails: counter("mlops_registry_errors_total", "Polls of the registry that failed."),
+		panics:    counter("mlops_panics_total", "Handlers that panicked."),
 	}
 	// All there can be are there from the start: a counter that appears with its
 	// first problem would hide it from every rate.
@@ -81,33 +86,42 @@ func newMetrics() *metrics {
 	}, []string{"label"})
 	m.labels = [2]prometheus.Counter{predictions.WithLabelValues("0"), predictions.WithLabelValues("1")}
 	m.registry.MustRegister(m.requests, m.problems, m.seconds, predictions, m.unknown, m.info, m.loadedAt, m.loadTime,
-		m.swaps, m.refused, m.pollFails,
+		m.swaps, m.refused, m.pollFails, m.panics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.watchLimits(s)
 	return m
+}
+
+// watchLimits registers what the limits count anyway.
+func (m *metrics) watchLimits(s *Server) {
+	gauge := func(name, help, label, value string, f func() int64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: constLabel(label, value)},
+			func() float64 { return float64(f()) }))
+	}
+	for records, l := range map[string]*lane{"few": s.few, "many": s.many} {
+		gauge("mlops_predict_scoring", "Requests that are being scored.", "records", records, l.inside)
+		gauge("mlops_predict_waiting", "Requests that wait to be scored.", "records", records, l.waiting)
+	}
+	gauge("mlops_predict_body_bytes", "Bytes taken by bodies and for their answers.", "", "", s.memory.used.Load)
+	for lack, f := range map[string]func() int64{
+		"place":  func() int64 { return s.few.refused.Load() + s.many.refused.Load() },
+		"memory": s.memory.refused.Load,
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "mlops_predict_refused_total", Help: "Requests sent away, by what was lacking.", ConstLabels: constLabel("lack", lack),
+		}, func() float64 { return float64(f()) }))
+	}
+}
+
+func constLabel(name, value string) prometheus.Labels {
+	if name == "" {
+		return nil
+	}
+	return prometheus.Labels{name: value}
 }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
-}
-
-// observe wraps a handler so that its requests are counted and timed.
-func (m *metrics) observe(name string, next http.HandlerFunc) http.HandlerFunc {
-	seconds := m.seconds.WithLabelValues(name)
-	ok := m.requests.WithLabelValues(name, "200")
-	return func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		sw := statusWriter{ResponseWriter: w}
-		next(&sw, r)
-		seconds.Observe(time.Since(start).Seconds())
-		if sw.code == 0 || sw.code == http.StatusOK {
-			ok.Inc()
-			return
-		}
-		m.requests.WithLabelValues(name, strconv.Itoa(sw.code)).Inc()
-		if sw.problem != "" {
-			m.problems.WithLabelValues(name, problemLabel(sw.problem)).Inc()
-		}
-	}
 }
 
 // problemLabel is a problem's type as a label: its last word.
@@ -117,19 +131,3 @@ func problemLabel(t string) string {
 	}
 	return path.Base(t)
 }
-
-// statusWriter remembers the status code of an answer and, where it is a
-// problem, its type.
-type statusWriter struct {
-	http.ResponseWriter
-	code    int
-	problem string
-}
-
-func (w *statusWriter) WriteHeader(code int) {
-	w.code = code
-	w.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

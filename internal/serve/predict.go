@@ -1,10 +1,8 @@
 package serve
 
 import (
-	"errors"
-	"io"
-	"mime"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 
@@ -12,34 +10,9 @@ import (
 )
 
 const (
-	maxBody = 32 << 20  // bytes of a request's body
-	chunk   = 256       // records scored at a time; bounds the memory of a large request
-	piece   = 256 << 10 // bytes of an answer from which on it is sent in pieces
+	chunk = 256       // records scored at a time; bounds the memory of a large request
+	piece = 256 << 10 // bytes of an answer from which on it is sent in pieces
 )
-
-// scratch are the buffers of one request; a pool keeps them for the next.
-type scratch struct {
-	body    []byte
-	vectors []float32 // up to chunk vectors
-	scores  []float32 // one a record
-	answer  []byte
-	decoder decoder
-}
-
-// maxKept bounds what a buffer may hold on to between requests, so that one
-// large request does not cost memory for ever.
-const maxKept = 1 << 20
-
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
-
-func (s *scratch) free() {
-	if cap(s.body) > maxKept || 4*cap(s.scores) > maxKept {
-		return
-	}
-	d := &s.decoder
-	d.text, d.spec, d.encoder = nil, nil, nil // a version that was swapped out may go
-	scratches.Put(s)
-}
 
 // predict answers POST /predict.
 func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
@@ -56,40 +29,51 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 		problem{Type: problemMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must come as it is, without a Content-Encoding"}.write(w)
 		return
 	}
-	buf := scratches.Get().(*scratch)
-	defer buf.free()
-
-	var err error
-	if buf.body, err = readBody(w, r, buf.body[:0]); err != nil {
-		bodyProblem(err, len(buf.body)).write(w)
+	x := newExchange(&s.memory)
+	defer x.free()
+	if err := x.read(w, r); err != nil {
+		bodyProblem(err, len(x.body)).write(w)
 		return
 	}
-	if err := buf.score(served.model); err != nil {
-		var bad *fieldError
-		if errors.As(err, &bad) {
-			requestProblem(bad).write(w)
-			return
-		}
-		problem{Status: http.StatusInternalServerError}.write(w)
+	unknown, err := s.admit(x, served.model)
+	if err != nil {
+		scoreProblem(err).write(w)
 		return
 	}
-	if buf.decoder.unknown > 0 {
-		s.metrics.unknown.Add(float64(buf.decoder.unknown))
+	if unknown > 0 {
+		s.metrics.unknown.Add(float64(unknown))
 	}
 	w.Header()["Content-Type"] = jsonType
-	positives := buf.write(w, served)
+	positives := x.write(w, served)
 	s.metrics.labels[1].Add(float64(positives))
-	s.metrics.labels[0].Add(float64(len(buf.scores) - positives))
+	s.metrics.labels[0].Add(float64(len(x.scores) - positives))
+}
+
+// admit scores a request once it is its turn. Its place is only for what keeps a
+// processor busy: reading and answering wait for the client, who may be slow.
+func (s *Server) admit(x *exchange, m *model.Model) (unknown int, err error) {
+	if err := x.reserve(); err != nil {
+		return 0, err
+	}
+	lane := s.few
+	if len(x.body) > small {
+		lane = s.many
+	}
+	if !lane.enter() {
+		return 0, errBusy
+	}
+	defer lane.leave()
+	return s.score(x, m)
 }
 
 // write answers with the scores and returns how many of them are positive. What
 // is large goes out in pieces: millions of empty records fit into a body, and
 // their answer takes ten times its space.
-func (s *scratch) write(w http.ResponseWriter, served *served) (positives int) {
+func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) {
 	threshold := served.model.Serving.Threshold
-	out := append(s.answer[:0], served.prefix...)
+	out := append(x.answer[:0], served.prefix...)
 	whole := true
-	for i, p := range s.scores {
+	for i, p := range x.scores {
 		if i > 0 {
 			out = append(out, ',')
 		}
@@ -107,80 +91,58 @@ func (s *scratch) write(w http.ResponseWriter, served *served) (positives int) {
 		out = strconv.AppendFloat(out, float64(p), 'g', -1, 32)
 		out = append(out, '}')
 	}
-	s.answer = append(out, "]}\n"...)
+	x.answer = append(out, "]}\n"...)
 	if whole {
-		w.Header()["Content-Length"] = []string{strconv.Itoa(len(s.answer))}
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.answer))}
 	}
-	w.Write(s.answer)
+	w.Write(x.answer)
 	return positives
 }
 
 var jsonType = []string{"application/json"}
 
-// score decodes the body and leaves one probability a record in scores. All
-// records are read before any is answered, so nothing is scored in part.
-func (s *scratch) score(m *model.Model) error {
+// bench is what a request that is being scored needs besides.
+type bench struct {
+	vectors []float32 // up to chunk vectors
+	decoder decoder
+}
+
+var benches = sync.Pool{New: func() any { return new(bench) }}
+
+// score decodes the body and leaves one probability a record in x.scores. All
+// records are read before any is answered, so nothing is scored in part. It
+// returns how many values training had not seen.
+func score(x *exchange, m *model.Model) (unknown int, err error) {
+	b := benches.Get().(*bench)
 	width := m.Encoder.Width()
-	if cap(s.vectors) < width*chunk {
-		s.vectors = make([]float32, width*chunk)
+	if cap(b.vectors) < width*chunk {
+		b.vectors = make([]float32, width*chunk)
 	}
-	vectors := s.vectors[:width*chunk]
-	s.scores = s.scores[:0]
+	vectors := b.vectors[:width*chunk]
 	n := 0 // vectors filled
 	flush := func() {
-		at := len(s.scores)
-		s.scores = append(s.scores, zeros[:n]...)
-		m.Trees.ScoreBatch(vectors[:n*width], s.scores[at:])
+		at := len(x.scores)
+		x.scores = append(x.scores, zeros[:n]...)
+		m.Trees.ScoreBatch(vectors[:n*width], x.scores[at:])
 		n = 0
 	}
-	err := s.decoder.decode(s.body, m.Encoder, func() []float32 {
+	err = b.decoder.decode(x.body, m.Encoder, func() []float32 {
 		if n == chunk {
 			flush()
+			if len(x.body) > small {
+				runtime.Gosched() // a small request need not wait for the end of a large one
+			}
 		}
 		n++
 		return vectors[(n-1)*width : n*width]
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		flush()
 	}
-	flush()
-	return nil
+	unknown = b.decoder.unknown
+	b.decoder.release() // a version that was swapped out may go
+	benches.Put(b)
+	return unknown, err
 }
 
 var zeros [chunk]float32
-
-// readBody reads a whole body into buf, which it may let grow.
-func readBody(w http.ResponseWriter, r *http.Request, buf []byte) ([]byte, error) {
-	if r.ContentLength > maxBody {
-		return buf, &http.MaxBytesError{Limit: maxBody}
-	}
-	// What a client announces is taken at its word up to maxKept; past that only
-	// what has come costs memory.
-	if n := min(int(r.ContentLength), maxKept); n > cap(buf) {
-		buf = make([]byte, 0, n)
-	}
-	body := http.MaxBytesReader(w, r.Body, maxBody)
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		n, err := body.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err == io.EOF {
-			return buf, nil
-		}
-		if err != nil {
-			return buf, err
-		}
-	}
-}
-
-// isJSON accepts application/json with parameters, and no type at all, which
-// is what quick scripts send.
-func isJSON(contentType string) bool {
-	if contentType == "" || contentType == "application/json" {
-		return true
-	}
-	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && t == "application/json"
-}

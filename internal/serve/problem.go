@@ -27,15 +27,18 @@ const (
 	problemNotFound = "/problems/not-found"
 	problemMethod   = "/problems/method-not-allowed"
 	problemRead     = "/problems/incomplete-body"
+	problemBusy     = "/problems/overloaded"
 
 	problemBlank = "about:blank" // nothing that a client could act on
 )
 
 // problemTypes are the types that each handler may answer with.
 var problemTypes = map[string][]string{
-	"predict": {problemJSON, problemRecord, problemTooLarge, problemMedia, problemRead, problemNoModel, problemBlank},
+	"predict": {problemJSON, problemRecord, problemTooLarge, problemMedia, problemRead, problemBusy, problemNoModel, problemBlank},
 	"model":   {problemNoModel, problemBlank},
-	"other":   {problemNotFound, problemMethod},
+	"openapi": {problemBlank},
+	"docs":    {problemBlank},
+	"other":   {problemNotFound, problemMethod, problemBlank},
 }
 
 func (p problem) write(w http.ResponseWriter) {
@@ -56,7 +59,10 @@ func (p problem) write(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
-	if p.Status == http.StatusServiceUnavailable {
+	switch {
+	case p.Type == problemBusy:
+		h.Set("Retry-After", "1")
+	case p.Status == http.StatusServiceUnavailable:
 		h.Set("Retry-After", "5")
 	}
 	w.WriteHeader(p.Status)
@@ -70,11 +76,12 @@ func (s *Server) noModel(title string) problem {
 
 // bodyProblem turns what reading a body found into the answer.
 func bodyProblem(err error, read int) problem {
-	var tooLarge *http.MaxBytesError
+	var tooLong *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
-		return problem{Type: problemTooLarge, Title: "The body is too large", Status: http.StatusRequestEntityTooLarge,
-			Detail: fmt.Sprintf("a request's body may have at most %d bytes", tooLarge.Limit)}
+	case errors.As(err, &tooLong):
+		return scoreProblem(errTooLarge)
+	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
+		return scoreProblem(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problem{Type: problemRead, Title: "The body did not arrive in time", Status: http.StatusRequestTimeout,
 			Detail: fmt.Sprintf("only %d bytes came", read)}
@@ -84,16 +91,26 @@ func bodyProblem(err error, read int) problem {
 		Detail: fmt.Sprintf("it ended or broke after %d bytes", read)}
 }
 
-// requestProblem turns what decode found into the answer.
-func requestProblem(err *fieldError) problem {
-	if err.syntax {
-		return problem{Type: problemJSON, Title: "The body is not a request", Status: http.StatusBadRequest, Detail: err.Reason}
+// scoreProblem turns what kept a request from being scored into the answer.
+func scoreProblem(err error) problem {
+	var bad *fieldError
+	switch {
+	case errors.Is(err, errBusy):
+		return problem{Type: problemBusy, Title: "Too much is under way", Status: http.StatusServiceUnavailable,
+			Detail: "the server has more requests than it can answer in time; send this one again later"}
+	case errors.Is(err, errTooLarge):
+		return problem{Type: problemTooLarge, Title: "The body is too large", Status: http.StatusRequestEntityTooLarge,
+			Detail: fmt.Sprintf("a request's body may have at most %d bytes", maxBody)}
+	case !errors.As(err, &bad):
+		return problem{Status: http.StatusInternalServerError}
+	case bad.syntax:
+		return problem{Type: problemJSON, Title: "The body is not a request", Status: http.StatusBadRequest, Detail: bad.Reason}
 	}
 	return problem{
 		Type:   problemRecord,
 		Title:  "A record can't be scored",
 		Status: http.StatusUnprocessableEntity,
-		Detail: err.Error(),
-		Errors: []*fieldError{err},
+		Detail: bad.Error(),
+		Errors: []*fieldError{bad},
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"mlops/internal/model"
 )
 
 // Options are what a Server needs.
@@ -29,6 +31,8 @@ type Options struct {
 	// on a cluster some time passes before nobody sends any more. Meanwhile it
 	// is not ready and asks its clients, answer by answer, to connect anew.
 	Drain time.Duration
+
+	Limits Limits
 }
 
 // Server answers for one registered model.
@@ -44,6 +48,11 @@ type Server struct {
 	trouble atomic.Pointer[string] // why the last poll failed; nil when it did not
 
 	draining atomic.Bool // told to stop
+
+	memory memory
+	few    *lane // for requests of few records
+	many   *lane
+	score  func(*exchange, *model.Model) (unknown int, err error)
 }
 
 // New returns a server without a model; Watch gives it one.
@@ -51,24 +60,35 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Server{options: o, log: o.Log, metrics: newMetrics()}
+	l := o.Limits.defaults()
+	s := &Server{
+		options: o, log: o.Log,
+		few: newLane(l.Concurrency, (3*l.Concurrency+3)/4, l.Queue),
+		// Who sends many records at once can wait; what bounds them is the memory.
+		many:  newLane((l.Concurrency+7)/8, l.Queue, l.Queue),
+		score: score,
+	}
+	s.memory.most = l.BodyMemory
+	s.metrics = newMetrics(s)
+	return s
 }
 
 // Handler returns the API.
 func (s *Server) Handler() http.Handler {
 	r := mux.NewRouter().SkipClean(true) // a redirect would make a GET of a POST
 	get := func(path string, h http.HandlerFunc) { r.HandleFunc(path, h).Methods(http.MethodGet, http.MethodHead) }
-	r.HandleFunc("/predict", s.metrics.observe("predict", s.predict)).Methods(http.MethodPost)
-	get("/model", s.metrics.observe("model", s.describe))
-	get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	get("/readyz", s.ready)
-	get("/openapi.json", s.metrics.observe("openapi", s.openAPI))
-	get("/docs", s.metrics.observe("docs", s.docs))
-	get("/metrics", s.metrics.handler().ServeHTTP)
-	r.NotFoundHandler = s.metrics.observe("other", func(w http.ResponseWriter, r *http.Request) {
+	predict := s.observe("predict", s.predict)
+	r.HandleFunc("/predict", predict).Methods(http.MethodPost)
+	get("/model", s.observe("model", s.describe))
+	get("/healthz", s.guard("healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }))
+	get("/readyz", s.guard("readyz", s.ready))
+	get("/openapi.json", s.observe("openapi", s.openAPI))
+	get("/docs", s.observe("docs", s.docs))
+	get("/metrics", s.guard("metrics", s.metrics.handler().ServeHTTP))
+	r.NotFoundHandler = s.observe("other", func(w http.ResponseWriter, r *http.Request) {
 		problem{Type: problemNotFound, Status: http.StatusNotFound, Detail: "there is nothing here; /docs says what there is"}.write(w)
 	})
-	r.MethodNotAllowedHandler = s.metrics.observe("other", func(w http.ResponseWriter, r *http.Request) {
+	r.MethodNotAllowedHandler = s.observe("other", func(w http.ResponseWriter, r *http.Request) {
 		allow := "GET, HEAD"
 		if r.URL.Path == "/predict" {
 			allow = http.MethodPost
@@ -76,7 +96,14 @@ func (s *Server) Handler() http.Handler {
 		w.Header().Set("Allow", allow)
 		problem{Type: problemMethod, Status: http.StatusMethodNotAllowed, Detail: "use " + allow}.write(w)
 	})
-	return r
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		// The router copies each request, to add to it what nobody here reads.
+		if req.Method == http.MethodPost && req.URL.Path == "/predict" {
+			predict(w, req)
+			return
+		}
+		r.ServeHTTP(w, req)
+	})
 }
 
 // Run listens, serves and follows the registry until the context ends, then lets

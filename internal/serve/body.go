@@ -1,0 +1,141 @@
+package serve
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"sync"
+)
+
+const (
+	maxBody = 32 << 20 // bytes of a request's body
+	small   = 64 << 10 // bytes of a body up to which a request counts as small
+	modest  = 1 << 20  // bytes of all buffers up to which they are used again
+	first   = 4 << 10  // bytes of a buffer for a body of unknown length
+)
+
+var errTooLarge = errors.New("the body is too large")
+
+// exchange is what one request has in memory from its first byte to the last of
+// its answer. Those of modest size are used again.
+type exchange struct {
+	memory *memory
+	held   int64 // bytes taken of the memory
+
+	body   []byte
+	scores []float32 // one a record
+	answer []byte
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// newExchange returns an exchange whose buffers, if it has any already, are held.
+func newExchange(m *memory) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.memory = m
+	has := int64(cap(x.body) + 4*cap(x.scores) + cap(x.answer))
+	if m.take(0, has) != nil {
+		return &exchange{memory: m} // rather without them than not at all
+	}
+	x.held = has
+	return x
+}
+
+// free gives back what the request held.
+func (x *exchange) free() {
+	x.memory.give(x.held)
+	if x.held <= modest {
+		x.memory, x.held = nil, 0
+		exchanges.Put(x)
+	}
+}
+
+func (x *exchange) hold(n int64) error {
+	err := x.memory.take(x.held, n)
+	switch err {
+	case nil:
+		x.held += n
+	case errBusy:
+		x.memory.refused.Add(1)
+	}
+	return err
+}
+
+// read reads a whole body. What a client announces is taken at its word as long
+// as it is small; past that a buffer is at most twice as large as what has come.
+func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
+	announced := r.ContentLength
+	if announced > maxBody {
+		return errTooLarge
+	}
+	if announced > modest { // better refused before it is sent than after
+		if err := x.hold(announced); err != nil {
+			return err
+		}
+		x.held -= announced
+		x.memory.give(announced)
+	}
+	buf := x.body[:0]
+	defer func() { x.body = buf }()
+	whole, want := maxBody+1, first // one more than there is, to see the end
+	if announced >= 0 {
+		whole = int(announced) + 1
+		want = min(whole, small)
+	}
+	body := http.MaxBytesReader(w, r.Body, maxBody)
+	for {
+		if n := want - cap(buf); n > 0 {
+			if err := x.hold(int64(n)); err != nil {
+				return err
+			}
+			buf = append(make([]byte, 0, want), buf...)
+		}
+		n, err := body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(buf) == cap(buf) {
+			if cap(buf) >= whole { // it is longer than announced: not over HTTP
+				whole = maxBody + 1
+			}
+			want = min(2*cap(buf)+1, whole)
+		}
+	}
+}
+
+// reserve makes room for the scores of all records that the body can hold, and
+// for their answer up to a piece.
+func (x *exchange) reserve() error {
+	const each = len(`{"label":0,"probability":0.123456789},`)
+	records := min(bytes.Count(x.body, []byte{'{'}), len(x.body)/len("{},")+1)
+	if n := records - cap(x.scores); n > 0 {
+		if err := x.hold(4 * int64(n)); err != nil {
+			return err
+		}
+		x.scores = make([]float32, 0, records)
+	}
+	x.scores = x.scores[:0]
+	if n := min(records*each, piece+each) - cap(x.answer); n > 0 && records > chunk {
+		if err := x.hold(int64(n)); err != nil {
+			return err
+		}
+		x.answer = make([]byte, 0, n+cap(x.answer))
+	}
+	return nil
+}
+
+// isJSON accepts application/json with parameters, and no type at all, which
+// is what quick scripts send.
+func isJSON(contentType string) bool {
+	if contentType == "" || contentType == "application/json" {
+		return true
+	}
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && t == "application/json"
+}

@@ -1,0 +1,363 @@
+package serve
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mlops/internal/model"
+	"mlops/loadtest"
+)
+
+func TestLimitsHaveDefaults(t *testing.T) {
+	if got, want := (Limits{}).defaults(), (Limits{8 * runtime.GOMAXPROCS(0), 2048, 128 << 20}); got != want {
+		t.Errorf("defaults are %+v, want %+v", got, want)
+	}
+	if got, want := (Limits{3, 2, 1}).defaults(), (Limits{3, 2, 1}); got != want {
+		t.Errorf("%+v became %+v", want, got)
+	}
+}
+
+// enters starts a request and returns what enter said to it.
+func enters(l *lane) <-chan bool {
+	was := l.waiting()
+	got := make(chan bool, 1)
+	go func() { got <- l.enter() }()
+	for len(got) == 0 && l.waiting() == was {
+		runtime.Gosched()
+	}
+	return got
+}
+
+func TestLaneHasTurns(t *testing.T) {
+	l := newLane(1, 1, 3)
+	if !l.enter() {
+		t.Fatal("no place in an empty lane")
+	}
+	let := make(chan bool, 3)
+	for range 3 {
+		turn := enters(l)
+		go func() { let <- <-turn }()
+	}
+	if l.enter() {
+		t.Error("a fourth may wait")
+	}
+	for i := range 3 {
+		if len(let) > 0 {
+			t.Error("let in before there was a place")
+		}
+		l.leave()
+		if !<-let {
+			t.Error("one that waited was refused when there was a place")
+		}
+		if l.inside() != 1 || l.waiting() != int64(2-i) {
+			t.Errorf("after turn %d there are %d inside and %d waiting", i, l.inside(), l.waiting())
+		}
+	}
+	l.leave()
+	if l.inside() != 0 || l.waiting() != 0 || l.refused.Load() != 1 {
+		t.Errorf("in the end %d inside, %d waiting, %d refused, want 0, 0, 1", l.inside(), l.waiting(), l.refused.Load())
+	}
+}
+
+// A queue may be long for a short while only.
+func TestLaneKeepsAQueueShort(t *testing.T) {
+	l := newLane(2, 2, 100)
+	l.enter()
+	l.enter()
+	var turns []<-chan bool
+	for range 5 { // a burst
+		turns = append(turns, enters(l))
+	}
+	l.start = l.start.Add(-2 * patience) // as if time had passed
+	for range 3 {
+		if l.enter() {
+			t.Fatal("one more may wait in a queue that has been long for too long")
+		}
+	}
+	for range 4 { // until fewer than two wait
+		l.leave()
+	}
+	turns = append(turns, enters(l))
+	if l.waiting() != 2 {
+		t.Fatalf("a short queue takes no more: %d wait", l.waiting())
+	}
+	for range 4 {
+		l.leave()
+	}
+	for i, turn := range turns {
+		if !<-turn {
+			t.Errorf("request %d was refused although there was a place", i)
+		}
+	}
+	if l.inside() != 0 || l.refused.Load() != 3 {
+		t.Errorf("%d inside, %d refused, want 0 and 3", l.inside(), l.refused.Load())
+	}
+	// The next burst is one again.
+	l.enter()
+	l.enter()
+	for range 5 {
+		if len(enters(l)) > 0 {
+			t.Fatal("a new burst is refused")
+		}
+	}
+}
+
+func TestLaneLetsNobodyWaitForEver(t *testing.T) {
+	l := newLane(1, 1, 1)
+	l.enter()
+	start := time.Now()
+	if l.enter() {
+		t.Error("two have one place")
+	}
+	if time.Since(start) < longest {
+		t.Error("refused before its time")
+	}
+	if l.leave(); l.inside() != 0 || l.waiting() != 0 || len(l.turn) != 0 {
+		t.Errorf("%d inside, %d waiting, %d tokens are left", l.inside(), l.waiting(), len(l.turn))
+	}
+}
+
+// However many come and go at once, there are never more inside than places, and
+// none is lost.
+func TestLaneUnderStress(t *testing.T) {
+	const places = 3
+	l := newLane(places, 2, 10)
+	var inside, most, passed, refused atomic.Int64
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for range 2000 {
+				if !l.enter() {
+					refused.Add(1)
+					runtime.Gosched()
+					continue
+				}
+				if n := inside.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				runtime.Gosched()
+				passed.Add(1)
+				inside.Add(-1)
+				l.leave()
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() > places || passed.Load()+refused.Load() != 50*2000 || refused.Load() != l.refused.Load() {
+		t.Errorf("%d inside at once of %d; %d passed, %d refused, %d counted", most.Load(), places, passed.Load(), refused.Load(), l.refused.Load())
+	}
+	if passed.Load() == 0 || refused.Load() == 0 {
+		t.Errorf("%d passed and %d were refused: nothing was tried", passed.Load(), refused.Load())
+	}
+	if l.free.Load() != places || len(l.turn) != 0 {
+		t.Errorf("%d places and %d tokens are left, want %d and 0", l.free.Load(), len(l.turn), places)
+	}
+}
+
+// limited is a server with limits whose scoring takes some time, at an address.
+func limited(t *testing.T, l Limits, takes time.Duration) (*Server, string) {
+	t.Helper()
+	r := newShelf(t)
+	r.put(t, "1", bundle(t, 1))
+	s := New(Options{Model: "tiny", Cache: t.TempDir(), Registry: r, Limits: l, Log: slog.New(slog.DiscardHandler)})
+	poll(t, s)
+	if takes > 0 {
+		s.score = func(x *exchange, m *model.Model) (int, error) {
+			time.Sleep(takes)
+			return score(x, m)
+		}
+	}
+	address, stop, wait := run(t, s)
+	t.Cleanup(func() {
+		stop()
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, address
+}
+
+// At twice the rate that a server can bear, it goes on answering as many
+// requests as it can, and none of them waits for long; the others are told at
+// once to come again. Scoring takes a fixed time here, so that the rate that the
+// server can bear is known and does not depend on the machine.
+func TestOverload(t *testing.T) {
+	const takes = 40 * time.Millisecond
+	const places = 4
+	bears := places / takes.Seconds()
+	s, address := limited(t, Limits{Concurrency: places}, takes)
+	body := []loadtest.Body{{JSON: []byte(`{"size":1}`), Records: 1}}
+	over := make(chan struct{})
+	var asked int
+	var others sync.WaitGroup
+	others.Go(func() { // what operates a server is not kept out
+		for {
+			for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+				res, err := http.Get("http://" + address + path)
+				if err != nil {
+					t.Errorf("%s: %v", path, err)
+					return
+				}
+				if res.Body.Close(); res.StatusCode != 200 {
+					t.Errorf("%s of a server that has much to do: %s", path, res.Status)
+				}
+				asked++
+			}
+			select {
+			case <-over:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	report, err := loadtest.Run(t.Context(), loadtest.Config{Target: "http://" + address, Rates: []float64{2 * bears}, Most: 400, Duration: 4 * time.Second, Bodies: body})
+	close(over)
+	others.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage := report.Stages[0]
+	well, refused := stage.Requests-stage.Failed, stage.Errors["status 5xx"]
+	t.Logf("of %d requests %d were answered, %d refused; %.0f/s, the server bears %.0f/s; %+v, missed %+v", stage.Requests, well, refused, stage.PerSecond, bears, stage.Latency, *stage.Missed)
+	if stage.Failed != refused {
+		t.Errorf("%d failed, of which only %d were refused: %v", stage.Failed, refused, stage.Failures)
+	}
+	for _, f := range stage.Failures {
+		if !strings.Contains(f.Text, "503") || !strings.Contains(f.Text, "later") {
+			t.Errorf("refused with %q", f.Text)
+		}
+	}
+	// Far from the figures of a machine with time, which are near 1 and 2.
+	if stage.PerSecond < bears/2 {
+		t.Errorf("%.0f answers a second, the server bears %.0f", stage.PerSecond, bears)
+	}
+	if refused < stage.Requests/8 {
+		t.Errorf("only %d of %d were refused", refused, stage.Requests)
+	}
+	if limit := 10 * float64(takes.Milliseconds()); stage.Latency.P99 > limit {
+		t.Errorf("99 %% of the answers took up to %v ms, more than %v ms", stage.Latency.P99, limit)
+	}
+	if asked < 9 {
+		t.Errorf("only %d other requests meanwhile", asked)
+	}
+	for name, want := range map[string]int64{
+		`mlops_predict_refused_total{lack="place"}`:                 refused,
+		`mlops_predict_refused_total{lack="memory"}`:                0,
+		`mlops_problems_total{handler="predict",type="overloaded"}`: refused,
+		`mlops_requests_total{code="503",handler="predict"}`:        refused,
+		`mlops_requests_total{code="200",handler="predict"}`:        well,
+		`mlops_predict_scoring{records="few"}`:                      0,
+		`mlops_predict_waiting{records="few"}`:                      0,
+		`mlops_predict_body_bytes`:                                  0,
+	} {
+		if got := metric(t, s, name); got != fmt.Sprint(want) {
+			t.Errorf("%s is %s, want %d", name, got, want)
+		}
+	}
+}
+
+// Many connections are no overload as long as a processor has its time for each.
+func TestManyConnections(t *testing.T) {
+	_, address := limited(t, Limits{}, 0)
+	report, err := loadtest.Run(t.Context(), loadtest.Config{
+		Target: "http://" + address, Users: []int{1000}, Duration: 2 * time.Second, Timeout: time.Minute,
+		Bodies: []loadtest.Body{{JSON: []byte(`{"size":1}`), Records: 1}, {JSON: []byte("[" + strings.Repeat("{},", 30) + "{}]"), Records: 31}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Failed > 0 || report.Requests < 1000 {
+		t.Errorf("%d of %d requests failed: %v", report.Failed, report.Requests, report.Stages[0].Failures)
+	}
+	t.Logf("%.0f answers a second", report.Stages[0].PerSecond)
+}
+
+// Requests of many records have places of their own, and do not keep out those
+// of few.
+func TestLargeRequestsDoNotKeepOutSmallOnes(t *testing.T) {
+	s, address := limited(t, Limits{Concurrency: 8, Queue: 1}, 0)
+	hold := make(chan struct{})
+	s.score = func(x *exchange, m *model.Model) (int, error) {
+		if len(x.body) > small {
+			<-hold
+		}
+		return score(x, m)
+	}
+	large := "[" + strings.Repeat("{},", small/3+1) + "{}]"
+	post := func(body string) int {
+		res, err := http.Post("http://"+address+"/predict", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer res.Body.Close()
+		io.Copy(io.Discard, res.Body)
+		if res.StatusCode == 503 && res.Header.Get("Retry-After") != "1" {
+			t.Errorf("Retry-After is %q", res.Header.Get("Retry-After"))
+		}
+		return res.StatusCode
+	}
+	answers := make(chan int, 2)
+	for range 2 {
+		go func() { answers <- post(large) }()
+	}
+	eventually(t, "one large request at its place and one that waits", func() bool { return s.many.inside() == 1 && s.many.waiting() == 1 })
+	if got := post(large); got != 503 {
+		t.Errorf("a third large request: status %d", got)
+	}
+	for range 5 {
+		if got := post("{}"); got != 200 {
+			t.Errorf("a small request: status %d", got)
+		}
+	}
+	close(hold)
+	if got := []int{<-answers, <-answers}; !slices.Equal(got, []int{200, 200}) {
+		t.Errorf("the large requests: status %v", got)
+	}
+}
+
+// The bodies that are here at once take no more memory than is allowed for; a
+// small request finds room beside large ones that don't end.
+func TestBodiesInMemory(t *testing.T) {
+	const most = 16 << 20
+	s, address := limited(t, Limits{BodyMemory: most}, 0)
+	const length = 5 << 20
+	var open []net.Conn
+	for range 2 {
+		open = append(open, dial(t, address, length, strings.Repeat(" ", length-10)))
+	}
+	eventually(t, "two bodies", func() bool { return s.memory.used.Load() > 2*(length-10) })
+	if status, text := read(t, dial(t, address, length, " ")); status != 503 || !strings.Contains(text, problemBusy) {
+		t.Errorf("a body for which there is no room: status %d: %s", status, text)
+	}
+	if used := s.memory.used.Load(); used > most {
+		t.Errorf("%d bytes are taken of %d", used, most)
+	}
+	if status, text := read(t, dial(t, address, 2, "{}")); status != 200 {
+		t.Errorf("a small request: status %d: %s", status, text)
+	}
+	for _, c := range open[:2] {
+		io.WriteString(c, "        {}")
+		if status, text := read(t, c); status != 200 {
+			t.Errorf("a large request: status %d: %.200s", status, text)
+		}
+	}
+	eventually(t, "all memory back", func() bool { return s.memory.used.Load() == 0 })
+	// What can never have room is not asked to come again.
+	if status, text := read(t, dial(t, address, most, "{}")); status != 413 {
+		t.Errorf("a body as large as all the memory: status %d: %s", status, text)
+	}
+	if got := metric(t, s, `mlops_predict_refused_total{lack="memory"}`); got != "1" {
+		t.Errorf("%s were refused for lack of memory, want 1", got)
+	}
+}
