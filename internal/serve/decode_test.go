@@ -178,19 +178,3 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{`{"size":1,"kind":"\u00e9"}`, `[{},{"count":2}]`, `{"instances":[{"odd name":null}]}`, `{"size":1e5}`} {
-		f.Add([]byte(seed))
-	}
-	e := tinyEncoder(f)
-	vector := make([]float32, e.Width())
-	var d decoder
-	f.Fuzz(func(t *testing.T, body []byte) {
-		err := d.decode(body, e, func() []float32 { return vector })
-		var bad *fieldError
-		if err != nil && !errors.As(err, &bad) {
-			t.Errorf("error %v is not a *fieldError", err)
-		}
-	})
-}

@@ -160,6 +160,11 @@ func TestSameAsLibxgboost(t *testing.T) {
 				"min_child_weight":  []float64{0, 1, 10}[rng.IntN(3)],
 				"max_bin":           []int{16, 256}[rng.IntN(2)],
 				"seed":              seed,
+				"scale_pos_weight":  []float64{1, 7}[rng.IntN(2)],
+				"num_parallel_tree": 1 + rng.IntN(2),
+			}
+			if rng.IntN(3) == 0 { // leaf by leaf, not level by level: deep and slender
+				params["grow_policy"], params["max_leaves"] = "lossguide", 4+rng.IntN(60)
 			}
 			b := boost(t, lib, draw(rng, kinds, 200+rng.IntN(2000), missing, false), 1+rng.IntN(60), params)
 			check := draw(rng, kinds, 500, []float64{0, 0.05, 0.9}[rng.IntN(3)], true)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -228,14 +229,20 @@ func TestReadUBJ(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that no input makes Parse panic or take long, and that what it
-// accepts scores the same in every way.
+// FuzzParse checks that no input makes Parse panic or take long or much memory, and that
+// what it accepts scores the same in every way.
 func FuzzParse(f *testing.F) {
 	f.Add(fixture(f, "small.ubj"))
 	f.Add(fixture(f, "small.json"))
 	f.Add([]byte("{L"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		m, err := Parse(data)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20+uint64(1000*len(data)) {
+			t.Errorf("reading %d bytes took %d bytes of memory", len(data), took)
+		}
 		if err != nil || m.Features() > 1000 {
 			return
 		}
