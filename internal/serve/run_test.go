@@ -4,15 +4,19 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 )
 
 // run starts a server with Run on an address of its own; stop ends its context
@@ -38,27 +42,15 @@ func run(t *testing.T, s *Server) (address string, stop func(), wait func() erro
 	}
 }
 
-// Versions change under load: every request is answered, each by one version
-// with that version's score.
-func TestSwapUnderLoad(t *testing.T) {
-	r := newShelf(t)
-	files := map[string]map[string][]byte{}
-	want := map[string]float32{} // probability of {} by version
-	for i := 1; i <= 4; i++ {
-		number := fmt.Sprint(i)
-		files[number] = bundle(t, float64(i))
-		r.put(t, number, files[number])
-		s := newServer(t, r, t.TempDir())
-		poll(t, s)
-		want[number] = predict(t, s, "{}").Predictions[0].Probability
+// askAll sends requests of many records over and over until stop is called, and
+// checks that each is answered by one version, with that version's score; want
+// has the probability of {} by version. answered says how often one has answered.
+func askAll(t *testing.T, address string, want map[string]float32) (answered func(version string) int64, stop func()) {
+	counts := map[string]*atomic.Int64{}
+	for version := range want {
+		counts[version] = new(atomic.Int64)
 	}
-	r.put(t, "1", files["1"])
-	s := newServer(t, r, t.TempDir())
-	poll(t, s)
-	address, stop, wait := run(t, s)
-
 	body := "[" + strings.Repeat("{},", 500) + "{}]"
-	var asked atomic.Int64
 	var clients sync.WaitGroup
 	over := make(chan struct{})
 	for range 4 {
@@ -87,20 +79,46 @@ func TestSwapUnderLoad(t *testing.T) {
 						return
 					}
 				}
-				asked.Add(1)
+				counts[a.Model.Version].Add(1)
 			}
 		})
 	}
+	return func(version string) int64 { return counts[version].Load() }, func() { close(over); clients.Wait() }
+}
+
+// versions stores some versions and returns their files and what each says to {}.
+func versions(t *testing.T, r *shelf, count int) (files map[string]map[string][]byte, want map[string]float32) {
+	files, want = map[string]map[string][]byte{}, map[string]float32{}
+	for i := 1; i <= count; i++ {
+		number := fmt.Sprint(i)
+		files[number] = bundle(t, float64(i)/8)
+		r.put(t, number, files[number])
+		s := newServer(t, r, t.TempDir())
+		poll(t, s)
+		want[number] = predict(t, s, "{}").Predictions[0].Probability
+	}
+	return files, want
+}
+
+// Versions change under load: every request is answered, each by one version
+// with that version's score.
+func TestSwapUnderLoad(t *testing.T) {
+	r := newShelf(t)
+	files, want := versions(t, r, 4)
+	r.put(t, "1", files["1"])
+	s := newServer(t, r, t.TempDir())
+	poll(t, s)
+	address, stop, wait := run(t, s)
+	answered, over := askAll(t, address, want)
 	for _, number := range []string{"2", "3", "4"} {
 		r.put(t, number, files[number])
 		start := time.Now()
-		eventually(t, "version "+number, func() bool { return s.served.Load().version.Version == number })
-		t.Logf("version %s was taken after %v", number, time.Since(start).Round(time.Millisecond))
+		eventually(t, "version "+number, func() bool { return answered(number) > 0 })
+		t.Logf("version %s answered after %v", number, time.Since(start).Round(time.Millisecond))
 	}
-	close(over)
-	clients.Wait()
-	if asked.Load() == 0 {
-		t.Error("no request was answered")
+	over()
+	if answered("1") == 0 {
+		t.Error("version 1 has not answered")
 	}
 	if got := metric(t, s, "mlops_model_swaps_total"); got != "4" {
 		t.Errorf("%s swaps, want 4", got)
@@ -108,6 +126,72 @@ func TestSwapUnderLoad(t *testing.T) {
 	stop()
 	if err := wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The same in quick succession, with all that can go wrong in between: a version
+// that is refused, the store away, the registry away, a restart meanwhile. What
+// was served before does not stay in memory.
+func TestEverythingUnderLoad(t *testing.T) {
+	r, cache := newShelf(t), t.TempDir()
+	const count = 24
+	files, want := versions(t, r, count)
+	r.put(t, "1", files["1"])
+	s := newServer(t, r, cache)
+	var log strings.Builder
+	s.log = textLog(&log)
+	poll(t, s)
+	answered, over := askAll(t, listen(t, s, func(*http.Server) {}), want)
+	var stays []func() bool // by version: whether it is still in memory
+	for i := 2; i < count; i++ {
+		number := fmt.Sprint(i)
+		encoder, trees := weak.Make(s.served.Load().model.Encoder), weak.Make(s.served.Load().model.Trees)
+		stays = append(stays, func() bool { return encoder.Value() != nil || trees.Value() != nil })
+		switch before := fmt.Sprint(i - 1); i % 4 {
+		case 0:
+			r.put(t, "bad", with(files[number], "model.ubj", nil))
+			poll(t, s)
+			d := describedAs(t, s)
+			if d.Model.Version.Version != before || d.Refused == nil || d.Refused.Version != "bad" {
+				t.Errorf("serves %s, refused %+v, want %s and a refused one", d.Model.Version.Version, d.Refused, before)
+			}
+		case 1:
+			v := r.put(t, number, files[number])
+			r.lose(errors.New("the store is away"))
+			if err := s.poll(t.Context()); err == nil {
+				t.Errorf("version %s was taken though the store is away", v.Version)
+			}
+			r.lose(nil)
+		case 2:
+			r.goAway(errors.New("the registry is away"))
+			if err := s.poll(t.Context()); err == nil {
+				t.Error("a registry that is away has answered")
+			}
+			restarted := newServer(t, r, cache)
+			restarted.fromCache()
+			if got := predict(t, restarted, "{}"); got.Model.Version != before || got.Predictions[0].Probability != want[before] {
+				t.Errorf("a server that starts now answers %+v, want version %s", got, before)
+			}
+			r.goAway(nil)
+		}
+		if i%4 != 3 { // whatever it was, the version before answers on
+			since := answered(fmt.Sprint(i - 1))
+			eventually(t, "the version before", func() bool { return answered(fmt.Sprint(i-1)) > since })
+		}
+		r.put(t, number, files[number])
+		poll(t, s)
+		eventually(t, "version "+number, func() bool { return answered(number) > 0 })
+	}
+	eventually(t, "all old versions gone from memory, under load", func() bool {
+		runtime.GC()
+		return !slices.ContainsFunc(stays, func(stays func() bool) bool { return stays() })
+	})
+	over()
+	if got := metric(t, s, "mlops_model_swaps_total"); got != fmt.Sprint(count-1) {
+		t.Errorf("%s swaps, want %d", got, count-1)
+	}
+	if got := metric(t, s, "mlops_model_refused_total"); got != fmt.Sprint(count/4-1) || strings.Count(log.String(), "version refused") != count/4-1 {
+		t.Errorf("%s refused, want %d, all in the log:\n%s", got, count/4-1, log.String())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -71,6 +72,7 @@ type shelf struct {
 	mu        sync.Mutex
 	now       registry.Version // in production; none where it has no name
 	away      error            // of every call, where set
+	lost      error            // of a download, where set
 	asked     int
 	downloads int
 }
@@ -114,6 +116,13 @@ func (s *shelf) goAway(err error) {
 	s.away = err
 }
 
+// lose keeps the files away, and not what is in production.
+func (s *shelf) lose(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = err
+}
+
 // counts returns how often the registry was asked, and how often for files.
 func (s *shelf) counts() (asked, downloads int) {
 	s.mu.Lock()
@@ -137,7 +146,7 @@ func (s *shelf) Production(context.Context) (registry.Version, error) {
 func (s *shelf) Download(_ context.Context, v registry.Version, dir string) error {
 	s.mu.Lock()
 	s.downloads++
-	away := s.away
+	away := errors.Join(s.away, s.lost)
 	s.mu.Unlock()
 	if away != nil {
 		return away
@@ -186,6 +195,9 @@ func ask(s *Server, method, path, body string) *httptest.ResponseRecorder {
 	s.Handler().ServeHTTP(w, r)
 	return w
 }
+
+// textLog is a log that can be read.
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // answer is the body of POST /predict.
 type answer struct {
