@@ -3,12 +3,15 @@ package serve
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
+	"mlops/internal/model"
+	"mlops/internal/tree"
 )
 
 // sink is a ResponseWriter that keeps nothing.
@@ -112,16 +115,119 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-func BenchmarkPredict(b *testing.B) {
+// BenchmarkLane is what it costs that a request takes a place and gives it back.
+func BenchmarkLane(b *testing.B) {
+	l := newLane(64, 64, 64)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if l.enter() {
+				l.leave()
+			}
+		}
+	})
+}
+
+// BenchmarkRespond writes the answer to one record and to many.
+func BenchmarkRespond(b *testing.B) {
 	s, _ := serving(b, 1)
+	served := s.served.Load()
 	for _, n := range []int{1, 1000} {
-		body := "[" + strings.Repeat(`{"size":1.5,"count":3,"kind":"2"},`, n-1) + `{"size":1.5,"count":3,"kind":"2"}]`
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			send := request(s.Handler(), body)
+			x := &exchange{scores: make([]float32, n)}
+			for i := range x.scores {
+				x.scores[i] = rand.Float32()
+			}
+			w := &sink{header: http.Header{}}
 			b.ReportAllocs()
 			for b.Loop() {
-				send()
+				x.write(w, served)
 			}
 		})
 	}
+}
+
+// BenchmarkRefuse is a request that comes when there is no place, and may not wait.
+func BenchmarkRefuse(b *testing.B) {
+	s, _ := serving(b, 1)
+	s.few = newLane(1, 0, 0)
+	s.few.enter()
+	send := request(s.Handler(), `{"size":1.5,"count":3,"kind":"2"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		send()
+	}
+}
+
+// BenchmarkPredict is the whole handler: a record of three values and a model of
+// two trees, and one of 47 values with 500 trees of depth 6, alone and many.
+func BenchmarkPredict(b *testing.B) {
+	tiny, _ := serving(b, 1)
+	full, record := fullServer(b)
+	for _, kind := range []struct {
+		name   string
+		server *Server
+		record string
+	}{{"tiny", tiny, `{"size":1.5,"count":3,"kind":"2"}`}, {"full", full, record}} {
+		for _, n := range []int{1, 1000} {
+			body := kind.record
+			if n > 1 {
+				body = "[" + strings.Repeat(body+",", n-1) + body + "]"
+			}
+			b.Run(fmt.Sprintf("%s/%d", kind.name, n), func(b *testing.B) {
+				send := request(kind.server.Handler(), body)
+				b.ReportAllocs()
+				for b.Loop() {
+					send()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/record")
+			})
+		}
+	}
+}
+
+// fullServer serves 500 full trees of depth 6 over the 47 columns of wide. What
+// the trees ask is drawn; how long they take does not depend on the answers.
+func fullServer(b *testing.B) (*Server, string) {
+	e, record := wide(b)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var trees strings.Builder
+	for id := range 500 {
+		const splits, nodes = 63, 127
+		var left, right, feature, condition, kind, at, codes, begins, sizes []string
+		for i := range nodes {
+			if i >= splits {
+				left, right, feature, kind = append(left, "-1"), append(right, "-1"), append(feature, "0"), append(kind, "0")
+				condition = append(condition, fmt.Sprint(rng.NormFloat64()/10))
+				continue
+			}
+			f := rng.IntN(e.Width())
+			left, right = append(left, fmt.Sprint(2*i+1)), append(right, fmt.Sprint(2*i+2))
+			feature = append(feature, fmt.Sprint(f))
+			if f < 8 {
+				kind, condition = append(kind, "0"), append(condition, fmt.Sprint(rng.IntN(100)))
+				continue
+			}
+			kind, condition = append(kind, "1"), append(condition, "0")
+			at, begins = append(at, fmt.Sprint(i)), append(begins, fmt.Sprint(len(codes)))
+			sizes, codes = append(sizes, "1"), append(codes, fmt.Sprint(rng.IntN(12)))
+		}
+		list := func(values []string) string { return "[" + strings.Join(values, ",") + "]" }
+		if id > 0 {
+			trees.WriteByte(',')
+		}
+		fmt.Fprintf(&trees, `{"id":%d,"left_children":%s,"right_children":%s,"split_indices":%s,"split_conditions":%s,"default_left":%s,"split_type":%s,
+"categories_nodes":%s,"categories_segments":%s,"categories_sizes":%s,"categories":%s}`, id, list(left), list(right), list(feature), list(condition), list(kind), list(kind),
+			list(at), list(begins), list(sizes), list(codes))
+	}
+	forest, err := tree.Parse(fmt.Appendf(nil, `{"learner":{"learner_model_param":{"base_score":"[5E-1]","num_feature":"%d"},"objective":{"name":"binary:logistic"},
+"gradient_booster":{"name":"gbtree","model":{"gbtree_model_param":{"num_trees":"500"},"tree_info":[0%s],"trees":[%s]}}}}`, e.Width(), strings.Repeat(",0", 499), trees.String()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := newServer(b, newShelf(b), b.TempDir())
+	s.served.Store(&served{
+		model:  &model.Model{Spec: e.Spec(), Encoder: e, Trees: forest, Serving: model.Serving{Threshold: 0.5}},
+		prefix: []byte(`{"model":{"name":"wide","version":"1","run_id":"r"},"predictions":[`),
+	})
+	return s, string(record)
 }

@@ -149,6 +149,7 @@ var refusedBodies = []struct {
 	{"short unicode escape", `{"kind":"\u12"}`, "escape", "", true},
 	{"half a surrogate pair", `{"kind":"\ud83d"}`, "surrogate", "", true},
 	{"two low surrogates", `{"kind":"\ude00\ude00"}`, "surrogate", "", true},
+	{"string with escapes longer than any value", `{"kind":"\n` + strings.Repeat("x", maxEscaped+1) + `"}`, "longer than", "", true},
 	{"string cut in an escape", `{"kind":"\`, "", "", true},
 	{"unknown column", `{"size":1,"sise":2}`, "no column", "sise", false},
 	{"unknown column in a later record", `[{"size":1},{"sise":2}]`, "record 1", "sise", false},

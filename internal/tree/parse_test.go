@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -235,6 +236,10 @@ func FuzzParse(f *testing.F) {
 	f.Add(fixture(f, "small.ubj"))
 	f.Add(fixture(f, "small.json"))
 	f.Add([]byte("{L"))
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, depth := range []int{0, 2, 7} { // small ones, which are quicker to change
+		f.Add(writeJSON(f, []int{0, 3}, 0.5, construct(rng, []int{0, 3}, 2, depth, false)))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
