@@ -101,8 +101,7 @@ func testStepsKilled(t *testing.T, m *machine, r *kube.Release) {
 						if time.Now().Before(waiting[kind]) {
 							continue
 						}
-						now := int64(0)
-						if r.Client.CoreV1().Pods(r.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}) == nil {
+						if r.Client.CoreV1().Pods(r.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{}) == nil {
 							killed[kind] = p.Name
 						}
 					}

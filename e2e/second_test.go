@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"mlops/internal/kube"
 	"mlops/internal/local"
@@ -145,9 +146,9 @@ func testStepsDeleted(t *testing.T, m *machine) {
 		if err != nil {
 			t.Fatalf("run %d: %v", run, err)
 		}
-		for template, pod := range deleted() {
-			if interrupted(w, pod) {
-				hit[template] = fmt.Sprintf("in run %d", run)
+		for kind, d := range deleted() {
+			if how := d.interrupted(w); how != "" {
+				hit[kind] = fmt.Sprintf("in run %d: %s", run, how)
 			}
 		}
 		t.Logf("run %d took %s; interrupted so far: %v", run, w.Status.FinishedAt.Sub(w.Status.StartedAt.Time), hit)
@@ -163,36 +164,58 @@ func testStepsDeleted(t *testing.T, m *machine) {
 
 // deletePods deletes the first pod of each kind of step of a workflow that has
 // begun and is not in done. What it returns ends it and names the pods.
-func deletePods(t *testing.T, r *kube.Release, name string, begun func(*corev1.Pod) bool, done map[string]string) func() map[string]string {
+func deletePods(t *testing.T, r *kube.Release, name string, begun func(*corev1.Pod) bool, done map[string]string) func() map[string]*deletion {
 	t.Helper()
 	w, err := r.Client.CoreV1().Pods(r.Namespace).Watch(t.Context(), metav1.ListOptions{LabelSelector: "workflows.argoproj.io/workflow=" + name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	deleted := map[string]string{}
+	deleted := map[string]*deletion{}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for e := range w.ResultChan() {
 			p, ok := e.Object.(*corev1.Pod)
-			if !ok || !begun(p) {
+			if !ok {
 				continue
 			}
 			kind := template(p)
-			if !slices.Contains(steps, kind) || done[kind] != "" || deleted[kind] != "" {
+			if d := deleted[kind]; d != nil {
+				d.again = d.again || p.Name == d.pod && p.UID != d.uid
 				continue
 			}
-			now := int64(0)
-			if err := r.Client.CoreV1().Pods(r.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil && !apierrors.IsNotFound(err) {
+			if !slices.Contains(steps, kind) || done[kind] != "" || !begun(p) {
+				continue
+			}
+			if err := r.Client.CoreV1().Pods(r.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 				t.Error(err)
 			}
-			deleted[kind] = p.Name
+			deleted[kind] = &deletion{pod: p.Name, uid: p.UID}
 		}
 	})
-	return func() map[string]string {
+	return func() map[string]*deletion {
 		w.Stop()
 		all.Wait()
 		return deleted
 	}
+}
+
+// deletion is a workflow's pod that was deleted.
+type deletion struct {
+	pod   string
+	uid   types.UID
+	again bool // Argo has made a pod of that name once more
+}
+
+// interrupted says how Argo dealt with the deletion: a try that has failed and was
+// followed by another, or the same try with a new pod. Empty: the step was over.
+func (d *deletion) interrupted(w *wfv1.Workflow) string {
+	switch {
+	case interrupted(w, d.pod):
+		return "tried again"
+	case d.again:
+		return "run again in a new pod"
+	}
+	return ""
 }
 
 // template is the template that a workflow's pod runs: the end of its node's name,
