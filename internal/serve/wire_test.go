@@ -211,7 +211,8 @@ func TestSlowClients(t *testing.T) {
 	// All of them are gone in the end, and what they held is given back.
 	for i, c := range slow {
 		res, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err == nil && res.StatusCode != 408 && res.StatusCode != 400 {
+		// 503: its body ended in a moment when the one place and its queue were full.
+		if err == nil && res.StatusCode != 408 && res.StatusCode != 400 && res.StatusCode != 503 {
 			t.Errorf("slow client %d: %s", i, res.Status)
 		}
 	}
