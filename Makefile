@@ -18,7 +18,7 @@ PLATFORM = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/platform
 .PHONY: help demo demo-down up down forward status check-demo images test lint bench e2e e2e-faults helms
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## the whole platform on this machine without Kubernetes, from raw records to a served model (SPEC=, DATASET=)
 	@$(DEMO) up
