@@ -115,15 +115,13 @@ func testStepsKilled(t *testing.T, m *machine, r *kube.Release) {
 		if w == nil {
 			return
 		}
-		for kind, pod := range killed {
-			if interrupted(w, pod) {
-				hits[kind]++
-			}
+		for kind := range killed {
+			hits[kind]++
 		}
 		t.Logf("run %d: %s after %s; killed %d kinds", run, w.Status.Phase, w.Status.FinishedAt.Sub(w.Status.StartedAt.Time), len(killed))
 		whole(t, r)
 	}
-	t.Logf("steps killed in their middle, by kind: %v", hits)
+	t.Logf("pods deleted while the API said that their step ran, by kind: %v", hits)
 }
 
 // testPartDeleted deletes a service's pod when the pipeline is in the middle of
