@@ -66,9 +66,13 @@ func (db Databases) Count(ctx context.Context, name string) (Rows, error) {
 	return n, nil
 }
 
-// Write writes the rows as a table of one data set.
-func (n Rows) Write(w io.Writer, name string) {
+// WriteHead writes the head of a table of data sets' rows.
+func WriteHead(w io.Writer) {
 	fmt.Fprintf(w, "\nROWS\tRAW\tREJECTED\tCLEAN\tREJECTED\tTRAIN\tVALIDATION\tTEST\n")
+}
+
+// Write writes the rows of a data set as a line of that table.
+func (n Rows) Write(w io.Writer, name string) {
 	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", name, n.Raw, n.RawRejected, n.Clean, n.CleanRejected, n.Split["train"], n.Split["validation"], n.Split["test"])
 }
 

@@ -50,14 +50,14 @@ func status(ctx context.Context, c *config, out io.Writer) error {
 		return err
 	}
 	if pg := alive["postgres"]; pg != nil && len(sets) > 0 {
-		fmt.Fprintf(w, "\nROWS\tRAW\tREJECTED\tCLEAN\tREJECTED\tTRAIN\tVALIDATION\tTEST\n")
+		overview.WriteHead(w)
 		for _, k := range sets {
 			n, err := databases(c.state, pg).Count(ctx, k.Name)
 			if err != nil {
 				fmt.Fprintf(w, "%s\t%v\n", k.Name, err)
 				continue
 			}
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", k.Name, n.Raw, n.RawRejected, n.Clean, n.CleanRejected, n.Split["train"], n.Split["validation"], n.Split["test"])
+			n.Write(w, k.Name)
 		}
 	}
 	if err := w.Flush(); err != nil {

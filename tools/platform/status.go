@@ -84,6 +84,7 @@ func status(ctx context.Context, c *config) error {
 		if err != nil {
 			fmt.Fprintf(w, "\nROWS\t%v\n", err)
 		} else {
+			overview.WriteHead(w)
 			n.Write(w, name)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"time"
@@ -20,9 +19,9 @@ import (
 	"mlops/internal/local"
 	"mlops/internal/origin"
 	"mlops/internal/overview"
-	"mlops/internal/program"
 	"mlops/internal/setup"
 	"mlops/internal/source"
+	"mlops/internal/step"
 )
 
 // up brings the platform to a served model and prints where it is. Each part
@@ -86,15 +85,7 @@ func (c *config) loadSpec() (*dataset.Spec, error) {
 	if file == "" {
 		file = filepath.Join(c.root, "workflows", "datasets", "diabetes.yaml")
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, program.Inputf("reading the data set's YAML: %w", err)
-	}
-	spec, err := dataset.Parse(text)
-	if err != nil {
-		return nil, program.Inputf("%s:\n%w", file, err)
-	}
-	return spec, nil
+	return step.ReadSpec(file)
 }
 
 // table finds the data set's table.
