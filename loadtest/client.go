@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -42,16 +42,17 @@ type endpoint struct {
 	address string      // host:port
 	tls     *tls.Config // nil for plain HTTP
 	timeout time.Duration
+	answer  func(body []byte, records int) (version string, err error) // nil: the API's own
 }
 
-// prepare returns where a target's requests go, and them.
-func prepare(target string, bodies []Body, timeout time.Duration) (*endpoint, []request, error) {
-	u, err := url.Parse(target)
+// prepare returns where the requests go, and them.
+func prepare(cfg *Config) (*endpoint, []request, error) {
+	u, err := url.Parse(cfg.Target)
 	if err != nil {
 		return nil, nil, fmt.Errorf("target: %w", err)
 	}
 	port := u.Port()
-	e := &endpoint{timeout: timeout}
+	e := &endpoint{timeout: cfg.Timeout, answer: cfg.Answer}
 	if u.Scheme == "https" {
 		// Without a word about HTTP/2, so that the server speaks HTTP/1.1.
 		e.tls = &tls.Config{ServerName: u.Hostname()}
@@ -64,9 +65,9 @@ func prepare(target string, bodies []Body, timeout time.Duration) (*endpoint, []
 		port = "80"
 	}
 	e.address = net.JoinHostPort(u.Hostname(), port)
-	path := strings.TrimRight(u.EscapedPath(), "/") + "/predict"
-	requests := make([]request, len(bodies))
-	for i, b := range bodies {
+	path := strings.TrimRight(u.EscapedPath(), "/") + cfg.Path
+	requests := make([]request, len(cfg.Bodies))
+	for i, b := range cfg.Bodies {
 		wire := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: mlops-loadtest\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, u.Host, len(b.JSON))
 		requests[i] = request{append(wire, b.JSON...), b.Records}
 	}
@@ -82,6 +83,7 @@ type client struct {
 	conn net.Conn // tcp, or TLS over it; nil where there is none
 	in   *bufio.Reader
 	body []byte // of the last answer
+	last known
 }
 
 // post tells http.ReadResponse what it reads the answer to.
@@ -108,13 +110,19 @@ func (c *client) ask(r *request) (version string, err error) {
 		}
 		return "", &failure{kind, short(err.Error())}
 	}
-	if res.Close {
-		c.close()
+	if res != nil {
+		if res.Close {
+			c.close()
+		}
+		if res.StatusCode != http.StatusOK {
+			return "", &failure{fmt.Sprintf("status %dxx", res.StatusCode/100), status(res, c.body)}
+		}
 	}
-	if res.StatusCode != http.StatusOK {
-		return "", &failure{fmt.Sprintf("status %dxx", res.StatusCode/100), status(res, c.body)}
+	if c.answer != nil {
+		version, err = c.answer(c.body, r.records)
+	} else {
+		version, err = c.last.check(c.body, r.records)
 	}
-	version, err = check(c.body, r.records)
 	if err != nil {
 		return "", &failure{WrongAnswer, short(err.Error())}
 	}
@@ -174,13 +182,21 @@ func (c *client) close() {
 	}
 }
 
-// exchange sends a request and reads its answer to the end.
+// exchange sends a request and reads its answer to the end, its body into c.body.
+// It returns nil for an answer that is a plain 200.
 func (c *client) exchange(r *request, deadline time.Time) (*http.Response, error) {
 	if err := c.conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
 	if _, err := c.conn.Write(r.wire); err != nil {
 		return nil, err
+	}
+	if length, ok := plain(c.in); ok {
+		c.body = slices.Grow(c.body[:0], length)[:length]
+		if _, err := io.ReadFull(c.in, c.body); err != nil {
+			return nil, fmt.Errorf("reading the answer: %w", err)
+		}
+		return nil, nil
 	}
 	for {
 		res, err := http.ReadResponse(c.in, post)
@@ -219,31 +235,4 @@ func readAll(r io.Reader, buf []byte) ([]byte, error) {
 			return buf, fmt.Errorf("more than %d bytes", maxAnswer)
 		}
 	}
-}
-
-// check returns the version that made an answer's predictions, or what is wrong
-// with it.
-func check(body []byte, records int) (string, error) {
-	var a struct {
-		Model       struct{ Version string }
-		Predictions []struct {
-			Label       *int
-			Probability *float64
-		}
-	}
-	if err := json.Unmarshal(body, &a); err != nil {
-		return "", err
-	}
-	if a.Model.Version == "" {
-		return "", errors.New("no model version")
-	}
-	if len(a.Predictions) != records {
-		return "", fmt.Errorf("%d predictions for %d records", len(a.Predictions), records)
-	}
-	for _, p := range a.Predictions {
-		if p.Label == nil || p.Probability == nil || *p.Probability < 0 || *p.Probability > 1 {
-			return "", errors.New("a prediction without a label or a probability")
-		}
-	}
-	return a.Model.Version, nil
 }

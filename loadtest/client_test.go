@@ -23,7 +23,11 @@ const good = `{"model":{"name":"tiny","version":"7","run_id":"r"},"predictions":
 // newClient returns a client for a server and the number of connections it opened.
 func newClient(t *testing.T, target string, timeout time.Duration) (*client, *request, *int) {
 	t.Helper()
-	e, requests, err := prepare(target, []Body{{[]byte(`{"size":1}`), 1}}, timeout)
+	cfg, err := Config{Target: target, Bodies: []Body{{[]byte(`{"size":1}`), 1}}, Timeout: timeout}.defaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, requests, err := prepare(&cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,6 +54,13 @@ type Config struct {
 
 	Bodies []Body // sent in turn; default the samples that the server's GET /model shows
 
+	// Path and Answer are for servers of another kind: where requests go (default
+	// /predict), and what reads the body of a 200 (default: as the API says). It
+	// returns the version that answered, which may be empty, or an error if there is
+	// not a prediction for each record.
+	Path   string
+	Answer func(body []byte, records int) (version string, err error)
+
 	// MaxErrors is the share of failed requests from which on a stage is not
 	// held; 0 lets none fail.
 	MaxErrors float64
@@ -84,6 +91,9 @@ func (c Config) defaults() (Config, error) {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
+	}
+	if c.Path == "" {
+		c.Path = "/predict"
 	}
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }

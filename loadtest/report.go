@@ -17,6 +17,7 @@ import (
 // Report is what a run found.
 type Report struct {
 	Target    string  `json:"target"`
+	Path      string  `json:"path"`
 	Seconds   float64 `json:"seconds_a_stage"` // asked for
 	Think     float64 `json:"think_ms"`
 	Timeout   float64 `json:"timeout_ms"`
@@ -95,7 +96,7 @@ type Threshold struct {
 
 func newReport(cfg Config) Report {
 	r := Report{
-		Target: cfg.Target, Seconds: cfg.Duration.Seconds(), Think: milliseconds(cfg.Think), Timeout: milliseconds(cfg.Timeout),
+		Target: cfg.Target, Path: cfg.Path, Seconds: cfg.Duration.Seconds(), Think: milliseconds(cfg.Think), Timeout: milliseconds(cfg.Timeout),
 		MaxErrors: cfg.MaxErrors, Bodies: len(cfg.Bodies),
 	}
 	what := "no failed request"
@@ -200,7 +201,7 @@ func (r *Report) Write(w io.Writer) error {
 	} else if r.Think > 0 {
 		kind = "each user asks again " + duration(r.Think) + " after it has its answer"
 	}
-	fmt.Fprintf(&b, "POST %s/predict, %s a stage: %s; %d different bodies\n\n", r.Target, duration(r.Seconds*1000), kind, r.Bodies)
+	fmt.Fprintf(&b, "POST %s%s, %s a stage: %s; %d different bodies\n\n", r.Target, r.Path, duration(r.Seconds*1000), kind, r.Bodies)
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, unit+"\tREQUESTS\tREQ/S\tMEAN\tP50\tP95\tP99\tMAX\tFAILED\tSHARE\tOWN CPU\t")
 	for i := range r.Stages {

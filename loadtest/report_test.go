@@ -10,7 +10,7 @@ import (
 )
 
 func sample() Report {
-	r := newReport(Config{Target: "http://x:8000", Duration: 30 * time.Second, MaxErrors: 0.2, P99: 50 * time.Millisecond, Bodies: make([]Body, 32)})
+	r := newReport(Config{Target: "http://x:8000", Path: "/predict", Duration: 30 * time.Second, MaxErrors: 0.2, P99: 50 * time.Millisecond, Bodies: make([]Body, 32)})
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 	r.Stages = []Stage{
 		{Users: 15, Requests: 1234567, PerSecond: 41152.24, Latency: Latency{0.3644, 0.25, 0.9, 2.345, 12.3456}, Versions: map[string]int64{"1": 34567, "2": 1200000},

@@ -23,7 +23,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 			return Report{}, err
 		}
 	}
-	to, requests, err := prepare(cfg.Target, cfg.Bodies, cfg.Timeout)
+	to, requests, err := prepare(&cfg)
 	if err != nil {
 		return Report{}, err
 	}
