@@ -56,6 +56,22 @@ type numberSlots struct {
 	feature, slot int
 	keys          []int32 // the thresholds, ascending
 	missing       []byte  // the answers for a missing value
+
+	// Most values are small whole numbers: counts, ages, codes. By such a value,
+	// how many thresholds it reaches.
+	whole []uint16
+}
+
+// maxWhole bounds the table of small whole numbers, so that those of all features
+// stay in the first cache.
+const maxWhole = 128
+
+// reach counts the thresholds that v reaches; for a missing value any number.
+func (s *numberSlots) reach(v float32) int {
+	if i := int32(v); float32(i) == v && uint32(i) < uint32(len(s.whole)) {
+		return int(s.whole[i])
+	}
+	return countReached(s.keys, key(v))
 }
 
 // categorySlots answer whether a feature's code is in a set.
@@ -64,6 +80,20 @@ type categorySlots struct {
 	width         int
 	codes         int    // codes from here on are in no set
 	answers       []byte // width of them for each code, then for no set, then for missing
+
+	words  int      // that hold width bits
+	packed []uint64 // the answers once more, a bit each, words of them for each code
+}
+
+// code returns the place of a value in answers.
+func (s *categorySlots) code(v float32) int {
+	if v != v {
+		return s.codes + 1
+	}
+	if v >= 0 && v < float32(s.codes) {
+		return int(v)
+	}
+	return s.codes
 }
 
 // scratch is what scoring a row needs besides the forest.
@@ -82,7 +112,7 @@ func (f *forest) answer(row []float32, x *scratch) {
 	reached := x.reached[:len(f.numbers)]
 	for i := range f.numbers {
 		s := &f.numbers[i]
-		reached[i] = countReached(s.keys, key(row[s.feature]))
+		reached[i] = s.reach(row[s.feature])
 	}
 	for i := range f.numbers {
 		s := &f.numbers[i]
@@ -94,13 +124,7 @@ func (f *forest) answer(row []float32, x *scratch) {
 	}
 	for i := range f.categories {
 		s := &f.categories[i]
-		code := s.codes
-		if v := row[s.feature]; v != v {
-			code++
-		} else if v >= 0 && v < float32(s.codes) {
-			code = int(v)
-		}
-		copy(x.answers[s.slot:s.slot+s.width], s.answers[code*s.width:])
+		copy(x.answers[s.slot:s.slot+s.width], s.answers[s.code(row[s.feature])*s.width:])
 	}
 }
 
@@ -306,6 +330,9 @@ func (f *forest) addNumbers(group []question) {
 	if n := len(group); n > len(f.ladder)/2 {
 		f.ladder = append(slices.Repeat([]byte{1}, n), make([]byte, n)...)
 	}
+	for i := range maxWhole {
+		s.whole = append(s.whole, uint16(countReached(s.keys, key(float32(i)))))
+	}
 	f.numbers = append(f.numbers, s)
 	f.slots += len(group)
 }
@@ -320,6 +347,12 @@ func (f *forest) addCategories(group []question, sets map[question][]int32, code
 			s.answers[int(code)*s.width+i] = 1
 		}
 		s.answers[(codes+1)*s.width+i] = bit(!q.defaultLeft)
+	}
+	s.words = (s.width + 63) / 64
+	s.packed = make([]uint64, (codes+2)*s.words)
+	for i, answer := range s.answers {
+		code, slot := i/s.width, i%s.width
+		s.packed[code*s.words+slot/64] |= uint64(answer) << (slot % 64)
 	}
 	f.categories = append(f.categories, s)
 	f.slots += s.width

@@ -19,6 +19,7 @@ type Model struct {
 	trees    []tree
 	forest   *forest    // nil where the trees are walked as they are
 	pool     *sync.Pool // of the forest's *scratch
+	slabs    *sync.Pool // of the forest's *slab
 }
 
 func newModel(features int, names []string, base float32, trees []tree) *Model {
@@ -30,6 +31,7 @@ func newModel(features int, names []string, base float32, trees []tree) *Model {
 		trees:    trees,
 		forest:   f,
 		pool:     &sync.Pool{New: func() any { return f.newScratch() }},
+		slabs:    &sync.Pool{New: func() any { return f.newSlab() }},
 	}
 }
 
@@ -67,6 +69,18 @@ func (m *Model) score(rows, out []float32) {
 			out[i] = sigmoid(m.walk(rows[i*m.features : (i+1)*m.features]))
 		}
 		return
+	}
+	if m.forest.roots == nil && len(out) >= fewerRows {
+		x := m.slabs.Get().(*slab)
+		for len(out) >= fewerRows {
+			n := min(lanes, len(out))
+			m.forest.margins(rows[:n*m.features], m.features, m.base, x)
+			for i := range n {
+				out[i] = sigmoid(x.sums[i])
+			}
+			rows, out = rows[n*m.features:], out[n:]
+		}
+		m.slabs.Put(x)
 	}
 	x := m.pool.Get().(*scratch)
 	for i := range out {
