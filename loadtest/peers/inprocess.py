@@ -1,0 +1,116 @@
+"""Times the evaluators in one process with one thread; prints a JSON object.
+
+    python inprocess.py MODEL_DIR OUT_DIR ROWS_FILE
+
+ROWS_FILE holds rows of little-endian float32. For each evaluator: microseconds
+a row when rows come one at a time, and all in one batch; the median of
+REPETITIONS. The evaluators take turns, so that a slow minute of the machine
+meets all of them.
+"""
+import os
+
+# Before any library reads it: one thread is what is compared.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import ctypes
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnxruntime
+import xgboost.libpath
+
+from encoder import Encoder
+
+REPETITIONS = 7
+TOLERANCE = 1e-5
+
+
+def compile_score(out):
+    library = out / "score.so"
+    source = pathlib.Path(__file__).with_name("score.c")
+    subprocess.run(["gcc", "-O3", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    score = ctypes.CDLL(str(library))
+    score.failure.restype = ctypes.c_char_p
+    return score
+
+
+def evaluators(model, out, rows):
+    """Returns by name the functions that score all rows: one at a time, in a batch."""
+    score = compile_score(out)
+    n, width = rows.shape
+
+    def opened(code):
+        if code:
+            sys.exit(score.failure().decode())
+
+    def function(name):
+        result = np.empty(n, dtype=np.float32)
+        call = getattr(score, name)
+        pointer = ctypes.c_void_p
+        arguments = pointer(rows.ctypes.data), ctypes.c_size_t(n), ctypes.c_size_t(width), pointer(result.ctypes.data)
+
+        def run():
+            opened(call(*arguments))
+            return result
+
+        return run
+
+    opened(score.open_xgboost(xgboost.libpath.find_lib_path()[0].encode(), str(model / "model.ubj").encode()))
+    opened(score.open_tl2cgen(str(out / "tl2cgen" / "predictor.so").encode(), width))
+
+    # ONNX Runtime is called from Python: its wheel has no headers for C.
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(out / "model.onnx", options, providers=["CPUExecutionProvider"])
+    everything = {"x": rows}
+    singly = [{"x": rows[i : i + 1]} for i in range(n)]  # made beforehand: not its own cost
+    names = ["probability"]
+    run = session.run
+
+    return {
+        "libxgboost": {"one": function("xgboost_one"), "batch": function("xgboost_batch")},
+        "onnxruntime": {
+            "one": lambda: [run(names, feed)[0] for feed in singly],
+            "batch": lambda: run(names, everything)[0],
+        },
+        "tl2cgen": {"one": function("tl2cgen_rows"), "batch": function("tl2cgen_rows")},
+    }
+
+
+def main():
+    model, out, file = map(pathlib.Path, sys.argv[1:])
+    rows = np.fromfile(file, dtype="<f4").reshape(-1, Encoder(model).width)
+    contenders = evaluators(model, out, rows)
+    ways = [(name, way) for name in contenders for way in ("one", "batch")]
+    times = {pair: [] for pair in ways}
+    scores = {}
+    for repetition in range(1 + REPETITIONS):
+        for name, way in ways:
+            run = contenders[name][way]
+            start = time.perf_counter()
+            result = run()
+            took = time.perf_counter() - start
+            if repetition > 0:  # the first warms up
+                times[name, way].append(took)
+            scores[name, way] = np.array(result, dtype=np.float32).ravel()
+
+    report, wrong = {}, []
+    for name, way in ways:
+        figures = report.setdefault(name, {"difference": 0.0})
+        figures[way] = round(statistics.median(times[name, way]) / len(rows) * 1e6, 3)
+        difference = float(np.abs(scores[name, way] - scores["libxgboost", "batch"]).max())
+        figures["difference"] = max(figures["difference"], difference)
+        if not difference <= TOLERANCE:
+            wrong.append(f"{name}, {way}: differs from libxgboost by {difference:g}")
+    print(json.dumps(report))
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
