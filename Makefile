@@ -70,4 +70,4 @@ lint: ## gofmt, go vet, Argo's own check of workflows/, and what must not stand 
 
 bench: ## every figure that the README quotes, as ratios measured in one run, to JSON and a table
 	@$(DEMO) scratch -- $(GO) run ./tools/bench demo
-	@OMP_WAIT_POLICY=passive $(DEMO) scratch -services -- $(GO) run ./tools/bench ingest training evaluator accuracy
+	@OMP_WAIT_POLICY=passive $(DEMO) scratch -services -- $(GO) run ./tools/bench ingest training evaluator accuracy scoring serving

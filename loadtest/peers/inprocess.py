@@ -1,8 +1,9 @@
 """Times the evaluators in one process with one thread; prints a JSON object.
 
-    python inprocess.py MODEL_DIR OUT_DIR ROWS_FILE
+    python inprocess.py MODEL_DIR OUT_DIR ROWS_FILE [EVALUATOR ...]
 
-ROWS_FILE holds rows of little-endian float32. For each evaluator: microseconds
+ROWS_FILE holds rows of little-endian float32. For each evaluator, or for those
+named (libxgboost alone takes every model and needs nothing in OUT_DIR): microseconds
 a row when rows come one at a time, and all in one batch; the median of
 REPETITIONS. The evaluators take turns, so that a slow minute of the machine
 meets all of them.
@@ -39,8 +40,9 @@ def compile_score(out):
     return score
 
 
-def evaluators(model, out, rows):
+def evaluators(names, model, out, rows):
     """Returns by name the functions that score all rows: one at a time, in a batch."""
+    out.mkdir(parents=True, exist_ok=True)
     score = compile_score(out)
     n, width = rows.shape
 
@@ -60,32 +62,35 @@ def evaluators(model, out, rows):
 
         return run
 
-    opened(score.open_xgboost(xgboost.libpath.find_lib_path()[0].encode(), str(model / "model.ubj").encode()))
-    opened(score.open_tl2cgen(str(out / "tl2cgen" / "predictor.so").encode(), width))
+    def libxgboost():
+        opened(score.open_xgboost(xgboost.libpath.find_lib_path()[0].encode(), str(model / "model.ubj").encode()))
+        return {"one": function("xgboost_one"), "batch": function("xgboost_batch")}
 
-    # ONNX Runtime is called from Python: its wheel has no headers for C.
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(out / "model.onnx", options, providers=["CPUExecutionProvider"])
-    everything = {"x": rows}
-    singly = [{"x": rows[i : i + 1]} for i in range(n)]  # made beforehand: not its own cost
-    names = ["probability"]
-    run = session.run
+    def tl2cgen():
+        opened(score.open_tl2cgen(str(out / "tl2cgen" / "predictor.so").encode(), width))
+        return {"one": function("tl2cgen_rows"), "batch": function("tl2cgen_rows")}
 
-    return {
-        "libxgboost": {"one": function("xgboost_one"), "batch": function("xgboost_batch")},
-        "onnxruntime": {
-            "one": lambda: [run(names, feed)[0] for feed in singly],
-            "batch": lambda: run(names, everything)[0],
-        },
-        "tl2cgen": {"one": function("tl2cgen_rows"), "batch": function("tl2cgen_rows")},
-    }
+    def onnx_runtime():  # called from Python: its wheel has no headers for C
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(out / "model.onnx", options, providers=["CPUExecutionProvider"])
+        everything = {"x": rows}
+        singly = [{"x": rows[i : i + 1]} for i in range(n)]  # made beforehand: not its own cost
+        outputs = ["probability"]
+        run = session.run
+        return {
+            "one": lambda: [run(outputs, feed)[0] for feed in singly],
+            "batch": lambda: run(outputs, everything)[0],
+        }
+
+    known = {"libxgboost": libxgboost, "onnxruntime": onnx_runtime, "tl2cgen": tl2cgen}
+    return {name: known[name]() for name in names or known}
 
 
 def main():
-    model, out, file = map(pathlib.Path, sys.argv[1:])
+    model, out, file = map(pathlib.Path, sys.argv[1:4])
     rows = np.fromfile(file, dtype="<f4").reshape(-1, Encoder(model).width)
-    contenders = evaluators(model, out, rows)
+    contenders = evaluators(sys.argv[4:], model, out, rows)
     ways = [(name, way) for name in contenders for way in ("one", "batch")]
     times = {pair: [] for pair in ways}
     scores = {}
@@ -103,10 +108,10 @@ def main():
     for name, way in ways:
         figures = report.setdefault(name, {"difference": 0.0})
         figures[way] = round(statistics.median(times[name, way]) / len(rows) * 1e6, 3)
-        difference = float(np.abs(scores[name, way] - scores["libxgboost", "batch"]).max())
+        difference = float(np.abs(scores[name, way] - scores[ways[0]]).max())
         figures["difference"] = max(figures["difference"], difference)
         if not difference <= TOLERANCE:
-            wrong.append(f"{name}, {way}: differs from libxgboost by {difference:g}")
+            wrong.append(f"{name}, {way}: differs from {ways[0][0]} by {difference:g}")
     print(json.dumps(report))
     if wrong:
         sys.exit("\n".join(wrong))

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"mlops/internal/registry"
+	"mlops/internal/tree"
+	"mlops/loadtest"
+)
+
+// batches compares requests of all the records with requests of one.
+func (s *site) batches(ctx context.Context) ([]figure, error) {
+	server, err := s.ours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer server.stop()
+	all := []loadtest.Body{batch(s.records)}
+	var single, many, ratios []float64
+	for range rounds {
+		one, err := s.load(ctx, server, loadtest.Config{Users: []int{100}})
+		if err != nil {
+			return nil, err
+		}
+		whole, err := s.load(ctx, server, loadtest.Config{Users: []int{2}, Bodies: all})
+		if err != nil {
+			return nil, err
+		}
+		if one.Failed+whole.Failed > 0 {
+			return nil, fmt.Errorf("%d and %d requests failed: %v %v", one.Failed, whole.Failed, one.Failures, whole.Failures)
+		}
+		single, many = append(single, one.PerSecond), append(many, whole.PerSecond*float64(len(s.records)))
+		ratios = append(ratios, whole.PerSecond*float64(len(s.records))/one.PerSecond)
+	}
+	return []figure{{Name: "rows/s of POST /predict with 10,000 records against one record a request", Value: median(ratios), Reach: "at least 4",
+		How: fmt.Sprintf("median of %d pairs: %.0f rows/s by 2 users, %.0f by 100", rounds, median(many), median(single))}}, nil
+}
+
+// batch is one body of many records.
+func batch(records []record) loadtest.Body {
+	list := make([][]byte, len(records))
+	for i, r := range records {
+		list[i] = r.json
+	}
+	return loadtest.Body{JSON: slices.Concat([]byte("["), bytes.Join(list, []byte(",")), []byte("]")), Records: len(records)}
+}
+
+// thousand holds 1,000 connections for a minute.
+func (s *site) thousand(ctx context.Context) ([]figure, error) {
+	server, err := s.ours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stage, err := s.load(ctx, server, loadtest.Config{Users: []int{1000}, Duration: time.Minute})
+	peak := server.stop()
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		{Name: "failed requests of 1,000 connections in 60 s", Value: float64(stage.Failed), Reach: "0", How: fmt.Sprintf("of %d", stage.Requests)},
+		{Name: "memory of the server meanwhile", Value: peak, Unit: "MiB", Reach: "at most 64", How: "peak of its resident memory"},
+	}, nil
+}
+
+// overload sends twice what the server can answer, over few connections and
+// over many.
+func (s *site) overload(ctx context.Context) ([]figure, error) {
+	ours, err := s.ours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer ours.stop()
+	bare, err := s.bare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.stop()
+	var figures []figure
+	for _, users := range []int{100, 400} {
+		our, their, err := s.turns(ctx, ours, bare, loadtest.Config{Rates: []float64{2 * s.most}, Most: users})
+		if err != nil {
+			return nil, err
+		}
+		how := fmt.Sprintf("median of %d pairs of %v, twice the most at a fixed rate: %s; %s", rounds, stageTime, describe("ours", our), describe("bare", their))
+		figures = append(figures,
+			figure{Name: fmt.Sprintf("goodput at twice the load, %d connections", users), Value: medianOf(our, perSecond) / s.most, Reach: "at least 0.9", How: how},
+			figure{Name: fmt.Sprintf("p99 then against that at half the load, %d connections", users), Value: medianOf(our, p99) / s.unloaded, Reach: "at most 2", How: how})
+	}
+	return figures, nil
+}
+
+const (
+	swapEvery = 3 * time.Second
+	swapCount = 20
+)
+
+// swaps promotes one of two versions after the other under load.
+func (s *site) swaps(ctx context.Context) ([]figure, error) {
+	production, err := s.client.GetAlias(ctx, s.spec.Model, registry.Production)
+	if err != nil {
+		return nil, err
+	}
+	other, err := s.register(ctx, s.client, s.other)
+	if err != nil {
+		return nil, err
+	}
+	numbers := []int{production.Number, other}
+	p := &probe{version: map[string][]float32{}, first: map[string]chan struct{}{}}
+	const probed = 50
+	for i, files := range []map[string][]byte{s.files, s.other} {
+		m, err := tree.Parse(files["model.ubj"])
+		if err != nil {
+			return nil, err
+		}
+		var scores []float32
+		for _, r := range s.records[:probed] {
+			scores = append(scores, m.Score(r.vector))
+		}
+		p.version[strconv.Itoa(numbers[i])] = scores
+	}
+	server, err := s.ours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	peak := 0.0
+	defer func() {
+		if peak == 0 {
+			server.stop()
+		}
+	}()
+	p.url, p.body = server.base+"/predict", batch(s.records[:probed]).JSON
+
+	rate := 0.8 * s.most
+	var stage loadtest.Stage
+	var failed error
+	var both sync.WaitGroup
+	both.Go(func() {
+		stage, failed = s.load(ctx, server, loadtest.Config{Rates: []float64{rate}, Duration: (swapCount + 1) * swapEvery})
+	})
+	probing, stopProbing := context.WithCancel(ctx)
+	both.Go(func() { p.run(probing) })
+	var took []float64
+	for i := 1; i <= swapCount && ctx.Err() == nil; i++ {
+		next := time.After(swapEvery)
+		number := numbers[i%2]
+		answered := p.await(strconv.Itoa(number))
+		start := time.Now()
+		if err = s.client.SetAlias(ctx, s.spec.Model, registry.Production, number); err != nil {
+			break
+		}
+		select {
+		case <-answered:
+			took = append(took, time.Since(start).Seconds())
+			<-next
+		case <-next:
+			took = append(took, swapEvery.Seconds())
+		}
+	}
+	stopProbing()
+	both.Wait()
+	peak = server.stop()
+	if err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	if len(took) == 0 {
+		return nil, ctx.Err()
+	}
+	if p.wrong != nil {
+		return nil, fmt.Errorf("an answer of %d records was wrong: %w", probed, p.wrong)
+	}
+	how := fmt.Sprintf("%d promotions, one every %v, at %.0f requests/s; median %.2f s; %d answers of %d records each by one version", len(took), swapEvery, rate, median(took), p.answers, probed)
+	return []figure{
+		{Name: "promotion to its first answer under load, the longest", Value: slices.Max(took), Unit: "s", Reach: "at most 2", How: how},
+		{Name: "failed requests meanwhile", Value: float64(stage.Failed), Reach: "0", How: fmt.Sprintf("of %d; by version %v", stage.Requests, stage.Versions)},
+		{Name: "memory of the server after these promotions", Value: peak, Unit: "MiB", Reach: "at most 64", How: "peak of its resident memory"},
+	}, nil
+}
+
+// probe asks again and again for some records and checks that each answer is
+// one version's, with that version's scores.
+type probe struct {
+	url     string
+	body    []byte
+	version map[string][]float32 // scores by version
+
+	mu      sync.Mutex
+	first   map[string]chan struct{}
+	wrong   error
+	answers int
+}
+
+// await returns what is closed when the version answers next.
+func (p *probe) await(version string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := make(chan struct{})
+	p.first[version] = c
+	return c
+}
+
+func (p *probe) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		version, err := p.ask()
+		p.mu.Lock()
+		if err != nil && p.wrong == nil {
+			p.wrong = err
+		}
+		p.answers++
+		if c := p.first[version]; c != nil {
+			close(c)
+			delete(p.first, version)
+		}
+		p.mu.Unlock()
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (p *probe) ask() (string, error) {
+	res, err := http.Post(p.url, "application/json", bytes.NewReader(p.body))
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var a struct {
+		Model       struct{ Version string }
+		Predictions []struct{ Probability float32 }
+	}
+	if err := json.NewDecoder(res.Body).Decode(&a); err != nil {
+		return "", err
+	}
+	want := p.version[a.Model.Version]
+	if res.StatusCode != http.StatusOK || len(a.Predictions) != len(want) {
+		return "", fmt.Errorf("%s, %d predictions of version %q", res.Status, len(a.Predictions), a.Model.Version)
+	}
+	for i, got := range a.Predictions {
+		if got.Probability != want[i] {
+			return "", fmt.Errorf("record %d has %v of version %s, whose own is %v", i, got.Probability, a.Model.Version, want[i])
+		}
+	}
+	return a.Model.Version, nil
+}

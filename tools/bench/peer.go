@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"mlops/internal/local"
+	"mlops/internal/program"
+)
+
+var peers = filepath.Join("loadtest", "peers")
+
+// peersVenv returns the virtual environment of the peers, kept beside that of
+// the demo.
+func peersVenv(ctx context.Context, log *slog.Logger) (*local.Venv, error) {
+	home, err := program.Env("MLOPS_HOME")
+	if err != nil {
+		return nil, err
+	}
+	state, err := local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	py, err := local.FindPython(ctx, local.Pythons(os.Getenv("PYTHON")))
+	if err != nil {
+		return nil, err
+	}
+	return state.Venv(ctx, log, py, filepath.Join(peers, "requirements.txt"))
+}
+
+// python runs a program of the peers and returns what it prints.
+func python(ctx context.Context, v *local.Venv, script string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, v.Python(), append([]string{filepath.Join(peers, script)}, args...)...)
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", script, err, problems.String())
+	}
+	return out, nil
+}
+
+// server is a program that answers on a port of its own.
+type server struct {
+	name string
+	base string // URL
+	cmd  *exec.Cmd
+	took time.Duration // from the start to the first good answer
+	peak chan float64  // MiB, once it has ended
+}
+
+// port stands for a server's port in its arguments and environment.
+const port = "{port}"
+
+// serve starts a server in a process group of its own and waits until it
+// answers GET with 200 on the path ready.
+func (b *bench) serve(ctx context.Context, name, ready, folder string, env []string, argv ...string) (*server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("looking for a port: %w", err)
+	}
+	_, number, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	fill := func(list []string) []string {
+		var filled []string
+		for _, s := range list {
+			filled = append(filled, strings.ReplaceAll(s, port, number))
+		}
+		return filled
+	}
+	argv = fill(argv)
+	log, err := os.Create(filepath.Join(b.dir, name+".log"))
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	defer log.Close()
+	s := &server{name: name, base: "http://127.0.0.1:" + number, cmd: exec.Command(argv[0], argv[1:]...), peak: make(chan float64, 1)}
+	s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = folder, append(os.Environ(), fill(env)...), log, log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	start := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	go func() { s.peak <- highWater(s.cmd.Process.Pid) }()
+	for {
+		res, err := http.Get(s.base + ready)
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				s.took = time.Since(start)
+				return s, nil
+			}
+		}
+		if time.Since(start) > 2*time.Minute || ctx.Err() != nil {
+			s.stop()
+			text, _ := os.ReadFile(log.Name())
+			return nil, errors.Join(fmt.Errorf("%s did not get ready\n%s", name, text), ctx.Err())
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// stop ends the server with all its processes and returns the most memory (MiB)
+// that its first one had.
+func (s *server) stop() float64 {
+	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
+	hard := time.AfterFunc(10*time.Second, func() { syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
+	defer hard.Stop()
+	s.cmd.Wait()
+	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // workers that their parent left
+	return <-s.peak
+}

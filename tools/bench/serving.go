@@ -1,0 +1,337 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"mlops/internal/local"
+	"mlops/internal/mlflow"
+	"mlops/internal/program"
+	"mlops/internal/registry"
+	"mlops/internal/train"
+	"mlops/loadtest"
+)
+
+// stageTime is how long one load on a quick server lasts, slowTime one on a
+// server that answers some dozens of requests a second.
+const (
+	stageTime = 5 * time.Second
+	slowTime  = 10 * time.Second
+)
+
+var connections = []int{1, 25, 100, 1000}
+
+// site is what the measurements of servers share: the records, the versions that
+// are registered, and the programs.
+type site struct {
+	*bench
+	venv    *local.Venv
+	client  *mlflow.Client
+	records []record
+	bodies  []loadtest.Body
+	files   map[string][]byte // of the version in production, numeric splits
+	model   string            // folder of its files
+	made    string            // folder of what the peers made of it
+	other   map[string][]byte // of another version, categorical splits
+
+	most     float64 // requests a second that the server was found to answer, 100 connections
+	unloaded float64 // its p99 (ms) at half of that
+}
+
+// serving compares servers side by side, client and server on the same
+// processors: this one, a bare handler, and Python's. All answer for the same
+// trees and get the same records, in turn and shuffled.
+func serving(ctx context.Context, log *slog.Logger) ([]figure, error) {
+	s, err := newSite(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var figures []figure
+	for _, part := range []func(context.Context) ([]figure, error){s.start, s.sideBySide, s.python, s.batches, s.thousand, s.overload, s.swaps} {
+		found, err := part(ctx)
+		for _, f := range found {
+			fmt.Fprintf(os.Stderr, "  %s: %.4g %s (%s)\n", f.Name, f.Value, f.Unit, f.How)
+		}
+		if err != nil {
+			return nil, err
+		}
+		figures = append(figures, found...)
+	}
+	return figures, nil
+}
+
+func newSite(ctx context.Context, log *slog.Logger) (_ *site, err error) {
+	b, lib, err := openFilled(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{bench: b}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if s.venv, err = peersVenv(ctx, log); err != nil {
+		return nil, err
+	}
+	address, err := program.Env("MLOPS_TEST_MLFLOW")
+	if err != nil {
+		return nil, err
+	}
+	if s.client, err = mlflow.New(address, mlflow.Options{UserAgent: "mlops-bench"}); err != nil {
+		return nil, err
+	}
+	data, err := train.Prepare(ctx, b.spec, b.rows(""))
+	if err != nil {
+		return nil, err
+	}
+	if s.records, err = b.records(ctx, data.Encoder); err != nil {
+		return nil, err
+	}
+	s.bodies = bodies(s.records)
+	if s.files, err = b.version(ctx, lib, data, s.records, false); err != nil {
+		return nil, err
+	}
+	if s.other, err = b.version(ctx, lib, data, s.records, true); err != nil {
+		return nil, err
+	}
+	if s.model, err = b.store("version", s.files); err != nil {
+		return nil, err
+	}
+	s.made = filepath.Join(b.dir, "peers")
+	if _, err := python(ctx, s.venv, "prepare.py", s.model, s.made); err != nil {
+		return nil, err
+	}
+	number, err := b.register(ctx, s.client, s.files)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.client.SetAlias(ctx, b.spec.Model, registry.Production, number); err != nil {
+		return nil, err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", b.dir+"/", "./images/inference", "./loadtest/peers/bare")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building the servers: %w\n%s", err, out)
+	}
+	return s, nil
+}
+
+// ours starts the inference server, without a local copy of the version.
+func (s *site) ours(ctx context.Context) (*server, error) {
+	cache, err := os.MkdirTemp(s.dir, "cache-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder: %w", err)
+	}
+	return s.serve(ctx, "inference", "/readyz", "", []string{
+		"MLFLOW_TRACKING_URI=" + os.Getenv("MLOPS_TEST_MLFLOW"), "MLOPS_MODEL=" + s.spec.Model, "MLOPS_CACHE=" + cache, "MLOPS_LISTEN=127.0.0.1:" + port,
+	}, filepath.Join(s.dir, "inference"))
+}
+
+func (s *site) bare(ctx context.Context) (*server, error) {
+	return s.serve(ctx, "bare", "/readyz", "", nil, filepath.Join(s.dir, "bare"), "127.0.0.1:"+port)
+}
+
+// load sends one stage of predictions to a server.
+func (s *site) load(ctx context.Context, to *server, cfg loadtest.Config) (loadtest.Stage, error) {
+	cfg.Target = to.base
+	if cfg.Bodies == nil {
+		cfg.Bodies = s.bodies
+	}
+	if cfg.Duration == 0 {
+		cfg.Duration = stageTime
+	}
+	r, err := loadtest.Run(ctx, cfg)
+	if err != nil {
+		return loadtest.Stage{}, err
+	}
+	if r.Stopped {
+		return loadtest.Stage{}, errors.New("stopped")
+	}
+	stage := r.Stages[0]
+	fmt.Fprintf(os.Stderr, "  %s, %d users, rate %.0f: %.0f/s, p99 %.2f ms, %d failed %v\n", to.name, stage.Users, stage.Rate, stage.PerSecond, stage.Latency.P99, stage.Failed, stage.Errors)
+	return stage, nil
+}
+
+// start measures how soon a server answers from its start on.
+func (s *site) start(ctx context.Context) ([]figure, error) {
+	var took []float64
+	for range pairs {
+		server, err := s.ours(ctx)
+		if err != nil {
+			return nil, err
+		}
+		server.stop()
+		took = append(took, server.took.Seconds())
+	}
+	return []figure{{Name: "ready after start, the model in reach", Value: median(took), Unit: "s", Reach: "at most 1", How: fmt.Sprintf("median of %d starts, without a local copy", pairs)}}, nil
+}
+
+// rounds is how often two servers take turns.
+const rounds = 3
+
+// turns loads ours and the bare handler in turn and returns the stages of each.
+func (s *site) turns(ctx context.Context, ours, bare *server, cfg loadtest.Config) (our, their []loadtest.Stage, err error) {
+	for range rounds {
+		a, err := s.load(ctx, bare, cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		b, err := s.load(ctx, ours, cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		if a.Failed+b.Failed > 0 && len(cfg.Users) > 0 {
+			return nil, nil, fmt.Errorf("%d and %d requests failed: %v %v", a.Failed, b.Failed, a.Failures, b.Failures)
+		}
+		our, their = append(our, b), append(their, a)
+	}
+	return our, their, nil
+}
+
+func perSecond(s loadtest.Stage) float64 { return s.PerSecond }
+func p99(s loadtest.Stage) float64       { return s.Latency.P99 }
+
+// ratio is the median of the pairs' ratios.
+func ratio(a, b []loadtest.Stage, of func(loadtest.Stage) float64) float64 {
+	var r []float64
+	for i := range a {
+		r = append(r, of(a[i])/of(b[i]))
+	}
+	return median(r)
+}
+
+func describe(name string, stages []loadtest.Stage) string {
+	return fmt.Sprintf("%s %.0f/s, p50 %.2f, p99 %.2f ms", name, medianOf(stages, perSecond),
+		medianOf(stages, func(s loadtest.Stage) float64 { return s.Latency.P50 }), medianOf(stages, p99))
+}
+
+// sideBySide compares with the bare handler: closed loops, then fixed rates.
+func (s *site) sideBySide(ctx context.Context) (figures []figure, err error) {
+	ours, err := s.ours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stopped := false
+	stop := func() float64 { stopped = true; return ours.stop() }
+	defer func() {
+		if !stopped {
+			stop()
+		}
+	}()
+	bare, err := s.bare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.stop()
+	add := func(name, reach string, value float64, our, their []loadtest.Stage) {
+		figures = append(figures, figure{Name: name, Value: value, Reach: reach,
+			How: fmt.Sprintf("median of %d pairs of %v: %s; %s", rounds, stageTime, describe("ours", our), describe("bare", their))})
+	}
+	for _, users := range connections {
+		our, their, err := s.turns(ctx, ours, bare, loadtest.Config{Users: []int{users}})
+		if err != nil {
+			return nil, err
+		}
+		reach := ""
+		if users == 100 {
+			reach = "at least 0.8"
+			s.most = medianOf(our, perSecond)
+		}
+		add(fmt.Sprintf("requests/s against the bare handler, %d connections", users), reach, ratio(our, their, perSecond), our, their)
+	}
+	for _, part := range []float64{0.25, 0.5, 0.8} {
+		our, their, err := s.turns(ctx, ours, bare, loadtest.Config{Rates: []float64{part * s.most}})
+		if err != nil {
+			return nil, err
+		}
+		reach := ""
+		if part == 0.5 {
+			reach = "at most 1.5"
+			s.unloaded = medianOf(our, p99)
+		}
+		add(fmt.Sprintf("p99 against the bare handler's at a fixed rate, %.2f of the most", part), reach, ratio(our, their, p99), our, their)
+	}
+	figures = append(figures, figure{Name: "memory of the server under all this load", Value: stop(), Unit: "MiB", Reach: "at most 64", How: "peak of its resident memory"})
+	return figures, nil
+}
+
+// python loads the Python servers. They are so much slower that one stage each
+// shows it.
+func (s *site) python(ctx context.Context) (figures []figure, err error) {
+	uvicorn := func(app string) []string {
+		return []string{filepath.Join(s.venv.Bin(), "uvicorn"), "--app-dir", peers, "--workers", "2", "--loop", "uvloop", "--http", "httptools",
+			"--no-access-log", "--no-proxy-headers", "--log-level", "warning", "--host", "127.0.0.1", "--port", port, app + ":app"}
+	}
+	env := []string{"PEER_MODEL=" + s.model, "PEER_OUT=" + s.made, "PATH=" + s.venv.Bin() + ":" + os.Getenv("PATH"),
+		"OMP_NUM_THREADS=1", "UVICORN_ACCESS_LOG=false", "MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true"}
+	list := []struct {
+		name, ready, reach string
+		argv               []string
+		time               time.Duration
+		cfg                loadtest.Config
+	}{
+		{name: "the strongest FastAPI", ready: "/readyz", argv: uvicorn("strong"), time: stageTime, reach: "at least 5"},
+		{name: "the ancestor's design", ready: "/readyz", argv: uvicorn("ancestor"), time: slowTime, reach: "at least 500"},
+		{name: "mlflow models serve", ready: "/ping", time: slowTime, argv: []string{filepath.Join(s.venv.Bin(), "mlflow"), "models", "serve",
+			"-m", filepath.Join(s.made, "pyfunc"), "--env-manager", "local", "--workers", "2", "-h", "127.0.0.1", "-p", port},
+			cfg: loadtest.Config{Path: "/invocations", Bodies: frames(s.records), Answer: invocations}},
+	}
+	for _, p := range list {
+		server, err := s.serve(ctx, p.name, p.ready, "", env, p.argv...)
+		if err != nil {
+			return figures, err
+		}
+		warm := p.cfg
+		warm.Users, warm.Duration, warm.Timeout = []int{8}, slowTime/2, time.Minute
+		if _, err := s.load(ctx, server, warm); err != nil { // a server is ready with its first worker
+			server.stop()
+			return figures, err
+		}
+		for _, users := range connections {
+			cfg := p.cfg
+			cfg.Users, cfg.Duration, cfg.Timeout = []int{users}, p.time, time.Minute
+			stage, err := s.load(ctx, server, cfg)
+			if err != nil {
+				server.stop()
+				return figures, err
+			}
+			how := fmt.Sprintf("one stage of %v, 2 workers: p50 %.1f, p99 %.1f ms, %d of %d failed", p.time, stage.Latency.P50, stage.Latency.P99, stage.Failed, stage.Requests)
+			figures = append(figures, figure{Name: fmt.Sprintf("%s, %d connections", p.name, users), Value: stage.PerSecond, Unit: "req/s", How: how})
+			if users == 100 {
+				figures = append(figures, figure{Name: "requests/s at 100 connections against " + p.name, Value: s.most / stage.PerSecond, Reach: p.reach, How: "of the same run"})
+			}
+		}
+		server.stop()
+	}
+	return figures, nil
+}
+
+// frames are the records as MLflow's server takes them.
+func frames(records []record) []loadtest.Body {
+	var list []loadtest.Body
+	for _, r := range records {
+		list = append(list, loadtest.Body{JSON: fmt.Appendf(nil, `{"dataframe_records":[%s]}`, r.json), Records: 1})
+	}
+	return list
+}
+
+// invocations checks what MLflow's server answers.
+func invocations(body []byte, records int) (string, error) {
+	var a struct{ Predictions []json.RawMessage }
+	if err := json.Unmarshal(body, &a); err != nil {
+		return "", err
+	}
+	if len(a.Predictions) != records {
+		return "", fmt.Errorf("%d predictions for %d records", len(a.Predictions), records)
+	}
+	return "", nil
+}
