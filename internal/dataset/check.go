@@ -137,6 +137,7 @@ func (c *checker) columns(s *Spec) {
 			c.bad(here, "column %q is there twice", col.Name)
 		}
 		s.columns[col.Name] = i
+		col.member = `"` + col.Name + `":` // no name needs an escape
 		switch col.Type {
 		case Integer, Number, Category:
 		default:

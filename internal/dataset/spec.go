@@ -66,7 +66,12 @@ type Column struct {
 	Codes  map[string]string `yaml:"codes"`  // usual codes of a category with their meaning
 	Min    *float64          `yaml:"min"`    // a smaller number can't be cleaned
 	Max    *float64          `yaml:"max"`    // a larger number can't be cleaned
+
+	member string
 }
+
+// Member is how a JSON object names the column: in quotes, with a colon.
+func (c *Column) Member() string { return c.member }
 
 // Target is what is predicted. A row whose target is missing is not trained on.
 type Target struct {

@@ -39,6 +39,7 @@ type Encoder struct {
 
 	spec    *dataset.Spec
 	columns [][]op    // by column of the spec: what its value does to the vector
+	usual   []usual   // by column, the same for values that are known
 	blank   []float32 // the vector of a record without any value
 }
 
@@ -88,6 +89,12 @@ func New(spec *dataset.Spec, features []Feature) (*Encoder, error) {
 		for _, name := range f.Columns() {
 			c := spec.Column(name)
 			e.columns[c] = append(e.columns[c], o)
+		}
+	}
+	e.usual = make([]usual, len(spec.Columns))
+	for c, ops := range e.columns {
+		if !spec.Ignored(c) {
+			e.usual[c] = newUsual(spec, c, ops)
 		}
 	}
 	return e, nil
@@ -157,35 +164,41 @@ func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int) 
 	ops := e.columns[column]
 	for i := range ops {
 		o := &ops[i]
-		switch o.kind {
-		case number:
-			x, ok := dataset.ParseNumber(value)
-			if !ok {
-				unknown++
-				continue
-			}
-			vector[o.feature] = float32(x)
-		case coded:
-			x, ok := o.codes[string(value)]
-			if !ok {
-				unknown++
-				x = o.other
-			}
+		x, counts, known := o.of(value)
+		switch {
+		case counts:
+			vector[o.feature] += x
+		case known:
 			vector[o.feature] = x
-		case ranged:
-			x, ok := o.lookup(value)
-			if !ok {
-				unknown++
-				continue
-			}
-			vector[o.feature] = x
-		case counted:
-			if _, in := o.codes[string(value)]; in != o.inverse {
-				vector[o.feature]++
+		default:
+			unknown++
+			if o.kind == coded {
+				vector[o.feature] = o.other
 			}
 		}
 	}
 	return unknown
+}
+
+// of returns the number that a value gives the op's feature, or adds to it, and
+// whether the value is known.
+func (o *op) of(value []byte) (x float32, counts, known bool) {
+	switch o.kind {
+	case number:
+		x, ok := dataset.ParseNumber(value)
+		return float32(x), false, ok
+	case coded:
+		x, ok := o.codes[string(value)]
+		return x, false, ok
+	case ranged:
+		x, ok := o.lookup(value)
+		return x, false, ok
+	default:
+		if _, in := o.codes[string(value)]; in != o.inverse {
+			x = 1
+		}
+		return x, true, true
+	}
 }
 
 func (o *op) lookup(value []byte) (float32, bool) {

@@ -159,21 +159,10 @@ func (d *decoder) fields(vector []float32) error {
 		return nil
 	}
 	for next := 0; ; next++ {
-		if d.peek() != '"' {
-			return d.syntax("expected a column's name in quotes")
-		}
-		key, err := d.str()
+		c, err := d.member(next)
 		if err != nil {
 			return err
 		}
-		c := d.column(key, next)
-		if c < 0 {
-			return &fieldError{Record: d.record, Field: clip(key), Reason: "no column has this name"}
-		}
-		if d.peek() != ':' {
-			return d.syntax("expected : after %q", clip(key))
-		}
-		d.pos++
 		if d.seen[c] {
 			return &fieldError{Record: d.record, Field: d.spec.Columns[c].Name, Reason: "given twice"}
 		}
@@ -194,13 +183,32 @@ func (d *decoder) fields(vector []float32) error {
 	}
 }
 
-// column finds a column by its name. Most requests give the columns in the
-// table's order, so the one after the last is tried before the map.
-func (d *decoder) column(key []byte, guess int) int {
-	if guess < len(d.spec.Columns) && d.spec.Columns[guess].Name == string(key) {
-		return guess
+// member reads a column's name and the colon, and returns the column. Most requests
+// give the columns in the table's order, so the one after the last is tried first.
+func (d *decoder) member(guess int) (column int, err error) {
+	if d.peek() != '"' {
+		return 0, d.syntax("expected a column's name in quotes")
 	}
-	return d.spec.Column(string(key))
+	if guess < len(d.spec.Columns) {
+		want, rest := d.spec.Columns[guess].Member(), d.text[d.pos:]
+		if len(rest) >= len(want) && string(rest[:len(want)]) == want {
+			d.pos += len(want)
+			return guess, nil
+		}
+	}
+	key, err := d.str()
+	if err != nil {
+		return 0, err
+	}
+	c := d.spec.Column(string(key))
+	if c < 0 {
+		return 0, &fieldError{Record: d.record, Field: clip(key), Reason: "no column has this name"}
+	}
+	if d.peek() != ':' {
+		return 0, d.syntax("expected : after %q", clip(key))
+	}
+	d.pos++
+	return c, nil
 }
 
 // value reads the value of column c into the vector.
@@ -227,6 +235,9 @@ func (d *decoder) value(vector []float32, c int) error {
 	}
 	if err != nil {
 		return err
+	}
+	if d.encoder.SetUsual(vector, c, text) {
+		return nil
 	}
 	if d.spec.Ignored(c) {
 		return nil

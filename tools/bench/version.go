@@ -86,7 +86,7 @@ func recordJSON(spec *dataset.Spec, fields [][]byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v != nil && col.Type == dataset.Number {
+		if v != nil && col.Type != dataset.Category {
 			value = v
 		}
 		if len(out) > 1 {

@@ -1,0 +1,81 @@
+package feature
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mlops/internal/dataset"
+)
+
+// What SetUsual knows it must do as Spec.Value and Set do, and it must know every
+// value that the spec and the training rows name.
+func TestUsualValuesAreSetTheSame(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "workflows", "datasets", "diabetes.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dataset.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	levels := []string{"No", "Steady", "Up", "Down", "?", "250", "250.83", "V58", "E878", "786", "Emergency/Trauma", "Emergency/Trouble", "Surgery-Cardiovascular/Thoracic", "Surgery-CardiovasculXr/Thoracic", "[50-60)", "None", ">8", "F", "Fe", "Fem"}
+	f := NewFitter(s)
+	for range 200 {
+		row := make([][]byte, len(s.Columns))
+		for c := range row {
+			if s.Columns[c].Type == dataset.Category {
+				row[c] = []byte(levels[rng.IntN(len(levels)-4)])
+			}
+		}
+		f.Add(row)
+	}
+	e, err := f.Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := append([]string{"", " ", "No ", " No", "no", "0", "7", "-1", "1.0", "300", "999", "\x00", "N\x00", "Emergency/Trauma\x00", "Surgery-Cardiovascular/Thoracic "}, levels...)
+	for _, l := range levels { // one byte less, one other, one more
+		tries = append(tries, l[:len(l)-1], l[:len(l)-1]+"#", l+l[:1], l+"#")
+	}
+	got, want := make([]float32, e.Width()), make([]float32, e.Width())
+	known := 0
+	for c := range s.Columns {
+		for _, try := range tries {
+			e.Reset(got)
+			e.Reset(want)
+			if !e.SetUsual(got, c, []byte(try)) {
+				if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+					t.Errorf("column %s, %q is not known, but the vector changed:\n%s", s.Columns[c].Name, try, diff)
+				}
+				continue
+			}
+			known++
+			value, err := s.Value(c, []byte(try))
+			if err != nil {
+				t.Fatalf("column %s knows %q: %v", s.Columns[c].Name, try, err)
+			}
+			if value != nil && e.Set(want, c, value) > 0 {
+				t.Errorf("column %s knows %q, training does not", s.Columns[c].Name, try)
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" || s.Ignored(c) {
+				t.Errorf("column %s, %q (-want +got):\n%s", s.Columns[c].Name, try, diff)
+			}
+		}
+		for i := range e.columns[c] {
+			for v := range e.columns[c][i].codes {
+				if _, _, all := e.columns[c][i].of([]byte(v)); all && len(e.columns[c]) == 1 && !e.SetUsual(got, c, []byte(v)) {
+					t.Errorf("column %s does not know %q", s.Columns[c].Name, v)
+				}
+			}
+		}
+	}
+	if known < 200 {
+		t.Errorf("only %d values were known", known)
+	}
+}
