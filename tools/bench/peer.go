@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -57,6 +58,8 @@ type server struct {
 	cmd  *exec.Cmd
 	took time.Duration // from the start to the first good answer
 	peak chan float64  // MiB, once it has ended
+	once sync.Once
+	used float64
 }
 
 // port stands for a server's port in its arguments and environment.
@@ -111,12 +114,15 @@ func (b *bench) serve(ctx context.Context, name, ready, folder string, env []str
 }
 
 // stop ends the server with all its processes and returns the most memory (MiB)
-// that its first one had.
+// that its first one had. It may be called again.
 func (s *server) stop() float64 {
-	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
-	hard := time.AfterFunc(10*time.Second, func() { syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
-	defer hard.Stop()
-	s.cmd.Wait()
-	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // workers that their parent left
-	return <-s.peak
+	s.once.Do(func() {
+		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
+		hard := time.AfterFunc(10*time.Second, func() { syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
+		defer hard.Stop()
+		s.cmd.Wait()
+		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // workers that their parent left
+		s.used = <-s.peak
+	})
+	return s.used
 }

@@ -220,13 +220,7 @@ func (s *site) sideBySide(ctx context.Context) (figures []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	stopped := false
-	stop := func() float64 { stopped = true; return ours.stop() }
-	defer func() {
-		if !stopped {
-			stop()
-		}
-	}()
+	defer ours.stop()
 	bare, err := s.bare(ctx)
 	if err != nil {
 		return nil, err
@@ -260,7 +254,7 @@ func (s *site) sideBySide(ctx context.Context) (figures []figure, err error) {
 		}
 		add(fmt.Sprintf("p99 against the bare handler's at a fixed rate, %.2f of the most", part), reach, ratio(our, their, p99), our, their)
 	}
-	figures = append(figures, figure{Name: "memory of the server under all this load", Value: stop(), Unit: "MiB", Reach: "at most 64", How: "peak of its resident memory"})
+	figures = append(figures, figure{Name: "memory of the server under all this load", Value: ours.stop(), Unit: "MiB", Reach: "at most 64", How: "peak of its resident memory"})
 	return figures, nil
 }
 
@@ -290,10 +284,10 @@ func (s *site) python(ctx context.Context) (figures []figure, err error) {
 		if err != nil {
 			return figures, err
 		}
+		defer server.stop() // where something fails
 		warm := p.cfg
 		warm.Users, warm.Duration, warm.Timeout = []int{8}, slowTime/2, time.Minute
 		if _, err := s.load(ctx, server, warm); err != nil { // a server is ready with its first worker
-			server.stop()
 			return figures, err
 		}
 		for _, users := range connections {
@@ -301,7 +295,6 @@ func (s *site) python(ctx context.Context) (figures []figure, err error) {
 			cfg.Users, cfg.Duration, cfg.Timeout = []int{users}, p.time, time.Minute
 			stage, err := s.load(ctx, server, cfg)
 			if err != nil {
-				server.stop()
 				return figures, err
 			}
 			how := fmt.Sprintf("one stage of %v, 2 workers: p50 %.1f, p99 %.1f ms, %d of %d failed", p.time, stage.Latency.P50, stage.Latency.P99, stage.Failed, stage.Requests)
