@@ -42,11 +42,18 @@ func (p Process) Alive() bool {
 		return false
 	}
 	state, _, err := readStat(p.PID)
-	if err != nil || state == 'Z' || state == 'X' {
+	if err != nil || state == 'X' || state == 'Z' && !threads(p.PID) {
 		return false
 	}
 	q, err := Identify(p.PID)
 	return err == nil && q == p
+}
+
+// threads reports whether a process that has ended still has threads that end:
+// until the last has, its files and ports are not free.
+func threads(pid int) bool {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && len(tasks) > 1
 }
 
 // Signal sends the signal if the process is still the same one.
