@@ -156,8 +156,9 @@ func databases(t *testing.T, r *kube.Release) overview.Databases {
 	return connect
 }
 
-// checkRows holds the rows of a data set against the lines of its source.
-func checkRows(t *testing.T, r *kube.Release, name string, want int64) {
+// checkRows holds the rows of a data set against the lines of its source, and
+// returns them.
+func checkRows(t *testing.T, r *kube.Release, name string, want int64) overview.Rows {
 	t.Helper()
 	n, err := databases(t, r).Count(t.Context(), name)
 	if err == nil {
@@ -167,6 +168,7 @@ func checkRows(t *testing.T, r *kube.Release, name string, want int64) {
 		t.Errorf("rows of %s: %v", name, err)
 	}
 	t.Logf("rows of %s: %+v", name, n)
+	return n
 }
 
 // served returns what the server at base has in service, once its answers hold

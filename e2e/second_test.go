@@ -6,17 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"github.com/minio/minio-go/v7"
 
 	"mlops/internal/kube"
 	"mlops/internal/local"
@@ -88,9 +82,6 @@ func testSecond(t *testing.T, m *machine) {
 	checkRows(t, r, "penguins", penguins)
 }
 
-// steps are the kinds of steps, by template.
-var steps = []string{"load-raw-data", "process-data", "load-val-test-data", "candidates", "train", "promote-best-model"}
-
 // many is the number of rows of a table that is small, but on which a step runs
 // for a second or more: long enough to be deleted in its middle.
 const many = 150_000
@@ -108,19 +99,30 @@ func (m *machine) upload(t *testing.T, r *kube.Release) (source string) {
 	if err := synthetic.Write(f, spec, many, 1); err != nil {
 		t.Fatal(err)
 	}
+	return put(t, store(t, r), path)
+}
+
+// store leads to a release's MinIO until the test ends.
+func store(t *testing.T, r *kube.Release) *minio.Client {
+	t.Helper()
 	secret, err := r.Secret(t.Context(), "s3")
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := tables.S3{Endpoint: forward(t, r, "minio", 9000), AccessKey: secret["AWS_ACCESS_KEY_ID"], SecretKey: secret["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}
-	client, err := store.Client()
+	client, err := tables.S3{Endpoint: forward(t, r, "minio", 9000), AccessKey: secret["AWS_ACCESS_KEY_ID"], SecretKey: secret["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return client
+}
+
+// put brings a file to the bucket of the sources, and returns its address there.
+func put(t *testing.T, client *minio.Client, path string) (source string) {
+	t.Helper()
 	if _, _, err := setup.Upload(t.Context(), client, "sources", path); err != nil {
 		t.Fatal(err)
 	}
-	return "s3://sources/many.csv"
+	return "s3://sources/" + filepath.Base(path)
 }
 
 // testStepsDeleted deletes a running pod of each kind of step once. The workflow
@@ -137,11 +139,17 @@ func testStepsDeleted(t *testing.T, m *machine) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begun := mainRuns
-		if run > 2 {
-			begun = podRuns
+		aims := map[string]aim{}
+		for _, kind := range steps {
+			switch {
+			case hit[kind] != "":
+			case run > 2:
+				aims[kind] = aim{begun: podRuns}
+			default:
+				aims[kind] = aim{begun: mainRuns}
+			}
 		}
-		deleted := deletePods(t, r, name, begun, hit)
+		deleted := deletePods(t, r, name, aims)
 		w, err := r.Follow(t.Context(), name, nil)
 		if err != nil {
 			t.Fatalf("run %d: %v", run, err)
@@ -160,91 +168,4 @@ func testStepsDeleted(t *testing.T, m *machine) {
 		}
 	}
 	served(t, forward(t, r, "inference", 8000))
-}
-
-// deletePods deletes the first pod of each kind of step of a workflow that has
-// begun and is not in done. What it returns ends it and names the pods.
-func deletePods(t *testing.T, r *kube.Release, name string, begun func(*corev1.Pod) bool, done map[string]string) func() map[string]*deletion {
-	t.Helper()
-	w, err := r.Client.CoreV1().Pods(r.Namespace).Watch(t.Context(), metav1.ListOptions{LabelSelector: "workflows.argoproj.io/workflow=" + name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	deleted := map[string]*deletion{}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for e := range w.ResultChan() {
-			p, ok := e.Object.(*corev1.Pod)
-			if !ok {
-				continue
-			}
-			kind := template(p)
-			if d := deleted[kind]; d != nil {
-				d.again = d.again || p.Name == d.pod && p.UID != d.uid
-				continue
-			}
-			if !slices.Contains(steps, kind) || done[kind] != "" || !begun(p) {
-				continue
-			}
-			if err := r.Client.CoreV1().Pods(r.Namespace).Delete(t.Context(), p.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-				t.Error(err)
-			}
-			deleted[kind] = &deletion{pod: p.Name, uid: p.UID}
-		}
-	})
-	return func() map[string]*deletion {
-		w.Stop()
-		all.Wait()
-		return deleted
-	}
-}
-
-// deletion is a workflow's pod that was deleted.
-type deletion struct {
-	pod   string
-	uid   types.UID
-	again bool // Argo has made a pod of that name once more
-}
-
-// interrupted says how Argo dealt with the deletion: a try that has failed and was
-// followed by another, or the same try with a new pod. Empty: the step was over.
-func (d *deletion) interrupted(w *wfv1.Workflow) string {
-	switch {
-	case interrupted(w, d.pod):
-		return "tried again"
-	case d.again:
-		return "run again in a new pod"
-	}
-	return ""
-}
-
-// template is the template that a workflow's pod runs: the end of its node's name,
-// "name.train-model.train(0:shallow)(0)".
-func template(p *corev1.Pod) string {
-	name, _, _ := strings.Cut(p.Annotations["workflows.argoproj.io/node-name"], "(")
-	return name[strings.LastIndexByte(name, '.')+1:]
-}
-
-// podRuns reports whether a pod has begun with its first container.
-func podRuns(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool {
-		return s.State.Running != nil || s.State.Terminated != nil
-	})
-}
-
-// mainRuns reports whether a pod's step runs.
-func mainRuns(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
-		return s.Name == "main" && s.State.Running != nil
-	})
-}
-
-// interrupted reports whether a workflow's pod did not succeed.
-func interrupted(w *wfv1.Workflow, pod string) bool {
-	for _, n := range w.Status.Nodes {
-		if n.Type == wfv1.NodeTypePod && strings.HasSuffix(pod, n.ID[strings.LastIndexByte(n.ID, '-'):]) {
-			return n.Phase == wfv1.NodeFailed || n.Phase == wfv1.NodeError
-		}
-	}
-	return false
 }
