@@ -1,0 +1,236 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	"github.com/minio/minio-go/v7"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"mlops/internal/dataset"
+	"mlops/internal/ingest"
+	"mlops/internal/kube"
+	"mlops/internal/mlflow"
+	"mlops/internal/overview"
+	"mlops/internal/registry"
+)
+
+// faults is a platform that is broken on purpose.
+type faults struct {
+	m     *machine
+	r     *kube.Release
+	spec  *dataset.Spec // the release's
+	table []byte        // of the release's source, as CSV
+	runs  int           // of the pipeline until now
+	newer int           // versions of the last run's training have higher numbers
+}
+
+func newFaults(t *testing.T, m *machine) *faults {
+	t.Helper()
+	f := &faults{m: m, r: m.release(t, "mlops")}
+	text, err := f.r.Client.CoreV1().ConfigMaps(f.r.Namespace).Get(t.Context(), f.r.Service("dataset"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.spec, err = dataset.Parse([]byte(text.Data["dataset.yaml"])); err != nil {
+		t.Fatal(err)
+	}
+	object, err := store(t, f.r).GetObject(t.Context(), "sources", "diabetes-130-us-hospitals.zip", minio.GetObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer object.Close()
+	archive, err := io.ReadAll(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := z.Open(f.spec.Source.Member)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if f.table, err = io.ReadAll(in); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// anew deletes the rows and runs the pipeline on a source that differs from all
+// before by one value: what the candidates learnt from the same rows would be
+// found, and nothing trained.
+func (f *faults) anew(t *testing.T, name string) string {
+	t.Helper()
+	connect, closed, err := f.r.Databases(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed()
+	drop(t, connect, f.spec.Name)
+	reg := f.registry(t)
+	model, err := mlflow.Quote(reg.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions, err := reg.Client.SearchVersions(t.Context(), "name = "+model, []string{"version_number DESC"}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(versions) > 0 {
+		f.newer = versions[0].Number
+	}
+	f.runs++
+	text, err := changed(f.table, f.runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	z.Write(text) // into memory, which does not fail
+	z.Close()
+	path := filepath.Join(t.TempDir(), name+".csv.gz")
+	if err := os.WriteFile(path, packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	submitted, err := f.r.Submit(t.Context(), name, "pipeline", map[string]string{"source": put(t, store(t, f.r), path)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return submitted
+}
+
+// changed is the table with one more lab procedure in its n-th row.
+func changed(table []byte, n int) ([]byte, error) {
+	const column = "num_lab_procedures"
+	lines := bytes.SplitAfterN(table, []byte("\n"), n+2)
+	if len(lines) < n+2 {
+		return nil, fmt.Errorf("the table has no row %d", n)
+	}
+	at := slices.Index(strings.Split(string(lines[0]), ","), column)
+	fields := strings.Split(string(lines[n]), ",")
+	if at < 0 || at >= len(fields) {
+		return nil, fmt.Errorf("row %d has no %s", n, column)
+	}
+	value, err := strconv.Atoi(fields[at])
+	if err != nil {
+		return nil, fmt.Errorf("%s of row %d: %w", column, n, err)
+	}
+	fields[at] = strconv.Itoa(value + 1)
+	lines[n] = []byte(strings.Join(fields, ","))
+	return bytes.Join(lines, nil), nil
+}
+
+func (f *faults) registry(t *testing.T) *registry.Registry {
+	t.Helper()
+	client, err := mlflow.New(forward(t, f.r, "mlflow", 5000), mlflow.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &registry.Registry{Client: client, Model: f.spec.Model}
+}
+
+// follow waits for the end of a workflow, which has to be a good one.
+func (f *faults) follow(t *testing.T, name string) *wfv1.Workflow {
+	t.Helper()
+	w, err := f.r.Follow(t.Context(), name, nil)
+	if err != nil {
+		t.Errorf("workflow %s: %v", name, err)
+	}
+	return w
+}
+
+func took(w *wfv1.Workflow) time.Duration {
+	return w.Status.FinishedAt.Sub(w.Status.StartedAt.Time)
+}
+
+// whole checks what has to be true after each fault: exactly the rows of the
+// source, each candidate trained on them into one version, one version in
+// production, and that one served.
+func (f *faults) whole(t *testing.T) {
+	t.Helper()
+	if n := checkRows(t, f.r, f.spec.Name, rows); n.Raw != rows {
+		t.Errorf("%d rows in raw, want %d", n.Raw, rows)
+	}
+	reg := f.registry(t)
+	f.trained(t, reg)
+	var production registry.Version
+	eventually(t, time.Minute, func() (err error) {
+		if production, err = reg.Production(t.Context()); err != nil {
+			return err
+		}
+		var view overview.Model
+		if err := overview.Get(t.Context(), inference+"/model", &view); err != nil {
+			return err
+		}
+		if view.Model.Number != production.Version || view.Model.RunID != production.RunID {
+			return fmt.Errorf("version %s is served, %s is in production", view.Model.Number, production.Version)
+		}
+		return nil
+	})
+	served(t, inference)
+	best, err := reg.Tagged(t.Context(), registry.TagBest, "true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(best) != 1 || strconv.Itoa(best[0].Number) != production.Version {
+		t.Errorf("versions %v are tagged as the best, version %s is in production", numbers(best), production.Version)
+	}
+}
+
+// trained checks that each candidate has one version of the rows as they are now,
+// made since the last run began.
+func (f *faults) trained(t *testing.T, reg *registry.Registry) {
+	t.Helper()
+	conn, err := databases(t, f.r)(t.Context(), "clean")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	digest, err := ingest.DataDigest(t.Context(), conn, f.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions, err := reg.Trained(t.Context(), registry.Training(f.spec, digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(versions) != len(f.spec.Candidates) {
+		t.Errorf("%d versions of this training, want one of each of the %d candidates", len(versions), len(f.spec.Candidates))
+	}
+	for _, c := range f.spec.Candidates {
+		of := slices.DeleteFunc(slices.Clone(versions), func(v mlflow.Version) bool { return v.Tags[registry.TagCandidate] != c.Name })
+		if len(of) != 1 {
+			t.Errorf("candidate %s has the versions %v of this training, want one", c.Name, numbers(of))
+		}
+	}
+	for _, v := range versions {
+		if v.Number <= f.newer {
+			t.Errorf("version %d was there before the run: nothing new was trained", v.Number)
+		}
+	}
+}
+
+func numbers(versions []mlflow.Version) []int {
+	var ns []int
+	for _, v := range versions {
+		ns = append(ns, v.Number)
+	}
+	return ns
+}
