@@ -187,11 +187,7 @@ func served(t *testing.T, base string) overview.Model {
 func (m *machine) spec(t *testing.T, name string) (*dataset.Spec, string) {
 	t.Helper()
 	path := filepath.Join(m.root, "workflows", "datasets", name+".yaml")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec, err := dataset.Parse(text)
+	spec, err := dataset.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}

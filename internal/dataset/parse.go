@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 
@@ -31,6 +32,19 @@ func (e *Error) Error() string {
 
 // maxSpec bounds a spec's size; the shipped ones have some kilobytes.
 const maxSpec = 1 << 20
+
+// Read reads a data set's YAML from a file, see Parse.
+func Read(path string) (*Spec, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the data set's YAML: %w", err)
+	}
+	s, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s:\n%w", path, err)
+	}
+	return s, nil
+}
 
 // Parse reads a data set's YAML and checks it. What is wrong comes back as an
 // *Error that names the lines.

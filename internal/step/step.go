@@ -25,20 +25,8 @@ func Spec() (*dataset.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ReadSpec(path)
-}
-
-// ReadSpec reads a data set's YAML.
-func ReadSpec(path string) (*dataset.Spec, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, program.Inputf("reading the data set's YAML: %w", err)
-	}
-	spec, err := dataset.Parse(text)
-	if err != nil {
-		return nil, program.Inputf("%s:\n%w", path, err)
-	}
-	return spec, nil
+	spec, err := dataset.Read(path)
+	return spec, program.Input(err)
 }
 
 // Postgres returns the server that libpq's own variables name.

@@ -36,13 +36,11 @@ type bench struct {
 
 func open(ctx context.Context, log *slog.Logger) (*bench, error) {
 	b := &bench{log: log, path: filepath.Join("workflows", "datasets", "diabetes.yaml")}
-	text, err := os.ReadFile(b.path)
+	spec, err := dataset.Read(b.path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the spec: %w", err)
+		return nil, err
 	}
-	if b.spec, err = dataset.Parse(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", b.path, err)
-	}
+	b.spec = spec
 	address, err := program.Env("MLOPS_TEST_POSTGRES")
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/overview"
@@ -19,9 +20,9 @@ import (
 // the version in production, the stored scores, the page, the row counts. All
 // that is wrong is in the error.
 func check(ctx context.Context, c *config, out io.Writer, wantRows int64, wantAUC float64) error {
-	spec, err := loadSpec(c.spec)
+	spec, err := dataset.Read(c.spec)
 	if err != nil {
-		return err
+		return program.Input(err)
 	}
 	running := map[string]*local.Record{}
 	for _, name := range []string{"postgres", "mlflow", "inference-" + spec.Name, "ui-" + spec.Name} {

@@ -28,25 +28,13 @@ type known struct {
 	Spec  string `json:"spec"` // path
 }
 
-func loadSpec(path string) (*dataset.Spec, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, program.Inputf("reading the data set's YAML: %w", err)
-	}
-	spec, err := dataset.Parse(text)
-	if err != nil {
-		return nil, program.Inputf("%s:\n%w", path, err)
-	}
-	return spec, nil
-}
-
 // up brings everything up, runs the pipeline, waits until what it promoted is
 // served, and returns what to tell the user.
 func up(ctx context.Context, c *config, d *display) (string, error) {
 	began := time.Now()
-	spec, err := loadSpec(c.spec)
+	spec, err := dataset.Read(c.spec)
 	if err != nil {
-		return "", err
+		return "", program.Input(err)
 	}
 	set, err := workflow.Load(filepath.Join(c.root, "workflows"))
 	if err != nil {

@@ -31,13 +31,9 @@ type sourceTable struct {
 // findTable looks for the table where the demo does. A public address is left to
 // the cluster, which reads it itself.
 func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
-	text, err := os.ReadFile(b.spec)
+	spec, err := dataset.Read(b.spec)
 	if err != nil {
 		return nil, program.Input(err)
-	}
-	spec, err := dataset.Parse(text)
-	if err != nil {
-		return nil, program.Inputf("%s: %w", b.spec, err)
 	}
 	places := origin.Places{Dataset: b.dataset, Root: b.root, Synthesize: func(spec *dataset.Spec) (string, error) {
 		return origin.Synthesize(spec, filepath.Join(b.cache(), "synthetic"))

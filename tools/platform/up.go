@@ -19,9 +19,9 @@ import (
 	"mlops/internal/local"
 	"mlops/internal/origin"
 	"mlops/internal/overview"
+	"mlops/internal/program"
 	"mlops/internal/setup"
 	"mlops/internal/source"
-	"mlops/internal/step"
 )
 
 // up brings the platform to a served model and prints where it is. Each part
@@ -85,7 +85,8 @@ func (c *config) loadSpec() (*dataset.Spec, error) {
 	if file == "" {
 		file = filepath.Join(c.root, "workflows", "datasets", "diabetes.yaml")
 	}
-	return step.ReadSpec(file)
+	spec, err := dataset.Read(file)
+	return spec, program.Input(err)
 }
 
 // table finds the data set's table.
