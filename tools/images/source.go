@@ -154,14 +154,7 @@ func (b *builder) source(table *sourceTable) *recipe {
 		return []string{key, filepath.Base(table.path), sum, table.about}, err
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		files := image.NewFiles()
-		if err := b.addStatic(ctx, log, files, t.arch, "./images/setup", "/setup"); err != nil {
-			return nil, err
-		}
-		if err := addSystem(files); err != nil {
-			return nil, err
-		}
-		program, err := files.Layer(t.dir)
+		program, err := b.staticLayer(ctx, log, t, "./images/setup", "/setup")
 		if err != nil {
 			return nil, err
 		}

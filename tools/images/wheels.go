@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"mlops/internal/image"
 	"mlops/internal/local"
 )
 
@@ -96,6 +97,27 @@ func (b *builder) wheels(ctx context.Context, log *slog.Logger, arch, lock strin
 		return nil, err
 	}
 	return filepath.Glob(filepath.Join(dir, "*.whl"))
+}
+
+// wheelFiles are the files of wheels below dir: of those that the lock file names,
+// or of all that it has. They have to be closed.
+func (b *builder) wheelFiles(ctx context.Context, log *slog.Logger, arch, dir, file string, names ...string) (*image.Files, error) {
+	lock, err := b.lockPart(file, names...)
+	if err != nil {
+		return nil, err
+	}
+	wheels, err := b.wheels(ctx, log, arch, lock)
+	if err != nil {
+		return nil, err
+	}
+	files := image.NewFiles()
+	for _, w := range wheels {
+		if err := files.Wheel(w, dir); err != nil {
+			files.Close()
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 // wheelPlatforms are the tags of wheels that run on Debian 12 (glibc 2.36).
