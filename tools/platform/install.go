@@ -16,6 +16,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"mlops/internal/kube"
 	"mlops/internal/origin"
@@ -52,23 +53,17 @@ func (c *config) images(ctx context.Context, t target) error {
 // install installs or upgrades the release, unless the one that is there was
 // made of the same chart and values, and waits until it is ready.
 func (c *config) install(ctx context.Context, t target, r *kube.Release, table origin.Table) error {
-	address, _, err := sourceOf(table)
+	text, err := c.values(t, table)
 	if err != nil {
 		return err
 	}
-	// The pipeline is run from here, where its progress can be shown; the
-	// schedules go on with the same source.
-	args := []string{"-f", c.valuesFile(), "--set", "exposeAll=true", "--set", "pipelines.runOnInstall=false",
-		"--set", "setup.source.image=", "--set-string", "pipelines.source=" + address}
-	if c.registry != "" {
-		args = append(args, "--set-string", "global.images.registry="+c.registry)
-	}
-	if c.spec != "" {
-		args = append(args, "--set-file", "global.dataset.spec="+c.spec)
-	}
-	digest, err := c.installDigest(args)
+	digest, err := c.installDigest(text)
 	if err != nil {
 		return err
+	}
+	file := c.state.Path("values.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return fmt.Errorf("writing the release's values: %w", err)
 	}
 	return c.do("release", func(say func(string)) (string, error) {
 		known, err := r.Notes(ctx, notes)
@@ -80,7 +75,7 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 			if err != nil {
 				return "", err
 			}
-			argv := append([]string{helm, "upgrade", "--install", releaseName, "charts", "--namespace", namespace, "--create-namespace", "--kubeconfig", t.Kubeconfig}, args...)
+			argv := []string{helm, "upgrade", "--install", releaseName, "charts", "--namespace", namespace, "--create-namespace", "--kubeconfig", t.Kubeconfig, "-f", c.valuesFile(), "-f", file}
 			if t.Context != "" {
 				argv = append(argv, "--kube-context", t.Context)
 			}
@@ -92,6 +87,37 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 			}
 		}
 		return "all services are ready", awaitReady(ctx, r, say)
+	})
+}
+
+// values are what `up` says of the release besides the images that were built. A
+// file carries them, since Helm would take the commas, braces and backslashes of
+// an address on its command line for its own.
+func (c *config) values(t target, table origin.Table) ([]byte, error) {
+	address, _, err := sourceOf(table)
+	if err != nil {
+		return nil, err
+	}
+	global := map[string]any{}
+	if c.registry != "" {
+		global["images"] = map[string]any{"registry": c.registry}
+	}
+	if c.spec != "" {
+		text, err := os.ReadFile(c.spec)
+		if err != nil {
+			return nil, fmt.Errorf("reading the data set: %w", err)
+		}
+		global["dataset"] = map[string]any{"spec": string(text)}
+	}
+	return yaml.Marshal(map[string]any{
+		"global": global,
+		// These ask nobody who he is. The NodePorts of our own cluster listen on
+		// 127.0.0.1 only; another's may be open to a whole network.
+		"exposeAll": t.Kind == own,
+		// The pipeline is run from here, where its progress can be shown; the
+		// schedules go on with the same source.
+		"pipelines": map[string]any{"runOnInstall": false, "source": address},
+		"setup":     map[string]any{"source": map[string]any{"image": ""}},
 	})
 }
 
@@ -109,13 +135,10 @@ func (c *config) helm(ctx context.Context, say func(string)) (string, error) {
 }
 
 // installDigest names all that a release is made of.
-func (c *config) installDigest(args []string) (string, error) {
+func (c *config) installDigest(values []byte) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q\n", args)
+	fmt.Fprintf(h, "%q\n", values)
 	files := []string{c.valuesFile()}
-	if c.spec != "" {
-		files = append(files, c.spec)
-	}
 	for _, dir := range []string{"charts", "workflows", filepath.Join("dashboards", "json")} {
 		err := filepath.WalkDir(filepath.Join(c.root, dir), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() {

@@ -9,6 +9,7 @@ import (
 
 	"mlops/internal/local"
 	"mlops/internal/origin"
+	"mlops/internal/progress"
 )
 
 // machine is a state of its own, with programs that write down how they were
@@ -33,10 +34,23 @@ func machine(t *testing.T, kubeconfig string, programs ...string) (c *config, ca
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &config{root: dir, state: state}, func() string {
+	c = &config{root: dir, state: state, show: progress.New(silent(t), "dumb", false)}
+	t.Cleanup(c.show.Close)
+	return c, func() string {
 		text, _ := os.ReadFile(log)
 		return string(text)
 	}
+}
+
+// silent is a file for what is shown.
+func silent(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func contextNamed(name, server string) string {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
@@ -202,8 +203,15 @@ func upload(ctx context.Context, r *kube.Release, file string) (digest, said str
 // addresses and one prediction.
 func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *dataset.Spec, table origin.Table, took time.Duration) error {
 	base, err := address(ctx, r, "inference", "/healthz")
+	shown := base
 	if err != nil {
-		return err
+		// A node that can't be reached from here: ask by way of the API server.
+		f, err := r.Forward(ctx, r.Service("inference"), 8000, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		base, shown = "http://"+f.Address, "http://localhost:8000"
 	}
 	var view overview.Model
 	err = c.do("serving", func(func(string)) (string, error) {
@@ -224,16 +232,7 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("\n%s\n\n", view.Dataset.Title)
-	for _, s := range services {
-		if s.nodePort == "" {
-			continue
-		}
-		if a, err := address(ctx, r, s.nodePort, s.path); err == nil {
-			text += fmt.Sprintf("  %-11s %s\n", s.title, a)
-		}
-	}
-	text += "\n" + example
+	text := fmt.Sprintf("\n%s\n\n%s\n%s", view.Dataset.Title, addresses(ctx, r), strings.ReplaceAll(example, base, shown))
 	if table.Synthetic {
 		text += "  " + origin.Warning + "\n\n"
 	}
@@ -241,6 +240,23 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 	text += fmt.Sprintf("  Ready after %s. make status shows what runs, make forward leads localhost's ports to it, make down stops it.\n", took.Round(100*time.Millisecond))
 	c.show.Print(text)
 	return nil
+}
+
+// addresses lists where the release's services are: at a NodePort that answers
+// from this machine, else at the port of localhost that `make forward` leads there.
+func addresses(ctx context.Context, r *kube.Release) string {
+	var text strings.Builder
+	for _, s := range services {
+		if s.nodePort == "" {
+			continue
+		}
+		if a, err := address(ctx, r, s.nodePort, s.path); err == nil {
+			fmt.Fprintf(&text, "  %-11s %s\n", s.title, a)
+		} else if _, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(s.service), metav1.GetOptions{}); err == nil {
+			fmt.Fprintf(&text, "  %-11s http://localhost:%d while make forward runs\n", s.title, s.local)
+		}
+	}
+	return text.String()
 }
 
 // address is where a service's NodePort answers from this machine.

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	"sigs.k8s.io/yaml"
+
+	"mlops/internal/kube"
+	"mlops/internal/origin"
+)
+
+// holding is a release in a cluster that holds these objects.
+func holding(objects ...runtime.Object) *kube.Release {
+	return &kube.Release{Name: releaseName, Namespace: namespace, Client: fake.NewClientset(objects...)}
+}
+
+func named(name string, labels map[string]string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: labels}
+}
+
+func TestValues(t *testing.T) {
+	const spec = "name: a\ntitle: \"{{x}}, \\\\ and a tab:\t\"\n"
+	file := filepath.Join(t.TempDir(), "a,b{c}.yaml")
+	if err := os.WriteFile(file, []byte(spec), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		why, kind, url, registry, source string
+		open                             bool
+	}{
+		{"NodePorts of our own cluster are this machine's only", own, "", "", "", true},
+		{"those of a cluster on this machine may be a network's", "k3s", "", "", "", false},
+		{"those of another's cluster too", "other", "", "r.example.com/mlops", "", false},
+		{"a comma and braces belong to the address", own, "https://example.org/t.csv?columns={a,b}", "", "https://example.org/t.csv?columns={a,b}", true},
+		{"a file is read from the bucket", own, "file:///data/a,b.csv", "", "s3://sources/a,b.csv", true},
+	} {
+		c, _ := machine(t, "")
+		c.spec, c.registry = file, tt.registry
+		text, err := c.values(target{Kind: tt.kind}, origin.Table{URL: tt.url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v struct {
+			ExposeAll bool
+			Global    struct {
+				Images  struct{ Registry string }
+				Dataset struct{ Spec string }
+			}
+			Pipelines struct{ Source string }
+		}
+		if err := yaml.Unmarshal(text, &v); err != nil {
+			t.Fatal(err)
+		}
+		if v.ExposeAll != tt.open || v.Pipelines.Source != tt.source || v.Global.Images.Registry != tt.registry || v.Global.Dataset.Spec != spec {
+			t.Errorf("%s: got\n%s", tt.why, text)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	_, text, _ := net.SplitHostPort(server.Listener.Addr().String())
+	port, _ := strconv.Atoi(text)
+	service := func(name string, port int) *corev1.Service {
+		return &corev1.Service{ObjectMeta: named(name, nil), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{NodePort: int32(port)}}}}
+	}
+	got := addresses(t.Context(), holding(service("mlops-ui", port), service("mlops-inference", 1), service("mlops-mlflow", 0)))
+	want := "  page        http://localhost:" + text + "\n" +
+		"  API         http://localhost:8000 while make forward runs\n" + // its NodePort does not answer
+		"  MLflow      http://localhost:5000 while make forward runs\n" // it has none
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
