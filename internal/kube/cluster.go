@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	corev1 "k8s.io/api/core/v1"
@@ -86,6 +87,22 @@ func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Conte
 			User: url.UserPassword(secret["PGUSER"], secret["PGPASSWORD"])}
 		return pgx.Connect(ctx, u.String())
 	}, f.Close, nil
+}
+
+// Installed reports whether Helm has the release, as it keeps it in Secrets, and
+// its last install or upgrade went well.
+func (r *Release) Installed(ctx context.Context) (bool, error) {
+	list, err := r.Client.CoreV1().Secrets(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name=" + r.Name})
+	if err != nil {
+		return false, fmt.Errorf("asking for release %s: %w", r.Name, err)
+	}
+	last, status := -1, ""
+	for _, s := range list.Items {
+		if n, err := strconv.Atoi(s.Labels["version"]); err == nil && n > last {
+			last, status = n, s.Labels["status"]
+		}
+	}
+	return status == "deployed", nil
 }
 
 // Notes returns what Note has kept.

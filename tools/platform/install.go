@@ -70,7 +70,12 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 		if err != nil {
 			return "", err
 		}
-		if known["install"] != digest {
+		// The note isn't Helm's, and outlives a `helm uninstall` by hand.
+		installed, err := r.Installed(ctx)
+		if err != nil {
+			return "", err
+		}
+		if !installed || known["install"] != digest {
 			helm, err := c.helm(ctx, say)
 			if err != nil {
 				return "", err
@@ -213,6 +218,9 @@ func unready(ctx context.Context, r *kube.Release) ([]string, error) {
 	pods, err := r.Pods(ctx, selector.LabelSelector)
 	if err != nil {
 		return nil, err
+	}
+	if len(deployments.Items)+len(sets.Items)+len(jobs.Items) == 0 {
+		return []string{"release " + r.Name + ", which has no services"}, nil
 	}
 	var waits []string
 	wait := func(name string) { waits = append(waits, name+why(ctx, r, pods, name)) }

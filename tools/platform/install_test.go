@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -81,5 +83,56 @@ func TestAddresses(t *testing.T) {
 		"  MLflow      http://localhost:5000 while make forward runs\n" // it has none
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// helmSecret is what Helm keeps of one revision of a release.
+func helmSecret(revision int, status string) *corev1.Secret {
+	n := strconv.Itoa(revision)
+	return &corev1.Secret{ObjectMeta: named("sh.helm.release.v1.mlops.v"+n, map[string]string{"owner": "helm", "name": releaseName, "version": n, "status": status})}
+}
+
+func TestInstall(t *testing.T) {
+	ready := &appsv1.Deployment{ObjectMeta: named("mlops-ui", map[string]string{"app.kubernetes.io/instance": releaseName})}
+	ready.Status.UpdatedReplicas, ready.Status.AvailableReplicas, ready.Status.Replicas = 1, 1, 1
+	for _, tt := range []struct {
+		why       string
+		secrets   []runtime.Object
+		installed bool
+	}{
+		{"the same release is there", []runtime.Object{helmSecret(1, "deployed")}, false},
+		{"its tenth upgrade is newer than its ninth", []runtime.Object{helmSecret(9, "failed"), helmSecret(10, "deployed")}, false},
+		{"it was uninstalled by hand", nil, true},
+		{"it was uninstalled, its history kept", []runtime.Object{helmSecret(1, "uninstalled")}, true},
+		{"an upgrade by hand has failed", []runtime.Object{helmSecret(1, "deployed"), helmSecret(2, "failed")}, true},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			c, calls := machine(t, "", "helm")
+			if err := os.MkdirAll(filepath.Dir(c.valuesFile()), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(c.valuesFile(), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			to := target{Kind: own}
+			text, err := c.values(to, origin.Table{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			digest, err := c.installDigest(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			note := &corev1.ConfigMap{ObjectMeta: named("mlops-up", nil), Data: map[string]string{"install": digest}}
+			if err := c.install(t.Context(), to, holding(append(tt.secrets, ready, note)...), origin.Table{}); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.HasPrefix(calls(), "helm upgrade --install mlops charts "); got != tt.installed {
+				t.Errorf("Helm was called: %q", calls())
+			}
+		})
+	}
+	if waits, err := unready(t.Context(), holding()); err != nil || len(waits) == 0 {
+		t.Errorf("a release without services is ready: %v", err)
 	}
 }
