@@ -50,6 +50,7 @@ func TestPlatform(t *testing.T) {
 	part("dashboards", func(t *testing.T) { testDashboards(t, m) })
 	part("ingress", func(t *testing.T) { testIngress(t, m) })
 	part("install second", func(t *testing.T) { testSecond(t, m) })
+	part("a failed step says why", func(t *testing.T) { testSaysWhy(t, m) })
 	part("runner and Argo", func(t *testing.T) { testParity(t, m) })
 	part("a step's pod deleted", func(t *testing.T) { testStepsDeleted(t, m) })
 	part("status", func(t *testing.T) { testStatus(t, m) })

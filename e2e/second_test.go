@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,19 @@ func testSecond(t *testing.T, m *machine) {
 		t.Errorf("%s is served", view.Model.Name)
 	}
 	checkRows(t, r, "penguins", penguins)
+}
+
+// testSaysWhy has a step fail: its workflow says with which words it ended.
+func testSaysWhy(t *testing.T, m *machine) {
+	r := m.release(t, "penguins")
+	name, err := r.Submit(t.Context(), "wrong-batch-", "load-raw-data", map[string]string{"batch": "many"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Follow(t.Context(), name, nil)
+	if err == nil || !strings.Contains(err.Error(), `(exit code 2): invalid value "many" for flag -batch`) {
+		t.Errorf("the workflow ended with: %v", err)
+	}
 }
 
 // many is the number of rows of a table that is small, but on which a step runs

@@ -128,7 +128,7 @@ func tell(w *wfv1.Workflow, told map[string]string, observe func(workflow.Event)
 			continue
 		}
 		told[n.ID] = state
-		e := workflow.Event{Time: time.Now(), Task: n.DisplayName, Path: n.ID, Template: n.TemplateName, State: workflow.Running, Message: n.Message}
+		e := workflow.Event{Time: time.Now(), Task: n.DisplayName, Path: n.ID, Template: n.TemplateName, State: workflow.Running, Message: said(n.Message)}
 		switch n.Phase {
 		case wfv1.NodeSucceeded:
 			e.State = workflow.Succeeded
@@ -157,7 +157,7 @@ func failure(w *wfv1.Workflow) error {
 	errs := []error{fmt.Errorf("workflow %s ended %s: %s", w.Name, w.Status.Phase, w.Status.Message)}
 	for _, n := range w.Status.Nodes {
 		if n.Type == wfv1.NodeTypePod && (n.Phase == wfv1.NodeFailed || n.Phase == wfv1.NodeError) {
-			errs = append(errs, fmt.Errorf("  task %s: %s (pod %s)", n.DisplayName, n.Message, n.ID))
+			errs = append(errs, fmt.Errorf("  task %s: %s (pod %s)", n.DisplayName, said(n.Message), n.ID))
 		}
 	}
 	return errors.Join(errs...)

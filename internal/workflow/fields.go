@@ -91,6 +91,7 @@ var clusterOnly = fieldSet(`
 	spec.templates[].container.envFrom
 	spec.templates[].container.resources
 	spec.templates[].container.securityContext
+	spec.templates[].container.terminationMessagePolicy
 	spec.templates[].container.volumeMounts
 `)
 

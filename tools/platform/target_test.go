@@ -155,16 +155,3 @@ func TestCommand(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 }
-
-func TestLastLine(t *testing.T) {
-	for _, tt := range []struct{ log, want string }{
-		{"", ""},
-		{"a\nb\n", "b"},
-		{`{"msg":"answers"}`, "answers"},
-		{"x\n" + `{"level":"INFO","msg":"waiting for postgres://db:5432/raw","waited":"3s","because":"connection refused"}` + "\n", "waiting for postgres://db:5432/raw: connection refused"},
-	} {
-		if got := lastLine(tt.log); got != tt.want {
-			t.Errorf("%q: got %q, want %q", tt.log, got, tt.want)
-		}
-	}
-}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,7 +38,7 @@ func reason(ctx context.Context, r *kube.Release, p *corev1.Pod) string {
 			continue
 		}
 		if t := s.LastTerminationState.Terminated; t != nil && t.Message != "" {
-			return fmt.Sprintf("%s: %s: %s", s.Name, w.Reason, lastLine(t.Message))
+			return fmt.Sprintf("%s: %s: %s", s.Name, w.Reason, kube.LastLine(t.Message))
 		}
 		return fmt.Sprintf("%s: %s: %s", s.Name, w.Reason, w.Message)
 	}
@@ -51,23 +49,8 @@ func reason(ctx context.Context, r *kube.Release, p *corev1.Pod) string {
 		one := int64(1)
 		log, err := r.Client.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: s.Name, TailLines: &one}).DoRaw(ctx)
 		if err == nil {
-			return lastLine(string(log))
+			return kube.LastLine(string(log))
 		}
 	}
 	return ""
-}
-
-// lastLine is the last line of a log; of one of our own programs' lines, what it
-// says and why.
-func lastLine(log string) string {
-	all := strings.Split(strings.TrimSpace(log), "\n")
-	line := all[len(all)-1]
-	var fields struct{ Msg, Because, Error string }
-	if json.Unmarshal([]byte(line), &fields) != nil || fields.Msg == "" {
-		return line
-	}
-	if because := cmp.Or(fields.Because, fields.Error); because != "" {
-		return fields.Msg + ": " + because
-	}
-	return fields.Msg
 }
