@@ -17,6 +17,10 @@ func TestRefused(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("model: [\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	private := filepath.Join(t.TempDir(), "private.yaml")
+	if err := os.WriteFile(private, []byte("name: a\nmodel: a\nsource: {url: 'https://me:secret@example.com/t.csv'}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, test := range []struct {
 			name  string
@@ -43,6 +47,11 @@ func TestRefused(t *testing.T) {
 			{"a schedule that isn't", set("pipelines.schedules.load=daily"), "does not match pattern"},
 			{"a source that a cluster can't open", set("pipelines.source=file:///data.csv"), "does not match pattern"},
 			{"an S3 endpoint without http", set("minio.enabled=false", "global.s3.endpoint=s3.example.com"), "does not match pattern"},
+			{"a password in the source's address", set("pipelines.source=https://me:secret@example.com/t.csv"), "'/source'"},
+			{"a user in it", set("pipelines.source=https://me@example.com"), "'/source'"},
+			{"keys in the S3 endpoint", set("minio.enabled=false", "global.s3.endpoint=https://key:secret@s3.example.com"), "'/global/s3/endpoint'"},
+			{"a password in MLflow's address", set("mlflow.enabled=false", "global.mlflow.uri=https://me:secret@mlflow.example.com/a"), "'/global/mlflow/uri'"},
+			{"a password in Prometheus' address", set("prometheus.enabled=false", "global.prometheus.uri=http://me:secret@p"), "'/global/prometheus/uri'"},
 			{"a bucket's name", set("global.s3.buckets.mlflow=My_Bucket"), "does not match pattern"},
 
 			{"no Postgres at all", set("postgres.enabled=false"), "say in global.postgres.host which Postgres to use instead"},
@@ -61,6 +70,7 @@ func TestRefused(t *testing.T) {
 			{"an ingress to nothing", set("ingress.enabled=true", "inference.enabled=false", "ui.enabled=false"), "neither inference nor ui"},
 
 			{"a data set that isn't YAML", []string{"--set-file", "global.dataset.spec=" + broken}, "global.dataset.spec is not YAML"},
+			{"a data set whose address holds a password", []string{"--set-file", "global.dataset.spec=" + private}, "source.url holds a user or a password"},
 			{"a data set without a model", set("global.dataset.spec=name: a"), "it has to say model"},
 			{"a table without a name", []string{"--set", "global.dataset.spec=model: a", "--set-file", "global.dataset.table=" + table}, "it has to say name"},
 			{"a table that is too big", []string{"--set-file", "global.dataset.table=" + big}, "has 800000 bytes; what comes with a release can have 700000"},

@@ -44,6 +44,7 @@ func scenarios() []scenario {
 		{name: "network policies with everything open", flags: set("networkPolicies.enabled=true", "exposeAll=true")},
 		{name: "another data set", flags: []string{"--set-file", "global.dataset.spec=" + spec, "--set-file", "global.dataset.table=" + table}},
 		{name: "another source", flags: set("pipelines.source=https://example.com/a.zip")},
+		{name: "a source with a signature and a path with @", flags: set("pipelines.source=https://example.com/a@b.zip?sig=x:y@z")},
 		{name: "the source in an image", flags: set("setup.source.image=mlops.local/source:0123456789ab", "pipelines.source=s3://sources/table.zip")},
 		{name: "no first run, no schedules", flags: set("pipelines.runOnInstall=false", "pipelines.schedules.load=", "pipelines.schedules.pipeline=")},
 		{name: "another registry", flags: append(set("global.images.registry=r.example.com:5000/team", "global.images.tag=1.2.3", "global.images.pullPolicy=Always", "global.images.pullSecrets={one,two}", "postgres.image.digest=sha256:"+strings.Repeat("0a", 32)), idFlags()...)},

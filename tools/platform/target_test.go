@@ -125,6 +125,24 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestPublic(t *testing.T) {
+	for _, tt := range []struct {
+		dataset string
+		refused bool
+	}{
+		{"", false},
+		{"data/a@b.csv", false},
+		{"https://example.org/a@b.csv", false},
+		{"https://me:secret@example.org/t.csv", true},
+		{"s3://key@bucket/t.csv", true},
+	} {
+		err := public(tt.dataset)
+		if (err != nil) != tt.refused || err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", tt.dataset, err)
+		}
+	}
+}
+
 func TestSourceOf(t *testing.T) {
 	for _, tt := range []struct{ url, address, file string }{
 		{"", "", ""},

@@ -29,6 +29,9 @@ import (
 // looks first at what is there.
 func up(ctx context.Context, c *config) error {
 	began := time.Now()
+	if err := public(c.dataset); err != nil {
+		return err
+	}
 	spec, err := c.loadSpec()
 	if err != nil {
 		return err
@@ -88,6 +91,15 @@ func (c *config) loadSpec() (*dataset.Spec, error) {
 	}
 	spec, err := dataset.Read(file)
 	return spec, program.Input(err)
+}
+
+// public refuses an address with a password in it: as the pipeline's source it
+// stands in ConfigMaps and workflows, which many may read.
+func public(address string) error {
+	if u, err := url.Parse(address); err != nil || u.User == nil {
+		return nil // a path, or what is wrong with it is said where it is opened
+	}
+	return program.Inputf("DATASET holds a user or a password, and would stand in the cluster's workflows where many may read it: download the table, and name its path in DATASET")
 }
 
 // table finds the data set's table.
