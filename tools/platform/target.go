@@ -12,8 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
@@ -24,13 +28,17 @@ import (
 // target is the cluster that holds the release. It is kept in the state, so that
 // the other commands ask the same cluster.
 type target struct {
-	Kind       string `json:"kind"` // own, microk8s, k3s, kind, minikube, or other
+	Kind       string `json:"kind"` // own, microk8s, k3s, kind, minikube, docker-desktop, rancher-desktop, or other
 	Kubeconfig string `json:"kubeconfig"`
 	Context    string `json:"context"`
 }
 
-// own is the kind of cluster that we build.
-const own = "own"
+// own is the kind of cluster that we build; the others' are their contexts' names.
+const (
+	own            = "own"
+	dockerDesktop  = "docker-desktop"
+	rancherDesktop = "rancher-desktop"
+)
 
 func (t target) String() string {
 	switch t.Kind {
@@ -75,9 +83,10 @@ func (c *config) keep(t target) error {
 	return nil
 }
 
-// choose finds the cluster to use: the current context (asked for first where it
-// is not on this machine), microk8s or k3s where they are installed, else one of
-// our own. What an earlier `up` chose stays.
+// choose finds the cluster to use: that of an earlier `up`, where it is our own or
+// still answers, so that none is left running unseen; else the current context
+// (asked for first where it is not on this machine), microk8s or k3s where they are
+// installed, else one of our own.
 func (c *config) choose(ctx context.Context) (target, error) {
 	ownConfig := c.state.Path("kubeconfig")
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -86,16 +95,26 @@ func (c *config) choose(ctx context.Context) (target, error) {
 		return target{}, program.Inputf("reading the kubeconfig: %w", err)
 	}
 	current := config.Contexts[config.CurrentContext]
-	if current != nil && current.LocationOfOrigin != ownConfig {
-		t := target{Kind: kindOf(config.CurrentContext), Kubeconfig: current.LocationOfOrigin, Context: config.CurrentContext}
-		return t, c.confirm(t, config.Clusters[current.Cluster])
+	if current != nil && current.LocationOfOrigin == ownConfig {
+		current = nil
 	}
 	kept, err := c.kept()
 	if err != nil {
 		return target{}, err
 	}
-	if kept != nil && (kept.Kind == own || kept.Kind == "k3s" || kept.Kind == "microk8s") {
-		return *kept, nil
+	if kept != nil {
+		if kept.Kind == own || answers(ctx, *kept) {
+			if current != nil && (kept.Context != config.CurrentContext || kept.Kubeconfig != current.LocationOfOrigin) {
+				c.show.Print(fmt.Sprintf("taking %s, as the last make up did, and not the current context %s; make down PURGE=1 deletes what is there, and the next make up chooses anew", *kept, config.CurrentContext))
+			}
+			return *kept, nil
+		}
+		c.show.Print(fmt.Sprintf("%s, which the last make up took, does not answer: choosing anew", *kept))
+	}
+	if current != nil {
+		cluster := config.Clusters[current.Cluster]
+		t := target{Kind: kindOf(config.CurrentContext, current, cluster), Kubeconfig: current.LocationOfOrigin, Context: config.CurrentContext}
+		return t, c.confirm(t, cluster)
 	}
 	if find("microk8s") != "" {
 		text, err := c.command(ctx, nil, nil, "microk8s", "config")
@@ -118,16 +137,59 @@ func (c *config) choose(ctx context.Context) (target, error) {
 	return target{Kind: own, Kubeconfig: ownConfig}, nil
 }
 
-// kindOf says by a context's name whether it is one of the local clusters into
-// which images can be put by hand.
-func kindOf(name string) string {
+// answers reports whether a cluster's API server is there, be it with a refusal.
+func answers(ctx context.Context, t target) bool {
+	r, err := t.release()
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_, err = r.Client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+	var refused apierrors.APIStatus
+	return err == nil || errors.As(err, &refused)
+}
+
+// kindOf says by a context whether it is one of the local clusters into which
+// images can be put by hand.
+func kindOf(name string, of *api.Context, cluster *api.Cluster) string {
 	switch {
 	case strings.HasPrefix(name, "kind-"):
 		return "kind"
-	case name == "minikube", name == "microk8s":
+	case name == "microk8s", name == dockerDesktop, name == rancherDesktop:
 		return name
+	case name == "minikube", ofMinikube(of):
+		return "minikube"
+	case name == "default" && cluster != nil && onThisMachine(cluster.Server) && find("k3s") != "":
+		return "k3s" // its own kubeconfig, or a copy of it
 	}
 	return "other"
+}
+
+// ofMinikube reports whether minikube has written a context: of another profile
+// than its first one it has a name that says nothing.
+func ofMinikube(c *api.Context) bool {
+	for _, e := range c.Extensions {
+		if u, ok := e.(*runtime.Unknown); ok && strings.Contains(string(u.Raw), "minikube.sigs.k8s.io") {
+			return true
+		}
+	}
+	return false
+}
+
+// bearable says what to do where images can reach a cluster only by a registry,
+// before they are built.
+func (c *config) bearable(t target) error {
+	if c.registry != "" {
+		return nil
+	}
+	switch t.Kind {
+	case dockerDesktop, rancherDesktop:
+		return program.Inputf("%s takes no image archives from this program: name a registry from which it pulls, REGISTRY=host/path; docs/operating.md says how to have one", t)
+	case "other":
+		return program.Inputf("%s is a cluster into which this program can't put images: name a registry from which it pulls, REGISTRY=host/path", t)
+	}
+	return nil
 }
 
 // confirm asks before a cluster is touched that is not on this machine.
@@ -184,8 +246,9 @@ func (c *config) load(ctx context.Context, t target, say func(string), archives 
 	case own:
 		_, err := c.cluster(ctx, say, append([]string{"import"}, archives...)...)
 		return err
-	case "other":
-		return program.Inputf("%s is a cluster into which this program can't put images: name a registry from which it pulls, REGISTRY=host/path", t)
+	}
+	if err := c.bearable(t); err != nil {
+		return err
 	}
 	for _, a := range archives {
 		var argv []string
@@ -197,7 +260,7 @@ func (c *config) load(ctx context.Context, t target, say func(string), archives 
 		case "kind":
 			argv = []string{"kind", "load", "image-archive", a, "--name", strings.TrimPrefix(t.Context, "kind-")}
 		case "minikube":
-			argv = []string{"minikube", "image", "load", a}
+			argv = []string{"minikube", "image", "load", a, "--profile", t.Context}
 		}
 		if _, err := c.command(ctx, say, nil, argv...); err != nil {
 			return fmt.Errorf("putting %s onto the node: %w", filepath.Base(a), err)

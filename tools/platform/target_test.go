@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +79,12 @@ func TestChoose(t *testing.T) {
 		{"the same goes before microk8s", contextNamed("minikube", "https://localhost:1"), []string{"microk8s"}, false, "minikube", "minikube", ""},
 		{"another machine's is not taken unasked", contextNamed("prod", "https://192.0.2.7:6443"), nil, false, "", "", "YES=1"},
 		{"but where that was said", contextNamed("prod", "https://192.0.2.7:6443"), nil, true, "other", "prod", ""},
+		{"a profile of minikube has any name", minikubeProfile, nil, false, "minikube", "dev", ""},
+		{"k3s by its usual kubeconfig", contextNamed("default", "https://127.0.0.1:6443"), []string{"k3s"}, false, "k3s", "default", ""},
+		{"a context of that name, and no k3s", contextNamed("default", "https://127.0.0.1:6443"), nil, false, "other", "default", ""},
+		{"another machine's of that name, beside k3s", contextNamed("default", "https://192.0.2.7:6443"), []string{"k3s"}, true, "other", "default", ""},
+		{"Docker Desktop", contextNamed("docker-desktop", "https://127.0.0.1:6443"), nil, false, dockerDesktop, "docker-desktop", ""},
+		{"Rancher Desktop", contextNamed("rancher-desktop", "https://127.0.0.1:6443"), nil, false, rancherDesktop, "rancher-desktop", ""},
 		{"microk8s", "", []string{"microk8s"}, false, "microk8s", "", ""},
 		{"k3s that can't be read", "", []string{"k3s"}, false, "", "", "k3s is installed"},
 		{"no YAML", "\t{", nil, false, "", "", "kubeconfig"},
@@ -104,12 +113,51 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// minikubeProfile is a context as minikube writes it.
+var minikubeProfile = strings.Replace(contextNamed("dev", "https://127.0.0.1:6443"), "user: u}",
+	"user: u, extensions: [{name: context_info, extension: {provider: minikube.sigs.k8s.io, version: v1.37.0}}]}", 1)
+
+// What an earlier `up` took stays, as long as it can.
+func TestChooseAgain(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized) // an answer all the same
+		io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Unauthorized","code":401}`)
+	}))
+	defer server.Close()
+	for _, tt := range []struct {
+		why  string
+		kept target
+		of   string // the kept target's server; empty: none
+		want string
+	}{
+		{"our own, running or not", target{Kind: own}, "", own},
+		{"another's that answers", target{Kind: "kind", Context: "kind-old"}, server.URL, "kind"},
+		{"another's that is gone", target{Kind: "kind", Context: "kind-old"}, "http://127.0.0.1:9", "minikube"},
+		{"another's whose kubeconfig is gone", target{Kind: "kind", Context: "kind-old"}, "", "minikube"},
+	} {
+		c, _ := machine(t, contextNamed("minikube", "https://127.0.0.1:6443"))
+		tt.kept.Kubeconfig = c.state.Path("old")
+		if tt.of != "" {
+			if err := os.WriteFile(tt.kept.Kubeconfig, []byte(contextNamed("kind-old", tt.of)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.keep(tt.kept); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.choose(t.Context()); err != nil || got.Kind != tt.want {
+			t.Errorf("%s: got %+v, %v", tt.why, got, err)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	for _, tt := range []struct{ kind, context, want string }{
 		{"microk8s", "", "microk8s ctr image import a.tar\n"},
 		{"k3s", "", "k3s ctr images import a.tar\n"},
 		{"kind", "kind-dev", "kind load image-archive a.tar --name dev\n"},
-		{"minikube", "minikube", "minikube image load a.tar\n"},
+		{"minikube", "minikube", "minikube image load a.tar --profile minikube\n"},
 	} {
 		c, calls := machine(t, "", "microk8s", "k3s", "kind", "minikube")
 		if err := c.load(t.Context(), target{Kind: tt.kind, Context: tt.context}, nil, []string{"a.tar"}); err != nil {
@@ -119,9 +167,15 @@ func TestLoad(t *testing.T) {
 			t.Errorf("%s: called %q, want %q", tt.kind, got, tt.want)
 		}
 	}
-	c, _ := machine(t, "")
-	if err := c.load(t.Context(), target{Kind: "other", Context: "prod"}, nil, []string{"a.tar"}); err == nil || !strings.Contains(err.Error(), "REGISTRY=") {
-		t.Errorf("another's cluster: %v", err)
+	for _, kind := range []string{"other", dockerDesktop, rancherDesktop} {
+		c, _ := machine(t, "")
+		if err := c.bearable(target{Kind: kind, Context: "c"}); err == nil || !strings.Contains(err.Error(), "REGISTRY=") {
+			t.Errorf("%s: %v", kind, err)
+		}
+		c.registry = "r.example.com/mlops"
+		if err := c.bearable(target{Kind: kind, Context: "c"}); err != nil {
+			t.Errorf("%s with a registry: %v", kind, err)
+		}
 	}
 }
 

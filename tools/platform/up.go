@@ -45,6 +45,9 @@ func up(ctx context.Context, c *config) error {
 	if err != nil {
 		return err
 	}
+	if err := c.bearable(t); err != nil {
+		return err
+	}
 	if err := c.keep(t); err != nil {
 		return err
 	}
