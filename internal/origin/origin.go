@@ -36,6 +36,10 @@ type Places struct {
 	Synthesize func(spec *dataset.Spec) (path string, err error) // the last resort
 }
 
+// Unpacked is the folder of tables out of Python packages that are not installed:
+// `make images` unpacks them there, as in site-packages.
+func Unpacked(cache string) string { return filepath.Join(cache, "images", "tables") }
+
 // reachLimit is how long a public address may take to answer.
 const reachLimit = 8 * time.Second
 

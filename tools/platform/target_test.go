@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/origin"
 	"mlops/internal/progress"
@@ -176,6 +177,23 @@ func TestLoad(t *testing.T) {
 		if err := c.bearable(target{Kind: kind, Context: "c"}); err != nil {
 			t.Errorf("%s with a registry: %v", kind, err)
 		}
+	}
+}
+
+// Offline a package's table is the one that `make images` has unpacked, and not a
+// synthetic one.
+func TestTable(t *testing.T) {
+	c, _ := machine(t, "")
+	path := filepath.Join(origin.Unpacked(c.state.Cache), "pkg", "t.csv")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.table(t.Context(), &dataset.Spec{Name: "x", Source: dataset.Source{Package: "pkg/t.csv", URL: "http://127.0.0.1:9/t.csv"}})
+	if err != nil || got.Synthetic || got.URL != "file://"+path {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 

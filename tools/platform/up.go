@@ -105,10 +105,10 @@ func public(address string) error {
 	return program.Inputf("DATASET holds a user or a password, and would stand in the cluster's workflows where many may read it: download the table, and name its path in DATASET")
 }
 
-// table finds the data set's table.
+// table finds the data set's table, where `make images` has found it too.
 func (c *config) table(ctx context.Context, spec *dataset.Spec) (table origin.Table, err error) {
 	err = c.do("table", func(func(string)) (string, error) {
-		table, err = origin.Places{Dataset: c.dataset, Root: c.root, Synthesize: func(spec *dataset.Spec) (string, error) {
+		table, err = origin.Places{Dataset: c.dataset, Root: c.root, Site: origin.Unpacked(c.state.Cache), Synthesize: func(spec *dataset.Spec) (string, error) {
 			return origin.Synthesize(spec, c.state.Path("synthetic"))
 		}}.Find(ctx, spec)
 		return table.From, err
