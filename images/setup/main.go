@@ -44,17 +44,13 @@ func run(ctx context.Context, log *slog.Logger) error {
 	case "wait":
 		return setup.Wait(ctx, log, args, os.Getenv("PGUSER"), os.Getenv("PGPASSWORD"), waitLimit)
 	case "run":
-		c, err := configure(log)
-		if err != nil {
-			return err
-		}
-		return setup.Run(ctx, c)
+		return setup.Run(ctx, configure(log))
 	default:
 		return program.Inputf("there is no command %q; there are run and wait", command)
 	}
 }
 
-func configure(log *slog.Logger) (setup.Config, error) {
+func configure(log *slog.Logger) setup.Config {
 	c := setup.Config{
 		S3: source.S3{
 			Endpoint:  os.Getenv("AWS_ENDPOINT_URL"),
@@ -88,12 +84,9 @@ func configure(log *slog.Logger) (setup.Config, error) {
 		}
 	}
 	if text := os.Getenv("MLOPS_FIRST_RUN"); text != "" {
-		var err error
-		if c.First, err = firstRun(text); err != nil {
-			return c, err
-		}
+		c.First = func() (*setup.FirstRun, error) { return firstRun(text) }
 	}
-	return c, nil
+	return c
 }
 
 func firstRun(text string) (*setup.FirstRun, error) {

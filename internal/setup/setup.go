@@ -29,7 +29,9 @@ type Config struct {
 
 	SourceBucket string // of the files that load-raw-data reads; empty: "sources"
 
-	First *FirstRun // nil: none
+	// First returns the first run; nil: none. It is asked for at the end: what is
+	// wrong with the data set must not keep the services from their databases.
+	First func() (*FirstRun, error)
 
 	Patience time.Duration // how long each service is waited for; 0: 10 min
 	Log      *slog.Logger
@@ -90,9 +92,13 @@ func databases(ctx context.Context, c Config) error {
 
 // first starts the pipeline where nothing is in production.
 func first(ctx context.Context, c Config) error {
+	run, err := c.First()
+	if err != nil {
+		return err
+	}
 	var version registry.Version
-	err := retry(ctx, c.Log, c.Patience, "MLflow", func(ctx context.Context) (err error) {
-		version, err = c.First.Registry.Production(ctx)
+	err = retry(ctx, c.Log, c.Patience, "MLflow", func(ctx context.Context) (err error) {
+		version, err = run.Registry.Production(ctx)
 		if errors.Is(err, registry.ErrNoVersion) {
 			version, err = registry.Version{}, nil
 		}
@@ -105,7 +111,7 @@ func first(ctx context.Context, c Config) error {
 		c.Log.Info("a model is in production, so no first run is started", "model", version.Name, "version", version.Version)
 		return nil
 	}
-	started, err := c.First.Workflows.Start(ctx)
+	started, err := run.Workflows.Start(ctx)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -123,9 +124,11 @@ func TestFirstRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	kube := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{Resource: "WorkflowList"})
-	c := Config{Log: quiet, First: &FirstRun{
-		Registry:  &registry.Registry{Client: client, Model: "m"},
-		Workflows: &Pipeline{Client: kube, Namespace: "n", Parameters: map[string]string{"source": "s3://b/x", "all": "true"}},
+	c := Config{Log: quiet, First: func() (*FirstRun, error) {
+		return &FirstRun{
+			Registry:  &registry.Registry{Client: client, Model: "m"},
+			Workflows: &Pipeline{Client: kube, Namespace: "n", Parameters: map[string]string{"source": "s3://b/x", "all": "true"}},
+		}, nil
 	}}
 	for range 2 {
 		if err := Run(t.Context(), c); err != nil {
@@ -162,6 +165,27 @@ func TestFirstRun(t *testing.T) {
 	}
 	if list, _ := kube.Resource(Resource).Namespace("n").List(t.Context(), metav1.ListOptions{}); len(list.Items) != 0 {
 		t.Error("a version is in production, and yet a first run was started")
+	}
+}
+
+// TestWrongDataSet makes the buckets first, and says then what is wrong.
+func TestWrongDataSet(t *testing.T) {
+	var made atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		case r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/tables"):
+			made.Store(true)
+		}
+	}))
+	defer server.Close()
+	wrong := errors.New("dataset.yaml:3: there is no type catgory")
+	c := Config{Log: quiet, Patience: time.Second, Buckets: []string{"tables"},
+		S3:    source.S3{Endpoint: server.URL, AccessKey: "k", SecretKey: "secret-key", Region: "us-east-1"},
+		First: func() (*FirstRun, error) { return nil, wrong }}
+	if err := Run(t.Context(), c); err != wrong || !made.Load() {
+		t.Errorf("ended with %v, the bucket is there: %v", err, made.Load())
 	}
 }
 
