@@ -6,22 +6,26 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mlops/internal/kube"
 	"mlops/internal/program"
 )
 
-// services are what people reach, in the order in which they are shown, at the
-// ports of localhost that the ancestor had.
-var services = []struct {
+// service is what people reach.
+type service struct {
 	title    string
 	service  string
 	port     int
 	local    int
 	nodePort string // the service that has its NodePort
 	path     string // that answers without a password
-}{
+}
+
+// services are all that a release may have, in the order in which they are shown,
+// at the ports of localhost that the ancestor had.
+var services = []service{
 	{"page", "ui", 8501, 8501, "ui", "/"},
 	{"API", "inference", 8000, 8000, "inference", "/healthz"},
 	{"MLflow", "mlflow", 5000, 5000, "mlflow-nodeport", "/health"},
@@ -38,13 +42,12 @@ func forward(ctx context.Context, c *config) error {
 	if err != nil {
 		return err
 	}
+	there, err := present(ctx, r)
+	if err != nil {
+		return err
+	}
 	var all sync.WaitGroup
-	n := 0
-	for _, s := range services {
-		if _, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(s.service), metav1.GetOptions{}); err != nil {
-			continue // the release has no such service
-		}
-		n++
+	for _, s := range there {
 		all.Go(func() {
 			told := ""
 			for ctx.Err() == nil {
@@ -69,11 +72,29 @@ func forward(ctx context.Context, c *config) error {
 			}
 		})
 	}
-	if n == 0 {
-		return program.Inputf("namespace %s has none of the platform's services; make up installs them", r.Namespace)
-	}
 	all.Wait()
 	return nil
+}
+
+// present are the services that the release has.
+func present(ctx context.Context, r *kube.Release) ([]service, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var there []service
+	for _, s := range services {
+		_, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(s.service), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the cluster can't be asked (make up starts one that is ours): %w", err)
+		}
+		there = append(there, s)
+	}
+	if len(there) == 0 {
+		return nil, program.Inputf("namespace %s has none of the platform's services; make up installs them", r.Namespace)
+	}
+	return there, nil
 }
 
 // running returns the release that an earlier `up` has installed.

@@ -136,3 +136,25 @@ func TestInstall(t *testing.T) {
 		t.Errorf("a release without services is ready: %v", err)
 	}
 }
+
+// A cluster that is down is not one that lacks the services.
+func TestPresent(t *testing.T) {
+	page := &corev1.Service{ObjectMeta: named("mlops-ui", nil)}
+	if got, err := present(t.Context(), holding(page)); err != nil || len(got) != 1 || got[0].title != "page" {
+		t.Errorf("a release with a page: %v, %v", got, err)
+	}
+	if _, err := present(t.Context(), holding()); err == nil || !strings.Contains(err.Error(), "has none of the platform's services") {
+		t.Errorf("no release: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte(contextNamed("x", "http://127.0.0.1:9")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	down, err := target{Kubeconfig: file}.release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := present(t.Context(), down); err == nil || !strings.Contains(err.Error(), "can't be asked") {
+		t.Errorf("a cluster that is down: %v", err)
+	}
+}
