@@ -59,6 +59,8 @@ func TestRefused(t *testing.T) {
 			{"another Postgres, one role missing", set("postgres.enabled=false", "global.postgres.host=db", "global.postgres.appSecret=a", "global.postgres.mlflowSecret=b"), "the Secret of argo in global.postgres.argoSecret"},
 			{"two Postgres", set("global.postgres.host=db"), "set postgres.enabled=false as well"},
 			{"no S3 at all", set("minio.enabled=false"), "say in global.s3.endpoint which S3 store to use instead"},
+			{"no S3 for a table that is there", set("minio.enabled=false", "mlflow.enabled=false", "global.mlflow.uri=http://m", "pipelines.source=s3://tables/a.csv"), "say in global.s3.endpoint which S3 store to use instead"},
+			{"no S3 for a table that comes with the release", append(set("minio.enabled=false", "mlflow.enabled=false", "global.mlflow.uri=http://m"), "--set-file", "global.dataset.table="+table), "say in global.s3.endpoint which S3 store to use instead"},
 			{"another S3, no keys", set("minio.enabled=false", "global.s3.endpoint=http://s3"), "global.s3.existingSecret"},
 			{"two S3", set("global.s3.endpoint=http://s3"), "set minio.enabled=false as well"},
 			{"no MLflow at all", set("mlflow.enabled=false"), "say in global.mlflow.uri which MLflow to use instead"},

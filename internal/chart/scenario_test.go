@@ -54,6 +54,7 @@ func scenarios() []scenario {
 		{name: "Postgres with a password of one's own", flags: set("global.postgres.existingSecret=my-postgres")},
 		{name: "S3 elsewhere", flags: set(append(externalS3, "global.s3.region=eu-west-3", "global.s3.buckets.mlflow=team-models", "global.s3.buckets.sources=team-tables")...)},
 		{name: "MLflow elsewhere", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
+		{name: "MLflow elsewhere, a table of the web, and so no S3", flags: set("minio.enabled=false", "mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
 		{name: "Argo elsewhere", flags: set("argo.enabled=false")},
 		{name: "Prometheus elsewhere", flags: set("prometheus.enabled=false", "global.prometheus.uri=http://prometheus.example.com")},
 		{name: "neither Prometheus nor Grafana", flags: set("prometheus.enabled=false", "grafana.enabled=false")},
