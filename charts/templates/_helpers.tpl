@@ -44,25 +44,34 @@ comes from global.images and is one of ours. */}}
 {{- with $image.digest -}}@{{ . }}{{- end -}}
 {{- end -}}
 
-{{/* The digest of images by name, where `make images` has written them into
-global.images.ids: an annotation, so that an image built anew under its old tag
-rolls the pods. (list . "inference" "setup") */}}
-{{- define "mlops.imageIDs" -}}
-{{- $ids := (index . 0).Values.global.images.ids -}}
+{{/* Annotations of a pod beside its own: those of global.pod, and the digest of
+images by name, where `make images` has written them into global.images.ids: so an
+image built anew under its old tag rolls the pods. (list . "inference" "setup") */}}
+{{- define "mlops.podAnnotations" -}}
+{{- $g := (index . 0).Values.global -}}
 {{- $found := list -}}
 {{- range rest . -}}
-{{- with get $ids . -}}{{- $found = append $found . -}}{{- end -}}
+{{- with get $g.images.ids . -}}{{- $found = append $found . -}}{{- end -}}
 {{- end -}}
-{{- with $found }}
-mlops.local/images: {{ join "," . | quote }}
-{{- end }}
+{{- $all := deepCopy $g.pod.annotations -}}
+{{- with $found -}}{{- $_ := set $all "mlops.local/images" (join "," .) -}}{{- end -}}
+{{- with $all -}}{{- toYaml . -}}{{- end -}}
+{{- end -}}
+
+{{/* Where pods may run, out of global.pod. */}}
+{{- define "mlops.placement" -}}
+{{- $placement := pick (index . 0).Values.global.pod "nodeSelector" "tolerations" "affinity" -}}
+{{- range $key, $value := $placement -}}
+{{- if not $value -}}{{- $placement = omit $placement $key -}}{{- end -}}
+{{- end -}}
+{{- with $placement -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
 {{/* Name of a values' image without folders: what global.images.ids knows it by. */}}
 {{- define "mlops.imageName" -}}{{ .repository | splitList "/" | last }}{{- end -}}
 
-{{/* What every pod says alike: the user it runs as, and that it gets no token of
-Kubernetes, unless it has an account of its own. (list . uid [account]) */}}
+{{/* What every pod says alike: the user it runs as, where it may run, and that it gets
+no token of Kubernetes, unless it has an account of its own. (list . uid [account]) */}}
 {{- define "mlops.pod" -}}
 {{- $images := (index . 0).Values.global.images -}}
 {{- $uid := int (index . 1) -}}
@@ -81,6 +90,9 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
+{{- with include "mlops.placement" . }}
+{{ . }}
+{{- end }}
 {{- with $images.pullSecrets }}
 imagePullSecrets:
 {{- range . }}

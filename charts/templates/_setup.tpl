@@ -8,7 +8,7 @@ metadata:
     {{- include "mlops.podLabels" (list $root "setup") | nindent 4 }}
   annotations:
     checksum/dataset: {{ printf "%s\n%s" $g.dataset.spec $g.dataset.table | sha256sum }}
-    {{- with include "mlops.imageIDs" (list $root "setup") }}
+    {{- with include "mlops.podAnnotations" (list $root "setup") }}
     {{- . | nindent 4 }}
     {{- end }}
 spec:

@@ -160,6 +160,30 @@ func TestPods(t *testing.T) {
 	})
 }
 
+// Where pods may run holds for all of them; those of workflows have it from the
+// configuration of the release's Argo.
+func TestPlacement(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops", placed...)
+		check := func(who string, selector map[string]string, tolerations []corev1.Toleration, affinity *corev1.Affinity, annotations map[string]string) {
+			if selector["ml"] != "1" || len(tolerations) != 1 || tolerations[0].Key != "ml" || affinity == nil || affinity.NodeAffinity == nil || annotations["a.b/c"] != "d" {
+				t.Errorf("%s: selector %v, tolerations %v, affinity %v, annotations %v", who, selector, tolerations, affinity, annotations)
+			}
+		}
+		for _, p := range pods(t, r) {
+			if !p.workflow {
+				check(p.String(), p.spec.NodeSelector, p.spec.Tolerations, p.spec.Affinity, p.meta.Annotations)
+			}
+		}
+		var w wfv1.Workflow
+		text := one[*corev1.ConfigMap](t, r, "mlops-argo-controller").Data["workflowDefaults"]
+		if err := yaml.UnmarshalStrict([]byte(text), &w); err != nil || w.Spec.PodMetadata == nil {
+			t.Fatalf("%v:\n%s", err, text)
+		}
+		check("workflows", w.Spec.NodeSelector, w.Spec.Tolerations, w.Spec.Affinity, w.Spec.PodMetadata.Annotations)
+	})
+}
+
 func container(t *testing.T, r *rendering, p pod, c corev1.Container, volumes []string) {
 	where := fmt.Sprintf("%s, container %s", p, c.Name)
 	image, _, _ := strings.Cut(c.Image, "@")

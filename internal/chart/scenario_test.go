@@ -48,6 +48,7 @@ func scenarios() []scenario {
 		{name: "the source in an image", flags: set("setup.source.image=mlops.local/source:0123456789ab", "pipelines.source=s3://sources/table.zip")},
 		{name: "no first run, no schedules", flags: set("pipelines.runOnInstall=false", "pipelines.schedules.load=", "pipelines.schedules.pipeline=")},
 		{name: "another registry", flags: append(set("global.images.registry=r.example.com:5000/team", "global.images.tag=1.2.3", "global.images.pullPolicy=Always", "global.images.pullSecrets={one,two}", "postgres.image.digest=sha256:"+strings.Repeat("0a", 32)), idFlags()...)},
+		{name: "nodes of their own", flags: append(placed, idFlags()...)},
 		{name: "a storage class", flags: set("global.storageClass=fast", "postgres.persistence.storageClass=safe")},
 		{name: "Postgres elsewhere, with a superuser", flags: set(append(externalPostgres, "global.postgres.port=6432", "global.postgres.existingSecret=my-postgres", "global.postgres.sslMode=require")...)},
 		{name: "Postgres elsewhere, prepared", flags: set(append(externalPostgres, "global.postgres.appSecret=my-app", "global.postgres.mlflowSecret=my-mlflow", "global.postgres.argoSecret=my-argo")...)},
@@ -81,6 +82,12 @@ func scenarios() []scenario {
 func idFlags() []string {
 	return set("global.images.ids.inference=sha256:"+strings.Repeat("1b", 32), "global.images.ids.setup=sha256:"+strings.Repeat("2c", 32))
 }
+
+// placed say where all pods run.
+var placed = append(set("global.pod.annotations.a\\.b/c=d", "global.pod.tolerations[0].key=ml", "global.pod.tolerations[0].operator=Exists",
+	"global.pod.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=k",
+	"global.pod.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists"),
+	"--set-string", "global.pod.nodeSelector.ml=1")
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
