@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +67,28 @@ func testIngress(t *testing.T, m *machine) {
 	if text := body(t, resp); !strings.Contains(text, "probability") {
 		t.Errorf("/predict behind the proxy: %s", text)
 	}
+	if text := get("/openapi.json"); !strings.Contains(text, `"/predict"`) {
+		t.Errorf("/openapi.json behind the proxy: %s", text[:min(len(text), 200)])
+	}
+	if text := get("/docs"); !strings.Contains(text, "/predict") {
+		t.Errorf("/docs behind the proxy: %s", text[:min(len(text), 200)])
+	}
+	// The way without JavaScript.
+	if resp, err = client.PostForm(base+"/", url.Values{"c.age": {"[70-80)"}}); err != nil {
+		t.Fatal(err)
+	}
+	if text := body(t, resp); !strings.Contains(text, `data-state="predicted"`) {
+		t.Error("the form behind the proxy is not answered with a prediction")
+	}
+	// A path's prefix ends where a part of it ends: this one is the page's, which
+	// says in HTML that it has nothing there.
+	if resp, err = client.Get(base + "/predictions"); err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		t.Errorf("/predictions behind the proxy: %s, %s", resp.Status, resp.Header.Get("Content-Type"))
+	}
 	text := get("/")
 	if !strings.Contains(text, view.Dataset.Title) {
 		t.Error("the page behind the proxy does not hold its title")
@@ -105,11 +128,14 @@ func proxy(t *testing.T, nginx string, r *kube.Release, ingress *networkingv1.In
 			if err != nil {
 				t.Fatal(err)
 			}
-			match := ""
-			if *p.PathType == networkingv1.PathTypeExact {
-				match = "= "
+			// Kubernetes' Prefix is of whole parts of a path, nginx's of letters.
+			matches := []string{"= " + p.Path}
+			if *p.PathType == networkingv1.PathTypePrefix {
+				matches = append(matches, strings.TrimSuffix(p.Path, "/")+"/")
 			}
-			fmt.Fprintf(&servers, " location %s%s { proxy_pass http://127.0.0.1:%d; }\n", match, p.Path, s.Spec.Ports[0].NodePort)
+			for _, match := range matches {
+				fmt.Fprintf(&servers, " location %s { proxy_pass http://127.0.0.1:%d; }\n", match, s.Spec.Ports[0].NodePort)
+			}
 		}
 		servers.WriteString("}\n")
 	}
