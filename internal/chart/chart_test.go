@@ -93,10 +93,11 @@ func TestNotes(t *testing.T) {
 			want, lack []string
 		}{
 			{"by default", nil, []string{"http://<node>:30800", "http://<node>:30851", "http://<node>:30300", "port-forward svc/mlops-mlflow 5000", "make images", "helm test mlops -n team",
-				"get secret mlops-grafana", "from the data set's own address"}, []string{"%!", "30500"}},
+				"get secret mlops-grafana", "from the data set's own address", `-d '{"age":"[0-10)","gender":"Female","race":"Caucasian"}'`}, []string{"%!", "30500", "<<<"}},
 			{"everything open, no Grafana", set("exposeAll=true", "grafana.enabled=false"), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909", "Only on a machine of one's own"}, []string{"Grafana", "%!"}},
 			{"an ingress", set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.tlsSecret=tls", "ui.service.type=ClusterIP"), []string{"https://m.example.com/", "port-forward svc/mlops-ui 8501"}, []string{"30851", "%!"}},
-			{"without pipelines", set("pipelines.enabled=false", "inference.model=m"), []string{"A PREDICTION"}, []string{"THE PIPELINE"}},
+			{"another data set", []string{"--set-file", "global.dataset.spec=" + spec}, []string{`-d '{"island":"Biscoe","species":"Adelie"}'`}, nil},
+			{"without pipelines", set("pipelines.enabled=false", "inference.model=m"), []string{"A PREDICTION", "-d '{}'"}, []string{"THE PIPELINE"}},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				out, wrong, err := run(t, helm, nil, append([]string{"install", "mlops", dir, "--namespace", "team", "--dry-run=client"}, test.flags...)...)
