@@ -10,6 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// One version: the chart's, its parts', the images' in the workflows, and the
+// helper that stands in for it in subcharts.
 func TestVersions(t *testing.T) {
 	type chart struct {
 		Version, AppVersion, KubeVersion string
@@ -61,6 +63,7 @@ func TestLint(t *testing.T) {
 	})
 }
 
+// A package has the files themselves where the tree has links.
 func TestPackage(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		to := t.TempDir()
@@ -82,6 +85,8 @@ func TestPackage(t *testing.T) {
 	})
 }
 
+// The notes say how the release is reached. Only Helm 4 renders them without a
+// cluster.
 func TestNotes(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		if out, _, _ := run(t, helm, nil, "version", "--template", "{{.Version}}"); !strings.HasPrefix(out, "v4") {

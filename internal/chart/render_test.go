@@ -347,11 +347,3 @@ func TestSetUp(t *testing.T) {
 		}
 	})
 }
-
-// Helm reads numbers as floats and would write big ones with an exponent.
-// Where a service stands that the release doesn't bring.
-// One version: the chart's, its parts', the images' in the workflows, and the
-// helper that stands in for it in subcharts.
-// A package has the files themselves where the tree has links.
-// The notes say how the release is reached. Only Helm 4 renders them without a
-// cluster.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// Helm reads numbers as floats and would write big ones with an exponent.
 func TestBigNumbers(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", set("pipelines.startingDeadlineSeconds=31536000", "postgres.settings.log_rotation_size=2000000", "postgres.settings.jit=off")...)
@@ -30,6 +31,7 @@ func TestBigNumbers(t *testing.T) {
 	})
 }
 
+// Where a service stands that the release doesn't bring.
 func TestAddresses(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		steps := func(values ...string) map[string]string {
