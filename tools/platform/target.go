@@ -177,9 +177,9 @@ func ofMinikube(c *api.Context) bool {
 	return false
 }
 
-// bearable says what to do where images can reach a cluster only by a registry,
+// importable says what to do where images can reach a cluster only by a registry,
 // before they are built.
-func (c *config) bearable(t target) error {
+func (c *config) importable(t target) error {
 	if c.registry != "" {
 		return nil
 	}
@@ -247,7 +247,7 @@ func (c *config) load(ctx context.Context, t target, say func(string), archives 
 		_, err := c.cluster(ctx, say, append([]string{"import"}, archives...)...)
 		return err
 	}
-	if err := c.bearable(t); err != nil {
+	if err := c.importable(t); err != nil {
 		return err
 	}
 	for _, a := range archives {

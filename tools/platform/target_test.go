@@ -170,11 +170,11 @@ func TestLoad(t *testing.T) {
 	}
 	for _, kind := range []string{"other", dockerDesktop, rancherDesktop} {
 		c, _ := machine(t, "")
-		if err := c.bearable(target{Kind: kind, Context: "c"}); err == nil || !strings.Contains(err.Error(), "REGISTRY=") {
+		if err := c.importable(target{Kind: kind, Context: "c"}); err == nil || !strings.Contains(err.Error(), "REGISTRY=") {
 			t.Errorf("%s: %v", kind, err)
 		}
 		c.registry = "r.example.com/mlops"
-		if err := c.bearable(target{Kind: kind, Context: "c"}); err != nil {
+		if err := c.importable(target{Kind: kind, Context: "c"}); err != nil {
 			t.Errorf("%s with a registry: %v", kind, err)
 		}
 	}
@@ -197,7 +197,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestPublic(t *testing.T) {
+func TestNoPassword(t *testing.T) {
 	for _, tt := range []struct {
 		dataset string
 		refused bool
@@ -208,7 +208,7 @@ func TestPublic(t *testing.T) {
 		{"https://me:secret@example.org/t.csv", true},
 		{"s3://key@bucket/t.csv", true},
 	} {
-		err := public(tt.dataset)
+		err := noPassword(tt.dataset)
 		if (err != nil) != tt.refused || err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", tt.dataset, err)
 		}

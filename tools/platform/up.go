@@ -29,7 +29,7 @@ import (
 // looks first at what is there.
 func up(ctx context.Context, c *config) error {
 	began := time.Now()
-	if err := public(c.dataset); err != nil {
+	if err := noPassword(c.dataset); err != nil {
 		return err
 	}
 	spec, err := c.loadSpec()
@@ -45,7 +45,7 @@ func up(ctx context.Context, c *config) error {
 	if err != nil {
 		return err
 	}
-	if err := c.bearable(t); err != nil {
+	if err := c.importable(t); err != nil {
 		return err
 	}
 	if err := c.keep(t); err != nil {
@@ -96,9 +96,9 @@ func (c *config) loadSpec() (*dataset.Spec, error) {
 	return spec, program.Input(err)
 }
 
-// public refuses an address with a password in it: as the pipeline's source it
+// noPassword refuses an address with a password in it: as the pipeline's source it
 // stands in ConfigMaps and workflows, which many may read.
-func public(address string) error {
+func noPassword(address string) error {
 	if u, err := url.Parse(address); err != nil || u.User == nil {
 		return nil // a path, or what is wrong with it is said where it is opened
 	}
