@@ -260,17 +260,7 @@ func TestDrain(t *testing.T) {
 
 func TestSlowBodies(t *testing.T) {
 	s, _ := serving(t, 1)
-	srv := s.httpServer()
-	srv.ReadTimeout, srv.ReadHeaderTimeout = time.Second, time.Second
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
-	defer func() { srv.Close(); <-done }()
-	address := l.Addr().String()
-
+	address := listen(t, s, func(srv *http.Server) { srv.ReadTimeout, srv.ReadHeaderTimeout = time.Second, time.Second })
 	silent := dial(t, address, 10, `{"size`)
 	half := dial(t, address, 10, `{"size`)
 	half.(*net.TCPConn).CloseWrite()

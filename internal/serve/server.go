@@ -109,11 +109,11 @@ func (s *Server) Handler() http.Handler {
 // Run listens, serves and follows the registry until the context ends, then lets
 // the requests under way finish.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	srv := s.httpServer()
+	front := s.newFront(l, s.httpServer())
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx) }()
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- front.serve() }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serving: %w", err)
@@ -128,7 +128,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
-	if err := srv.Shutdown(drain); err != nil {
+	if err := front.shutdown(drain); err != nil {
 		return fmt.Errorf("stopping: %w", err)
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {

@@ -23,9 +23,10 @@ func listen(t *testing.T, s *Server, change func(*http.Server)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	front := s.newFront(l, srv)
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
-	t.Cleanup(func() { srv.Close(); <-done })
+	go func() { done <- front.serve() }()
+	t.Cleanup(func() { front.abort(); <-done; front.all.Wait() })
 	return l.Addr().String()
 }
 
