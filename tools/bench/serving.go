@@ -258,8 +258,7 @@ func (s *site) sideBySide(ctx context.Context) (figures []figure, err error) {
 	return figures, nil
 }
 
-// python loads the Python servers. They are so much slower that one stage each
-// shows it.
+// python loads the Python servers, in turn with ours.
 func (s *site) python(ctx context.Context) (figures []figure, err error) {
 	uvicorn := func(app string) []string {
 		return []string{filepath.Join(s.venv.Bin(), "uvicorn"), "--app-dir", peers, "--workers", "2", "--loop", "uvloop", "--http", "httptools",
@@ -267,43 +266,69 @@ func (s *site) python(ctx context.Context) (figures []figure, err error) {
 	}
 	env := []string{"PEER_MODEL=" + s.model, "PEER_OUT=" + s.made, "PATH=" + s.venv.Bin() + ":" + os.Getenv("PATH"),
 		"OMP_NUM_THREADS=1", "UVICORN_ACCESS_LOG=false", "MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true"}
-	list := []struct {
-		name, ready, reach string
-		argv               []string
-		time               time.Duration
-		cfg                loadtest.Config
-	}{
-		{name: "the strongest FastAPI", ready: "/readyz", argv: uvicorn("strong"), time: stageTime, reach: "at least 5"},
-		{name: "the ancestor's design", ready: "/readyz", argv: uvicorn("ancestor"), time: slowTime, reach: "at least 500"},
-		{name: "mlflow models serve", ready: "/ping", time: slowTime, argv: []string{filepath.Join(s.venv.Bin(), "mlflow"), "models", "serve",
+	ours, err := s.ours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer ours.stop()
+	for _, p := range []pythonServer{
+		{name: "the strongest FastAPI", ready: "/readyz", argv: uvicorn("strong"), reach: "at least 5", rounds: rounds, time: stageTime},
+		{name: "the ancestor's design", ready: "/readyz", argv: uvicorn("ancestor"), reach: "at least 500", rounds: 1, time: slowTime},
+		{name: "mlflow models serve", ready: "/ping", rounds: 1, time: slowTime, argv: []string{filepath.Join(s.venv.Bin(), "mlflow"), "models", "serve",
 			"-m", filepath.Join(s.made, "pyfunc"), "--env-manager", "local", "--workers", "2", "-h", "127.0.0.1", "-p", port},
 			cfg: loadtest.Config{Path: "/invocations", Bodies: frames(s.records), Answer: invocations}},
-	}
-	for _, p := range list {
+	} {
 		server, err := s.serve(ctx, p.name, p.ready, "", env, p.argv...)
 		if err != nil {
 			return figures, err
 		}
-		defer server.stop() // where something fails
-		warm := p.cfg
-		warm.Users, warm.Duration, warm.Timeout = []int{8}, slowTime/2, time.Minute
-		if _, err := s.load(ctx, server, warm); err != nil { // a server is ready with its first worker
+		found, err := s.against(ctx, ours, server, p)
+		server.stop()
+		if figures = append(figures, found...); err != nil {
 			return figures, err
 		}
-		for _, users := range connections {
-			cfg := p.cfg
-			cfg.Users, cfg.Duration, cfg.Timeout = []int{users}, p.time, time.Minute
-			stage, err := s.load(ctx, server, cfg)
+	}
+	return figures, nil
+}
+
+// pythonServer is a peer and how it is loaded: with a stage of a time for each
+// round and number of connections.
+type pythonServer struct {
+	name, ready, reach string
+	argv               []string
+	rounds             int
+	time               time.Duration
+	cfg                loadtest.Config
+}
+
+// against loads ours and a peer in turn.
+func (s *site) against(ctx context.Context, ours, server *server, p pythonServer) (figures []figure, err error) {
+	cfg := p.cfg
+	cfg.Timeout = time.Minute
+	cfg.Users, cfg.Duration = []int{8}, slowTime/2
+	if _, err := s.load(ctx, server, cfg); err != nil { // a server is ready with its first worker
+		return nil, err
+	}
+	for _, users := range connections {
+		var our, their []loadtest.Stage
+		for range p.rounds {
+			a, err := s.load(ctx, ours, loadtest.Config{Users: []int{users}})
 			if err != nil {
 				return figures, err
 			}
-			how := fmt.Sprintf("one stage of %v, 2 workers: p50 %.1f, p99 %.1f ms, %d of %d failed", p.time, stage.Latency.P50, stage.Latency.P99, stage.Failed, stage.Requests)
-			figures = append(figures, figure{Name: fmt.Sprintf("%s, %d connections", p.name, users), Value: stage.PerSecond, Unit: "req/s", How: how})
-			if users == 100 {
-				figures = append(figures, figure{Name: "requests/s at 100 connections against " + p.name, Value: s.most / stage.PerSecond, Reach: p.reach, How: "of the same run"})
+			cfg.Users, cfg.Duration = []int{users}, p.time
+			b, err := s.load(ctx, server, cfg)
+			if err != nil {
+				return figures, err
 			}
+			our, their = append(our, a), append(their, b)
 		}
-		server.stop()
+		reach := ""
+		if users == 100 {
+			reach = p.reach
+		}
+		figures = append(figures, figure{Name: fmt.Sprintf("requests/s against %s, %d connections", p.name, users), Value: ratio(our, their, perSecond), Reach: reach,
+			How: fmt.Sprintf("median of %d pairs, 2 workers: %s; %s, %d of %d failed", p.rounds, describe("ours", our), describe("theirs", their), their[0].Failed, their[0].Requests)})
 	}
 	return figures, nil
 }
