@@ -50,6 +50,10 @@ type Stage struct {
 	PerSecond float64 `json:"per_second"` // that ended well
 	Latency   Latency `json:"latency"`    // of those that ended well
 
+	// Sent is, with a fixed rate, their latency from when they were sent: without
+	// the wait for a free connection, or in this program.
+	Sent *Latency `json:"latency_from_sent,omitempty"`
+
 	Errors   map[string]int64 `json:"errors,omitempty"` // failed requests by kind
 	Failures []Failure        `json:"failures,omitempty"`
 	Versions map[string]int64 `json:"versions"` // requests that ended well, by the model version that answered
@@ -229,6 +233,9 @@ func (r *Report) details(b *strings.Builder) {
 		s := &r.Stages[i]
 		for v, n := range s.Versions {
 			versions[v] += n
+		}
+		if l := s.Sent; l != nil {
+			fmt.Fprintf(b, "from when they were sent, with %s: mean %s, p50 %s, p95 %s, p99 %s\n", s.name(), duration(l.Mean), duration(l.P50), duration(l.P95), duration(l.P99))
 		}
 		if len(s.Errors) > 0 {
 			fmt.Fprintf(b, "failed with %s: %s\n", s.name(), counts(s.Errors))

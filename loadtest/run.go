@@ -121,7 +121,7 @@ func (l *load) user(ctx context.Context, number int) {
 			return
 		}
 		version, err := c.ask(&l.requests[n%len(l.requests)])
-		seen.add(start, version, err)
+		seen.add(start, start, version, err)
 		wait := l.cfg.Think
 		if f, ok := err.(*failure); ok && f.kind == NotConnected {
 			wait = max(wait, unreachablePause)
@@ -148,12 +148,13 @@ func (l *load) worker(ctx context.Context, plan *schedule) {
 		if ctx.Err() != nil {
 			return // not due any more
 		}
-		if time.Since(due) > late {
+		sent := time.Now()
+		if sent.Sub(due) > late {
 			l.tardy.Add(1)
 			continue
 		}
 		version, err := c.ask(&l.requests[i%int64(len(l.requests))])
-		seen.add(due, version, err)
+		seen.add(due, sent, version, err)
 	}
 }
 

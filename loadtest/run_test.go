@@ -188,6 +188,22 @@ func TestRateOfABusyServer(t *testing.T) {
 	}
 }
 
+// What waits for the only connection is late by that, but not from when it was sent.
+func TestRateTellsWaitsApart(t *testing.T) {
+	const takes = 20 * time.Millisecond
+	target := start(t, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(takes)
+		io.WriteString(w, good)
+	})
+	r := run(t, Config{Target: target, Bodies: one, Rates: []float64{60}, Most: 1, Duration: time.Second, MaxErrors: 1})
+	if s := r.Stages[0]; s.Sent == nil || s.Sent.P50 < milliseconds(takes) || s.Sent.Mean >= s.Latency.Mean {
+		t.Errorf("%+v from when they were sent, %+v from when they were due", s.Sent, s.Latency)
+	}
+	if s := run(t, Config{Target: target, Bodies: one, Users: []int{1}, Duration: 2 * takes}).Stages[0]; s.Sent != nil {
+		t.Errorf("users send when they are due: %+v", s.Sent)
+	}
+}
+
 func TestConfigRefuses(t *testing.T) {
 	for _, test := range []struct {
 		reason string

@@ -17,6 +17,7 @@ type tally struct {
 	window   time.Time // end of the stage
 	inWindow atomic.Int64
 	well     histogram
+	sent     histogram // with a fixed rate, the same from when the request was sent
 
 	mu       sync.Mutex
 	errors   map[string]int64
@@ -34,14 +35,18 @@ type seen struct {
 
 func (t *tally) seen() *seen { return &seen{tally: t} }
 
-// add counts a request that has just ended.
-func (s *seen) add(start time.Time, version string, err error) {
+// add counts a request that has just ended. One of a fixed rate was due before it
+// was sent.
+func (s *seen) add(start, sent time.Time, version string, err error) {
 	now := time.Now()
 	if err != nil {
 		s.fail(start, now, err)
 		return
 	}
 	s.well.add(now.Sub(start))
+	if sent != start {
+		s.sent.add(now.Sub(sent))
+	}
 	if !now.After(s.window) {
 		s.inWindow.Add(1)
 	}
@@ -87,16 +92,14 @@ func (t *tally) stage(start time.Time) Stage {
 	s := Stage{
 		Began:    start.UTC(),
 		Requests: t.well.n.Load(),
-		Latency: Latency{
-			Mean: milliseconds(t.well.mean()),
-			P50:  milliseconds(t.well.quantile(0.50)),
-			P95:  milliseconds(t.well.quantile(0.95)),
-			P99:  milliseconds(t.well.quantile(0.99)),
-			Max:  milliseconds(t.well.quantile(1)),
-		},
+		Latency:  t.well.latency(),
 		Errors:   maps.Clone(t.errors),
 		Failures: t.failures,
 		Versions: map[string]int64{},
+	}
+	if t.sent.n.Load() > 0 {
+		l := t.sent.latency()
+		s.Sent = &l
 	}
 	for _, n := range t.errors {
 		s.Failed += n
@@ -106,6 +109,16 @@ func (t *tally) stage(start time.Time) Stage {
 		s.Versions[v] = n.Load()
 	}
 	return s
+}
+
+func (h *histogram) latency() Latency {
+	return Latency{
+		Mean: milliseconds(h.mean()),
+		P50:  milliseconds(h.quantile(0.50)),
+		P95:  milliseconds(h.quantile(0.95)),
+		P99:  milliseconds(h.quantile(0.99)),
+		Max:  milliseconds(h.quantile(1)),
+	}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
