@@ -375,7 +375,7 @@ func plainHead(b []byte) (head, length, what int) {
 				return 0, 0, other
 			}
 		case len("Content-Type"):
-			if fold("Content-Type") && string(value) != "application/json" {
+			if fold("Content-Type") && string(value) != "application/json" && !isJSON(string(value)) {
 				return 0, 0, other
 			}
 		case len("Content-Length"):
