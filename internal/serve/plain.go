@@ -247,10 +247,12 @@ func (c *plainConn) next(first bool) (head, length, what int) {
 	if first {
 		idle = c.front.server.ReadHeaderTimeout
 	}
+	var rest time.Time // when the rest of a request that has begun is due
 	for {
 		now := time.Now()
 		limit := c.readBy
-		if c.have > 0 {
+		switch {
+		case c.have > 0:
 			head, length, what = plainHead(c.buf[:c.have])
 			switch {
 			case what == other || head > 0 && head+length > len(c.buf) || head == 0 && c.have == len(c.buf):
@@ -258,17 +260,19 @@ func (c *plainConn) next(first bool) (head, length, what int) {
 			case head > 0 && c.have >= head+length:
 				return head, length, plain
 			}
-			limit = now.Add(min(restTime, c.front.server.ReadHeaderTimeout))
-		} else if limit.Sub(now) < idle/2 { // not for each request: it costs as much as decoding ten values
+			if rest.IsZero() {
+				rest = now.Add(min(restTime, c.front.server.ReadHeaderTimeout))
+			}
+			limit = rest
+		case limit.Sub(now) < idle/2: // not for each request: it costs as much as decoding ten values
 			limit = now.Add(idle)
 		}
 		if limit != c.readBy {
 			c.readBy = limit
 			c.SetReadDeadline(limit)
-		}
-		// The limit that was just set may have undone what shutdown did.
-		if c.have == 0 && limit.Sub(now) == idle && c.front.stops() {
-			return 0, 0, ended
+			if c.have == 0 && c.front.stops() { // this may have undone what shutdown did
+				return 0, 0, ended
+			}
 		}
 		n, err := c.Read(c.buf[c.have:])
 		if c.have += n; n > 0 {

@@ -182,6 +182,23 @@ func TestRequestsInPieces(t *testing.T) {
 	}
 }
 
+// Who sends a byte now and then is given over to net/http, whose limits hold.
+func TestDrippingClient(t *testing.T) {
+	s, _ := serving(t, 1)
+	c := connect(t, listen(t, s, func(srv *http.Server) { srv.ReadHeaderTimeout = 200 * time.Millisecond }))
+	start := time.Now()
+	io.WriteString(c, "POST /predict HTTP/1.1\r\nHost: x\r\nA: ")
+	for {
+		time.Sleep(20 * time.Millisecond)
+		if _, err := io.WriteString(c, "b"); err != nil {
+			break
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("the connection is still open")
+		}
+	}
+}
+
 // Connections without a request are closed when the server stops or when they
 // have been silent for too long.
 func TestSilentConnections(t *testing.T) {
