@@ -137,10 +137,9 @@ func (f *faults) undisturbed(t *testing.T) map[string]time.Duration {
 		t.Logf("undisturbed: %s after %s; containers ran for %v", ended.Status.Phase, took(ended), ran)
 	}
 	f.whole(t)
-	for _, kind := range []string{"load-raw-data", "process-data", "train"} {
-		if longest(ran, kind) < long {
-			t.Errorf("%s was seen to run for %s only", kind, longest(ran, kind))
-		}
+	// The others are over within a second or two, even with the whole table.
+	if longest(ran, "train") < long {
+		t.Errorf("train was seen to run for %s only: was it no training?", longest(ran, "train"))
 	}
 	return ran
 }
