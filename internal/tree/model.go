@@ -70,9 +70,9 @@ func (m *Model) score(rows, out []float32) {
 		}
 		return
 	}
-	if m.forest.roots == nil && len(out) >= fewerRows {
+	if m.forest.roots == nil && len(out) >= fewest {
 		x := m.slabs.Get().(*slab)
-		for len(out) >= fewerRows {
+		for len(out) >= fewest {
 			n := min(lanes, len(out))
 			m.forest.margins(rows[:n*m.features], m.features, m.base, x)
 			for i := range n {

@@ -8,11 +8,13 @@ import "encoding/binary"
 // first. In these words bit k of all rows' leaves is one word, which the answers
 // of level k give, chosen by the bits above: 57 choices take 64 rows down a tree,
 // against 384 steps one by one. Then the bits of each row are put together and
-// the leaves added, tree by tree in their order, as margin does.
+// the leaves added, tree by tree in their order, as margin does. A row then costs
+// 0.56 µs instead of 1.7 with 500 trees of numeric splits, 1.4 instead of 2.0 with
+// categorical ones (make bench).
 
 const (
-	lanes     = 64 // rows that are scored together
-	fewerRows = 20 // from here on that is quicker than one by one
+	lanes  = 64 // rows that are scored together
+	fewest = 32 // that are: it pays from 21 with numeric splits, from 45 with categorical ones
 )
 
 // slab is what scoring many rows needs besides the forest.
