@@ -88,7 +88,7 @@ func (s *site) overload(ctx context.Context) ([]figure, error) {
 	defer bare.stop()
 	var figures []figure
 	for _, users := range []int{100, 400} {
-		our, their, err := s.turns(ctx, ours, bare, loadtest.Config{Rates: []float64{2 * s.most}, Most: users})
+		our, their, err := s.turns(ctx, contest{ours: ours, theirs: bare, rounds: rounds}, loadtest.Config{Rates: []float64{2 * s.most}, Most: users})
 		if err != nil {
 			return nil, err
 		}
