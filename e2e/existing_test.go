@@ -86,6 +86,11 @@ func testExisting(t *testing.T, m *machine) {
 		return fmt.Errorf("the first run is %s, %s", w.Status.Phase, w.Status.Progress)
 	})
 	served(t, forward(t, r, "inference", 8000))
+	app, err := r.Secret(t.Context(), "postgres-app") // with the role that the guest made there
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret(t, store, store.Service("postgres-app"), app)
 	checkRows(t, store, "penguins", penguins)
 	t.Logf("served after %v, on a Postgres, an S3 store and an MLflow that existed", time.Since(began).Round(time.Second))
 }
