@@ -88,13 +88,23 @@ func (s *site) overload(ctx context.Context) ([]figure, error) {
 	defer bare.stop()
 	var figures []figure
 	for _, users := range []int{100, 400} {
-		our, their, err := s.turns(ctx, contest{ours: ours, theirs: bare, rounds: rounds}, loadtest.Config{Rates: []float64{2 * s.most}, Most: users})
-		if err != nil {
-			return nil, err
+		var our, their []loadtest.Stage
+		var goodput []float64 // of what it answers in a closed loop, a moment before
+		for range rounds {
+			most, err := s.load(ctx, ours, loadtest.Config{Users: []int{100}})
+			if err != nil {
+				return nil, err
+			}
+			a, b, err := s.turns(ctx, contest{ours: ours, theirs: bare, rounds: 1}, loadtest.Config{Rates: []float64{2 * most.PerSecond}, Most: users})
+			if err != nil {
+				return nil, err
+			}
+			our, their = append(our, a...), append(their, b...)
+			goodput = append(goodput, a[0].PerSecond/most.PerSecond)
 		}
 		how := fmt.Sprintf("median of %d pairs of %v, twice the most at a fixed rate: %s; %s", rounds, stageTime, describe("ours", our), describe("bare", their))
 		figures = append(figures,
-			figure{Name: fmt.Sprintf("goodput at twice the load, %d connections", users), Value: medianOf(our, perSecond) / s.most, Reach: "at least 0.9", How: how},
+			figure{Name: fmt.Sprintf("goodput at twice the load, %d connections", users), Value: median(goodput), Reach: "at least 0.9", How: how},
 			figure{Name: fmt.Sprintf("p99 of these answers against that at half the load, %d connections", users), Value: medianOf(our, sentP99) / s.unloaded, Reach: "at most 2",
 				How: fmt.Sprintf("from when they were sent: ours %.2f, bare %.2f, ours at half the load %.2f ms", medianOf(our, sentP99), medianOf(their, sentP99), s.unloaded)})
 	}
