@@ -9,8 +9,8 @@ import (
 
 // usual are the values of a column that the spec or the training rows name, with
 // what each does to a vector: all of a column's features in one look-up, its
-// missing markers too, where Set asks a map for each feature. That takes a third
-// off a prediction's time. A value is found by its ends, which for up to 16 bytes
+// missing markers too, where Set asks a map for each feature. That takes a fifth
+// off the handler's time. A value is found by its ends, which for up to 16 bytes
 // are all of it. The table is at most a quarter full.
 type usual struct {
 	shift   uint // from a hash to a place

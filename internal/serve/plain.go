@@ -2,9 +2,11 @@ package serve
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -37,10 +39,10 @@ type plainConn struct {
 func (c *plainConn) run() {
 	defer c.front.forget(c)
 	defer func() {
-		if p := recover(); p != nil { // the handler has logged and counted it
+		if p := recover(); p != nil {
 			c.Close()
-			if p != http.ErrAbortHandler {
-				panic(p)
+			if p != http.ErrAbortHandler { // which the handler has logged; like net/http, nobody else's concern
+				c.front.log.Error("a connection panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}
 		}
 	}()
@@ -130,8 +132,8 @@ func (c *plainConn) reply(body []byte) bool {
 	c.front.predict(a, &c.request)
 
 	last := c.front.closing.Load()
-	c.out = a.append(c.out[:0], last)
 	now := time.Now()
+	c.out = a.append(c.out[:0], now, last)
 	if most := c.front.server.WriteTimeout; c.writeBy.Sub(now) < most/2 {
 		c.writeBy = now.Add(most)
 		c.SetWriteDeadline(c.writeBy)
@@ -268,7 +270,7 @@ func (a *plainAnswer) Write(b []byte) (int, error) {
 }
 
 // append appends the answer as it goes over the wire.
-func (a *plainAnswer) append(out []byte, last bool) []byte {
+func (a *plainAnswer) append(out []byte, now time.Time, last bool) []byte {
 	if a.code == http.StatusOK {
 		out = append(out, "HTTP/1.1 200 OK\r\nDate: "...)
 	} else {
@@ -276,7 +278,7 @@ func (a *plainAnswer) append(out []byte, last bool) []byte {
 		out = strconv.AppendInt(out, int64(a.code), 10)
 		out = append(append(append(out, ' '), http.StatusText(a.code)...), "\r\nDate: "...)
 	}
-	out = appendDate(out)
+	out = appendDate(out, now)
 	for name, values := range a.header {
 		if name == "Content-Length" { // the handler leaves it out where it writes in pieces
 			continue
@@ -301,8 +303,7 @@ type dated struct {
 
 var date atomic.Pointer[dated]
 
-func appendDate(out []byte) []byte {
-	now := time.Now()
+func appendDate(out []byte, now time.Time) []byte {
 	d := date.Load()
 	if d == nil || d.second != now.Unix() {
 		d = &dated{now.Unix(), now.UTC().Format(http.TimeFormat)}

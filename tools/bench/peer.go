@@ -67,7 +67,7 @@ const port = "{port}"
 
 // serve starts a server in a process group of its own and waits until it
 // answers GET with 200 on the path ready.
-func (b *bench) serve(ctx context.Context, name, ready, folder string, env []string, argv ...string) (*server, error) {
+func (b *bench) serve(ctx context.Context, name, ready string, env []string, argv ...string) (*server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("looking for a port: %w", err)
@@ -88,7 +88,7 @@ func (b *bench) serve(ctx context.Context, name, ready, folder string, env []str
 	}
 	defer log.Close()
 	s := &server{name: name, base: "http://127.0.0.1:" + number, cmd: exec.Command(argv[0], argv[1:]...), peak: make(chan float64, 1)}
-	s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = folder, append(os.Environ(), fill(env)...), log, log
+	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = append(os.Environ(), fill(env)...), log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	start := time.Now()
 	if err := s.cmd.Start(); err != nil {

@@ -131,13 +131,13 @@ func (s *site) ours(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a folder: %w", err)
 	}
-	return s.serve(ctx, "inference", "/readyz", "", []string{
+	return s.serve(ctx, "inference", "/readyz", []string{
 		"MLFLOW_TRACKING_URI=" + os.Getenv("MLOPS_TEST_MLFLOW"), "MLOPS_MODEL=" + s.spec.Model, "MLOPS_CACHE=" + cache, "MLOPS_LISTEN=127.0.0.1:" + port,
 	}, filepath.Join(s.dir, "inference"))
 }
 
 func (s *site) bare(ctx context.Context) (*server, error) {
-	return s.serve(ctx, "bare", "/readyz", "", nil, filepath.Join(s.dir, "bare"), "127.0.0.1:"+port)
+	return s.serve(ctx, "bare", "/readyz", nil, filepath.Join(s.dir, "bare"), "127.0.0.1:"+port)
 }
 
 // load sends one stage of predictions to a server.
@@ -290,7 +290,7 @@ func (s *site) python(ctx context.Context) (figures []figure, err error) {
 			"-m", filepath.Join(s.made, "pyfunc"), "--env-manager", "local", "--workers", "2", "-h", "127.0.0.1", "-p", port},
 			cfg: loadtest.Config{Path: "/invocations", Bodies: frames(s.records), Answer: invocations}},
 	} {
-		server, err := s.serve(ctx, p.name, p.ready, "", env, p.argv...)
+		server, err := s.serve(ctx, p.name, p.ready, env, p.argv...)
 		if err != nil {
 			return figures, err
 		}

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"mlops/internal/dataset"
@@ -74,10 +75,6 @@ func recordJSON(spec *dataset.Spec, fields [][]byte) ([]byte, error) {
 			continue
 		}
 		col := &spec.Columns[c]
-		name, err := json.Marshal(col.Name)
-		if err != nil {
-			return nil, err
-		}
 		text := string(v)
 		if v == nil {
 			text = "?"
@@ -92,7 +89,7 @@ func recordJSON(spec *dataset.Spec, fields [][]byte) ([]byte, error) {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(append(append(out, name...), ':'), value...)
+		out = append(append(out, col.Member()...), value...)
 	}
 	return append(out, '}'), nil
 }
@@ -124,20 +121,12 @@ func writeVectors(file string, records []record) error {
 // converter to ONNX takes XGBoost's categorical splits, so only such a model can
 // be compared with all peers.
 func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.Data, records []record, categorical bool) (map[string][]byte, error) {
-	matrix := func(x []float32, y []float32) (*xgboost.Matrix, error) {
-		kinds := make([]bool, data.Encoder.Width())
-		names := make([]string, data.Encoder.Width())
-		for i, f := range data.Encoder.Features {
-			names[i], kinds[i] = f.Name, f.Categorical && categorical
-		}
-		m, err := lib.NewMatrix(x, len(y), len(names), names, kinds)
-		if err != nil {
-			return nil, err
-		}
-		return m, m.SetLabels(y)
+	features := slices.Clone(data.Encoder.Features)
+	for i := range features {
+		features[i].Categorical = features[i].Categorical && categorical
 	}
-	rows := data.Parts[dataset.Train]
-	m, err := matrix(rows.X, rows.Y)
+	kinds := &feature.Encoder{Features: features} // says what they are, and encodes nothing
+	m, err := train.Matrix(lib, kinds, data.Parts[dataset.Train])
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +146,7 @@ func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.D
 	for _, r := range records[:samples] {
 		x = append(x, r.vector...)
 	}
-	some, err := matrix(x, make([]float32, samples))
+	some, err := train.Matrix(lib, kinds, &train.Part{X: x, Y: make([]float32, samples)})
 	if err != nil {
 		return nil, err
 	}
