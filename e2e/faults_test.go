@@ -58,7 +58,7 @@ func testPartDeleted(t *testing.T, f *faults, part string) {
 			}
 			return fmt.Errorf("no pod of %s runs", kind)
 		})
-		pods, err := r.Pods(t.Context(), "app.kubernetes.io/name="+part+",app.kubernetes.io/instance="+r.Name)
+		pods, err := r.Pods(t.Context(), "app.kubernetes.io/component="+part+",app.kubernetes.io/instance="+r.Name)
 		if err != nil || len(pods) == 0 {
 			t.Fatalf("%d pods of %s, %v", len(pods), part, err)
 		}

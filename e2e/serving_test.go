@@ -151,7 +151,7 @@ func testServerDeleted(t *testing.T, m *machine) {
 
 func readyServers(t *testing.T, r *kube.Release) []string {
 	t.Helper()
-	pods, err := r.Pods(t.Context(), "app.kubernetes.io/name=inference,app.kubernetes.io/instance="+r.Name)
+	pods, err := r.Pods(t.Context(), "app.kubernetes.io/component=inference,app.kubernetes.io/instance="+r.Name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,19 +13,21 @@ Chart.yaml, which a subchart can't see. A test holds the two together. */}}
 {{- printf "%s-%s" (index . 0).Release.Name (index . 1) -}}
 {{- end -}}
 
-{{/* Labels that select a part's pods; they never change, and hold no version. */}}
+{{/* Labels that select the pods of a component: (list . "mlflow"). Selectors are
+immutable, so nothing that changes between releases, such as a version, belongs here. */}}
 {{- define "mlops.selector" -}}
-app.kubernetes.io/name: {{ index . 1 }}
+app.kubernetes.io/name: mlops
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* Labels of a pod, also of what a StatefulSet may not change later. */}}
+{{/* Labels of pods and volume claim templates. The latter are immutable too. */}}
 {{- define "mlops.podLabels" -}}
 {{ include "mlops.selector" . }}
 app.kubernetes.io/part-of: mlops
 {{- end -}}
 
-{{/* Labels of every other object. */}}
+{{/* Labels of all other objects: (list . "mlflow"). */}}
 {{- define "mlops.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "mlops.podLabels" . }}

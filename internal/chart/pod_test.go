@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -140,6 +141,17 @@ func TestPods(t *testing.T) {
 			}
 			if p.meta.Labels["app.kubernetes.io/part-of"] != "mlops" {
 				t.Errorf("%s has the labels %v, want app.kubernetes.io/part-of: mlops", p, p.meta.Labels)
+			}
+			component := p.meta.Labels["app.kubernetes.io/component"]
+			if component == "" || p.meta.Labels["app.kubernetes.io/name"] != "mlops" {
+				t.Errorf("%s has the labels %v, want app.kubernetes.io/name: mlops and a component", p, p.meta.Labels)
+			}
+			want := map[string]string{"app.kubernetes.io/name": "mlops", "app.kubernetes.io/instance": r.release, "app.kubernetes.io/component": component}
+			if p.selector != nil {
+				// Selectors are immutable: another label in them breaks an upgrade.
+				if diff := cmp.Diff(want, p.selector); diff != "" {
+					t.Errorf("selector of %s (-want +got):\n%s", p, diff)
+				}
 			}
 			for k, v := range p.selector {
 				if p.meta.Labels[k] != v {

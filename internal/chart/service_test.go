@@ -207,6 +207,23 @@ func TestNetworkPolicies(t *testing.T) {
 		if !closed {
 			t.Error("nothing is closed")
 		}
+		components := map[string]bool{}
+		for _, p := range pods(t, r) {
+			components[p.meta.Labels["app.kubernetes.io/component"]] = true
+		}
+		for _, p := range policies {
+			for _, rule := range p.Spec.Ingress {
+				for _, peer := range rule.From {
+					for _, e := range peer.PodSelector.MatchExpressions {
+						for _, name := range e.Values {
+							if e.Key != "app.kubernetes.io/component" || !components[name] {
+								t.Errorf("policy %s lets in pods whose %s is %s; there are none", p.Name, e.Key, name)
+							}
+						}
+					}
+				}
+			}
+		}
 		// Every port of every service is let in by some policy of its pod.
 		for _, p := range pods(t, r) {
 			for _, c := range p.spec.Containers {
