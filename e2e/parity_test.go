@@ -17,6 +17,7 @@ import (
 
 	"mlops/internal/kube"
 	"mlops/internal/local"
+	"mlops/internal/progress"
 	"mlops/internal/workflow"
 )
 
@@ -236,7 +237,7 @@ func (u *runner) tasks(t *testing.T, name string, parameters map[string]string) 
 			out = map[string]string{}
 		}
 		args := k.Args
-		if k.State != workflow.Skipped && k.State != workflow.Omitted && args == nil {
+		if k.State != progress.Skipped && k.State != progress.Omitted && args == nil {
 			args = []string{}
 		}
 		tasks = append(tasks, task{k.Name, args, string(k.State), out})

@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"mlops/internal/progress"
 	"mlops/internal/setup"
-	"mlops/internal/workflow"
 )
 
 // Submit runs a WorkflowTemplate under a name; where that name ends with "-",
@@ -78,7 +78,7 @@ func typed(u *unstructured.Unstructured) (*wfv1.Workflow, error) {
 
 // Follow waits until a workflow has ended, and tells what its tasks do as the
 // local runner does. A workflow that failed is an error that names the tasks.
-func (r *Release) Follow(ctx context.Context, name string, observe func(workflow.Event)) (*wfv1.Workflow, error) {
+func (r *Release) Follow(ctx context.Context, name string, observe func(progress.Event)) (*wfv1.Workflow, error) {
 	told := map[string]string{}
 	for {
 		w, err := r.Workflow(ctx, name)
@@ -104,7 +104,7 @@ func (r *Release) Follow(ctx context.Context, name string, observe func(workflow
 }
 
 // tell reports the tasks whose state has changed since it was last called.
-func tell(w *wfv1.Workflow, told map[string]string, observe func(workflow.Event)) {
+func tell(w *wfv1.Workflow, told map[string]string, observe func(progress.Event)) {
 	if observe == nil {
 		return
 	}
@@ -128,16 +128,16 @@ func tell(w *wfv1.Workflow, told map[string]string, observe func(workflow.Event)
 			continue
 		}
 		told[n.ID] = state
-		e := workflow.Event{Time: time.Now(), Task: n.DisplayName, Path: n.ID, Template: n.TemplateName, State: workflow.Running, Message: said(n.Message)}
+		e := progress.Event{Time: time.Now(), Task: n.DisplayName, Path: n.ID, Template: n.TemplateName, State: progress.Running, Message: said(n.Message)}
 		switch n.Phase {
 		case wfv1.NodeSucceeded:
-			e.State = workflow.Succeeded
+			e.State = progress.Succeeded
 		case wfv1.NodeFailed:
-			e.State = workflow.Failed
+			e.State = progress.Failed
 		case wfv1.NodeError:
-			e.State = workflow.Errored
+			e.State = progress.Errored
 		case wfv1.NodeSkipped, wfv1.NodeOmitted:
-			e.State = workflow.Skipped
+			e.State = progress.Skipped
 		}
 		if !n.StartedAt.IsZero() {
 			e.Elapsed = time.Since(n.StartedAt.Time)

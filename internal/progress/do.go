@@ -6,31 +6,29 @@ import (
 	"log/slog"
 	"strings"
 	"time"
-
-	"mlops/internal/workflow"
 )
 
-// Do runs work as a task. What work returns is told beside the task's name; what
-// it logs is shown while it runs.
+// Do runs work as a task. What work returns is shown beside the task's name when
+// it has ended, what it logs while it runs.
 func (r *Reporter) Do(name string, work func(log *slog.Logger) (string, error)) error {
 	start := time.Now()
-	event := workflow.Event{Task: name, Path: "own." + name, State: workflow.Running}
+	event := Event{Task: name, Path: "own." + name, State: Running}
 	r.Observe(event)
 	said, err := work(slog.New(&handler{Reporter: r, event: event, start: start}))
-	event.State, event.Message = workflow.Succeeded, said
+	event.State, event.Message = Succeeded, said
 	if err != nil {
-		event.State, event.Message = workflow.Failed, ""
+		event.State, event.Message = Failed, ""
 	}
 	event.Elapsed = time.Since(start)
 	r.Observe(event)
 	return err
 }
 
-// handler shows a task's log: lines "progress" as its progress, warnings as its
-// messages, the rest as lines of their own.
+// handler shows a task's log: records with the message "progress" as its
+// progress, warnings as its messages, the rest as lines of their own.
 type handler struct {
 	*Reporter
-	event workflow.Event
+	event Event
 	start time.Time
 }
 
@@ -42,7 +40,7 @@ func (h *handler) Handle(_ context.Context, record slog.Record) error {
 	e := h.event
 	e.Elapsed = time.Since(h.start)
 	if record.Message == "progress" {
-		p := &workflow.Progress{}
+		p := &Progress{}
 		record.Attrs(func(a slog.Attr) bool {
 			switch a.Key {
 			case "done":

@@ -1,8 +1,9 @@
-// Package progress shows a running workflow to a person. On a terminal each
-// task that runs has a line with how far it is and how long it has taken, kept
-// up to date in place, and the lines of ended tasks stay above. Elsewhere it
-// writes plain log lines: one where a task starts, one where it ends, and one
-// about its progress at most every five seconds.
+// Package progress is what running tasks report, and shows it to a person. On a
+// terminal each running task has a line with how far it is and how long it has
+// taken, updated in place; the lines of ended tasks stay above. Elsewhere it
+// writes plain log lines: one when a task starts, one when it ends, one about its
+// progress at most every five seconds, and never nothing for longer than that
+// while a task runs.
 package progress
 
 import (
@@ -14,15 +15,14 @@ import (
 	"time"
 
 	"golang.org/x/term"
-
-	"mlops/internal/workflow"
 )
 
-// every is how often a plain log tells a task's progress, refresh how often a
-// terminal is redrawn.
+// A plain log reports a task's progress at most once per logInterval, and what
+// runs after maxSilence without a line. A terminal is redrawn per redrawInterval.
 const (
-	every   = 5 * time.Second
-	refresh = 100 * time.Millisecond
+	logInterval    = 5 * time.Second
+	maxSilence     = 4 * time.Second
+	redrawInterval = 100 * time.Millisecond
 )
 
 // Reporter shows events. Its methods may be called from several goroutines.
@@ -34,25 +34,39 @@ type Reporter struct {
 	now      func() time.Time
 
 	mu     sync.Mutex
-	tasks  []*task // that run, in the order of their start
-	drawn  int     // lines on the terminal that are redrawn
+	tasks  []*task   // running, in the order in which they started
+	drawn  int       // lines on the terminal that are redrawn
+	wrote  time.Time // when the plain log got its last line
 	frame  int
 	stop   chan struct{}
 	closed sync.WaitGroup
 }
 
-// task is a line of a task that runs.
+// task is a running task.
 type task struct {
 	path, name string
 	started    time.Time
-	progress   *workflow.Progress
+	progress   *Progress
 	message    string
-	told       time.Time // when a plain log last told of it
+	told       time.Time // when a plain log last reported on it
 }
 
-// New returns a Reporter that writes to out, as a terminal where out is one and
+// line is the task's name, how far it is, what it last said and how long it has
+// been running.
+func (t *task) line(now time.Time) string {
+	line := t.name
+	if t.progress != nil {
+		line += "  " + amount(*t.progress)
+	}
+	if t.message != "" {
+		line += "  " + t.message
+	}
+	return line + "  " + clock(now.Sub(t.started))
+}
+
+// New returns a Reporter that writes to out, as a terminal if out is one and
 // its kind (the variable TERM) is not "dumb". color is whether it may use color;
-// a caller that keeps to no-color.org passes false where NO_COLOR is set and not
+// a caller that follows no-color.org passes false if NO_COLOR is set and not
 // empty. Close must be called at the end.
 func New(out *os.File, termKind string, color bool) *Reporter {
 	fd := int(out.Fd())
@@ -63,30 +77,33 @@ func New(out *os.File, termKind string, color bool) *Reporter {
 		}
 		return 80
 	}
-	if r.terminal {
-		r.closed.Add(1)
-		go r.animate()
-	}
+	r.closed.Add(1)
+	go r.tick()
 	return r
 }
 
 func newReporter(out io.Writer, terminal, color bool) *Reporter {
 	return &Reporter{
-		out: out, terminal: terminal, color: color && terminal, now: time.Now,
+		wrote: time.Now(), out: out, terminal: terminal, color: color && terminal, now: time.Now,
 		width: func() int { return 80 }, stop: make(chan struct{}),
 	}
 }
 
-func (r *Reporter) animate() {
+// tick keeps the terminal, or the plain log, up to date.
+func (r *Reporter) tick() {
 	defer r.closed.Done()
-	ticks := time.NewTicker(refresh)
+	ticks := time.NewTicker(redrawInterval)
 	defer ticks.Stop()
 	for {
 		select {
 		case <-ticks.C:
 			r.mu.Lock()
-			r.frame++
-			r.draw("")
+			if r.terminal {
+				r.frame++
+				r.draw("")
+			} else {
+				r.breakSilence()
+			}
 			r.mu.Unlock()
 		case <-r.stop:
 			return
@@ -94,7 +111,20 @@ func (r *Reporter) animate() {
 	}
 }
 
-// Close stops the redrawing and removes the lines of tasks that still run.
+// breakSilence writes what runs to a plain log that got no line for a while.
+func (r *Reporter) breakSilence() {
+	if len(r.tasks) == 0 || r.now().Sub(r.wrote) < maxSilence {
+		return
+	}
+	var words []string
+	for _, t := range r.tasks {
+		words = append(words, t.line(r.now()))
+		t.told = r.now()
+	}
+	r.print("… " + strings.Join(words, ", "))
+}
+
+// Close stops the redrawing and removes the lines of tasks that are still running.
 func (r *Reporter) Close() {
 	close(r.stop)
 	r.closed.Wait()
@@ -116,16 +146,16 @@ func (r *Reporter) print(line string) {
 		r.draw(line + "\n")
 		return
 	}
-	fmt.Fprintf(r.out, "%s %s\n", r.now().Format("15:04:05"), line)
+	r.wrote = r.now()
+	fmt.Fprintf(r.out, "%s %s\n", r.wrote.Format("15:04:05"), line)
 }
 
-// Observe shows an event. It is made for workflow.Options.Observe, and takes as
-// well the events of anything else that starts, moves on and ends.
-func (r *Reporter) Observe(e workflow.Event) {
+// Observe shows an event.
+func (r *Reporter) Observe(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.find(e)
-	if e.State != workflow.Running {
+	if e.State != Running {
 		r.remove(e.Path)
 		r.print(r.end(t, e))
 		return
@@ -139,7 +169,7 @@ func (r *Reporter) Observe(e workflow.Event) {
 		}
 	case e.Progress != nil:
 		t.progress = e.Progress
-		if !r.terminal && r.now().Sub(t.told) >= every {
+		if !r.terminal && r.now().Sub(t.told) >= logInterval {
 			t.told = r.now()
 			r.print(fmt.Sprintf("%s %s after %s", t.name, amount(*t.progress), clock(e.Elapsed)))
 		}
@@ -154,7 +184,7 @@ func (r *Reporter) Observe(e workflow.Event) {
 	}
 }
 
-func (r *Reporter) find(e workflow.Event) *task {
+func (r *Reporter) find(e Event) *task {
 	for _, t := range r.tasks {
 		if t.path == e.Path {
 			return t
@@ -172,10 +202,10 @@ func (r *Reporter) remove(path string) {
 	}
 }
 
-// end is the line that stays of a task.
-func (r *Reporter) end(t *task, e workflow.Event) string {
+// end is the line that stays when a task has ended.
+func (r *Reporter) end(t *task, e Event) string {
 	var words []string
-	if e.State == workflow.Succeeded {
+	if e.State == Succeeded {
 		words = []string{r.paint(green, "✓") + " " + e.Task}
 		if t != nil && t.progress != nil {
 			words = append(words, amount(*t.progress))
@@ -185,7 +215,7 @@ func (r *Reporter) end(t *task, e workflow.Event) string {
 		}
 	} else {
 		mark := r.paint(red, "✗")
-		if e.State == workflow.Skipped || e.State == workflow.Omitted {
+		if e.State == Skipped || e.State == Omitted {
 			mark = r.paint(dim, "–")
 		}
 		words = []string{mark + " " + e.Task, strings.ToLower(string(e.State))}
@@ -201,7 +231,7 @@ func (r *Reporter) end(t *task, e workflow.Event) string {
 
 var spinner = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
 
-// draw replaces the lines of the tasks that run, with above before them.
+// draw replaces the lines of the running tasks, and writes above before them.
 func (r *Reporter) draw(above string) {
 	if !r.terminal {
 		return
@@ -213,16 +243,8 @@ func (r *Reporter) draw(above string) {
 	b.WriteString("\x1b[J") // and away with all below
 	b.WriteString(above)
 	for _, t := range r.tasks {
-		line := t.name
-		if t.progress != nil {
-			line += "  " + amount(*t.progress)
-		}
-		if t.message != "" {
-			line += "  " + t.message
-		}
-		line += "  " + clock(r.now().Sub(t.started))
 		// A line that wraps would be counted as one and redrawn wrong.
-		b.WriteString(r.paint(cyan, spinner[r.frame%len(spinner)]) + " " + cut(line, r.width()-3) + "\n")
+		b.WriteString(r.paint(cyan, spinner[r.frame%len(spinner)]) + " " + cut(t.line(r.now()), r.width()-3) + "\n")
 	}
 	r.drawn = len(r.tasks)
 	io.WriteString(r.out, b.String())
@@ -243,7 +265,7 @@ func (r *Reporter) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// cut shortens text to so many characters.
+// cut shortens text to at most width characters.
 func cut(text string, width int) string {
 	runes := []rune(strings.Map(func(c rune) rune {
 		if c < ' ' {
@@ -258,7 +280,7 @@ func cut(text string, width int) string {
 }
 
 // amount is "30,000 rows" or "30,000 of 101,766 rows (29 %)".
-func amount(p workflow.Progress) string {
+func amount(p Progress) string {
 	done := thousands(p.Done)
 	if p.Total > 0 && p.Done != p.Total {
 		done += fmt.Sprintf(" of %s %s (%d %%)", thousands(p.Total), p.Unit, int(100*float64(p.Done)/float64(p.Total)))
@@ -280,7 +302,7 @@ func thousands(n int64) string {
 	return sign + digits
 }
 
-// clock writes a time as people read it: "0.4 s", "12 s", "3 min 05 s", "1 h 02 min".
+// clock writes a duration for people: "0.4 s", "12 s", "3 min 05 s", "1 h 02 min".
 func clock(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"mlops/internal/workflow"
 )
 
 // clockAt returns a reporter with a clock that the test sets.
@@ -20,37 +18,38 @@ func clockAt(terminal, color bool) (*Reporter, *bytes.Buffer, *time.Time) {
 	return r, &out, &now
 }
 
-func event(state workflow.State, elapsed time.Duration) workflow.Event {
-	return workflow.Event{Task: "load", Path: "pipeline.load", State: state, Try: 1, Elapsed: elapsed}
+func event(state State, elapsed time.Duration) Event {
+	return Event{Task: "load", Path: "pipeline.load", State: state, Try: 1, Elapsed: elapsed}
 }
 
-func rows(done int64, elapsed time.Duration) workflow.Event {
-	e := event(workflow.Running, elapsed)
-	e.Progress = &workflow.Progress{Done: done, Total: 101766, Unit: "rows"}
+func rows(done int64, elapsed time.Duration) Event {
+	e := event(Running, elapsed)
+	e.Progress = &Progress{Done: done, Total: 101766, Unit: "rows"}
 	return e
 }
 
 func TestPlainLog(t *testing.T) {
 	r, out, now := clockAt(false, true)
 	pass := func(d time.Duration) { *now = now.Add(d) }
-	r.Observe(event(workflow.Running, 0))
+	r.Observe(event(Running, 0))
 	pass(time.Second)
 	r.Observe(rows(1000, time.Second)) // within five seconds: not told
 	pass(4 * time.Second)
 	r.Observe(rows(15000, 5*time.Second))
 	pass(time.Second)
 	r.Observe(rows(30000, 6*time.Second)) // again within five seconds
-	line := event(workflow.Running, 6*time.Second)
+	line := event(Running, 6*time.Second)
 	line.Line = `{"msg":"anything"}`
 	r.Observe(line) // the steps' own log stays in its file
-	retry := event(workflow.Running, 6*time.Second)
+	retry := event(Running, 6*time.Second)
 	retry.Message = "exit code 1; tries again in 5s"
 	r.Observe(retry)
 	pass(5 * time.Second)
-	r.Observe(event(workflow.Running, 11*time.Second)) // the second try
+	r.Observe(event(Running, 11*time.Second)) // the second try
 	r.Observe(rows(101766, 11*time.Second))
-	r.Observe(event(workflow.Succeeded, 12*time.Second))
-	r.Observe(workflow.Event{Task: "promote", Path: "pipeline.promote", State: workflow.Omitted, Message: "what it depends on did not come about"})
+	r.Observe(event(Succeeded, 12*time.Second))
+	r.Observe(Event{Task: "promote", Path: "pipeline.promote", State: Omitted, Message: "what it depends on did not come about"})
+	r.breakSilence() // nothing runs
 	r.Print("ready")
 	want := []string{
 		"15:04:05 load started",
@@ -60,6 +59,33 @@ func TestPlainLog(t *testing.T) {
 		"15:04:16 ✓ load  101,766 rows  12 s",
 		"15:04:16 – promote  omitted  what it depends on did not come about",
 		"15:04:16 ready",
+	}
+	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(out.String()), "\n")); diff != "" {
+		t.Errorf("plain log (-want +got):\n%s", diff)
+	}
+}
+
+func TestPlainLogIsNotSilent(t *testing.T) {
+	r, out, now := clockAt(false, false)
+	pass := func(d time.Duration) { *now = now.Add(d) }
+	r.wrote = *now
+	r.Observe(event(Running, 0))
+	pass(3 * time.Second)
+	r.breakSilence()
+	pass(time.Second)
+	r.breakSilence()
+	r.breakSilence()
+	r.Observe(rows(1000, 4*time.Second)) // reported with the line before
+	other := event(Running, 0)
+	other.Task, other.Path = "page", "pipeline.page"
+	r.Observe(other)
+	pass(4 * time.Second)
+	r.breakSilence()
+	want := []string{
+		"15:04:05 load started",
+		"15:04:09 … load  4.0 s",
+		"15:04:09 page started",
+		"15:04:13 … load  1,000 of 101,766 rows (0 %)  8.0 s, page  4.0 s",
 	}
 	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(out.String()), "\n")); diff != "" {
 		t.Errorf("plain log (-want +got):\n%s", diff)
@@ -105,18 +131,18 @@ func screen(t *testing.T, written string) []string {
 func TestTerminal(t *testing.T) {
 	r, out, now := clockAt(true, false)
 	start := func(name string) {
-		r.Observe(workflow.Event{Task: name, Path: "p." + name, State: workflow.Running, Try: 1})
+		r.Observe(Event{Task: name, Path: "p." + name, State: Running, Try: 1})
 	}
 	start("train(0:a)")
 	start("train(1:b)")
 	*now = now.Add(65 * time.Second)
-	r.Observe(workflow.Event{Task: "train(1:b)", Path: "p.train(1:b)", State: workflow.Running, Try: 1,
-		Progress: &workflow.Progress{Done: 120, Total: 500, Unit: "trees"}})
+	r.Observe(Event{Task: "train(1:b)", Path: "p.train(1:b)", State: Running, Try: 1,
+		Progress: &Progress{Done: 120, Total: 500, Unit: "trees"}})
 	want := []string{"⠋ train(0:a)  1 min 05 s", "⠋ train(1:b)  120 of 500 trees (24 %)  1 min 05 s", ""}
 	if diff := cmp.Diff(want, screen(t, out.String())); diff != "" {
 		t.Errorf("two tasks that run (-want +got):\n%s", diff)
 	}
-	r.Observe(workflow.Event{Task: "train(1:b)", Path: "p.train(1:b)", State: workflow.Failed, Try: 3, Message: "exit code 2", Elapsed: 66 * time.Second})
+	r.Observe(Event{Task: "train(1:b)", Path: "p.train(1:b)", State: Failed, Try: 3, Message: "exit code 2", Elapsed: 66 * time.Second})
 	want = []string{"✗ train(1:b)  failed  exit code 2  1 min 06 s", "⠋ train(0:a)  1 min 05 s", ""}
 	if diff := cmp.Diff(want, screen(t, out.String())); diff != "" {
 		t.Errorf("one ended, one runs (-want +got):\n%s", diff)
@@ -145,7 +171,7 @@ func TestColor(t *testing.T) {
 		{"a file gets none", false, true, false},
 	} {
 		r, out, _ := clockAt(test.terminal, test.color)
-		r.Observe(event(workflow.Succeeded, time.Second))
+		r.Observe(event(Succeeded, time.Second))
 		if got := strings.Contains(out.String(), "\x1b[32m"); got != test.want {
 			t.Errorf("%s: color %v, want %v", test.why, got, test.want)
 		}

@@ -17,6 +17,8 @@ import (
 	"github.com/argoproj/argo-workflows/v3/util/intstr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/parser"
+
+	"mlops/internal/progress"
 )
 
 // condition is what a task's depends says: an expression over the results of
@@ -183,7 +185,7 @@ type retries struct {
 // lastTry is what a retry expression can ask about.
 type lastTry struct {
 	exitCode int // -1 where it has none
-	state    State
+	state    progress.State
 	took     time.Duration
 	message  string
 }
@@ -230,7 +232,7 @@ func newRetries(s *wfv1.RetryStrategy) (retries, error) {
 		}
 	}
 	if r.expression != "" {
-		if _, err := r.agrees(1, lastTry{exitCode: 1, state: Failed}); err != nil {
+		if _, err := r.agrees(1, lastTry{exitCode: 1, state: progress.Failed}); err != nil {
 			return r, fmt.Errorf("expression: %w", err)
 		}
 	}
@@ -243,7 +245,7 @@ func (r retries) again(tries int, last lastTry) (bool, time.Duration, error) {
 	if r.limit >= 0 && tries > r.limit {
 		return false, 0, nil
 	}
-	if last.state == Failed && !r.onFailed || last.state == Errored && !r.onErrored {
+	if last.state == progress.Failed && !r.onFailed || last.state == progress.Errored && !r.onErrored {
 		return false, 0, nil
 	}
 	if r.expression != "" {
@@ -267,7 +269,7 @@ func (r retries) again(tries int, last lastTry) (bool, time.Duration, error) {
 // are all strings.
 func (r retries) agrees(tries int, last lastTry) (bool, error) {
 	status := "Failed"
-	if last.state == Errored {
+	if last.state == progress.Errored {
 		status = "Error"
 	}
 	env := exprenv.GetFuncMap(map[string]any{

@@ -7,12 +7,14 @@ import (
 	"maps"
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+
+	"mlops/internal/progress"
 )
 
 // progressOf is how far a dag's task is.
 type progressOf struct {
-	state   State // empty while it runs
-	left    int   // units that have not ended
+	state   progress.State // empty while it runs
+	left    int            // units that have not ended
 	outputs map[string]string
 }
 
@@ -63,7 +65,7 @@ func (r *run) dag(ctx context.Context, at node, t *template, scope map[string]st
 			p.outputs = e.outputs
 		}
 		// The worst state of the units is the task's.
-		if e.state.bad() {
+		if e.state.Bad() {
 			p.state = e.state
 		} else if p.left == 0 && p.state == "" {
 			p.state = e.state
@@ -90,7 +92,7 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 	if err != nil {
 		return &progressOf{state: r.refuse(here, t, err).state}, nil
 	}
-	notRun := func(state State, why string) (*progressOf, []unit) {
+	notRun := func(state progress.State, why string) (*progressOf, []unit) {
 		r.record(Task{Name: here.name, Path: here.path, Workflow: callee.in.argo.Name, Template: callee.Name, State: state, order: here.order}, why)
 		return &progressOf{state: state}, nil
 	}
@@ -102,7 +104,7 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 		return refused(err)
 	}
 	if !met {
-		return notRun(Omitted, "what it depends on did not come about")
+		return notRun(progress.Omitted, "what it depends on did not come about")
 	}
 	known := r.scopeOf(t, tasks, scope)
 	when, err := substitute(task.When, known)
@@ -114,7 +116,7 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 		return refused(err)
 	}
 	if !run {
-		return notRun(Skipped, "when "+when+" is false")
+		return notRun(progress.Skipped, "when "+when+" is false")
 	}
 	items := task.WithItems
 	if task.WithParam != "" {
@@ -134,7 +136,7 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 		return &progressOf{left: 1}, []unit{{task.Name, here, callee, args}}
 	}
 	if len(items) == 0 {
-		return notRun(Skipped, "its list is empty")
+		return notRun(progress.Skipped, "its list is empty")
 	}
 	units := make([]unit, 0, len(items))
 	for i, item := range items {
@@ -175,8 +177,8 @@ func resultsOf(names []string, tasks map[string]*progressOf) map[string]results 
 	for _, name := range names {
 		s := tasks[name].state
 		all[name] = results{
-			Succeeded: s == Succeeded, Failed: s == Failed, Errored: s == Errored,
-			Skipped: s == Skipped, Omitted: s == Omitted,
+			Succeeded: s == progress.Succeeded, Failed: s == progress.Failed, Errored: s == progress.Errored,
+			Skipped: s == progress.Skipped, Omitted: s == progress.Omitted,
 		}
 	}
 	return all
@@ -196,7 +198,7 @@ func (r *run) scopeOf(t *template, tasks map[string]*progressOf, scope map[strin
 		for name, value := range p.outputs {
 			known[prefix+name] = value
 		}
-		if callee, err := r.set.callee(t, task); err == nil && (p.state == Skipped || p.state == Omitted) {
+		if callee, err := r.set.callee(t, task); err == nil && (p.state == progress.Skipped || p.state == progress.Omitted) {
 			for _, o := range callee.Outputs.Parameters {
 				known[prefix+o.Name] = ""
 			}
@@ -208,15 +210,15 @@ func (r *run) scopeOf(t *template, tasks map[string]*progressOf, scope map[strin
 // endDAG tells how a dag ended, as Argo does: by its last tasks (those that no
 // other depends on). One that did not run takes the state of those before it.
 func (r *run) endDAG(at node, t *template, tasks map[string]*progressOf, scope map[string]string) outcome {
-	state := map[string]State{}
+	state := map[string]progress.State{}
 	last := map[string]bool{}
 	for _, task := range t.tasks {
 		last[task.Name] = true
 		own := tasks[task.Name].state
-		if !own.ended() {
-			own = Succeeded
+		if !own.Ended() {
+			own = progress.Succeeded
 			for _, name := range task.needs.tasks {
-				if state[name].bad() {
+				if state[name].Bad() {
 					own = state[name]
 				}
 			}
@@ -227,7 +229,7 @@ func (r *run) endDAG(at node, t *template, tasks map[string]*progressOf, scope m
 		}
 	}
 	for _, task := range t.tasks {
-		if last[task.Name] && state[task.Name].bad() {
+		if last[task.Name] && state[task.Name].Bad() {
 			return outcome{state: state[task.Name]}
 		}
 	}
@@ -240,5 +242,5 @@ func (r *run) endDAG(at node, t *template, tasks map[string]*progressOf, scope m
 		}
 		written[o.Name] = value
 	}
-	return outcome{state: Succeeded, outputs: written}
+	return outcome{state: progress.Succeeded, outputs: written}
 }

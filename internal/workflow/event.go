@@ -6,49 +6,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"mlops/internal/progress"
 )
-
-// State of a task. Failed and Errored differ as in Argo: a program that failed,
-// and one that could not be started or left no output.
-type State string
-
-const (
-	Running   State = "Running"
-	Succeeded State = "Succeeded"
-	Failed    State = "Failed"
-	Errored   State = "Errored"
-	Skipped   State = "Skipped" // its when is false, or its list is empty
-	Omitted   State = "Omitted" // its depends is not met
-)
-
-// ended reports whether a task ran to an end, good or bad.
-func (s State) ended() bool { return s == Succeeded || s.bad() }
-
-func (s State) bad() bool { return s == Failed || s == Errored }
-
-// Event is something that a running workflow tells: a task starts, logs a line,
-// moves on, waits for another try, or ends (any State but Running).
-type Event struct {
-	Time     time.Time
-	Task     string // as Argo displays it: "train(1:deep)"
-	Path     string // with what it is in: "pipeline.train-model.train(1:deep)"
-	Template string
-	State    State
-	Try      int           // from 1; 0 where the task never ran
-	Elapsed  time.Duration // since the task's first try started
-	Progress *Progress     // where a step told how far it is
-	Line     string        // where it logged anything else
-	Message  string        // why it failed, was skipped or waits, for people
-}
-
-// Progress is how far a step is, from its log line "progress".
-type Progress struct {
-	Done, Total int64  // Total 0: not known
-	Unit        string // "rows", "trees"
-}
 
 // parseProgress returns what a log line says about progress, or nil.
-func parseProgress(line string) *Progress {
+func parseProgress(line string) *progress.Progress {
 	if !strings.Contains(line, `"progress"`) {
 		return nil
 	}
@@ -61,7 +24,7 @@ func parseProgress(line string) *Progress {
 	if json.Unmarshal([]byte(line), &l) != nil || l.Msg != "progress" {
 		return nil
 	}
-	return &Progress{Done: int64(l.Done), Total: int64(l.Total), Unit: l.Unit}
+	return &progress.Progress{Done: int64(l.Done), Total: int64(l.Total), Unit: l.Unit}
 }
 
 // readable turns a JSON log line into "ERROR message key=value ..." and leaves
@@ -96,7 +59,7 @@ type Task struct {
 	Image    string            // empty where the task runs no container
 	Args     []string          // after the image's program
 	Env      map[string]string // the manifest's plain variables
-	State    State
+	State    progress.State
 	Tries    int
 	Started  time.Time // of the first try
 	Ended    time.Time

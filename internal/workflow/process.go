@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mlops/internal/progress"
 )
 
 // processes runs containers as programs of this machine.
@@ -30,9 +32,9 @@ const tailLines = 8
 // unsafe are the characters of a task's path that its files' names don't take.
 var unsafe = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
-func (p processes) try(ctx context.Context, t *Task, outputs []output, deadline time.Duration, say func(Event)) (map[string]string, *failure) {
+func (p processes) try(ctx context.Context, t *Task, outputs []output, deadline time.Duration, say func(progress.Event)) (map[string]string, *failure) {
 	base := filepath.Join(p.dir, strings.Trim(unsafe.ReplaceAllString(t.Path, "-"), "-"))
-	fail := &failure{state: Errored, exitCode: -1, log: base + ".log"}
+	fail := &failure{state: progress.Errored, exitCode: -1, log: base + ".log"}
 	errored := func(format string, args ...any) (map[string]string, *failure) {
 		fail.reason = fmt.Sprintf(format, args...)
 		return nil, fail
@@ -73,15 +75,15 @@ func (p processes) try(ctx context.Context, t *Task, outputs []output, deadline 
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil && err != nil:
-		fail.state, fail.reason = Failed, context.Cause(ctx).Error()
+		fail.state, fail.reason = progress.Failed, context.Cause(ctx).Error()
 		return nil, fail
 	case errors.As(err, &exit) && exit.Exited():
-		fail.state, fail.exitCode, fail.reason = Failed, exit.ExitCode(), fmt.Sprintf("exit code %d", exit.ExitCode())
+		fail.state, fail.exitCode, fail.reason = progress.Failed, exit.ExitCode(), fmt.Sprintf("exit code %d", exit.ExitCode())
 		return nil, fail
 	case errors.As(err, &exit):
 		// A cluster reports a killed container by the shell's rule.
 		status, _ := exit.Sys().(syscall.WaitStatus)
-		fail.state, fail.exitCode, fail.reason = Failed, 128+int(status.Signal()), "killed by signal: "+status.Signal().String()
+		fail.state, fail.exitCode, fail.reason = progress.Failed, 128+int(status.Signal()), "killed by signal: "+status.Signal().String()
 		return nil, fail
 	case err != nil:
 		return errored("%v", err)
@@ -173,7 +175,7 @@ func (p processes) start(ctx context.Context, path string, t *Task, folder strin
 // to the observer, the last ones are kept.
 type lineWriter struct {
 	log  io.Writer
-	say  func(Event)
+	say  func(progress.Event)
 	part []byte // of a line that has not ended
 	tail []string
 }
@@ -210,11 +212,11 @@ func (w *lineWriter) flush() {
 
 func (w *lineWriter) line(text string) {
 	if p := parseProgress(text); p != nil {
-		w.say(Event{Progress: p})
+		w.say(progress.Event{Progress: p})
 		return
 	}
 	if w.tail = append(w.tail, text); len(w.tail) > tailLines {
 		w.tail = w.tail[1:]
 	}
-	w.say(Event{Line: text})
+	w.say(progress.Event{Line: text})
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mlops/internal/progress"
 )
 
 func TestCancelEndsTheChildren(t *testing.T) {
@@ -37,7 +39,7 @@ func TestCancelEndsTheChildren(t *testing.T) {
 			if !errors.Is(err, enough) {
 				t.Errorf("error is %v, want the cause %v", err, enough)
 			}
-			if got.Tasks[0].State != Failed || got.Tasks[0].Tries != 1 {
+			if got.Tasks[0].State != progress.Failed || got.Tasks[0].Tries != 1 {
 				t.Errorf("the task is %s after %d tries", got.Tasks[0].State, got.Tasks[0].Tries)
 			}
 			for _, pid := range []int{one, two} {

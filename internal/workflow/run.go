@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/argoproj/argo-workflows/v3/util/intstr"
+
+	"mlops/internal/progress"
 )
 
 // Options say what to run, and with what.
@@ -31,9 +33,9 @@ type Options struct {
 	// one of its own.
 	LogDir string
 
-	Parallel int           // programs at once; 0: as many as CPUs
-	Grace    time.Duration // from SIGTERM to SIGKILL; 0: 30 s, as on a cluster
-	Observe  func(Event)   // called by one goroutine at a time; may be nil
+	Parallel int                  // programs at once; 0: as many as CPUs
+	Grace    time.Duration        // from SIGTERM to SIGKILL; 0: 30 s, as on a cluster
+	Observe  func(progress.Event) // called by one goroutine at a time; may be nil
 }
 
 // Result is what a run did.
@@ -75,7 +77,7 @@ func DryRun(set *Set, workflow string, parameters map[string]string, outputs map
 // executor runs one try of a container and returns its output parameters. say
 // gets the events of the try; Time, Task and the like are filled in by it.
 type executor interface {
-	try(ctx context.Context, t *Task, outputs []output, deadline time.Duration, say func(Event)) (map[string]string, *failure)
+	try(ctx context.Context, t *Task, outputs []output, deadline time.Duration, say func(progress.Event)) (map[string]string, *failure)
 }
 
 // output is an output parameter: its name, its file's name and its default.
@@ -86,7 +88,7 @@ type output struct {
 
 // failure is how one try failed.
 type failure struct {
-	state    State // Failed or Errored
+	state    progress.State // Failed or Errored
 	exitCode int
 	program  string
 	reason   string
@@ -97,12 +99,12 @@ type failure struct {
 // dry is an executor that runs nothing.
 type dry map[string]map[string]string
 
-func (d dry) try(_ context.Context, t *Task, outputs []output, _ time.Duration, _ func(Event)) (map[string]string, *failure) {
+func (d dry) try(_ context.Context, t *Task, outputs []output, _ time.Duration, _ func(progress.Event)) (map[string]string, *failure) {
 	written := map[string]string{}
 	for _, o := range outputs {
 		value, ok := d[t.Workflow+"/"+t.Template][o.name]
 		if !ok {
-			return nil, &failure{state: Errored, exitCode: -1, reason: fmt.Sprintf("output %s of %s/%s is not given", o.name, t.Workflow, t.Template)}
+			return nil, &failure{state: progress.Errored, exitCode: -1, reason: fmt.Sprintf("output %s of %s/%s is not given", o.name, t.Workflow, t.Template)}
 		}
 		written[o.name] = value
 	}
@@ -114,7 +116,7 @@ type run struct {
 	set     *Set
 	exec    executor
 	slots   *slots
-	observe func(Event)
+	observe func(progress.Event)
 
 	mu    sync.Mutex
 	tasks []Task
@@ -123,7 +125,7 @@ type run struct {
 
 // outcome is how a template ended.
 type outcome struct {
-	state   State
+	state   progress.State
 	outputs map[string]string
 }
 
@@ -162,17 +164,17 @@ func runWith(ctx context.Context, o Options, exec executor) (Result, error) {
 
 	slices.SortStableFunc(r.tasks, func(a, b Task) int { return slices.Compare(a.order, b.order) })
 	result := Result{Outputs: end.outputs, Tasks: r.tasks}
-	if ctx.Err() != nil && end.state != Succeeded {
+	if ctx.Err() != nil && end.state != progress.Succeeded {
 		return result, fmt.Errorf("workflow %s: %w", o.Workflow, context.Cause(ctx))
 	}
-	if end.state.bad() {
+	if end.state.Bad() {
 		return result, fmt.Errorf("workflow %s: %w", o.Workflow, errors.Join(r.errs...))
 	}
 	return result, nil
 }
 
 // say passes an event on, one at a time.
-func (r *run) say(e Event) {
+func (r *run) say(e progress.Event) {
 	if r.observe == nil {
 		return
 	}
@@ -187,7 +189,7 @@ func (r *run) record(t Task, message string) {
 	r.mu.Lock()
 	r.tasks = append(r.tasks, t)
 	r.mu.Unlock()
-	e := Event{Task: t.Name, Path: t.Path, Template: t.Template, State: t.State, Try: t.Tries, Message: message}
+	e := progress.Event{Task: t.Name, Path: t.Path, Template: t.Template, State: t.State, Try: t.Tries, Message: message}
 	if !t.Started.IsZero() {
 		e.Elapsed = t.Ended.Sub(t.Started)
 	}
@@ -203,8 +205,8 @@ func (r *run) fail(err error) {
 // refuse ends a task that could not be prepared.
 func (r *run) refuse(at node, t *template, err error) outcome {
 	r.fail(&TaskError{Task: at.name, Workflow: t.in.argo.Name, Template: t.Name, ExitCode: -1, Reason: err.Error()})
-	r.record(Task{Name: at.name, Path: at.path, Workflow: t.in.argo.Name, Template: t.Name, State: Errored, order: at.order}, err.Error())
-	return outcome{state: Errored}
+	r.record(Task{Name: at.name, Path: at.path, Workflow: t.in.argo.Name, Template: t.Name, State: progress.Errored, order: at.order}, err.Error())
+	return outcome{state: progress.Errored}
 }
 
 // begin takes a template's place in the queue and returns what runs it, so that
@@ -253,29 +255,29 @@ func (r *run) container(ctx context.Context, task Task, t *template, turn *turn)
 		}
 		outputs = append(outputs, o)
 	}
-	say := func(e Event) {
-		e.Task, e.Path, e.Template, e.State, e.Try = task.Name, task.Path, task.Template, Running, task.Tries
+	say := func(e progress.Event) {
+		e.Task, e.Path, e.Template, e.State, e.Try = task.Name, task.Path, task.Template, progress.Running, task.Tries
 		e.Elapsed = time.Since(task.Started)
 		r.say(e)
 	}
 	for {
 		if !r.slots.wait(ctx, turn) {
-			task.State, task.Ended = Failed, time.Now()
+			task.State, task.Ended = progress.Failed, time.Now()
 			r.record(task, "stopped before it started")
-			return outcome{state: Failed}
+			return outcome{state: progress.Failed}
 		}
 		began := time.Now()
 		if task.Tries++; task.Tries == 1 {
 			task.Started = began
 		}
-		say(Event{})
+		say(progress.Event{})
 		written, failed := r.exec.try(ctx, &task, outputs, deadline, say)
 		r.slots.release()
 		task.Ended = time.Now()
 		if failed == nil {
-			task.State, task.Outputs = Succeeded, written
+			task.State, task.Outputs = progress.Succeeded, written
 			r.record(task, "")
-			return outcome{state: Succeeded, outputs: written}
+			return outcome{state: progress.Succeeded, outputs: written}
 		}
 		if ctx.Err() != nil {
 			task.State = failed.state
@@ -296,7 +298,7 @@ func (r *run) container(ctx context.Context, task Task, t *template, turn *turn)
 			r.record(task, failed.reason)
 			return outcome{state: failed.state}
 		}
-		say(Event{Message: fmt.Sprintf("%s; tries again in %s", failed.reason, pause)})
+		say(progress.Event{Message: fmt.Sprintf("%s; tries again in %s", failed.reason, pause)})
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

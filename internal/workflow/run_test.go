@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/progress"
 )
 
 const oneStep = `
@@ -243,8 +245,8 @@ templates:
 `)
 			var waits []string
 			o := options(t, set)
-			o.Observe = func(e Event) {
-				if e.State == Running && e.Message != "" {
+			o.Observe = func(e progress.Event) {
+				if e.State == progress.Running && e.Message != "" {
 					waits = append(waits, e.Message)
 				}
 			}
@@ -285,7 +287,7 @@ func TestFailureIsNamed(t *testing.T) {
 	if diff := cmp.Diff("workflow w: "+text, err.Error()); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
-	if got.Tasks[0].State != Failed {
+	if got.Tasks[0].State != progress.Failed {
 		t.Errorf("state is %s", got.Tasks[0].State)
 	}
 }
@@ -301,13 +303,13 @@ templates:
 `
 	for _, test := range []struct {
 		why, spec, reason string
-		state             State
+		state             progress.State
 		code              int
 	}{
-		{"its output is not there", fmt.Sprintf(withOutput, 600, "test/step:dev", "[ok]"), "it ended well but did not write its output out", Errored, 0},
-		{"it is killed", fmt.Sprintf(withOutput, 600, "test/step:dev", "[killed]"), "killed by signal: killed", Failed, 137},
-		{"it takes too long", fmt.Sprintf(withOutput, 1, "test/step:dev", `[hang, `+t.TempDir()+`/pids]`), "ran longer than 1s", Failed, -1},
-		{"its program is not on this machine", fmt.Sprintf(withOutput, 600, "other/step:dev", "[ok]"), "no program on this machine for image other/step:dev", Errored, -1},
+		{"its output is not there", fmt.Sprintf(withOutput, 600, "test/step:dev", "[ok]"), "it ended well but did not write its output out", progress.Errored, 0},
+		{"it is killed", fmt.Sprintf(withOutput, 600, "test/step:dev", "[killed]"), "killed by signal: killed", progress.Failed, 137},
+		{"it takes too long", fmt.Sprintf(withOutput, 1, "test/step:dev", `[hang, `+t.TempDir()+`/pids]`), "ran longer than 1s", progress.Failed, -1},
+		{"its program is not on this machine", fmt.Sprintf(withOutput, 600, "other/step:dev", "[ok]"), "no program on this machine for image other/step:dev", progress.Errored, -1},
 	} {
 		t.Run(test.why, func(t *testing.T) {
 			got, err := Run(context.Background(), options(t, load(t, test.spec)))
@@ -382,7 +384,7 @@ templates:
 func TestLogAndEvents(t *testing.T) {
 	o := options(t, load(t, fmt.Sprintf(oneStep, `[log]`)))
 	var events []string
-	o.Observe = func(e Event) {
+	o.Observe = func(e progress.Event) {
 		text := fmt.Sprintf("%s %s %s %d %q", e.Task, e.Path, e.State, e.Try, e.Line)
 		if e.Progress != nil {
 			text += fmt.Sprint(*e.Progress)
