@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// demo times `make demo` in a state of its own that `demo scratch` made: with
-// the caches there and the databases empty, then with nothing new.
+// demo times `make demo` in a home of its own (`mlops scratch`): with warm caches
+// and empty databases, then with nothing new.
 func demo(ctx context.Context, _ *slog.Logger) ([]figure, error) {
 	first, err := makeDemo(ctx)
 	if err != nil {

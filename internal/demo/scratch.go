@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -14,22 +14,26 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"mlops/internal/local"
 	"mlops/internal/program"
+	"mlops/internal/progress"
 )
 
-// scratchMark is in the environment of the command that scratch runs and of all
-// that it starts.
+// scratchMark is in the environment of the command that Scratch runs and of
+// everything that the command starts.
 const scratchMark = "MLOPS_SCRATCH="
 
-// scratch runs a command with a state of its own, perhaps with services for
-// tests in it, and ends both with it. What earlier ones left that were killed is
-// cleared first: each holds a lock on its folder while it lives.
-func scratch(ctx context.Context, c *config, d *display, withServices bool, argv []string) (err error) {
+// Scratch runs a command with a state of its own, which ends with the command;
+// with services, Postgres, MLflow and MinIO run in it and MLOPS_TEST_* name them.
+// What killed scratch commands left is cleared first: each holds a lock on its
+// folder while it lives. A command that fails comes back as *CommandError.
+func Scratch(ctx context.Context, c *Config, d *progress.Reporter, withServices bool, argv []string) (err error) {
 	if len(argv) == 0 {
-		return program.Inputf("scratch: want a command behind --")
+		return program.Inputf("no command to run: mlops scratch [-services] -- COMMAND [ARGUMENTS]")
 	}
-	root := c.state.Path("scratch")
+	root := c.State.Path("scratch")
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return fmt.Errorf("making a scratch state: %w", err)
 	}
@@ -43,11 +47,11 @@ func scratch(ctx context.Context, c *config, d *display, withServices bool, argv
 			err = errors.Join(err, endErr)
 		}
 	}()
-	state, err := local.OpenState(dir, c.state.Cache, c.environ)
+	state, err := local.OpenState(dir, c.State.Cache, c.Environ)
 	if err != nil {
 		return err
 	}
-	env := append(c.environ[:len(c.environ):len(c.environ)], "MLOPS_HOME="+dir, "MLOPS_CACHE_HOME="+c.state.Cache, scratchMark+dir)
+	env := append(c.Environ[:len(c.Environ):len(c.Environ)], "MLOPS_HOME="+dir, "MLOPS_CACHE_HOME="+c.State.Cache, scratchMark+dir)
 	if withServices {
 		own, err := testServices(ctx, c, d, state)
 		if err != nil {
@@ -59,7 +63,7 @@ func scratch(ctx context.Context, c *config, d *display, withServices bool, argv
 	d.Close()
 
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env = c.root, env
+	cmd.Dir, cmd.Env = c.Root, env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * grace
@@ -67,25 +71,25 @@ func scratch(ctx context.Context, c *config, d *display, withServices bool, argv
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &commandError{argv[0], err}
+		return &CommandError{argv[0], err}
 	}
 	return nil
 }
 
-// commandError says that the command which scratch ran has failed. It has told
-// why by itself.
-type commandError struct {
-	name string
-	err  error
+// CommandError says that the command Scratch ran has failed. The command has
+// said why.
+type CommandError struct {
+	Name string
+	Err  error
 }
 
-func (e *commandError) Error() string { return fmt.Sprintf("running %s: %v", e.name, e.err) }
-func (e *commandError) Unwrap() error { return e.err }
+func (e *CommandError) Error() string { return fmt.Sprintf("running %s: %v", e.Name, e.Err) }
+func (e *CommandError) Unwrap() error { return e.Err }
 
 // newScratch names a state for this command and holds its lock. One process at a
 // time does so, lest another takes a lock that is not held yet for a dead one's.
-func newScratch(ctx context.Context, c *config, d *display, root string) (*local.Lock, string, error) {
-	all, err := local.WaitLock(ctx, slog.New(slog.DiscardHandler), filepath.Join(root, "lock"), "scratch")
+func newScratch(ctx context.Context, c *Config, d *progress.Reporter, root string) (*local.Lock, string, error) {
+	all, err := local.WaitLock(ctx, slog.New(slog.DiscardHandler), filepath.Join(root, "lock"), "mlops scratch")
 	if err != nil {
 		return nil, "", err
 	}
@@ -94,7 +98,7 @@ func newScratch(ctx context.Context, c *config, d *display, root string) (*local
 		return nil, "", err
 	}
 	dir := filepath.Join(root, "run-"+rand.Text()[:8])
-	lock, err := local.TryLock(dir+".lock", "scratch")
+	lock, err := local.TryLock(dir+".lock", "mlops scratch")
 	if err != nil {
 		return nil, "", err
 	}
@@ -103,14 +107,15 @@ func newScratch(ctx context.Context, c *config, d *display, root string) (*local
 
 // testServices starts what the integration tests need and returns the
 // environment that names it.
-func testServices(ctx context.Context, c *config, d *display, state *local.State) ([]string, error) {
+func testServices(ctx context.Context, c *Config, d *progress.Reporter, state *local.State) ([]string, error) {
 	var env []string
 	var minioEnv string
-	err := parallel(ctx, func(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
 		var v *local.Venv
 		err := d.Do("virtual environment", func(log *slog.Logger) (_ string, err error) {
 			shared := *c
-			shared.state = state
+			shared.State = state
 			v, err = openVenv(ctx, &shared, log)
 			return "", err
 		})
@@ -136,9 +141,10 @@ func testServices(ctx context.Context, c *config, d *display, state *local.State
 				"MLOPS_TEST_POSTGRES="+pg.Admin("postgres"), "MLOPS_TEST_MLFLOW="+ml.URL())
 			return portOf(ml), nil
 		})
-	}, func(ctx context.Context) error {
+	})
+	group.Go(func() error {
 		return d.Do("MinIO", func(log *slog.Logger) (string, error) {
-			m, err := state.MinIO(ctx, log, filepath.Join(c.root, "tools", "minio"))
+			m, err := state.MinIO(ctx, log, filepath.Join(c.Root, "tools", "minio"))
 			if err != nil {
 				return "", err
 			}
@@ -147,17 +153,18 @@ func testServices(ctx context.Context, c *config, d *display, state *local.State
 			return portOf(m.Record), nil
 		})
 	})
+	err := group.Wait()
 	return append(env, minioEnv), err
 }
 
 // clearScratch ends and deletes the scratch states whose command was killed.
-func clearScratch(c *config, d *display, root string) error {
+func clearScratch(c *Config, d *progress.Reporter, root string) error {
 	locks, err := filepath.Glob(filepath.Join(root, "run-*.lock"))
 	if err != nil {
 		return fmt.Errorf("looking for scratch states: %w", err)
 	}
 	for _, path := range locks {
-		lock, err := local.TryLock(path, "scratch, clearing up")
+		lock, err := local.TryLock(path, "mlops scratch, clearing up")
 		var held *local.HeldError
 		if errors.As(err, &held) {
 			continue // its command is at work
@@ -177,12 +184,12 @@ func clearScratch(c *config, d *display, root string) error {
 }
 
 // endScratch ends all that ran in a scratch state and deletes it, its lock last.
-func endScratch(c *config, dir string) error {
+func endScratch(c *Config, dir string) error {
 	if _, err := local.EndMarked(scratchMark+dir, grace); err != nil {
 		return fmt.Errorf("ending the command in %s: %w", dir, err)
 	}
 	if _, err := os.Stat(dir); err == nil {
-		state, err := local.OpenState(dir, c.state.Cache, c.environ)
+		state, err := local.OpenState(dir, c.State.Cache, c.Environ)
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,6 @@
-package main
+package demo
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +13,7 @@ import (
 
 func TestImageName(t *testing.T) {
 	for _, tt := range []struct{ image, want, why string }{
-		{"mlops.local/train-model:0.1.0", "train-model", "as the manifests have it"},
+		{"mlops.local/train-model:1.2.3", "train-model", "as the manifests have it"},
 		{"train-model", "train-model", "neither registry nor tag"},
 		{"host:5000/a/ui@sha256:00ff", "ui", "a port before, a digest behind"},
 	} {
@@ -34,22 +32,9 @@ func TestStopOrder(t *testing.T) {
 	}
 }
 
-func TestParallel(t *testing.T) {
-	bad := errors.New("no compiler")
-	err := parallel(t.Context(),
-		func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
-		func(context.Context) error { return bad })
-	if !errors.Is(err, bad) {
-		t.Errorf("got %v, want the error that stopped the other", err)
-	}
-	if err := parallel(t.Context(), func(context.Context) error { return nil }); err != nil {
-		t.Errorf("all went well: got %v", err)
-	}
-}
-
 func TestDownRefusesUnknownPurge(t *testing.T) {
-	c := &config{purge: "yes", state: &local.State{Dir: t.TempDir()}}
-	err := down(c, &strings.Builder{})
+	c := &Config{Purge: "yes", State: &local.State{Dir: t.TempDir()}}
+	err := Down(c, &strings.Builder{})
 	if err == nil || program.Code(err) != program.BadInput {
 		t.Errorf("PURGE=yes: got %v, want a refusal as bad input", err)
 	}

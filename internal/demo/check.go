@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -16,17 +16,17 @@ import (
 	"mlops/internal/registry"
 )
 
-// check asks the running demo of one data set whether what it serves is right:
-// the version in production, the stored scores, the page, the row counts. All
-// that is wrong is in the error.
-func check(ctx context.Context, c *config, out io.Writer, wantRows int64, wantAUC float64) error {
-	spec, err := dataset.Read(c.spec)
+// Check verifies what the running demo of one data set serves: the version in
+// production, the stored scores, the page, the row counts. The error holds
+// everything that is wrong.
+func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAUC float64) error {
+	spec, err := dataset.Read(c.Spec)
 	if err != nil {
 		return program.Input(err)
 	}
 	running := map[string]*local.Record{}
 	for _, name := range []string{"postgres", "mlflow", "inference-" + spec.Name, "ui-" + spec.Name} {
-		r, err := c.state.Record(name)
+		r, err := c.State.Record(name)
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func check(ctx context.Context, c *config, out io.Writer, wantRows int64, wantAU
 	ok("MLflow's alias and tag name the version that is served", checkVersion(ctx, running["mlflow"], spec.Model, view))
 	ok(fmt.Sprintf("/predict gives the stored scores of %d records", len(view.Samples)), view.Scores(ctx, inference.URL()))
 	ok("the page answers, with a form for the version that is served", checkPage(ctx, ui, view))
-	ok("the rows add up", checkRows(ctx, c.state, running["postgres"], spec.Name, wantRows))
+	ok("the rows add up", checkRows(ctx, c.State, running["postgres"], spec.Name, wantRows))
 	if wantAUC > 0 {
 		var err error
 		if got := view.Metrics["test_auc"]; !(got >= wantAUC) {

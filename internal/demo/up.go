@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -11,12 +11,15 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
 	"mlops/internal/overview"
 	"mlops/internal/program"
+	"mlops/internal/progress"
 	"mlops/internal/registry"
 	"mlops/internal/workflow"
 )
@@ -28,24 +31,24 @@ type known struct {
 	Spec  string `json:"spec"` // path
 }
 
-// up brings everything up, runs the pipeline, waits until what it promoted is
+// Up brings everything up, runs the pipeline, waits until the promoted version is
 // served, and returns what to tell the user.
-func up(ctx context.Context, c *config, d *display) (string, error) {
+func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 	began := time.Now()
-	spec, err := dataset.Read(c.spec)
+	spec, err := dataset.Read(c.Spec)
 	if err != nil {
 		return "", program.Input(err)
 	}
-	set, err := workflow.Load(filepath.Join(c.root, "workflows"))
+	set, err := workflow.Load(filepath.Join(c.Root, "workflows"))
 	if err != nil {
 		return "", program.Input(err)
 	}
-	lock, err := local.TryLock(c.state.Path("lock"), "make demo")
+	lock, err := local.TryLock(c.State.Path("lock"), "make demo")
 	if err != nil {
 		return "", err
 	}
 	defer lock.Unlock()
-	if n, err := c.state.Sweep(); err != nil {
+	if n, err := c.State.Sweep(); err != nil {
 		return "", err
 	} else if n > 0 {
 		d.Print(fmt.Sprintf("ended %d processes that a killed command had left", n))
@@ -69,17 +72,19 @@ func up(ctx context.Context, c *config, d *display) (string, error) {
 	return s.answer(ctx, view, time.Since(began))
 }
 
-// programs are what the demo runs. The other images belong to a cluster, and
-// would make the first build longer.
+// programs are what the demo runs, and the command itself, so that it is at hand
+// as bin/mlops. The other images belong to a cluster and would make the first
+// build longer.
 var programs = []string{
+	"./tools/mlops",
 	"./images/load-raw-data", "./images/process-data", "./images/load-val-test-data",
 	"./images/train-model", "./images/promote-best-model", "./images/inference", "./images/ui",
 }
 
 // places are where the demo looks for a data set's table.
-func (c *config) places(site string) origin.Places {
-	return origin.Places{Dataset: c.dataset, Root: c.root, Site: site, Synthesize: func(spec *dataset.Spec) (string, error) {
-		return origin.Synthesize(spec, c.state.Path("synthetic"))
+func (c *Config) places(site string) origin.Places {
+	return origin.Places{Dataset: c.Dataset, Root: c.Root, Site: site, Synthesize: func(spec *dataset.Spec) (string, error) {
+		return origin.Synthesize(spec, c.State.Path("synthetic"))
 	}}
 }
 
@@ -96,9 +101,10 @@ type services struct {
 	ui        *local.Record
 }
 
-func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*services, error) {
-	s := &services{spec: spec, specPath: c.spec}
-	err := parallel(ctx, func(ctx context.Context) error {
+// backends starts Postgres and MLflow while our programs are compiled.
+func (s *services) backends(ctx context.Context, c *Config, d *progress.Reporter) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
 		err := d.Do("virtual environment", func(log *slog.Logger) (said string, err error) {
 			s.venv, err = openVenv(ctx, c, log)
 			return "", err
@@ -107,14 +113,14 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 			return err
 		}
 		err = d.Do("table", func(*slog.Logger) (_ string, err error) {
-			s.table, err = c.places(s.venv.Site).Find(ctx, spec)
+			s.table, err = c.places(s.venv.Site).Find(ctx, s.spec)
 			return s.table.From, err
 		})
 		if err != nil {
 			return err
 		}
 		err = d.Do("Postgres", func(log *slog.Logger) (_ string, err error) {
-			if s.postgres, err = c.state.Postgres(ctx, log, s.venv); err != nil {
+			if s.postgres, err = c.State.Postgres(ctx, log, s.venv); err != nil {
 				return "", err
 			}
 			return portOf(s.postgres.Record), nil
@@ -123,29 +129,35 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 			return err
 		}
 		return d.Do("MLflow", func(log *slog.Logger) (_ string, err error) {
-			if s.mlflow, err = c.state.MLflow(ctx, log, s.venv, s.postgres); err != nil {
+			if s.mlflow, err = c.State.MLflow(ctx, log, s.venv, s.postgres); err != nil {
 				return "", err
 			}
 			return portOf(s.mlflow), nil
 		})
-	}, func(ctx context.Context) error {
+	})
+	group.Go(func() error {
 		return d.Do("programs", func(*slog.Logger) (_ string, err error) {
 			s.bin, err = binFolder(c)
 			if err != nil {
 				return "", err
 			}
-			return "", c.state.Build(ctx, c.root, s.bin, programs...)
+			return "", c.State.Build(ctx, c.Root, s.bin, programs...)
 		})
 	})
-	if err != nil {
+	return group.Wait()
+}
+
+func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset.Spec) (*services, error) {
+	s := &services{spec: spec, specPath: c.Spec}
+	if err := s.backends(ctx, c, d); err != nil {
 		return nil, err
 	}
 	if s.table.Synthetic {
 		d.Print(origin.Warning)
 	}
-	text, err := json.Marshal(known{spec.Name, spec.Model, c.spec})
+	text, err := json.Marshal(known{spec.Name, spec.Model, c.Spec})
 	if err == nil {
-		err = os.WriteFile(c.state.Path("datasets", spec.Name+".json"), text, 0o600)
+		err = os.WriteFile(c.State.Path("datasets", spec.Name+".json"), text, 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keeping the data set's name: %w", err)
@@ -153,8 +165,8 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 	// They are up before there is a model: the server then answers 503 and takes
 	// each promoted version into service by itself.
 	err = d.Do("inference server", func(log *slog.Logger) (_ string, err error) {
-		s.inference, err = c.state.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
-			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.state.Path("models", spec.Name)}
+		s.inference, err = c.State.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
+			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.State.Path("models", spec.Name)}
 		})
 		if err != nil {
 			return "", err
@@ -165,7 +177,7 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 		return nil, err
 	}
 	err = d.Do("page", func(log *slog.Logger) (_ string, err error) {
-		s.ui, err = c.state.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
+		s.ui, err = c.State.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
 			return []string{"MLOPS_INFERENCE=" + s.inference.URL()}
 		})
 		if err != nil {
@@ -179,34 +191,10 @@ func bringUp(ctx context.Context, c *config, d *display, spec *dataset.Spec) (*s
 	return s, nil
 }
 
-func openVenv(ctx context.Context, c *config, log *slog.Logger) (*local.Venv, error) {
-	py, err := local.FindPython(ctx, c.pythons)
-	if err != nil {
-		return nil, program.Input(err)
-	}
-	return c.state.Venv(ctx, log, py, filepath.Join(c.root, "python", "requirements.txt"))
-}
-
-func portOf(r *local.Record) string { return fmt.Sprintf("port %d", r.Port) }
-
-// binFolder is bin in the project, or in the state where the project's folder is
-// not ours to write.
-func binFolder(c *config) (string, error) {
-	dir := filepath.Join(c.root, "bin")
-	if err := os.MkdirAll(dir, 0o755); err == nil {
-		f, err := os.CreateTemp(dir, ".try.*")
-		if err == nil {
-			f.Close()
-			return dir, os.Remove(f.Name())
-		}
-	}
-	return c.state.Path("bin"), os.MkdirAll(c.state.Path("bin"), 0o755)
-}
-
 // pipeline runs the workflow of that name to its end.
-func (s *services) pipeline(ctx context.Context, c *config, d *display, set *workflow.Set) error {
-	env := []string{c.state.Marker()}
-	for _, e := range c.environ {
+func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter, set *workflow.Set) error {
+	env := []string{c.State.Marker()}
+	for _, e := range c.Environ {
 		// What the user's shell says about other databases and servers must not
 		// reach the steps.
 		if !strings.HasPrefix(e, "PG") && !strings.HasPrefix(e, "MLFLOW_") && !strings.HasPrefix(e, "MLOPS_") {
@@ -215,7 +203,7 @@ func (s *services) pipeline(ctx context.Context, c *config, d *display, set *wor
 	}
 	env = append(env, s.postgres.StepsEnv()...)
 	env = append(env, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_SPEC="+s.specPath, "MLOPS_XGBOOST="+s.venv.XGBoost())
-	logs := c.state.Path("log", "pipeline-"+s.spec.Name)
+	logs := c.State.Path("log", "pipeline-"+s.spec.Name)
 	if err := os.RemoveAll(logs); err != nil {
 		return fmt.Errorf("clearing the last run's logs: %w", err)
 	}
@@ -232,7 +220,7 @@ func (s *services) pipeline(ctx context.Context, c *config, d *display, set *wor
 	return err
 }
 
-// imageName is "train-model" for "mlops.local/train-model:0.1.0".
+// imageName is "train-model" for "mlops.local/train-model:1.2.3".
 func imageName(image string) string {
 	name := image[strings.LastIndexByte(image, '/')+1:]
 	name, _, _ = strings.Cut(name, "@")

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -18,18 +18,18 @@ import (
 	"mlops/internal/overview"
 )
 
-// status writes one screen: services, rows, runs, versions in production. It
-// changes nothing and takes no lock. A part that can't be had says why.
-func status(ctx context.Context, c *config, out io.Writer) error {
+// Status writes one screen: services, rows, runs, versions in production. It
+// changes nothing and takes no lock. A part that is unavailable says why.
+func Status(ctx context.Context, c *Config, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	records, err := c.state.Records()
+	records, err := c.State.Records()
 	if err != nil {
 		return err
 	}
 	alive := map[string]*local.Record{}
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "demo in %s\n\nSERVICE\tPID\tADDRESS\tMEMORY\tUP SINCE\n", c.state.Dir)
+	fmt.Fprintf(w, "demo in %s\n\nSERVICE\tPID\tADDRESS\tMEMORY\tUP SINCE\n", c.State.Dir)
 	for _, r := range records {
 		if !r.Alive() {
 			fmt.Fprintf(w, "%s\t-\t-\t-\tended, was started %s\n", r.Name, r.Since.Format("2006-01-02 15:04:05"))
@@ -45,14 +45,14 @@ func status(ctx context.Context, c *config, out io.Writer) error {
 	if len(records) == 0 {
 		fmt.Fprintf(w, "none runs; make demo starts them\t\t\t\t\n")
 	}
-	sets, err := knownSets(c.state)
+	sets, err := knownSets(c.State)
 	if err != nil {
 		return err
 	}
 	if pg := alive["postgres"]; pg != nil && len(sets) > 0 {
 		overview.WriteHead(w)
 		for _, k := range sets {
-			n, err := databases(c.state, pg).Count(ctx, k.Name)
+			n, err := databases(c.State, pg).Count(ctx, k.Name)
 			if err != nil {
 				fmt.Fprintf(w, "%s\t%v\n", k.Name, err)
 				continue

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -10,20 +10,20 @@ import (
 	"mlops/internal/program"
 )
 
-// down stops all services of the state, those that need others first, and with
-// PURGE deletes data.
-func down(c *config, out io.Writer) error {
-	switch c.purge {
+// Down stops all services of the state, dependents first, and deletes what
+// Config.Purge names.
+func Down(c *Config, out io.Writer) error {
+	switch c.Purge {
 	case "", "0", "1", "all":
 	default:
-		return program.Inputf("PURGE=%s: want 1 (databases, artifacts, copies of models) or all (the caches too)", c.purge)
+		return program.Inputf("PURGE=%s: want 1 (databases, artifacts, copies of models) or all (the caches too)", c.Purge)
 	}
-	lock, err := local.TryLock(c.state.Path("lock"), "make demo-down")
+	lock, err := local.TryLock(c.State.Path("lock"), "make demo-down")
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	stopped, err := stopAll(c.state)
+	stopped, err := stopAll(c.State)
 	for _, line := range stopped {
 		fmt.Fprintln(out, line)
 	}
@@ -31,13 +31,13 @@ func down(c *config, out io.Writer) error {
 		return err
 	}
 	if len(stopped) == 0 {
-		fmt.Fprintf(out, "nothing is running in %s\n", c.state.Dir)
+		fmt.Fprintf(out, "nothing is running in %s\n", c.State.Dir)
 	}
-	if c.purge == "1" || c.purge == "all" {
-		if err := c.state.Purge(c.purge == "all"); err != nil {
+	if c.Purge == "1" || c.Purge == "all" {
+		if err := c.State.Purge(c.Purge == "all"); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "deleted the data in %s\n", c.state.Dir)
+		fmt.Fprintf(out, "deleted the data in %s\n", c.State.Dir)
 	}
 	return nil
 }

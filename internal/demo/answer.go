@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"mlops/internal/local"
 	"mlops/internal/overview"
 )
 
@@ -32,5 +31,3 @@ func (s *services) answer(ctx context.Context, view overview.Model, took time.Du
 	fmt.Fprintf(&b, "  Ready after %s. make status shows what runs, make demo-down stops it.\n", took.Round(100*time.Millisecond))
 	return b.String(), nil
 }
-
-func localhost(r *local.Record) string { return fmt.Sprintf("http://localhost:%d", r.Port) }

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"mlops/internal/demo"
+	"mlops/internal/local"
+	"mlops/internal/program"
+	"mlops/internal/progress"
+)
+
+// work is a command's action.
+type work = func(ctx context.Context, out io.Writer, args []string) error
+
+// commands are all, in the order in which help lists them.
+func commands() []command {
+	return []command{{
+		name:  "demo up",
+		short: "run the whole platform on this machine, without Kubernetes, to a served model",
+		long: `
+Starts Postgres, MLflow, the inference server and the web page on this machine, runs
+the pipeline (load, clean, split, train, promote) and returns once the promoted model
+is served. Run it again at any time: it does only what is new.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			in.spec(f)
+			f.StringVar(&in.dataset, "dataset", os.Getenv("DATASET"), "path or `URL` of the data set's table, instead of the places the YAML names (also: DATASET)")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				d := progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
+				answer, err := demo.Up(ctx, c, d)
+				d.Close()
+				if err == nil {
+					fmt.Fprint(out, answer)
+				}
+				return err
+			}
+		},
+	}, {
+		name:  "demo down",
+		short: "stop the demo; -purge=1 deletes its data, -purge=all its caches too",
+		long: `
+Stops every service that the demo started and keeps the data, so that the next
+demo up continues from it.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			f.StringVar(&in.purge, "purge", os.Getenv("PURGE"), "what to delete: 1 for databases, artifacts and copies of models, `all` for the caches too (also: PURGE)")
+			return func(_ context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				return demo.Down(c, out)
+			}
+		},
+	}, {
+		name:  "status",
+		short: "one screen: services or pods, rows, runs, the version in production",
+		long: `
+Shows what runs, how many rows were loaded, cleaned and rejected, the last training
+runs and the model version in production. It changes nothing. The platform on
+Kubernetes is shown too if it was installed from here.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				if err := platformStatus(ctx, c, out); err != nil {
+					return err
+				}
+				return demo.Status(ctx, c, out)
+			}
+		},
+	}, {
+		name:  "check",
+		args:  "SPEC [FILE]",
+		short: "check a data set's YAML, and that its table has the columns",
+		long: `
+Reads the data set's YAML (SPEC) and reports everything that is wrong with it, with
+line numbers. Then opens its table (FILE, a path or URL; without FILE, the first of
+the YAML's local paths that exists) and checks that it is whole and has the columns.
+Nothing is stored, and no service is needed.`,
+		define: func(*flag.FlagSet) work {
+			return func(ctx context.Context, out io.Writer, args []string) error {
+				switch len(args) {
+				case 1:
+					return check(ctx, out, args[0], "")
+				case 2:
+					return check(ctx, out, args[0], args[1])
+				}
+				return program.Inputf("check takes a data set's YAML and, at most, a table: mlops check SPEC [FILE]")
+			}
+		},
+	}, {
+		name:      "check-demo",
+		short:     "verify everything that a running demo serves",
+		developer: true,
+		long: `
+Verifies a running demo: the alias and tag in MLflow against the version served, the
+stored scores against /predict, the page, and that the rows add up.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			in.spec(f)
+			rows := f.Int64("rows", 0, "number of `lines` in the source; 0: not checked")
+			auc := f.Float64("auc", 0, "least AUC on the test rows")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				return demo.Check(ctx, c, out, *rows, *auc)
+			}
+		},
+	}, {
+		name:      "scratch",
+		args:      "-- COMMAND [ARGUMENTS]",
+		short:     "run a command with a home of its own, which is deleted afterwards",
+		developer: true,
+		long: `
+Runs a command with an MLOPS_HOME of its own and the shared caches. When the command
+ends, everything that runs in that home is stopped and the home is deleted.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			services := f.Bool("services", false, "start Postgres, MLflow and MinIO, and name them in MLOPS_TEST_*")
+			return func(ctx context.Context, _ io.Writer, args []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				d := progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
+				return demo.Scratch(ctx, c, d, *services, args)
+			}
+		},
+	}}
+}
+
+// inputs are what several commands take.
+type inputs struct{ specPath, dataset, purge string }
+
+func newInputs() *inputs { return &inputs{specPath: os.Getenv("SPEC")} }
+
+func (in *inputs) spec(f *flag.FlagSet) {
+	f.StringVar(&in.specPath, "spec", in.specPath, "the data set's YAML `file` (also: SPEC; default: the diabetes example)")
+}
+
+// config finds the project's folder and opens the state.
+func (in *inputs) config() (*demo.Config, error) {
+	root, err := local.Root()
+	if err != nil {
+		return nil, err
+	}
+	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	if err != nil {
+		return nil, err
+	}
+	if os.Geteuid() == 0 {
+		syscall.Umask(0o022) // Postgres runs as another user, who has to read its programs
+	}
+	c := &demo.Config{Root: root, Spec: in.specPath, Dataset: in.dataset, Purge: in.purge, Environ: os.Environ()}
+	if c.State, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), c.Environ); err != nil {
+		return nil, err
+	}
+	if c.Spec == "" {
+		c.Spec = filepath.Join("workflows", "datasets", "diabetes.yaml")
+	}
+	if !filepath.IsAbs(c.Spec) {
+		c.Spec = filepath.Join(root, c.Spec)
+	}
+	c.Pythons = local.Pythons(os.Getenv("PYTHON"))
+	return c, nil
+}
+
+// platformStatus shows the platform on Kubernetes if `make up` installed one from
+// this home. That needs Kubernetes' client, which is a program of its own.
+func platformStatus(ctx context.Context, c *demo.Config, out io.Writer) error {
+	if _, err := os.Stat(c.State.Path("platform.json")); err != nil {
+		return nil
+	}
+	tool := filepath.Join(c.Root, "bin", "platform")
+	if _, err := os.Stat(tool); err != nil {
+		fmt.Fprintf(out, "A platform on Kubernetes was installed from here; make status shows it.\n\n")
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, tool, "status")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Root, out, os.Stderr
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintf(out, "bin/platform status: %v\n", err)
+	}
+	fmt.Fprintln(out)
+	return nil
+}
