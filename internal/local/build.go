@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mlops/internal/versions"
 )
 
 // Build compiles packages (patterns below root, the project's folder) into the
@@ -72,15 +74,14 @@ func (s *State) MinIO(ctx context.Context, log *slog.Logger, dir string) (*MinIO
 	return m, nil
 }
 
-// MinIORelease is the version that tools/minio names, as MinIO writes it.
-const MinIORelease = "RELEASE.2025-09-07T16-13-09Z"
-
 // MinIOBuild says how the server is built from its module in dir.
 func MinIOBuild(dir, arch string) (Build, error) {
-	const pkg, commit = "github.com/minio/minio/cmd", "07c3a429bfed433e49018cb0f78a52145d4bedeb"
+	const pkg, commit = "github.com/minio/minio/cmd", versions.MinIOCommit
+	release := strings.TrimPrefix(versions.MinIO, "RELEASE.")
+	day, clock, _ := strings.Cut(release, "T")
 	b := Build{
 		Name: "minio", Arch: arch, Module: dir, Packages: []string{"."},
-		LDFlags: "-X " + pkg + ".ReleaseTag=" + MinIORelease + " -X " + pkg + ".Version=2025-09-07T16:13:09Z" +
+		LDFlags: "-X " + pkg + ".ReleaseTag=" + versions.MinIO + " -X " + pkg + ".Version=" + day + "T" + strings.ReplaceAll(clock, "-", ":") +
 			" -X " + pkg + ".CommitID=" + commit + " -X " + pkg + ".ShortCommitID=" + commit[:12],
 		Source: func(context.Context) (string, error) { return dir, nil },
 	}

@@ -63,7 +63,7 @@ func debianMajor(dir string) int {
 	return n
 }
 
-// versionMajor reads "postgres (PostgreSQL) 18.4 (Debian ...)".
+// versionMajor reads "postgres (PostgreSQL) 17.1 (Debian ...)".
 func versionMajor(text string) int {
 	f := strings.Fields(text)
 	if len(f) < 3 {

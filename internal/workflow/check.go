@@ -343,7 +343,7 @@ func (s *Set) checkRecursion() []error {
 }
 
 // program returns the name that an image has without registry and tag:
-// "train-model" for "mlops.local/train-model:0.1.0".
+// "train-model" for "mlops.local/train-model:1.2.3".
 func program(image string) string {
 	name, _, _ := strings.Cut(path.Base(image), "@")
 	name, _, _ = strings.Cut(name, ":")

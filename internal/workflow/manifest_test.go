@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/versions"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -114,7 +116,7 @@ func TestOurStepsAreLockedDown(t *testing.T) {
 			if c.Container.Resources.Limits.Memory().IsZero() || c.Container.Resources.Requests.Memory().IsZero() {
 				t.Errorf("%s: want memory requested and limited", place)
 			}
-			if !strings.HasPrefix(c.Container.Image, "mlops.local/") || !strings.HasSuffix(c.Container.Image, ":0.1.0") {
+			if !strings.HasPrefix(c.Container.Image, "mlops.local/") || !strings.HasSuffix(c.Container.Image, ":"+versions.Platform) {
 				t.Errorf("%s: image %s has not the prefix and tag that the chart replaces", place, c.Container.Image)
 			}
 		}

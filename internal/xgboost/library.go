@@ -108,7 +108,7 @@ func Load(path string) (*Library, error) {
 	return l, nil
 }
 
-// Version returns the library's version, such as "3.2.0".
+// Version returns the library's version, such as "2.1.0".
 func (l *Library) Version() string { return l.version }
 
 // LogTo hands the library's own messages (such as the warning that a parameter

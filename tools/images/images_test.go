@@ -312,8 +312,8 @@ func TestNeedless(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	recipes := []*recipe{{name: "inference", tag: "0.1.0", ours: true}, {name: "source", tag: "0689e7ec0312", ours: true}, {name: "postgres", tag: "18.4"},
-		{name: "argocli", tag: "3.7.14"}, {name: "argoexec", tag: "3.7.14"}, {name: "minio", tag: "not built"}}
+	recipes := []*recipe{{name: "inference", tag: "1.2.3", ours: true}, {name: "source", tag: "0689e7ec0312", ours: true}, {name: "postgres", tag: "17.1"},
+		{name: "argocli", tag: "3.0.1"}, {name: "argoexec", tag: "3.0.1"}, {name: "minio", tag: "not built"}}
 	ids := map[string]string{"inference": "sha256:aa", "source": "sha256:bb", "postgres": "sha256:cc", "argocli": "sha256:dd", "argoexec": "sha256:ee"}
 	text := valuesText(recipes, ids, "mlops.local", &sourceTable{url: "s3://sources/t.zip"})
 	var got map[string]any
@@ -325,8 +325,8 @@ func TestValues(t *testing.T) {
 	}
 	want := map[string]any{
 		"global":    map[string]any{"images": map[string]any{"ids": map[string]any{"inference": "sha256:aa", "source": "sha256:bb", "postgres": "sha256:cc", "argocli": "sha256:dd", "argoexec": "sha256:ee"}}},
-		"postgres":  img("postgres", "18.4"),
-		"argo":      map[string]any{"server": img("argocli", "3.7.14"), "executor": img("argoexec", "3.7.14")},
+		"postgres":  img("postgres", "17.1"),
+		"argo":      map[string]any{"server": img("argocli", "3.0.1"), "executor": img("argoexec", "3.0.1")},
 		"grafana":   map[string]any{"enabled": false},
 		"setup":     map[string]any{"source": map[string]any{"image": "mlops.local/source:0689e7ec0312"}},
 		"pipelines": map[string]any{"source": "s3://sources/t.zip"},

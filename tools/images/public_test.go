@@ -22,7 +22,7 @@ func TestUnpullable(t *testing.T) {
 	server := httptest.NewServer(registry.New())
 	defer server.Close()
 	here := strings.TrimPrefix(server.URL, "http://")
-	ref, err := name.ParseReference(here + "/library/postgres:18.4")
+	ref, err := name.ParseReference(here + "/library/postgres:17.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestUnpullable(t *testing.T) {
 				t.Errorf("-others %s: %s is built, and could be pulled", tt.others, r.name)
 			}
 		}
-		if tt.without != "" && !strings.Contains(said.String(), fmt.Sprintf("the cluster pulls %s/library/postgres:18.4", here)) {
+		if tt.without != "" && !strings.Contains(said.String(), fmt.Sprintf("the cluster pulls %s/library/postgres:17.1", here)) {
 			t.Errorf("-others %s: said %s", tt.others, said)
 		}
 	}

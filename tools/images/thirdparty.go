@@ -15,6 +15,7 @@ import (
 
 	"mlops/internal/image"
 	"mlops/internal/local"
+	"mlops/internal/versions"
 )
 
 // foreign is the image of one program of somebody else's.
@@ -122,7 +123,7 @@ func moduleDir(ctx context.Context, dir, module string) (string, error) {
 
 // minio is the S3 server, which `make test` uses too.
 func (b *builder) minio() *recipe {
-	return b.foreignImage(&recipe{name: "minio", tag: local.MinIORelease}, foreign{
+	return b.foreignImage(&recipe{name: "minio", tag: versions.MinIO}, foreign{
 		module: "github.com/minio/minio", program: "minio", dirs: []string{"/data"},
 		build: func(arch string) (local.Build, error) {
 			return local.MinIOBuild(filepath.Join(b.root, "tools", "minio"), arch)
@@ -136,11 +137,11 @@ func (b *builder) minio() *recipe {
 // share most of its packages.
 func (b *builder) prometheus() *recipe {
 	dir := filepath.Join(b.root, "tools", "cluster")
-	return b.foreignImage(&recipe{name: "prometheus", tag: "3.16.0"}, foreign{
+	return b.foreignImage(&recipe{name: "prometheus", tag: versions.Prometheus}, foreign{
 		module: "github.com/prometheus/prometheus", program: "prometheus", dirs: []string{"/prometheus"},
 		build: func(arch string) (local.Build, error) {
 			build := local.Build{Name: "prometheus", Arch: arch, Module: dir, Packages: []string{"github.com/prometheus/prometheus/cmd/prometheus"},
-				LDFlags: "-X github.com/prometheus/common/version.Version=3.16.0",
+				LDFlags: "-X github.com/prometheus/common/version.Version=" + versions.Prometheus,
 				Source:  func(context.Context) (string, error) { return dir, nil }}
 			for _, name := range []string{"go.mod", "go.sum"} {
 				text, err := os.ReadFile(filepath.Join(dir, name))
@@ -156,12 +157,7 @@ func (b *builder) prometheus() *recipe {
 	})
 }
 
-// argoVersion is what tools/argo/go.mod names, argoCommit the commit of that tag.
-const (
-	argoModule  = "github.com/argoproj/argo-workflows/v3"
-	argoVersion = "3.7.14"
-	argoCommit  = "ca37b537cd34d18029146a755bf42a9b2364c49b"
-)
+const argoModule = "github.com/argoproj/argo-workflows/v3"
 
 // argoProgram is one of Argo's programs and its public image's name.
 type argoProgram struct{ image, program string }
@@ -170,7 +166,7 @@ var argoPrograms = []argoProgram{{"workflow-controller", "workflow-controller"},
 
 // argo is one of Argo's programs. The pods of a workflow call argoexec by name.
 func (b *builder) argo(p argoProgram) *recipe {
-	return b.foreignImage(&recipe{name: p.image, tag: argoVersion}, foreign{
+	return b.foreignImage(&recipe{name: p.image, tag: versions.Argo}, foreign{
 		module: argoModule, program: p.program, build: b.argoBuild,
 		config: image.Config{User: "8737:8737", Entrypoint: []string{p.program}},
 	})
@@ -181,7 +177,7 @@ func (b *builder) argoBuild(arch string) (local.Build, error) {
 	build := local.Build{
 		Name: "argo", Arch: arch, Module: dir, Packages: []string{"./cmd/workflow-controller", "./cmd/argoexec", "./cmd/argo"},
 		// Its own tree state: its web page is missing.
-		LDFlags: "-X " + argoModule + ".version=v" + argoVersion + " -X " + argoModule + ".gitCommit=" + argoCommit + " -X " + argoModule + ".gitTreeState=dirty",
+		LDFlags: "-X " + argoModule + ".version=v" + versions.Argo + " -X " + argoModule + ".gitCommit=" + versions.ArgoCommit + " -X " + argoModule + ".gitTreeState=dirty",
 	}
 	for _, name := range []string{"go.mod", "go.sum", "index.html"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
