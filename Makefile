@@ -12,8 +12,12 @@ GO ?= go
 # share Go's build cache.
 MLOPS = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/mlops
 
+# The packages of tools/cluster, a module of its own, that compile without
+# Kubernetes; lint-modules vets the others.
+CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
+
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down platform up down forward status check-demo images test lint bench e2e e2e-faults helms
+.PHONY: help demo demo-down platform up down forward status check-demo images test test-short fuzz fmt lint lint-modules bench e2e e2e-faults helms
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +56,22 @@ check-demo: ## verify what a running demo serves (CHECK=flags, such as -rows=101
 
 test: ## run every test with the race detector, on real Postgres, MLflow and MinIO (PKG=, TESTFLAGS=)
 	@$(MLOPS) scratch -services -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),./...)
+	@$(if $(PKG),,CGO_ENABLED=1 $(GO) test -C tools/cluster -race $(TESTFLAGS) $(CLUSTER))
+
+test-short: ## run the tests that need no service: a minute once compiled (PKG=, TESTFLAGS=)
+	@CGO_ENABLED=0 $(GO) test -short $(TESTFLAGS) $(or $(PKG),./...)
+	@$(if $(PKG),,CGO_ENABLED=0 $(GO) test -C tools/cluster -short $(TESTFLAGS) $(CLUSTER))
+
+fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
+	@grep -rl --include='*_test.go' '^func Fuzz' internal loadtest | while read -r file; do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+	    echo "$$target in $$(dirname "$$file")"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),30s) "./$$(dirname "$$file")" || exit 1; \
+	  done; \
+	done
+
+fmt: ## format the Go code
+	@gofmt -l -w $$(git ls-files -co --exclude-standard '*.go')
 
 helms: # Helm 3 and 4, built from source into the cache
 	@CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -o $(CURDIR)/bin/cluster .
@@ -69,9 +89,19 @@ lint: ## gofmt, go vet, Argo's validation of workflows/, forbidden texts
 	  test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags e2e ./e2e
+	CGO_ENABLED=0 $(GO) vet -C tools/cluster $(CLUSTER)
 	$(GO) mod verify
 	$(GO) run ./tools/lint-workflows
 	@tools/lint-text
+
+# With the flags of the programs' own builds (bin/cluster build, internal/local), so
+# that what those compiled, Kubernetes and MinIO, is not compiled again.
+lint-modules: ## go vet of what takes long to compile: the programs of tools/cluster, tools/minio
+	CGO_ENABLED=0 $(GO) vet -C tools/cluster -trimpath -mod=readonly ./...
+	CGO_ENABLED=0 $(GO) vet -C tools/minio -trimpath ./...
+	cd tools/cluster && $(GO) mod verify
+	cd tools/minio && $(GO) mod verify
+	cd tools/argo && $(GO) mod verify
 
 bench: ## measure every figure that the documents quote, into bench.json and a table
 	@$(MLOPS) scratch -- $(GO) run ./tools/bench demo
