@@ -21,7 +21,7 @@ type Figure struct {
 	Name  string    `json:"name"`
 	Value float64   `json:"value"`
 	Unit  string    `json:"unit,omitempty"`
-	Reach string    `json:"reach,omitempty"` // what is asked for, in words
+	Reach string    `json:"reach,omitempty"` // the target, in words
 	How   string    `json:"how,omitempty"`
 	When  time.Time `json:"when"`
 }
@@ -34,7 +34,7 @@ type Results struct {
 	file string
 }
 
-// Read reads the file, where there is one.
+// Read reads the file if it exists.
 func Read(file string) (*Results, error) {
 	r := &Results{file: file, Figures: map[string][]Figure{}}
 	text, err := os.ReadFile(file)

@@ -77,7 +77,7 @@ func Flags(args []string, define func(*flag.FlagSet)) error {
 		return Input(err)
 	}
 	if f.NArg() > 0 {
-		return Inputf("argument %q is not wanted", f.Arg(0))
+		return Inputf("unexpected argument %q", f.Arg(0))
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func Env(name string) (string, error) {
 	return v, nil
 }
 
-// EnvOr returns an environment variable, or another value where it is not set.
+// EnvOr returns an environment variable, or another value if it is not set.
 func EnvOr(name, other string) string {
 	if v := os.Getenv(name); v != "" {
 		return v

@@ -248,7 +248,7 @@ func (s *Set) addOutputs(t *template, known map[string]bool, tasks []string, byN
 		}
 		callee, err := s.callee(t, task)
 		if err != nil {
-			continue // told where the task itself is checked
+			continue // reported where the task itself is checked
 		}
 		for _, o := range callee.Outputs.Parameters {
 			known["tasks."+name+".outputs.parameters."+o.Name] = true

@@ -36,9 +36,9 @@ type results struct {
 // taskWord is a task's name, or one with a result: "load", "load.Skipped".
 var taskWord = regexp.MustCompile(`[A-Za-z0-9][-A-Za-z0-9]*(\.[A-Za-z]+)?`)
 
-// parseDepends reads a task's depends or its older form dependencies, which
-// stands for all of those tasks having succeeded or been skipped; a bare name
-// stands for the same.
+// parseDepends reads a task's depends, or its older form dependencies, which means
+// that all of those tasks have succeeded or were skipped; so does a bare name in
+// depends.
 func parseDepends(depends string, dependencies []string) (condition, error) {
 	if depends != "" && len(dependencies) > 0 {
 		return condition{}, errors.New("want one of depends and dependencies")
@@ -184,7 +184,7 @@ type retries struct {
 
 // lastTry is what a retry expression can ask about.
 type lastTry struct {
-	exitCode int // -1 where it has none
+	exitCode int // -1 if it has none
 	state    progress.State
 	took     time.Duration
 	message  string

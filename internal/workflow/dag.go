@@ -84,7 +84,7 @@ func allEnded(names []string, tasks map[string]*progressOf) bool {
 	return true
 }
 
-// decide says what becomes of a task whose dependencies have ended: it is not
+// decide says what happens to a task whose dependencies have ended: it is not
 // run, or it is one unit or several.
 func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*progressOf, scope map[string]string) (*progressOf, []unit) {
 	here := at.child(task.Name, task.index)
@@ -104,7 +104,7 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 		return refused(err)
 	}
 	if !met {
-		return notRun(progress.Omitted, "what it depends on did not come about")
+		return notRun(progress.Omitted, "what it depends on did not happen")
 	}
 	known := r.scopeOf(t, tasks, scope)
 	when, err := substitute(task.When, known)
@@ -207,7 +207,7 @@ func (r *run) scopeOf(t *template, tasks map[string]*progressOf, scope map[strin
 	return known
 }
 
-// endDAG tells how a dag ended, as Argo does: by its last tasks (those that no
+// endDAG returns how a dag ended, as Argo does: by its last tasks (those that no
 // other depends on). One that did not run takes the state of those before it.
 func (r *run) endDAG(at node, t *template, tasks map[string]*progressOf, scope map[string]string) outcome {
 	state := map[string]progress.State{}

@@ -56,7 +56,7 @@ type Task struct {
 	Path     string
 	Workflow string // the WorkflowTemplate that holds Template
 	Template string
-	Image    string            // empty where the task runs no container
+	Image    string            // empty if the task runs no container
 	Args     []string          // after the image's program
 	Env      map[string]string // the manifest's plain variables
 	State    progress.State
@@ -74,8 +74,8 @@ type TaskError struct {
 	Task     string // as Argo displays it
 	Workflow string
 	Template string
-	Program  string // path on this machine; empty where none was started
-	ExitCode int    // 128+n where signal n killed it; -1 where it was not started or ran too long
+	Program  string // path on this machine; empty if none was started
+	ExitCode int    // 128+n if signal n killed it; -1 if it was not started or ran too long
 	Tries    int
 	Reason   string   // "exit code 2", "ran longer than 5m0s"
 	Tail     []string // the last lines of its log

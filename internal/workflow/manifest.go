@@ -67,7 +67,7 @@ func (s *Set) Templates() map[string]*wfv1.WorkflowTemplate {
 	return all
 }
 
-// File returns the base name of the file that a workflow stands in.
+// File returns the base name of the file that a workflow is in.
 func (s *Set) File(workflow string) string {
 	if m := s.workflows[workflow]; m != nil {
 		return m.file
@@ -135,7 +135,7 @@ func parse(file string, text []byte) (*manifest, []error) {
 	}
 	var t wfv1.WorkflowTemplate
 	if err := yaml.UnmarshalStrict(text, &t); err != nil {
-		// Of a field that it does not know it tells the name and not the place.
+		// The error names an unknown field, but not its place.
 		return nil, append(checkFields(text), err)
 	}
 	if t.APIVersion != "argoproj.io/v1alpha1" || t.Kind != "WorkflowTemplate" {

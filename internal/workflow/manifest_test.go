@@ -48,7 +48,7 @@ func TestOurManifests(t *testing.T) {
 		{"pipeline", "pipeline", map[string]string{"source": "file:///data/d.zip"}},
 		{"pipeline without load", "pipeline", map[string]string{"load": "false"}},
 	} {
-		result, err := DryRun(set, run.workflow, run.parameters, outputs)
+		result, err := dryRun(set, run.workflow, run.parameters, outputs)
 		if err != nil {
 			t.Fatalf("%s: %v", run.name, err)
 		}

@@ -22,15 +22,15 @@ type Options struct {
 	Workflow   string            // name of a WorkflowTemplate
 	Parameters map[string]string // over the defaults in spec.arguments
 
-	// Program returns the path of the local program that an image stands for.
+	// Program returns the path of the local program that replaces an image.
 	Program func(image string) (path string, ok bool)
 	// Env is the whole environment of the programs ("NAME=value"). A variable
 	// that a manifest sets too is taken from here; MLOPS_OUTPUTS is always the
 	// runner's.
 	Env []string
 	// LogDir gets each task's whole log (<path of the task>.log) and its folder
-	// of output parameters. It is made where there is none; a run should have
-	// one of its own.
+	// of output parameters. It is made if it is missing; each run should have
+	// its own.
 	LogDir string
 
 	Parallel int                  // programs at once; 0: as many as CPUs
@@ -44,10 +44,10 @@ type Result struct {
 	Tasks   []Task            // in the order of the manifests
 }
 
-// Run runs a workflow to its end. Where tasks fail the rest runs on as far as it
-// does not depend on them, as under Argo, and the error joins a TaskError for
-// each. When ctx ends, the programs are told to stop and Run returns its cause.
-// The result is filled in as far as the run came.
+// Run runs a workflow to its end. If tasks fail, everything that does not depend on
+// them still runs, as under Argo, and the error joins a TaskError for each. When
+// ctx ends, the programs are asked to stop and Run returns its cause. The result
+// holds what was run.
 func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Set == nil || o.LogDir == "" || o.Program == nil {
 		return Result{}, errors.New("running a workflow needs Options.Set, LogDir and Program")
@@ -65,13 +65,6 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	p := processes{program: o.Program, env: o.Env, dir: dir, grace: grace}
 	return runWith(ctx, o, p)
-}
-
-// DryRun returns the tasks that Run would come to, with their arguments, and runs
-// none. outputs stands for what the steps would write: the output parameters of
-// a template by "workflow/template".
-func DryRun(set *Set, workflow string, parameters map[string]string, outputs map[string]map[string]string) (Result, error) {
-	return runWith(context.Background(), Options{Set: set, Workflow: workflow, Parameters: parameters}, dry(outputs))
 }
 
 // executor runs one try of a container and returns its output parameters. say
@@ -96,22 +89,7 @@ type failure struct {
 	log      string
 }
 
-// dry is an executor that runs nothing.
-type dry map[string]map[string]string
-
-func (d dry) try(_ context.Context, t *Task, outputs []output, _ time.Duration, _ func(progress.Event)) (map[string]string, *failure) {
-	written := map[string]string{}
-	for _, o := range outputs {
-		value, ok := d[t.Workflow+"/"+t.Template][o.name]
-		if !ok {
-			return nil, &failure{state: progress.Errored, exitCode: -1, reason: fmt.Sprintf("output %s of %s/%s is not given", o.name, t.Workflow, t.Template)}
-		}
-		written[o.name] = value
-	}
-	return written, nil
-}
-
-// run is a workflow that runs.
+// run is a running workflow.
 type run struct {
 	set     *Set
 	exec    executor
@@ -286,7 +264,7 @@ func (r *run) container(ctx context.Context, task Task, t *template, turn *turn)
 		}
 		again, pause, err := rules.again(task.Tries, lastTry{failed.exitCode, failed.state, task.Ended.Sub(began), failed.reason})
 		if err != nil {
-			failed.reason += fmt.Sprintf("; whether to try again can't be told: %v", err)
+			failed.reason += fmt.Sprintf("; can't decide whether to try again: %v", err)
 		}
 		if !again {
 			task.State = failed.state

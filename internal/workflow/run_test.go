@@ -212,12 +212,12 @@ func TestParameters(t *testing.T) {
 		{"one that is not there", map[string]string{"stop": "true"}, `has no parameter "stop", only [go]`},
 		{"a value out of the enum", map[string]string{"go": "perhaps"}, `parameter go is "perhaps", want one of [true false]`},
 	} {
-		_, err := DryRun(set, "w", test.given, nil)
+		_, err := dryRun(set, "w", test.given, nil)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error is %v, want %q", test.why, err, test.want)
 		}
 	}
-	if _, err := DryRun(set, "v", nil, nil); err == nil || !strings.Contains(err.Error(), `no workflow "v", only [w]`) {
+	if _, err := dryRun(set, "v", nil, nil); err == nil || !strings.Contains(err.Error(), `no workflow "v", only [w]`) {
 		t.Errorf("a workflow that is not there: %v", err)
 	}
 }

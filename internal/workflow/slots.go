@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// slots are the programs that may run at once. Whoever asked first has the next
+// slots are the programs that may run at once. Whoever asked first gets the next
 // free one, so that tasks start in the order in which they were begun.
 type slots struct {
 	mu      sync.Mutex
