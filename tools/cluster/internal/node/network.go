@@ -58,6 +58,11 @@ func (n *Node) network() error {
 			return fmt.Errorf("making the node's network: %w", err)
 		}
 	}
+	return filterPackets()
+}
+
+// filterPackets lets pods talk, and keeps the machine's neighbours out.
+func filterPackets() error {
 	for _, r := range []struct{ table, chain, from, rule string }{
 		{"nat", "MLOPS-POSTROUTING", "POSTROUTING", "-s " + podRange + " ! -d " + clusterRange + " -j MASQUERADE"},
 		// Docker and others forward nothing by default.
@@ -66,6 +71,15 @@ func (n *Node) network() error {
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -s " + clusterRange + " -j ACCEPT"},
 		// A firewall such as ufw keeps pods from the API server.
 		{"filter", "MLOPS-INPUT", "INPUT", "-s " + podRange + " -d " + nodeRange + " -j ACCEPT"},
+		// A neighbour on the network needs only a route by way of this machine to reach
+		// the cluster's addresses, and, since route_localnet is on, only this machine's
+		// hardware address to reach the NodePorts on 127.0.0.1. So what comes in from
+		// elsewhere for these addresses, or in their name, is dropped before the NodePorts'
+		// own rules see it. Answers to pods come to the machine's address.
+		{"mangle", doorChain, "PREROUTING", "-i lo -j RETURN"},
+		{"mangle", doorChain, "PREROUTING", "-d 127.0.0.0/8 -j DROP"},
+		{"mangle", doorChain, "PREROUTING", "! -i mlops-+ -d " + clusterRange + " -j DROP"},
+		{"mangle", doorChain, "PREROUTING", "! -i mlops-+ -s " + clusterRange + " -j DROP"},
 	} {
 		if err := ensureRule(r.table, r.chain, r.from, strings.Fields(r.rule)); err != nil {
 			return fmt.Errorf("filtering packets: %w", err)
@@ -73,6 +87,9 @@ func (n *Node) network() error {
 	}
 	return nil
 }
+
+// doorChain is passed by every packet that comes in. Its first rule has to stay first.
+const doorChain = "MLOPS-PREROUTING"
 
 // ensureRule puts the rule into the chain and a jump to it into the chain from,
 // where they are missing.
