@@ -85,7 +85,7 @@ func MinIOBuild(dir, arch string) (Build, error) {
 			" -X " + pkg + ".CommitID=" + commit + " -X " + pkg + ".ShortCommitID=" + commit[:12],
 		Source: func(context.Context) (string, error) { return dir, nil },
 	}
-	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
+	for _, name := range []string{"go.mod", "go.sum", "main.go", "refuse.go"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return Build{}, fmt.Errorf("building MinIO: %w", err)

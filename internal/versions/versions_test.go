@@ -28,7 +28,6 @@ var repeated = []struct {
 	{"Grafana", Grafana, "charts/charts/grafana/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},
 	{"Grafana", Grafana, "charts/values.yaml", `repository: grafana/grafana, tag: "?([^",]+)`},
 	{"MinIO", MinIO, "charts/charts/minio/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},
-	{"MinIO", MinIO, "charts/values.yaml", `repository: minio/minio, tag: "?([^",]+)`},
 	{"MinIO", minioModule(), "tools/minio/go.mod", `github\.com/minio/minio (\S+)`},
 	{"MLflow", MLflow, "python/mlflow.in python/mlflow.txt python/requirements.in python/requirements.txt loadtest/peers/requirements.in", `(?m)^mlflow==(\S+)`},
 	{"Postgres", Postgres, "charts/charts/postgres/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},

@@ -56,8 +56,8 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 	if source.path != "" {
 		all = append(all, b.source(source))
 	}
-	all = append(all, b.mlflow())
-	others := []*recipe{b.postgres(), b.minio()}
+	all = append(all, b.mlflow(), b.minio())
+	others := []*recipe{b.postgres()}
 	for _, p := range argoPrograms {
 		others = append(others, b.argo(p))
 	}

@@ -121,9 +121,10 @@ func moduleDir(ctx context.Context, dir, module string) (string, error) {
 	return m.Dir, nil
 }
 
-// minio is the S3 server, which `make test` uses too.
+// minio is the S3 server, which `make test` uses too. It is one of our images, and
+// never pulled: no public one refuses unsigned writes.
 func (b *builder) minio() *recipe {
-	return b.foreignImage(&recipe{name: "minio", tag: versions.MinIO}, foreign{
+	return b.foreignImage(&recipe{name: "minio", tag: b.version, ours: true}, foreign{
 		module: "github.com/minio/minio", program: "minio", dirs: []string{"/data"},
 		build: func(arch string) (local.Build, error) {
 			return local.MinIOBuild(filepath.Join(b.root, "tools", "minio"), arch)

@@ -15,7 +15,6 @@ import (
 // public ones.
 var valuesPaths = map[string]string{
 	"postgres":            "postgres.image",
-	"minio":               "minio.image",
 	"workflow-controller": "argo.controller.image",
 	"argoexec":            "argo.executor.image",
 	"argocli":             "argo.server.image",
