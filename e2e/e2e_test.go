@@ -27,6 +27,7 @@ import (
 	"mlops/internal/figures"
 	"mlops/internal/kube"
 	"mlops/internal/local"
+	"mlops/internal/mlflow"
 	"mlops/internal/overview"
 )
 
@@ -123,6 +124,20 @@ func forward(t *testing.T, r *kube.Release, service string, port int) string {
 	})
 	t.Cleanup(f.Close)
 	return "http://" + f.Address
+}
+
+// stepsClient is a client of a release's MLflow with the login of the workflows' steps.
+func stepsClient(t *testing.T, r *kube.Release) *mlflow.Client {
+	t.Helper()
+	user, password, err := r.MLflowLogin(t.Context(), "steps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := mlflow.New(forward(t, r, "mlflow", 5000), mlflow.Options{Username: user, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
 }
 
 // eventually waits until check finds nothing wrong.

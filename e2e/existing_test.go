@@ -62,15 +62,20 @@ func testExisting(t *testing.T, m *machine) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	login, err := store.Secret(t.Context(), "mlflow-steps")
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := m.namespace(t, "guest")
 	postgres["postgres-user"] = "postgres"
 	secret(t, r, "their-postgres", postgres)
 	secret(t, r, "their-store", keys)
+	secret(t, r, "their-mlflow", login)
 	began := time.Now()
 	m.install(t, "guest", "--set", strings.Join([]string{
 		"postgres.enabled=false", "global.postgres.host=mlops-postgres.store", "global.postgres.existingSecret=their-postgres",
 		"minio.enabled=false", "global.s3.endpoint=http://mlops-minio.store:9000", "global.s3.existingSecret=their-store",
-		"mlflow.enabled=false", "global.mlflow.uri=http://mlops-mlflow.store:5000",
+		"mlflow.enabled=false", "global.mlflow.uri=http://mlops-mlflow.store:5000", "global.mlflow.existingSecret=their-mlflow",
 		"setup.source.image=", "pipelines.source=",
 	}, ","), "--set-file", "global.dataset.spec="+spec, "--set-file", "global.dataset.table="+m.penguinsTable(t), "--wait", "--timeout", "5m")
 	eventually(t, 5*time.Minute, func() error {

@@ -95,7 +95,7 @@ func testReinstall(t *testing.T, f *faults) {
 	view := served(t, inference)
 	m.must(t, nil, m.helms["3"], "uninstall", "mlops", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(), "--wait")
 	m.must(t, nil, m.helms["3"], "install", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(),
-		"-f", filepath.Join("dist", "values.yaml"), "--set", "exposeAll=true", "--wait", "--timeout", "10m")
+		"-f", filepath.Join("dist", "values.yaml"), "--set", "nodePorts.mlflow.enabled=true,nodePorts.argo.enabled=true", "--wait", "--timeout", "10m")
 	if after := secrets(t, r); after != before {
 		t.Error("passwords have changed")
 	}

@@ -202,10 +202,14 @@ func newRunner(t *testing.T, m *machine, r *kube.Release, set *workflow.Set) *ru
 	if err := state.Build(t.Context(), m.root, bin, slices.Compact(images)...); err != nil {
 		t.Fatal(err)
 	}
+	user, password, err := r.MLflowLogin(t.Context(), "steps")
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &runner{set: set, bin: bin, dir: t.TempDir(), env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "MLOPS_SPEC=" + spec, "MLOPS_XGBOOST=" + m.venv(t).XGBoost(),
 		"PGHOST=" + pgHost, "PGPORT=" + pgPort, "PGUSER=" + pg["PGUSER"], "PGPASSWORD=" + pg["PGPASSWORD"],
-		"MLFLOW_TRACKING_URI=" + forward(t, r, "mlflow", 5000), "AWS_ENDPOINT_URL=" + forward(t, r, "minio", 9000),
+		"MLFLOW_TRACKING_URI=" + forward(t, r, "mlflow", 5000), "MLFLOW_TRACKING_USERNAME=" + user, "MLFLOW_TRACKING_PASSWORD=" + password, "AWS_ENDPOINT_URL=" + forward(t, r, "minio", 9000),
 		"AWS_ACCESS_KEY_ID=" + s3["AWS_ACCESS_KEY_ID"], "AWS_SECRET_ACCESS_KEY=" + s3["AWS_SECRET_ACCESS_KEY"], "AWS_REGION=us-east-1",
 	}}
 }

@@ -15,7 +15,6 @@ import (
 
 	"mlops/dashboards/board"
 	"mlops/internal/kube"
-	"mlops/internal/mlflow"
 	"mlops/internal/overview"
 	"mlops/internal/registry"
 	"mlops/loadtest"
@@ -38,10 +37,7 @@ func body(t *testing.T, resp *http.Response) string {
 // served soon, and no request fails.
 func testSwap(t *testing.T, m *machine) {
 	r := m.release(t, "mlops")
-	client, err := mlflow.New(forward(t, r, "mlflow", 5000), mlflow.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := stepsClient(t, r)
 	before := served(t, inference)
 	name := before.Model.Name
 	versions, err := client.SearchVersions(t.Context(), "name='"+name+"'", nil, 10)

@@ -139,11 +139,7 @@ func changed(table []byte, n int) ([]byte, error) {
 
 func (f *faults) registry(t *testing.T) *registry.Registry {
 	t.Helper()
-	client, err := mlflow.New(forward(t, f.r, "mlflow", 5000), mlflow.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &registry.Registry{Client: client, Model: f.spec.Model}
+	return &registry.Registry{Client: stepsClient(t, f.r), Model: f.spec.Model}
 }
 
 // follow waits for the end of a workflow, which has to be a good one.

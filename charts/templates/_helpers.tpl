@@ -158,6 +158,11 @@ it waits for. (list . "mlflow" secret-name user-key password-key) */}}
 {{- define "mlops.mlflow.uri" -}}
 {{- .Values.global.mlflow.uri | default (printf "http://%s:5000" (include "mlops.name" (list . "mlflow"))) -}}
 {{- end -}}
+{{/* Not empty if MLflow asks for a login: the bundled one, or another whose login is given. */}}
+{{- define "mlops.mlflow.login" -}}
+{{- $mlflow := .Values.global.mlflow -}}
+{{- if $mlflow.uri -}}{{- if $mlflow.existingSecret -}}yes{{- end -}}{{- else if $mlflow.login -}}yes{{- end -}}
+{{- end -}}
 {{- define "mlops.prometheus.uri" -}}
 {{- .Values.global.prometheus.uri | default (printf "http://%s:9090" (include "mlops.name" (list . "prometheus"))) -}}
 {{- end -}}
@@ -172,11 +177,23 @@ it waits for. (list . "mlflow" secret-name user-key password-key) */}}
 {{- define "mlops.secret.mlflow" -}}
 {{- .Values.global.postgres.mlflowSecret | default (include "mlops.name" (list . "postgres-mlflow")) -}}
 {{- end -}}
+{{- define "mlops.secret.mlflow-steps" -}}
+{{- .Values.global.mlflow.existingSecret | default (include "mlops.name" (list . "mlflow-steps")) -}}
+{{- end -}}
+{{- define "mlops.secret.mlflow-inference" -}}
+{{- .Values.global.mlflow.inferenceSecret | default .Values.global.mlflow.existingSecret | default (include "mlops.name" (list . "mlflow-inference")) -}}
+{{- end -}}
 {{- define "mlops.secret.argo" -}}
 {{- .Values.global.postgres.argoSecret | default (include "mlops.name" (list . "postgres-argo")) -}}
 {{- end -}}
 {{- define "mlops.secret.s3" -}}
 {{- .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3")) -}}
+{{- end -}}
+{{- define "mlops.secret.s3-mlflow" -}}
+{{- .Values.global.s3.mlflowSecret | default .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3-mlflow")) -}}
+{{- end -}}
+{{- define "mlops.secret.s3-loader" -}}
+{{- .Values.global.s3.loaderSecret | default .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3-loader")) -}}
 {{- end -}}
 
 {{/* The data set's YAML; takes the context of the subchart pipelines, whose

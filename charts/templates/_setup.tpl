@@ -70,7 +70,28 @@ spec:
             secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_SECRET_ACCESS_KEY}
         - {name: MLOPS_BUCKETS, value: {{ printf "%s %s" $g.s3.buckets.mlflow $g.s3.buckets.sources | quote }}}
         - {name: MLOPS_SOURCE_BUCKET, value: {{ $g.s3.buckets.sources | quote }}}
+        {{- if and $v.minio.enabled (not $g.s3.existingSecret) }}
+        - {name: MLOPS_MLFLOW_BUCKET, value: {{ $g.s3.buckets.mlflow | quote }}}
+        {{- range $role := list "mlflow" "loader" }}
+        {{- range $key := list "ACCESS_KEY_ID" "SECRET_ACCESS_KEY" }}
+        - name: {{ printf "MLOPS_S3_%s_%s" (upper $role) $key }}
+          valueFrom:
+            secretKeyRef: {name: {{ include (printf "mlops.secret.s3-%s" $role) $root }}, key: {{ printf "AWS_%s" $key }}}
+        {{- end }}
+        {{- end }}
+        {{- end }}
         - {name: MLOPS_SOURCES, value: "/sources:/tables"}
+        {{- end }}
+        {{- $login := and $v.mlflow.enabled $g.mlflow.login }}
+        {{- if $login }}
+        {{- range list (list "MLFLOW_AUTH_ADMIN_USERNAME" "mlflow-admin" "MLFLOW_AUTH_ADMIN_USERNAME") (list "MLFLOW_AUTH_ADMIN_PASSWORD" "mlflow-admin" "MLFLOW_AUTH_ADMIN_PASSWORD") (list "MLOPS_MLFLOW_STEPS_PASSWORD" "mlflow-steps" "MLFLOW_TRACKING_PASSWORD") (list "MLOPS_MLFLOW_INFERENCE_PASSWORD" "mlflow-inference" "MLFLOW_TRACKING_PASSWORD") }}
+        - name: {{ index . 0 }}
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.name" (list $root (index . 1)) }}, key: {{ index . 2 }}}
+        {{- end }}
+        {{- end }}
+        {{- if or .first $login }}
+        - {name: MLFLOW_TRACKING_URI, value: {{ include "mlops.mlflow.uri" $root | quote }}}
         {{- end }}
         {{- if .first }}
         {{- $parameters := dict }}
@@ -79,11 +100,14 @@ spec:
         {{- end }}
         - {name: MLOPS_FIRST_RUN, value: {{ $parameters | toJson | quote }}}
         - {name: MLOPS_SPEC, value: /etc/mlops/dataset.yaml}
-        - {name: MLFLOW_TRACKING_URI, value: {{ include "mlops.mlflow.uri" $root | quote }}}
         - name: MLOPS_NAMESPACE
           valueFrom:
             fieldRef: {fieldPath: metadata.namespace}
         {{- end }}
+      {{- if and .first (include "mlops.mlflow.login" $root) }}
+      envFrom:
+        - secretRef: {name: {{ include "mlops.secret.mlflow-steps" $root }}}
+      {{- end }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         {{- if .first }}

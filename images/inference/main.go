@@ -28,7 +28,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	// The watcher asks every second: a call that fails need not be repeated.
-	client, err := mlflow.New(tracking, mlflow.Options{Tries: 1, UserAgent: "mlops-inference"})
+	client, err := mlflow.New(tracking, mlflow.Options{Tries: 1, UserAgent: "mlops-inference",
+		Username: program.EnvOr("MLFLOW_TRACKING_USERNAME", ""), Password: program.EnvOr("MLFLOW_TRACKING_PASSWORD", ""), Token: program.EnvOr("MLFLOW_TRACKING_TOKEN", "")})
 	if err != nil {
 		return program.Input(err)
 	}

@@ -21,13 +21,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	tracking, err := program.Env("MLFLOW_TRACKING_URI")
+	client, err := step.MLflow(mlflow.Options{UserAgent: "mlops-promote-best-model"})
 	if err != nil {
 		return err
-	}
-	client, err := mlflow.New(tracking, mlflow.Options{UserAgent: "mlops-promote-best-model"})
-	if err != nil {
-		return program.Input(err)
 	}
 	// One promotion of a model at a time; the lock ends with the process.
 	clean := step.OpenClean(spec, "promote "+spec.Model, log)

@@ -4,9 +4,14 @@
 // run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of who may make
 // roles) and MLOPS_ROLE_{APP,MLFLOW,ARGO}_PASSWORD; AWS_ENDPOINT_URL,
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated
-// by spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET;
+// by spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET,
+// MLOPS_MLFLOW_BUCKET, and for MinIO's users with rights on one of these two buckets
+// MLOPS_S3_{MLFLOW,LOADER}_{ACCESS_KEY_ID,SECRET_ACCESS_KEY};
+// MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD with
+// MLOPS_MLFLOW_{STEPS,INFERENCE}_PASSWORD, for MLflow's users;
 // MLOPS_FIRST_RUN (the pipeline's parameters as a JSON object) with MLOPS_SPEC,
-// MLFLOW_TRACKING_URI and MLOPS_NAMESPACE. What is not set is left out.
+// MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and
+// MLOPS_NAMESPACE. What is not set is left out.
 package main
 
 import (
@@ -44,13 +49,17 @@ func run(ctx context.Context, log *slog.Logger) error {
 	case "wait":
 		return setup.Wait(ctx, log, args, os.Getenv("PGUSER"), os.Getenv("PGPASSWORD"), waitLimit)
 	case "run":
-		return setup.Run(ctx, configure(log))
+		c, err := configure(log)
+		if err != nil {
+			return err
+		}
+		return setup.Run(ctx, c)
 	default:
 		return program.Inputf("there is no command %q; there are run and wait", command)
 	}
 }
 
-func configure(log *slog.Logger) setup.Config {
+func configure(log *slog.Logger) (setup.Config, error) {
 	c := setup.Config{
 		S3: source.S3{
 			Endpoint:  os.Getenv("AWS_ENDPOINT_URL"),
@@ -62,6 +71,17 @@ func configure(log *slog.Logger) setup.Config {
 		Sources:      filepath.SplitList(os.Getenv("MLOPS_SOURCES")),
 		SourceBucket: os.Getenv("MLOPS_SOURCE_BUCKET"),
 		Log:          log,
+	}
+	for _, u := range []struct {
+		variable, bucket string
+		write            bool
+	}{
+		{"MLOPS_S3_MLFLOW", os.Getenv("MLOPS_MLFLOW_BUCKET"), true},
+		{"MLOPS_S3_LOADER", c.SourceBucket, false},
+	} {
+		if key := os.Getenv(u.variable + "_ACCESS_KEY_ID"); key != "" {
+			c.Users = append(c.Users, setup.User{AccessKey: key, SecretKey: os.Getenv(u.variable + "_SECRET_ACCESS_KEY"), Bucket: u.bucket, Write: u.write})
+		}
 	}
 	if os.Getenv("PGHOST") != "" {
 		c.Postgres = step.Postgres()
@@ -83,10 +103,21 @@ func configure(log *slog.Logger) setup.Config {
 			c.Databases = append(c.Databases, postgres.Database{Name: d, Owner: r.role})
 		}
 	}
+	if admin := os.Getenv("MLFLOW_AUTH_ADMIN_PASSWORD"); admin != "" {
+		var err error
+		c.MLflow, err = mlflow.New(os.Getenv("MLFLOW_TRACKING_URI"), mlflow.Options{Tries: 1, UserAgent: "mlops-setup", Username: os.Getenv("MLFLOW_AUTH_ADMIN_USERNAME"), Password: admin})
+		if err != nil {
+			return c, program.Input(err)
+		}
+		c.MLflowUsers = []setup.MLflowUser{
+			{Name: "steps", Password: os.Getenv("MLOPS_MLFLOW_STEPS_PASSWORD"), Write: true},
+			{Name: "inference", Password: os.Getenv("MLOPS_MLFLOW_INFERENCE_PASSWORD")},
+		}
+	}
 	if text := os.Getenv("MLOPS_FIRST_RUN"); text != "" {
 		c.First = func() (*setup.FirstRun, error) { return firstRun(text) }
 	}
-	return c
+	return c, nil
 }
 
 func firstRun(text string) (*setup.FirstRun, error) {
@@ -98,17 +129,13 @@ func firstRun(text string) (*setup.FirstRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	tracking, err := program.Env("MLFLOW_TRACKING_URI")
-	if err != nil {
-		return nil, err
-	}
 	namespace, err := program.Env("MLOPS_NAMESPACE")
 	if err != nil {
 		return nil, err
 	}
-	client, err := mlflow.New(tracking, mlflow.Options{Tries: 1, UserAgent: "mlops-setup"})
+	client, err := step.MLflow(mlflow.Options{Tries: 1, UserAgent: "mlops-setup"})
 	if err != nil {
-		return nil, program.Input(err)
+		return nil, err
 	}
 	config, err := rest.InClusterConfig()
 	if err != nil {

@@ -72,13 +72,9 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 	if err != nil {
 		return program.Input(err)
 	}
-	tracking, err := program.Env("MLFLOW_TRACKING_URI")
+	client, err := step.MLflow(mlflow.Options{UserAgent: "mlops-train-model"})
 	if err != nil {
 		return err
-	}
-	client, err := mlflow.New(tracking, mlflow.Options{UserAgent: "mlops-train-model"})
-	if err != nil {
-		return program.Input(err)
 	}
 	// One training of a candidate at a time; the lock ends with the process.
 	clean := step.OpenClean(spec, "train "+spec.Model+"/"+name, log)

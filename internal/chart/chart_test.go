@@ -98,8 +98,8 @@ func TestNotes(t *testing.T) {
 			want, lack []string
 		}{
 			{"by default", nil, []string{"http://<node>:30800", "http://<node>:30851", "http://<node>:30300", "port-forward svc/mlops-mlflow 5000", "make images", "helm test mlops -n team",
-				"get secret mlops-grafana", "from the data set's own address", `-d '{"age":"[0-10)","gender":"Female","race":"Caucasian"}'`}, []string{"%!", "30500", "<<<"}},
-			{"everything open, no Grafana", set("exposeAll=true", "grafana.enabled=false"), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909", "Only on a machine of one's own"}, []string{"Grafana", "%!"}},
+				"get secret mlops-grafana", "from the data set's own address", "create token mlops-argo-user", "pod-security.kubernetes.io/enforce=restricted", `-d '{"age":"[0-10)","gender":"Female","race":"Caucasian"}'`}, []string{"%!", "30500", "<<<"}},
+			{"every node port, no Grafana", set(append(everyNodePort, "grafana.enabled=false")...), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909"}, []string{"Grafana", "%!"}},
 			{"an ingress", set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.tlsSecret=tls", "ui.service.type=ClusterIP"), []string{"https://m.example.com/", "port-forward svc/mlops-ui 8501"}, []string{"30851", "%!"}},
 			{"another data set", []string{"--set-file", "global.dataset.spec=" + spec}, []string{`-d '{"island":"Biscoe","species":"Adelie"}'`}, nil},
 			{"without pipelines", set("pipelines.enabled=false", "inference.model=m"), []string{"A PREDICTION", "-d '{}'"}, []string{"THE PIPELINE"}},

@@ -250,6 +250,9 @@ func TestPodsFindWhatTheyRead(t *testing.T) {
 		there["Secret my-mlflow"] = []string{"PGUSER", "PGPASSWORD"}
 		there["Secret my-argo"] = []string{"username", "password"}
 		there["Secret my-s3"] = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+		there["Secret my-s3-mlflow"], there["Secret my-s3-loader"] = there["Secret my-s3"], there["Secret my-s3"]
+		there["Secret my-login"] = []string{"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+		there["Secret my-reader"] = there["Secret my-login"]
 		there["Secret my-grafana"] = []string{"admin-user", "admin-password"}
 		accounts := map[string]bool{"": true}
 		for _, a := range all[*corev1.ServiceAccount](r) {

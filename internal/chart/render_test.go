@@ -11,6 +11,7 @@ import (
 	"github.com/argoproj/argo-workflows/v3/config"
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -172,6 +173,13 @@ func TestRoles(t *testing.T) {
 		for name, want := range map[string][]rbacv1.PolicyRule{
 			"mlops-workflow": {{APIGroups: []string{"argoproj.io"}, Resources: []string{"workflowtaskresults"}, Verbs: []string{"create", "patch"}}},
 			"mlops-setup":    {{APIGroups: []string{"argoproj.io"}, Resources: []string{"workflows"}, Verbs: []string{"get", "create", "delete"}}},
+			// The server's own rights are what a caller without a token could get at.
+			"mlops-argo-server": {
+				{APIGroups: []string{"argoproj.io"}, Resources: []string{"workflows", "workflowtemplates", "cronworkflows", "workfloweventbindings"}, Verbs: []string{"get", "list", "watch"}},
+				{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch"}},
+				{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"watch", "create", "patch"}},
+				{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"mlops-postgres-argo"}, Verbs: []string{"get"}},
+			},
 		} {
 			if diff := cmp.Diff(want, one[*rbacv1.Role](t, r, name).Rules); diff != "" {
 				t.Errorf("Role %s (-want +got):\n%s", name, diff)
@@ -180,6 +188,24 @@ func TestRoles(t *testing.T) {
 		token := one[*corev1.Secret](t, r, "mlops-workflow.service-account-token")
 		if token.Type != corev1.SecretTypeServiceAccountToken || token.Annotations[corev1.ServiceAccountNameKey] != "mlops-workflow" {
 			t.Errorf("the token for Argo's containers: type %s, of %q", token.Type, token.Annotations[corev1.ServiceAccountNameKey])
+		}
+	})
+}
+
+// Argo's server asks for a token unless the values say otherwise, and people have
+// an account to make one of.
+func TestArgoAsksForAToken(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		for mode, flags := range map[string][]string{"client": nil, "server": set("argo.server.authMode=server")} {
+			r := render(t, helm, "mlops", "mlops", flags...)
+			args := one[*appsv1.Deployment](t, r, "mlops-argo").Spec.Template.Spec.Containers[0].Args
+			if !slices.Contains(args, "--auth-mode="+mode) {
+				t.Errorf("the server is started with %q, want mode %s", args, mode)
+			}
+			account := slices.ContainsFunc(all[*corev1.ServiceAccount](r), func(a *corev1.ServiceAccount) bool { return a.Name == "mlops-argo-user" })
+			if account != (mode == "client") {
+				t.Errorf("mode %s: the account mlops-argo-user is there: %v", mode, account)
+			}
 		}
 	})
 }
@@ -330,7 +356,7 @@ func TestSetUp(t *testing.T) {
 			{"a Postgres that somebody else prepared", prepared, []string{"PGHOST", "PGPASSWORD", "MLOPS_ROLE_APP_PASSWORD"}},
 			{"no MLflow", []string{"mlflow.enabled=false", "global.mlflow.uri=http://m"}, []string{"MLOPS_ROLE_MLFLOW_PASSWORD"}},
 			{"no Argo", []string{"argo.enabled=false"}, []string{"MLOPS_ROLE_ARGO_PASSWORD"}},
-			{"no first run", []string{"pipelines.runOnInstall=false"}, []string{"MLOPS_FIRST_RUN", "MLFLOW_TRACKING_URI"}},
+			{"no first run", []string{"pipelines.runOnInstall=false", "global.mlflow.login=false"}, []string{"MLOPS_FIRST_RUN", "MLFLOW_TRACKING_URI"}},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				_, variables := setup(t, render(t, helm, "mlops", "mlops", set(test.values...)...))

@@ -23,6 +23,9 @@ func set(values ...string) []string {
 	return flags
 }
 
+// everyNodePort puts on the node's ports what is inside the cluster by default.
+var everyNodePort = []string{"nodePorts.mlflow.enabled=true", "nodePorts.argo.enabled=true", "nodePorts.prometheus.enabled=true"}
+
 // Another data set and a table that came with it.
 const (
 	spec  = "../../workflows/datasets/penguins.yaml"
@@ -36,12 +39,13 @@ func scenarios() []scenario {
 	s := []scenario{
 		{name: "the default values"},
 		{name: "another release elsewhere", release: "team-b", namespace: "elsewhere", flags: set("inference.service.nodePort=0", "ui.service.type=ClusterIP", "grafana.service.nodePort=0")},
-		{name: "everything on the node's ports", flags: set("exposeAll=true", "minio.console=true")},
+		{name: "everything on the node's ports", flags: set(append(everyNodePort, "minio.console=true")...)},
 		{name: "an ingress", flags: set("ingress.enabled=true", "ingress.className=nginx", "ingress.host=mlops.example.com", "ingress.tlsSecret=tls", "ingress.annotations.a\\.b/c=d")},
 		{name: "an ingress of every name", flags: set("ingress.enabled=true")},
 		{name: "several servers", flags: set("inference.replicas=3")},
-		{name: "network policies", flags: set("networkPolicies.enabled=true")},
-		{name: "network policies with everything open", flags: set("networkPolicies.enabled=true", "exposeAll=true")},
+		{name: "no network policies", flags: set("networkPolicies.enabled=false")},
+		{name: "network policies with every node port", flags: set(everyNodePort...)},
+		{name: "an Argo that asks for no token", flags: set("argo.server.authMode=server")},
 		{name: "another data set", flags: []string{"--set-file", "global.dataset.spec=" + spec, "--set-file", "global.dataset.table=" + table}},
 		{name: "another source", flags: set("pipelines.source=https://example.com/a.zip")},
 		{name: "a source with a signature and a path with @", flags: set("pipelines.source=https://example.com/a@b.zip?sig=x:y@z")},
@@ -54,7 +58,10 @@ func scenarios() []scenario {
 		{name: "Postgres elsewhere, prepared", flags: set(append(externalPostgres, "global.postgres.appSecret=my-app", "global.postgres.mlflowSecret=my-mlflow", "global.postgres.argoSecret=my-argo")...)},
 		{name: "Postgres with a password of one's own", flags: set("global.postgres.existingSecret=my-postgres")},
 		{name: "S3 elsewhere", flags: set(append(externalS3, "global.s3.region=eu-west-3", "global.s3.buckets.mlflow=team-models", "global.s3.buckets.sources=team-tables")...)},
+		{name: "S3 elsewhere, a key for each", flags: set(append(externalS3, "global.s3.mlflowSecret=my-s3-mlflow", "global.s3.loaderSecret=my-s3-loader")...)},
 		{name: "MLflow elsewhere", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
+		{name: "MLflow elsewhere, with a login", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com", "global.mlflow.existingSecret=my-login", "global.mlflow.inferenceSecret=my-reader")},
+		{name: "MLflow without a login", flags: set("global.mlflow.login=false", "mlflow.allowedHosts={mlflow.example.com,192.0.2.7:30500}")},
 		{name: "MLflow elsewhere, a table of the web, and so no S3", flags: set("minio.enabled=false", "mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
 		{name: "Argo elsewhere", flags: set("argo.enabled=false")},
 		{name: "Prometheus elsewhere", flags: set("prometheus.enabled=false", "global.prometheus.uri=http://prometheus.example.com")},

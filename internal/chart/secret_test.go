@@ -40,7 +40,7 @@ func TestNoPasswordWithoutACluster(t *testing.T) {
 		}
 	})
 	eachHelm(t, func(t *testing.T, helm string) {
-		want := []string{"mlops-grafana", "mlops-postgres", "mlops-postgres-app", "mlops-postgres-argo", "mlops-postgres-mlflow", "mlops-s3"}
+		want := []string{"mlops-grafana", "mlops-mlflow-admin", "mlops-mlflow-inference", "mlops-mlflow-steps", "mlops-postgres", "mlops-postgres-app", "mlops-postgres-argo", "mlops-postgres-mlflow", "mlops-s3", "mlops-s3-loader", "mlops-s3-mlflow"}
 		var got []string
 		for name := range generated(render(t, helm, "mlops", "mlops")) {
 			got = append(got, name)
@@ -115,6 +115,7 @@ func kinds() map[string]map[string][]metav1.APIResource {
 		"apps/v1":                      {"Deployment", "StatefulSet"},
 		"batch/v1":                     {"Job"},
 		"rbac.authorization.k8s.io/v1": {"Role", "RoleBinding"},
+		"networking.k8s.io/v1":         {"NetworkPolicy"},
 		"argoproj.io/v1alpha1":         {"WorkflowTemplate", "CronWorkflow"},
 	} {
 		name, version, _ := strings.Cut(group, "/")
@@ -122,7 +123,7 @@ func kinds() map[string]map[string][]metav1.APIResource {
 		for _, kind := range names {
 			singular := strings.ToLower(kind)
 			found[name][version] = append(found[name][version], metav1.APIResource{
-				Name: singular + "s", SingularName: singular, Namespaced: true, Kind: kind, Verbs: metav1.Verbs{"get", "list"},
+				Name: strings.Replace(singular+"s", "ys", "ies", 1), SingularName: singular, Namespaced: true, Kind: kind, Verbs: metav1.Verbs{"get", "list"},
 			})
 		}
 	}
@@ -158,7 +159,7 @@ func TestPasswords(t *testing.T) {
 			made[s.Name] = s
 			for key, value := range s.Data {
 				switch strings.ToLower(key) {
-				case "pguser", "username", "aws_access_key_id", "admin-user":
+				case "pguser", "username", "admin-user", "mlflow_auth_admin_username", "mlflow_tracking_username":
 					continue
 				}
 				if len(value) < 24 {
@@ -170,8 +171,9 @@ func TestPasswords(t *testing.T) {
 				passwords[string(value)] = s.Name
 			}
 		}
-		if len(passwords) != 6 {
-			t.Errorf("%d passwords are made, want 6", len(passwords))
+		// Access keys count too: a known one was all that a forged write took.
+		if len(passwords) != 15 {
+			t.Errorf("%d passwords are made, want 15", len(passwords))
 		}
 
 		// Nowhere else do they stand: in no ConfigMap, argument or variable.
@@ -199,10 +201,21 @@ func TestPasswords(t *testing.T) {
 		for name := range made {
 			s := one[*corev1.Secret](t, second, name)
 			for key, value := range made[name].Data {
-				if same := string(s.Data[key]) == string(value); same != (name != "mlops-s3" || key == "AWS_ACCESS_KEY_ID") {
+				if same := string(s.Data[key]) == string(value); same != (name != "mlops-s3") {
 					t.Errorf("%s of Secret %s: kept is %v", key, name, same)
 				}
 			}
+		}
+
+		// The access key that every release once had is replaced, its secret stays.
+		known := owned["mlops-s3-loader"].DeepCopy()
+		known.Name, known.Data["AWS_ACCESS_KEY_ID"] = "mlops-s3", []byte("mlops")
+		s := one[*corev1.Secret](t, renderWith(t, helm, map[string]*corev1.Secret{"mlops-s3": known}), "mlops-s3")
+		if key := string(s.Data["AWS_ACCESS_KEY_ID"]); len(key) < 24 {
+			t.Errorf("the access key is %q", key)
+		}
+		if string(s.Data["AWS_SECRET_ACCESS_KEY"]) != string(known.Data["AWS_SECRET_ACCESS_KEY"]) {
+			t.Error("the secret key is another")
 		}
 
 		// One that somebody else made is left alone.

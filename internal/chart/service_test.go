@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 )
 
@@ -68,9 +70,15 @@ func TestNodePorts(t *testing.T) {
 		if diff := cmp.Diff(free, ports(set("inference.service.nodePort=0", "ui.service.nodePort=null", "grafana.service.type=ClusterIP")...)); diff != "" {
 			t.Errorf("any that is free (-want +got):\n%s", diff)
 		}
-		want["mlops-mlflow-nodeport"], want["mlops-argo-nodeport"], want["mlops-prometheus-nodeport"] = 30500, 30746, 30909
-		if diff := cmp.Diff(want, ports(set("exposeAll=true")...)); diff != "" {
-			t.Errorf("with exposeAll (-want +got):\n%s", diff)
+		for service, port := range map[string]int32{"mlflow": 30500, "argo": 30746, "prometheus": 30909} {
+			named := maps.Clone(want)
+			named["mlops-"+service+"-nodeport"] = port
+			if diff := cmp.Diff(named, ports(set("nodePorts."+service+".enabled=true")...)); diff != "" {
+				t.Errorf("with %s (-want +got):\n%s", service, diff)
+			}
+		}
+		if got := ports(set("nodePorts.mlflow.enabled=true", "nodePorts.mlflow.port=0")...)["mlops-mlflow-nodeport"]; got != 0 {
+			t.Errorf("MLflow has port %d, want any that is free", got)
 		}
 	})
 }
@@ -196,7 +204,7 @@ func TestPrometheusFindsTheServices(t *testing.T) {
 
 func TestNetworkPolicies(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
-		r := render(t, helm, "mlops", "mlops", set("networkPolicies.enabled=true")...)
+		r := render(t, helm, "mlops", "mlops")
 		policies := all[*networkingv1.NetworkPolicy](r)
 		var closed bool
 		for _, p := range policies {
@@ -238,6 +246,68 @@ func TestNetworkPolicies(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The pods that a policy lets in, of the release, of its workflows, and a stranger's.
+func TestNetworkPoliciesLetIn(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops")
+		callers := map[string]map[string]string{"a stranger": {"app": "stranger"}, "a namesake of another release": {"app.kubernetes.io/name": "mlops", "app.kubernetes.io/component": "mlflow", "app.kubernetes.io/instance": "other"}}
+		for _, p := range pods(t, r) {
+			labels := maps.Clone(p.meta.Labels)
+			name := labels["app.kubernetes.io/component"]
+			if p.workflow {
+				name = p.meta.Name
+				labels["workflows.argoproj.io/workflow"] = "w" // as Argo marks every pod of a workflow
+			}
+			callers[name] = labels
+		}
+		for _, test := range []struct {
+			to   string
+			port int32
+			want []string
+		}{
+			{"minio", 9000, []string{"load-raw-data", "mlflow", "prometheus", "setup", "test"}},
+			{"argo-server", 2746, []string{"test"}},
+			{"prometheus", 9090, []string{"grafana", "test"}},
+		} {
+			policy := one[*networkingv1.NetworkPolicy](t, r, "mlops-"+test.to)
+			var got []string
+			for name, labels := range callers {
+				if admits(t, policy, labels, test.port) {
+					got = append(got, name)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("%s lets in (-want +got):\n%s", test.to, diff)
+			}
+		}
+	})
+}
+
+// admits reports whether a policy lets a pod of the same namespace with these
+// labels in, by Kubernetes' own selectors.
+func admits(t *testing.T, n *networkingv1.NetworkPolicy, labels map[string]string, port int32) bool {
+	t.Helper()
+	for _, rule := range n.Spec.Ingress {
+		if !slices.ContainsFunc(rule.Ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.IntVal == port }) {
+			continue
+		}
+		if len(rule.From) == 0 {
+			return true
+		}
+		for _, peer := range rule.From {
+			selector, err := metav1.LabelSelectorAsSelector(peer.PodSelector)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if selector.Matches(k8slabels.Set(labels)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func lets(n *networkingv1.NetworkPolicy, pod metav1.ObjectMeta, port int32) bool {

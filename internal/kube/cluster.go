@@ -62,6 +62,19 @@ func (r *Release) Secret(ctx context.Context, name string) (map[string]string, e
 	return m, nil
 }
 
+// MLflowLogin returns a user of the release's MLflow, "steps" (may write) or
+// "inference" (may read), and the password; both are empty if it asks for none.
+func (r *Release) MLflowLogin(ctx context.Context, user string) (name, password string, err error) {
+	s, err := r.Client.CoreV1().Secrets(r.Namespace).Get(ctx, r.Service("mlflow-"+user), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("reading MLflow's login: %w", err)
+	}
+	return string(s.Data["MLFLOW_TRACKING_USERNAME"]), string(s.Data["MLFLOW_TRACKING_PASSWORD"]), nil
+}
+
 // Pods returns the release's pods, or those of one component of it.
 func (r *Release) Pods(ctx context.Context, selector string) ([]corev1.Pod, error) {
 	list, err := r.Client.CoreV1().Pods(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})

@@ -23,9 +23,12 @@ import (
 
 // Options of a Client. The zero value is usable.
 type Options struct {
-	// Username and Password for HTTP basic authentication; where both are
-	// empty, the base URL's.
+	// Username and Password for HTTP basic authentication; if both are empty, the
+	// base URL's.
 	Username, Password string
+
+	// Token is sent as a bearer token instead.
+	Token string
 
 	// Timeout bounds one try of a call; of an artifact's transfer, the time
 	// without progress. Default 30 s.
@@ -76,7 +79,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 	if u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("MLflow's base URL %q: want a host, and neither query nor fragment", u.Redacted())
 	}
-	if u.User != nil && opts.Username == "" && opts.Password == "" {
+	if u.User != nil && opts.Username == "" && opts.Password == "" && opts.Token == "" {
 		opts.Username = u.User.Username()
 		opts.Password, _ = u.User.Password()
 	}
@@ -261,7 +264,9 @@ func (c *Client) try(ctx context.Context, r request, target *url.URL, body io.Re
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("User-Agent", c.opts.UserAgent)
-	if c.opts.Username != "" || c.opts.Password != "" {
+	if c.opts.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.opts.Token)
+	} else if c.opts.Username != "" || c.opts.Password != "" {
 		req.SetBasicAuth(c.opts.Username, c.opts.Password)
 	}
 

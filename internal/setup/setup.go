@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"mlops/internal/mlflow"
 	"mlops/internal/postgres"
 	"mlops/internal/registry"
 	"mlops/internal/source"
@@ -25,9 +26,13 @@ type Config struct {
 
 	S3      source.S3 // empty Endpoint: none
 	Buckets []string
+	Users   []User   // of MinIO only; S3 is its administrator then
 	Sources []string // folders whose files go into SourceBucket
 
 	SourceBucket string // of the files that load-raw-data reads; empty: "sources"
+
+	MLflow      *mlflow.Client // of its administrator; nil: MLflow has no login
+	MLflowUsers []MLflowUser
 
 	// First returns the first run; nil: none. It is asked for at the end: what is
 	// wrong with the data set must not keep the services from their databases.
@@ -49,8 +54,8 @@ type Workflows interface {
 	Start(ctx context.Context) (started bool, err error)
 }
 
-// Run does all of it. S3 comes before Postgres: who waits for a database then
-// finds the buckets too.
+// Run does all of it. S3 comes before Postgres: a pod that waited for its database then
+// finds the buckets and users too.
 func Run(ctx context.Context, c Config) error {
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Minute
@@ -62,9 +67,19 @@ func Run(ctx context.Context, c Config) error {
 		if err := buckets(ctx, c); err != nil {
 			return err
 		}
+		if len(c.Users) > 0 {
+			if err := users(ctx, c); err != nil {
+				return err
+			}
+		}
 	}
 	if c.Postgres.ConnString != "" {
 		if err := databases(ctx, c); err != nil {
+			return err
+		}
+	}
+	if c.MLflow != nil {
+		if err := logins(ctx, c); err != nil {
 			return err
 		}
 	}

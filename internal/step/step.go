@@ -1,5 +1,5 @@
-// Package step is what the step programs share: where they find the spec and
-// Postgres, where they leave output parameters, and the cleaned rows under the
+// Package step is what the step programs share: where they find the spec, Postgres
+// and MLflow, where they leave output parameters, and the cleaned rows under the
 // lock of the one that reads them.
 package step
 
@@ -15,6 +15,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
+	"mlops/internal/mlflow"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
 )
@@ -32,6 +33,19 @@ func Spec() (*dataset.Spec, error) {
 // Postgres returns the server that libpq's own variables name.
 func Postgres() postgres.Config {
 	return postgres.Config{ConnString: postgres.ConnString(os.Getenv("PGHOST"), os.Getenv("PGPORT"), os.Getenv("PGUSER"), os.Getenv("PGPASSWORD"))}
+}
+
+// MLflow returns a client of the server that MLFLOW_TRACKING_URI names, with the login
+// that MLflow's own clients read too: MLFLOW_TRACKING_USERNAME and
+// MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
+func MLflow(options mlflow.Options) (*mlflow.Client, error) {
+	tracking, err := program.Env("MLFLOW_TRACKING_URI")
+	if err != nil {
+		return nil, err
+	}
+	options.Username, options.Password, options.Token = os.Getenv("MLFLOW_TRACKING_USERNAME"), os.Getenv("MLFLOW_TRACKING_PASSWORD"), os.Getenv("MLFLOW_TRACKING_TOKEN")
+	client, err := mlflow.New(tracking, options)
+	return client, program.Input(err)
 }
 
 // Output leaves an output parameter, whole or not at all, in the folder that

@@ -21,24 +21,32 @@ type service struct {
 	local    int
 	nodePort string // the service that has its NodePort
 	path     string // that answers without a password
+	login    string // what it asks for, with %[1]s for the release and %[2]s for kubectl with its flags
 }
+
+// How people log in. The tokens are made when they are needed and expire.
+const (
+	argoLogin    = `token: echo "Bearer $(%[2]s create token %[1]s-argo-user --duration=12h)"`
+	mlflowLogin  = `user admin, password: %[2]s get secret %[1]s-mlflow-admin -o jsonpath='{.data.MLFLOW_AUTH_ADMIN_PASSWORD}' | base64 -d`
+	grafanaLogin = `user admin, password: %[2]s get secret %[1]s-grafana -o jsonpath='{.data.admin-password}' | base64 -d`
+)
 
 // services are all that a release may have, in the order in which they are shown,
 // at the ports of localhost that the ancestor had.
 var services = []service{
-	{"page", "ui", 8501, 8501, "ui", "/"},
-	{"API", "inference", 8000, 8000, "inference", "/healthz"},
-	{"MLflow", "mlflow", 5000, 5000, "mlflow-nodeport", "/health"},
-	{"Argo", "argo", 2746, 2746, "argo-nodeport", "/"},
-	{"Prometheus", "prometheus", 9090, 9090, "prometheus-nodeport", "/-/ready"},
-	{"Grafana", "grafana", 3000, 3000, "grafana", "/api/health"},
-	{"load test", "loadtest", 8089, 8089, "", "/"},
+	{"page", "ui", 8501, 8501, "ui", "/", ""},
+	{"API", "inference", 8000, 8000, "inference", "/healthz", ""},
+	{"MLflow", "mlflow", 5000, 5000, "mlflow-nodeport", "/health", mlflowLogin},
+	{"Argo", "argo", 2746, 2746, "argo-nodeport", "/", argoLogin},
+	{"Prometheus", "prometheus", 9090, 9090, "prometheus-nodeport", "/-/ready", ""},
+	{"Grafana", "grafana", 3000, 3000, "grafana", "/api/health", grafanaLogin},
+	{"load test", "loadtest", 8089, 8089, "", "/", ""},
 }
 
 // forward leads localhost's ports to the release's services until the context
 // ends. A way that breaks, because its pod was replaced, is laid anew.
 func forward(ctx context.Context, c *config) error {
-	r, err := c.running()
+	t, r, err := c.running()
 	if err != nil {
 		return err
 	}
@@ -55,7 +63,7 @@ func forward(ctx context.Context, c *config) error {
 				switch {
 				case err == nil:
 					told = ""
-					c.show.Print(fmt.Sprintf("%-11s http://localhost:%d", s.title, s.local))
+					c.show.Print(fmt.Sprintf("%-11s http://localhost:%d%s", s.title, s.local, s.loginLine(r, t.kubectl())))
 					select {
 					case <-ctx.Done():
 						f.Close()
@@ -97,14 +105,23 @@ func present(ctx context.Context, r *kube.Release) ([]service, error) {
 	return there, nil
 }
 
-// running returns the release that an earlier `up` has installed.
-func (c *config) running() (*kube.Release, error) {
+// loginLine says how to log in to a service that asks for it, on a line of its own.
+func (s service) loginLine(r *kube.Release, kubectl string) string {
+	if s.login == "" {
+		return ""
+	}
+	return "\n              " + fmt.Sprintf(s.login, r.Name, kubectl)
+}
+
+// running returns the release that an earlier `up` has installed, and where.
+func (c *config) running() (*target, *kube.Release, error) {
 	t, err := c.kept()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if t == nil {
-		return nil, program.Inputf("no platform was installed from here (%s); make up does it", c.state.Dir)
+		return nil, nil, program.Inputf("no platform was installed from here (%s); make up does it", c.state.Dir)
 	}
-	return t.release()
+	r, err := t.release()
+	return t, r, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,10 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"mlops/internal/kube"
@@ -75,6 +79,9 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 		if err != nil {
 			return "", err
 		}
+		if err := c.restrict(ctx, r); err != nil {
+			return "", err
+		}
 		if !installed || known["install"] != digest {
 			helm, err := c.helm(ctx, say)
 			if err != nil {
@@ -93,6 +100,36 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 		}
 		return "all services are ready", awaitReady(ctx, r, say)
 	})
+}
+
+// restrictedLabel makes Kubernetes refuse every pod that could take over its node.
+const restrictedLabel = "pod-security.kubernetes.io/enforce"
+
+// restrict makes the release's namespace where there is none, and has it enforce
+// the restricted Pod Security Standard: whoever may start a workflow must not be
+// able to start a privileged pod. Without the right to do that on another's
+// cluster it says so and goes on.
+func (c *config) restrict(ctx context.Context, r *kube.Release) error {
+	api := r.Client.CoreV1().Namespaces()
+	labels := map[string]string{restrictedLabel: "restricted"}
+	space, err := api.Get(ctx, r.Namespace, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		_, err = api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.Namespace, Labels: labels}}, metav1.CreateOptions{})
+	case err == nil && space.Labels[restrictedLabel] != "restricted":
+		var patch []byte
+		if patch, err = json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}}); err == nil {
+			_, err = api.Patch(ctx, r.Namespace, types.MergePatchType, patch, metav1.PatchOptions{})
+		}
+	}
+	if apierrors.IsForbidden(err) {
+		c.show.Print(fmt.Sprintf("this account can't label the namespace; ask its owner to: kubectl label --overwrite namespace %s %s=restricted", r.Namespace, restrictedLabel))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("making namespace %s restricted: %w", r.Namespace, err)
+	}
+	return nil
 }
 
 // values are what `up` says of the release besides the images that were built. A
@@ -116,9 +153,13 @@ func (c *config) values(t target, table origin.Table) ([]byte, error) {
 	}
 	return yaml.Marshal(map[string]any{
 		"global": global,
-		// These ask nobody who he is. The NodePorts of our own cluster listen on
-		// 127.0.0.1 only; another's may be open to a whole network.
-		"exposeAll": t.Kind == own,
+		// The NodePorts of our own cluster lead here from this machine only; another
+		// cluster's may be open to a whole network. Prometheus, which has no login,
+		// stays inside.
+		"nodePorts": map[string]any{
+			"mlflow": map[string]any{"enabled": t.Kind == own},
+			"argo":   map[string]any{"enabled": t.Kind == own},
+		},
 		// The pipeline is run from here, where its progress can be shown; the
 		// schedules go on with the same source.
 		"pipelines": map[string]any{"runOnInstall": false, "source": address},

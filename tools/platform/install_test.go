@@ -10,11 +10,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
 
 	"mlops/internal/kube"
@@ -40,7 +43,7 @@ func TestValues(t *testing.T) {
 		why, kind, url, registry, source string
 		open                             bool
 	}{
-		{"NodePorts of our own cluster are this machine's only", own, "", "", "", true},
+		{"NodePorts of our own cluster are open to this machine only", own, "", "", "", true},
 		{"those of a cluster on this machine may be a network's", "k3s", "", "", "", false},
 		{"those of another's cluster too", "other", "", "r.example.com/mlops", "", false},
 		{"a comma and braces belong to the address", own, "https://example.org/t.csv?columns={a,b}", "", "https://example.org/t.csv?columns={a,b}", true},
@@ -53,7 +56,7 @@ func TestValues(t *testing.T) {
 			t.Fatal(err)
 		}
 		var v struct {
-			ExposeAll bool
+			NodePorts map[string]struct{ Enabled bool }
 			Global    struct {
 				Images  struct{ Registry string }
 				Dataset struct{ Spec string }
@@ -63,7 +66,7 @@ func TestValues(t *testing.T) {
 		if err := yaml.Unmarshal(text, &v); err != nil {
 			t.Fatal(err)
 		}
-		if v.ExposeAll != tt.open || v.Pipelines.Source != tt.source || v.Global.Images.Registry != tt.registry || v.Global.Dataset.Spec != spec {
+		if v.NodePorts["mlflow"].Enabled != tt.open || v.NodePorts["argo"].Enabled != tt.open || v.NodePorts["prometheus"].Enabled || v.Pipelines.Source != tt.source || v.Global.Images.Registry != tt.registry || v.Global.Dataset.Spec != spec {
 			t.Errorf("%s: got\n%s", tt.why, text)
 		}
 	}
@@ -77,10 +80,13 @@ func TestAddresses(t *testing.T) {
 	service := func(name string, port int) *corev1.Service {
 		return &corev1.Service{ObjectMeta: named(name, nil), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{NodePort: int32(port)}}}}
 	}
-	got := addresses(t.Context(), holding(service("mlops-ui", port), service("mlops-inference", 1), service("mlops-mlflow", 0)))
+	got := addresses(t.Context(), holding(service("mlops-ui", port), service("mlops-inference", 1), service("mlops-mlflow", 0), service("mlops-argo", 0)), "kubectl -n mlops")
 	want := "  page        http://localhost:" + text + "\n" +
 		"  API         http://localhost:8000 while make forward runs\n" + // its NodePort does not answer
-		"  MLflow      http://localhost:5000 while make forward runs\n" // it has none
+		"  MLflow      http://localhost:5000 while make forward runs\n" + // it has none
+		"              user admin, password: kubectl -n mlops get secret mlops-mlflow-admin -o jsonpath='{.data.MLFLOW_AUTH_ADMIN_PASSWORD}' | base64 -d\n" +
+		"  Argo        http://localhost:2746 while make forward runs\n" +
+		"              token: echo \"Bearer $(kubectl -n mlops create token mlops-argo-user --duration=12h)\"\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -134,6 +140,47 @@ func TestInstall(t *testing.T) {
 	}
 	if waits, err := unready(t.Context(), holding()); err != nil || len(waits) == 0 {
 		t.Errorf("a release without services is ready: %v", err)
+	}
+}
+
+// The namespace refuses privileged pods, also where it was there before or said
+// something else; other labels stay.
+func TestRestrict(t *testing.T) {
+	for _, tt := range []struct {
+		why    string
+		there  []runtime.Object
+		labels map[string]string
+	}{
+		{"no namespace yet", nil, map[string]string{restrictedLabel: "restricted"}},
+		{"one without labels", []runtime.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}}, map[string]string{restrictedLabel: "restricted"}},
+		{"one that allows everything", []runtime.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{restrictedLabel: "privileged", "team": "a"}}}},
+			map[string]string{restrictedLabel: "restricted", "team": "a"}},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			c, _ := machine(t, "")
+			r := holding(tt.there...)
+			for range 2 {
+				if err := c.restrict(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			space, err := r.Client.CoreV1().Namespaces().Get(t.Context(), namespace, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.labels, space.Labels); diff != "" {
+				t.Errorf("labels (-want +got):\n%s", diff)
+			}
+		})
+	}
+	// Another's cluster may keep its namespaces to itself.
+	client := fake.NewClientset()
+	client.PrependReactor("create", "namespaces", func(k8stesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(corev1.Resource("namespaces"), namespace, nil)
+	})
+	c, _ := machine(t, "")
+	if err := c.restrict(t.Context(), &kube.Release{Name: releaseName, Namespace: namespace, Client: client}); err != nil {
+		t.Errorf("without the right to label the namespace: %v", err)
 	}
 }
 

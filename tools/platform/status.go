@@ -97,7 +97,12 @@ func status(ctx context.Context, c *config) error {
 		return nil
 	}
 	defer f.Close()
-	client, err := mlflow.New("http://"+f.Address, mlflow.Options{Tries: 1, UserAgent: "mlops-platform"})
+	user, password, err := r.MLflowLogin(ctx, "inference")
+	if err != nil {
+		fmt.Printf("\n%v\n", err)
+		return nil
+	}
+	client, err := mlflow.New("http://"+f.Address, mlflow.Options{Tries: 1, UserAgent: "mlops-platform", Username: user, Password: password})
 	if err != nil {
 		return err
 	}

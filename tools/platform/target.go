@@ -54,6 +54,15 @@ func (t target) release() (*kube.Release, error) {
 	return kube.Open(t.Kubeconfig, t.Context, namespace, releaseName)
 }
 
+// kubectl is the command line that reaches the release's namespace.
+func (t target) kubectl() string {
+	line := "kubectl --kubeconfig " + t.Kubeconfig
+	if t.Context != "" {
+		line += " --context " + t.Context
+	}
+	return line + " -n " + namespace
+}
+
 func (c *config) targetFile() string { return c.state.Path("platform.json") }
 
 // kept returns the target of an earlier `up`, or nil.

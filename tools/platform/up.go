@@ -247,11 +247,11 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("\n%s\n\n%s\n%s", view.Dataset.Title, addresses(ctx, r), strings.ReplaceAll(example, base, shown))
+	text := fmt.Sprintf("\n%s\n\n%s\n%s", view.Dataset.Title, addresses(ctx, r, t.kubectl()), strings.ReplaceAll(example, base, shown))
 	if table.Synthetic {
 		text += "  " + origin.Warning + "\n\n"
 	}
-	text += fmt.Sprintf("  On %s, release %s in namespace %s; kubectl --kubeconfig %s -n %s get pods\n", t, r.Name, r.Namespace, t.Kubeconfig, r.Namespace)
+	text += fmt.Sprintf("  On %s, release %s in namespace %s; %s get pods\n", t, r.Name, r.Namespace, t.kubectl())
 	text += fmt.Sprintf("  Ready after %s. make status shows what runs, make forward leads localhost's ports to it, make down stops it.\n", took.Round(100*time.Millisecond))
 	c.show.Print(text)
 	return nil
@@ -259,16 +259,16 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 
 // addresses lists where the release's services are: at a NodePort that answers
 // from this machine, else at the port of localhost that `make forward` leads there.
-func addresses(ctx context.Context, r *kube.Release) string {
+func addresses(ctx context.Context, r *kube.Release, kubectl string) string {
 	var text strings.Builder
 	for _, s := range services {
 		if s.nodePort == "" {
 			continue
 		}
 		if a, err := address(ctx, r, s.nodePort, s.path); err == nil {
-			fmt.Fprintf(&text, "  %-11s %s\n", s.title, a)
+			fmt.Fprintf(&text, "  %-11s %s%s\n", s.title, a, s.loginLine(r, kubectl))
 		} else if _, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(s.service), metav1.GetOptions{}); err == nil {
-			fmt.Fprintf(&text, "  %-11s http://localhost:%d while make forward runs\n", s.title, s.local)
+			fmt.Fprintf(&text, "  %-11s http://localhost:%d while make forward runs%s\n", s.title, s.local, s.loginLine(r, kubectl))
 		}
 	}
 	return text.String()

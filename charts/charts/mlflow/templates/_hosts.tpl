@@ -1,6 +1,6 @@
-{{/* Names under which MLflow answers. It refuses every other Host header, port
-included, so each stands here with and without one; private addresses are what
-it allows by itself. A JSON array. */}}
+{{/* Host headers that MLflow answers: its own names, this machine's for forwarded ports,
+and those of the values, each exactly. It refuses all others, so that a page whose name
+leads here (DNS rebinding) can't use a browser's login. A JSON array. */}}
 {{- define "mlflow.hosts" -}}
 {{- $name := include "mlops.name" (list . "mlflow") -}}
 {{- $hosts := list -}}
@@ -10,26 +10,15 @@ it allows by itself. A JSON array. */}}
 {{- range list "localhost" "127.0.0.1" -}}
 {{- $hosts = concat $hosts (list . (printf "%s:*" .)) -}}
 {{- end -}}
-{{- $hosts = concat $hosts (list "10.*" "192.168.*") -}}
-{{- range untilStep 16 32 1 -}}
-{{- $hosts = append $hosts (printf "172.%d.*" .) -}}
-{{- end -}}
-{{- range .Values.allowedHosts -}}
-{{- $hosts = append $hosts . -}}
-{{- if not (contains ":" .) -}}{{- $hosts = append $hosts (printf "%s:*" .) -}}{{- end -}}
-{{- end -}}
-{{- toJson ($hosts | uniq) -}}
+{{- toJson (concat $hosts .Values.allowedHosts | uniq) -}}
 {{- end -}}
 
-{{/* Its page sends its questions by POST with an Origin; one that isn't
-localhost has to be allowed as well. A JSON array. */}}
+{{/* Origins of pages that may send it something: its own page under the names of the
+values. It allows localhost by itself. A JSON array. */}}
 {{- define "mlflow.origins" -}}
-{{- $origins := list -}}
-{{- range include "mlflow.hosts" . | fromJsonArray -}}
-{{- $origins = append $origins (printf "http://%s" .) -}}
-{{- end -}}
+{{- $origins := list (printf "http://%s:5000" (include "mlops.name" (list . "mlflow"))) -}}
 {{- range .Values.allowedHosts -}}
-{{- $origins = concat $origins (list (printf "https://%s" .) (printf "https://%s:*" .)) -}}
+{{- $origins = concat $origins (list (printf "http://%s" .) (printf "https://%s" .)) -}}
 {{- end -}}
 {{- toJson ($origins | uniq) -}}
 {{- end -}}

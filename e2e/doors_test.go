@@ -1,0 +1,144 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"mlops/internal/kube"
+)
+
+// Argo's server on the node's port, as make up opens it.
+const argo = "http://localhost:30746"
+
+// testDoors tries what an attacker would.
+func testDoors(t *testing.T, m *machine) {
+	r := m.release(t, "mlops")
+	t.Run("a workflow from a web page", func(t *testing.T) { testArgoToken(t, r) })
+	t.Run("MLflow without a login", func(t *testing.T) { testMLflowLogin(t, r) })
+	t.Run("a privileged pod", func(t *testing.T) { testPrivileged(t, r) })
+}
+
+// testArgoToken posts a workflow as any page in a browser could, and with the token
+// of an account that may not.
+func testArgoToken(t *testing.T, r *kube.Release) {
+	workflow, err := json.Marshal(map[string]any{"workflow": wfv1.Workflow{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "intruder-"},
+		Spec:       wfv1.WorkflowSpec{Entrypoint: "a", Templates: []wfv1.Template{{Name: "a", Container: &corev1.Container{Image: "mlops.local/setup:0.1.0"}}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(method, path, contentType, token string) int {
+		t.Helper()
+		var content string
+		if method == http.MethodPost {
+			content = string(workflow)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, argo+path, strings.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		req.Header.Set("Origin", "http://evil.example")
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	tokenOf := func(account string) string {
+		t.Helper()
+		answer, err := r.Client.CoreV1().ServiceAccounts(r.Namespace).CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.Status.Token
+	}
+	for name, token := range map[string]string{"without a token": "", "with an invented token": "invented", "with a step's token": tokenOf(r.Service("workflow"))} {
+		for _, contentType := range []string{"text/plain", "application/json"} {
+			if code := send(http.MethodPost, "/api/v1/workflows/mlops", contentType, token); code < 400 {
+				t.Errorf("%s, as %s: a workflow is accepted with status %d", name, contentType, code)
+			}
+		}
+		if code := send(http.MethodGet, "/api/v1/workflows/mlops", "", token); code < 400 {
+			t.Errorf("%s: workflows are listed with status %d", name, code)
+		}
+	}
+	if code := send(http.MethodGet, "/api/v1/workflows/mlops", "", tokenOf(r.Service("argo-user"))); code != http.StatusOK {
+		t.Errorf("with the token that make up tells people to make: status %d", code)
+	}
+	ws, err := r.Workflows(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range ws {
+		if strings.HasPrefix(w.Name, "intruder-") {
+			t.Errorf("workflow %s runs", w.Name)
+		}
+	}
+}
+
+// testMLflowLogin asks MLflow without a login, and as a page of another origin.
+func testMLflowLogin(t *testing.T, r *kube.Release) {
+	base := forward(t, r, "mlflow", 5000)
+	user, password, err := r.MLflowLogin(t.Context(), "steps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, user, origin string
+		want               int
+	}{
+		{"without a login", "", "", http.StatusUnauthorized},
+		{"with a login", user, "", http.StatusOK},
+		{"from a page of another origin", user, "http://10.evil.example", http.StatusForbidden},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/api/2.0/mlflow/experiments/search", strings.NewReader(`{"max_results": 1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if tt.origin != "" {
+			req.Header.Set("Origin", tt.origin)
+		}
+		if tt.user != "" {
+			req.SetBasicAuth(tt.user, password)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.want {
+			t.Errorf("%s: status %d, want %d", tt.name, resp.StatusCode, tt.want)
+		}
+	}
+}
+
+// testPrivileged asks for root on the machine.
+func testPrivileged(t *testing.T, r *kube.Release) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "intruder"}, Spec: corev1.PodSpec{
+		Containers: []corev1.Container{{Name: "a", Image: "mlops.local/setup:0.1.0", SecurityContext: &corev1.SecurityContext{Privileged: ptr.To(true)},
+			VolumeMounts: []corev1.VolumeMount{{Name: "host", MountPath: "/host"}}}},
+		Volumes: []corev1.Volume{{Name: "host", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}},
+	}}
+	_, err := r.Client.CoreV1().Pods(r.Namespace).Create(t.Context(), pod, metav1.CreateOptions{})
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "restricted") {
+		t.Errorf("a privileged pod with the machine's root folder: %v", err)
+	}
+}

@@ -1,0 +1,113 @@
+package chart
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// fromSecrets are the Secrets that a container takes all its variables from.
+func fromSecrets(c corev1.Container) []string {
+	var names []string
+	for _, e := range c.EnvFrom {
+		if e.SecretRef != nil {
+			names = append(names, e.SecretRef.Name)
+		}
+	}
+	return names
+}
+
+// Every program that talks to MLflow or S3 has a login of its own, with no more
+// rights than it needs.
+func TestLogins(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		for _, test := range []struct {
+			name  string
+			flags []string
+			want  map[string][]string
+		}{
+			{"the release's own", nil, map[string][]string{
+				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference"}, "ui": nil,
+				"load-raw-data": {"mlops-postgres-app", "mlops-s3-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
+				"candidates": {"mlops-postgres-app", "mlops-mlflow-steps"}, "train": {"mlops-postgres-app", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-app", "mlops-mlflow-steps"},
+			}},
+			{"others'", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow", "global.mlflow.inferenceSecret=their-reader",
+				"minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.existingSecret=their-s3", "global.s3.loaderSecret=their-loader"), map[string][]string{
+				"inference": {"their-reader"}, "ui": nil,
+				"load-raw-data": {"mlops-postgres-app", "their-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
+				"candidates": {"mlops-postgres-app", "their-mlflow"}, "train": {"mlops-postgres-app", "their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow"},
+			}},
+			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow"}}},
+			{"no login", set("global.mlflow.login=false"), map[string][]string{"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow"}, "inference": nil}},
+		} {
+			r := render(t, helm, "mlops", "mlops", test.flags...)
+			got := map[string][]string{}
+			for _, d := range all[*appsv1.Deployment](r) {
+				got[strings.TrimPrefix(d.Name, "mlops-")] = fromSecrets(d.Spec.Template.Spec.Containers[0])
+			}
+			for _, w := range all[*wfv1.WorkflowTemplate](r) {
+				for _, template := range w.Spec.Templates {
+					if template.Container != nil {
+						got[template.Name] = fromSecrets(*template.Container)
+					}
+				}
+			}
+			for who, want := range test.want {
+				if diff := cmp.Diff(want, got[who]); diff != "" {
+					t.Errorf("%s: the Secrets of %s (-want +got):\n%s", test.name, who, diff)
+				}
+			}
+		}
+	})
+}
+
+// MLflow answers its own names and those that the values give, and nothing that only
+// begins like one.
+func TestMLflowNames(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "team", set("mlflow.allowedHosts={mlflow.example.com,192.0.2.7:30500}")...)
+		args := one[*appsv1.Deployment](t, r, "mlops-mlflow").Spec.Template.Spec.Containers[0].Args
+		if !slices.Contains(args, "--app-name=basic-auth") {
+			t.Errorf("MLflow is started with %q and asks for no login", args)
+		}
+		list := func(flag string) []string {
+			for _, a := range args {
+				if text, ok := strings.CutPrefix(a, flag+"="); ok {
+					return strings.Split(text, ",")
+				}
+			}
+			t.Fatalf("MLflow is started with %q, want %s", args, flag)
+			return nil
+		}
+		matches := func(patterns []string, name string) bool {
+			return slices.ContainsFunc(patterns, func(p string) bool {
+				if !strings.Contains(p, "*") {
+					return p == name
+				}
+				ok, err := path.Match(p, name)
+				return ok && err == nil
+			})
+		}
+		for name, want := range map[string]bool{
+			"mlops-mlflow:5000": true, "mlops-mlflow.team.svc.cluster.local:5000": true, "localhost:41234": true, "127.0.0.1:5000": true, "mlflow.example.com": true, "192.0.2.7:30500": true,
+			"10.evil.example": false, "10.0.0.7:30500": false, "192.168.evil.example": false, "172.16.evil.example": false, "mlflow.example.com.evil.example": false, "localhost.evil.example": false, "": false,
+		} {
+			if got := matches(list("--allowed-hosts"), name); got != want {
+				t.Errorf("host %q is answered: %v, want %v", name, got, want)
+			}
+		}
+		for name, want := range map[string]bool{
+			"https://mlflow.example.com": true, "http://192.0.2.7:30500": true, "http://10.evil.example": false, "http://192.168.evil.example": false, "https://mlflow.example.com.evil.example": false, "null": false,
+		} {
+			if got := matches(list("--cors-allowed-origins"), name); got != want {
+				t.Errorf("origin %q is accepted: %v, want %v", name, got, want)
+			}
+		}
+	})
+}
