@@ -27,6 +27,7 @@ func testDoors(t *testing.T, m *machine) {
 	t.Run("a workflow from a web page", func(t *testing.T) { testArgoToken(t, r) })
 	t.Run("MLflow without a login", func(t *testing.T) { testMLflowLogin(t, r) })
 	t.Run("a privileged pod", func(t *testing.T) { testPrivileged(t, r) })
+	t.Run("a neighbour on the network", func(t *testing.T) { testNeighbour(t, m, r) })
 }
 
 // testArgoToken posts a workflow as any page in a browser could, and with the token
@@ -126,6 +127,44 @@ func testMLflowLogin(t *testing.T, r *kube.Release) {
 		resp.Body.Close()
 		if resp.StatusCode != tt.want {
 			t.Errorf("%s: status %d, want %d", tt.name, resp.StatusCode, tt.want)
+		}
+	}
+}
+
+// testNeighbour asks from another machine, which is a network namespace with a cable
+// to this one and routes to the cluster's addresses.
+func testNeighbour(t *testing.T, m *machine, r *kube.Release) {
+	const space, ours, theirs = "mlops-e2e", "198.51.100.1", "198.51.100.2"
+	exec := func(argv ...string) []string { return append([]string{"ip", "netns", "exec", space}, argv...) }
+	m.must(t, nil, "ip", "netns", "add", space)
+	defer m.run(t, nil, "ip", "netns", "del", space)
+	for _, argv := range [][]string{
+		{"ip", "link", "add", "veth-e2e", "type", "veth", "peer", "name", "eth0", "netns", space},
+		{"ip", "address", "add", ours + "/24", "dev", "veth-e2e"}, {"ip", "link", "set", "veth-e2e", "up"},
+		exec("ip", "address", "add", theirs+"/24", "dev", "eth0"), exec("ip", "link", "set", "eth0", "up"),
+		exec("ip", "route", "add", "10.213.0.0/16", "via", ours),
+		exec("sysctl", "-q", "-w", "net.ipv4.conf.all.route_localnet=1"), exec("ip", "route", "add", "127.0.0.0/8", "via", ours, "src", theirs),
+	} {
+		m.must(t, nil, argv...)
+	}
+	service, err := r.Client.CoreV1().Services(r.Namespace).Get(t.Context(), r.Service("inference"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods, err := r.Pods(t.Context(), "app.kubernetes.io/component=inference,app.kubernetes.io/instance="+r.Name)
+	if err != nil || len(pods) == 0 {
+		t.Fatalf("%d pods of inference, %v", len(pods), err)
+	}
+	for name, address := range map[string]string{
+		"the NodePort on 127.0.0.1": "127.0.0.1/30800", "the NodePort on the node's address": "10.213.255.1/30800",
+		"the Service": service.Spec.ClusterIP + "/8000", "a pod": pods[0].Status.PodIP + "/8000",
+	} {
+		connect := []string{"timeout", "2", "bash", "-c", "exec 3<>/dev/tcp/" + address}
+		if out, err := m.run(t, nil, connect...); err != nil {
+			t.Errorf("this machine does not reach %s: %v\n%s", name, err, out)
+		}
+		if _, err := m.run(t, nil, exec(connect...)...); err == nil {
+			t.Errorf("a neighbour reaches %s", name)
 		}
 	}
 }

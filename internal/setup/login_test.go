@@ -96,23 +96,30 @@ func TestLogins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := experiment.ID + "/abc/artifacts/"
+	run, err := steps.CreateRun(t.Context(), mlflow.NewRun{ExperimentID: experiment.ID, Name: "one", Start: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := steps.ArtifactPath(run.ArtifactURI)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := steps.EnsureModel(t.Context(), "readmission", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := steps.UploadArtifact(t.Context(), root+"model.ubj", strings.NewReader("model")); err != nil {
+	if err := steps.UploadArtifact(t.Context(), root+"/model/model.ubj", strings.NewReader("model")); err != nil {
 		t.Fatal(err)
 	}
-	version, err := admin.CreateVersion(t.Context(), mlflow.NewVersion{Name: "earlier", Source: "mlflow-artifacts:/" + root})
+	version, err := admin.CreateVersion(t.Context(), mlflow.NewVersion{Name: "earlier", Source: "runs:/" + run.ID + "/model", RunID: run.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
 	alias := func(c *mlflow.Client) error { return c.SetAlias(t.Context(), "earlier", "production", version.Number) }
 	write := func(c *mlflow.Client) error {
-		return c.UploadArtifact(t.Context(), root+"model.ubj", strings.NewReader("evil"))
+		return c.UploadArtifact(t.Context(), root+"/model/model.ubj", strings.NewReader("evil"))
 	}
 	read := func(c *mlflow.Client) error {
-		text, err := c.ReadArtifact(t.Context(), root+"model.ubj", 100)
+		text, err := c.ReadArtifact(t.Context(), root+"/model/model.ubj", 100)
 		if err == nil && string(text) != "model" {
 			err = fmt.Errorf("the model holds %q", text)
 		}

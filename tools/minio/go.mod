@@ -2,7 +2,10 @@ module mlops/tools/minio
 
 go 1.26
 
-require github.com/minio/minio v0.0.0-20250907161309-07c3a429bfed
+require (
+	github.com/minio/minio v0.0.0-20250907161309-07c3a429bfed
+	github.com/minio/mux v1.9.2
+)
 
 require (
 	aead.dev/mem v0.2.0 // indirect
@@ -158,7 +161,6 @@ require (
 	github.com/minio/mc v0.0.0-20250313080218-cf909e1063a9 // indirect
 	github.com/minio/md5-simd v1.1.2 // indirect
 	github.com/minio/minio-go/v7 v7.0.91 // indirect
-	github.com/minio/mux v1.9.2 // indirect
 	github.com/minio/pkg/v3 v3.1.3 // indirect
 	github.com/minio/selfupdate v0.6.0 // indirect
 	github.com/minio/simdjson-go v0.4.5 // indirect
