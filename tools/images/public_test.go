@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"mlops/internal/versions"
 )
 
 // Other people's images are built where their public ones don't answer.
@@ -22,7 +24,7 @@ func TestUnpullable(t *testing.T) {
 	server := httptest.NewServer(registry.New())
 	defer server.Close()
 	here := strings.TrimPrefix(server.URL, "http://")
-	ref, err := name.ParseReference(here + "/library/postgres:17.1")
+	ref, err := name.ParseReference(here + "/library/postgres:" + versions.Postgres)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +72,7 @@ func TestUnpullable(t *testing.T) {
 				t.Errorf("-others %s: %s is built, and could be pulled", tt.others, r.name)
 			}
 		}
-		if tt.without != "" && !strings.Contains(said.String(), fmt.Sprintf("the cluster pulls %s/library/postgres:17.1", here)) {
+		if tt.without != "" && !strings.Contains(said.String(), fmt.Sprintf("the cluster pulls %s/library/postgres:%s", here, versions.Postgres)) {
 			t.Errorf("-others %s: said %s", tt.others, said)
 		}
 	}
