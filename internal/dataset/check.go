@@ -316,6 +316,9 @@ func (c *checker) threshold(s *Spec) {
 	if set != 1 {
 		c.bad(at("threshold"), "threshold has exactly one of maximize, recall and fixed")
 	}
+	if s.Samples != "" && s.Samples != "synthetic" && !s.RealSamples() {
+		c.bad(at("samples"), "samples %q is not known; it can be: synthetic (made-up records), real", s.Samples)
+	}
 }
 
 func (c *checker) metrics(s *Spec) {

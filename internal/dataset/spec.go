@@ -30,6 +30,7 @@ type Spec struct {
 	Split      Split       `yaml:"split"`
 	Features   []Feature   `yaml:"features"`
 	Threshold  Threshold   `yaml:"threshold"`
+	Samples    string      `yaml:"samples"` // shown to everyone by /model: "synthetic" (made up; the default) or "real" rows
 	Metrics    []string    `yaml:"metrics"` // logged, in this order; the first decides promotion
 	Candidates []Candidate `yaml:"candidates"`
 
@@ -167,6 +168,10 @@ func (s *Spec) Column(name string) int {
 	}
 	return -1
 }
+
+// RealSamples reports whether real rows are stored with a version and shown to
+// everyone, and not made-up ones.
+func (s *Spec) RealSamples() bool { return s.Samples == "real" }
 
 // IsMissing reports whether a field's text stands for no value.
 func (s *Spec) IsMissing(field string) bool {

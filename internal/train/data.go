@@ -6,6 +6,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
@@ -29,20 +30,11 @@ type Data struct {
 	samples []sample
 }
 
-// sample is a raw record of the test split, and its place there.
-type sample struct {
-	row    int
-	record map[string]string
-}
-
-// wantSamples is how many records are stored with a version.
-const wantSamples = 32
-
 // Prepare reads the rows twice: once to fit the encoder on the training rows and
 // to count, once to encode.
 func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data, error) {
 	d := &Data{Parts: map[string]*Part{dataset.Train: {}, dataset.Validation: {}, dataset.Test: {}}}
-	fitter := feature.NewFitter(spec)
+	fitter, made := feature.NewFitter(spec), newMaker(spec)
 	counts := map[string]int{}
 	err := rows(ctx, func(split string, fields [][]byte) error {
 		if spec.Excluded(fields) {
@@ -56,6 +48,9 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 		counts[split]++
 		if split == dataset.Train {
 			fitter.Add(fields)
+			if !spec.RealSamples() {
+				made.add(fields)
+			}
 		}
 		return nil
 	})
@@ -90,14 +85,17 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 		}
 		p.X = p.X[:at+width]
 		d.Encoder.Encode(p.X[at:], fields)
-		if split == dataset.Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
-			d.samples = append(d.samples, sample{len(p.Y), model.Record(spec, fields)})
+		if spec.RealSamples() && split == dataset.Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
+			d.samples = append(d.samples, sample{record: model.Record(spec, fields), vector: slices.Clone(p.X[at:])})
 		}
 		p.Y = append(p.Y, label)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the rows: %w", err)
+	}
+	if !spec.RealSamples() {
+		d.samples = made.make(wantSamples, d.Encoder)
 	}
 	for split, p := range d.Parts {
 		if len(p.Y) != counts[split] {

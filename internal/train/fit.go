@@ -80,10 +80,30 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 			}
 		}
 	}
+	f.Samples, err = score(lib, booster, d)
+	return f, err
+}
+
+// score gives the samples the probabilities that the server has to reproduce.
+func score(lib *xgboost.Library, booster *xgboost.Booster, d *Data) ([]model.Sample, error) {
+	part := &Part{Y: make([]float32, len(d.samples))}
 	for _, s := range d.samples {
-		f.Samples = append(f.Samples, model.Sample{Record: s.record, Probability: float64(f.Scores[dataset.Test][s.row])})
+		part.X = append(part.X, s.vector...)
 	}
-	return f, nil
+	m, err := Matrix(lib, d.Encoder, part)
+	if err != nil {
+		return nil, fmt.Errorf("matrix of the samples: %w", err)
+	}
+	defer m.Close()
+	probabilities, err := booster.Predict(m)
+	if err != nil {
+		return nil, fmt.Errorf("scoring the samples: %w", err)
+	}
+	samples := make([]model.Sample, len(d.samples))
+	for i, s := range d.samples {
+		samples[i] = model.Sample{Record: s.record, Probability: float64(probabilities[i])}
+	}
+	return samples, nil
 }
 
 // Matrix hands a part to XGBoost.

@@ -1,0 +1,170 @@
+package train
+
+import (
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+
+	"mlops/internal/dataset"
+	"mlops/internal/feature"
+	"mlops/internal/model"
+)
+
+// sample is a raw record that is stored with a version, and its vector.
+type sample struct {
+	record map[string]string
+	vector []float32
+}
+
+const (
+	// wantSamples is how many records are stored with a version.
+	wantSamples = 32
+	// rareLevel is how many training rows a category's value must be in to be in a
+	// made-up record: a rarer one could point to a person.
+	rareLevel = 20
+	// maxLevels bounds the values that are counted per category. A column with more,
+	// such as a name or an address, stays empty.
+	maxLevels = 10_000
+	// reservoir is how many numbers per column are kept to draw from.
+	reservoir = 4096
+	// tail is the share of a column's numbers on either side that made-up records leave out.
+	tail = 0.05
+)
+
+// maker makes records up, of the same shape as the training rows: each column is drawn
+// by itself, so that no record is anybody's.
+type maker struct {
+	spec    *dataset.Spec
+	rng     *rand.Rand
+	rows    int
+	columns []distribution
+}
+
+// distribution is what is known of one column.
+type distribution struct {
+	present int            // rows with a value
+	levels  map[string]int // of a category; nil if there are too many
+	numbers []float64      // of a number, a random choice of at most reservoir
+	scale   int            // decimals that the numbers have at most
+}
+
+// newMaker returns a maker that gives the same records for the same spec and rows.
+func newMaker(spec *dataset.Spec) *maker {
+	h := fnv.New64a()
+	h.Write(spec.Text())
+	m := &maker{spec: spec, rng: rand.New(rand.NewPCG(h.Sum64(), 1)), columns: make([]distribution, len(spec.Columns))}
+	for c := range m.columns {
+		m.columns[c].levels = map[string]int{}
+	}
+	return m
+}
+
+// add counts a training row in.
+func (m *maker) add(fields [][]byte) {
+	m.rows++
+	for c, v := range fields {
+		if v == nil || m.spec.Ignored(c) {
+			continue
+		}
+		d := &m.columns[c]
+		d.present++
+		if m.spec.Columns[c].Type == dataset.Category {
+			if d.levels != nil {
+				d.levels[string(v)]++
+			}
+			if len(d.levels) > maxLevels {
+				d.levels = nil
+			}
+			continue
+		}
+		x, err := strconv.ParseFloat(string(v), 64)
+		if err != nil {
+			continue
+		}
+		if dot := slices.Index(v, '.'); dot >= 0 {
+			d.scale = max(d.scale, min(len(v)-dot-1, 6))
+		}
+		if len(d.numbers) < reservoir {
+			d.numbers = append(d.numbers, x)
+		} else if at := m.rng.IntN(d.present); at < reservoir {
+			d.numbers[at] = x
+		}
+	}
+}
+
+// make makes n records up.
+func (m *maker) make(n int, encoder *feature.Encoder) []sample {
+	draws := make([]func() (string, bool), len(m.columns))
+	for c := range m.columns {
+		draws[c] = m.columns[c].draw(m.rng, m.rows, m.spec.Columns[c].Type == dataset.Category)
+	}
+	samples := make([]sample, n)
+	fields := make([][]byte, len(m.columns))
+	for i := range samples {
+		for c, draw := range draws {
+			fields[c] = nil
+			if value, ok := draw(); ok && !m.spec.Ignored(c) {
+				fields[c] = []byte(value)
+			}
+		}
+		samples[i] = sample{record: model.Record(m.spec, fields), vector: make([]float32, encoder.Width())}
+		encoder.Encode(samples[i].vector, fields)
+	}
+	return samples
+}
+
+// draw returns what draws one value after another, or none where the value is missing.
+func (d *distribution) draw(rng *rand.Rand, rows int, category bool) func() (string, bool) {
+	none := func() (string, bool) { return "", false }
+	if d.present == 0 {
+		return none
+	}
+	missing := 1 - float64(d.present)/float64(rows)
+	if category {
+		names, total := []string{}, 0
+		for name, n := range d.levels {
+			if n >= rareLevel {
+				names = append(names, name)
+				total += n
+			}
+		}
+		if total == 0 {
+			return none
+		}
+		slices.Sort(names)
+		return func() (string, bool) {
+			if rng.Float64() < missing {
+				return "", false
+			}
+			at := rng.IntN(total)
+			for _, name := range names {
+				if at -= d.levels[name]; at < 0 {
+					return name, true
+				}
+			}
+			return "", false
+		}
+	}
+	if d.present < rareLevel || len(d.numbers) == 0 {
+		return none
+	}
+	slices.Sort(d.numbers)
+	// Between two kept numbers a value is drawn in a straight line, so that it is in
+	// the usual range and is nobody's.
+	quantile := func(p float64) float64 {
+		at := p * float64(len(d.numbers)-1)
+		low := int(at)
+		high := min(low+1, len(d.numbers)-1)
+		return d.numbers[low] + (at-float64(low))*(d.numbers[high]-d.numbers[low])
+	}
+	unit := math.Pow10(d.scale)
+	return func() (string, bool) {
+		if rng.Float64() < missing {
+			return "", false
+		}
+		x := math.Round(quantile(tail+(1-2*tail)*rng.Float64())*unit) / unit
+		return strconv.FormatFloat(x, 'f', -1, 64), true
+	}
+}

@@ -1,0 +1,127 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/dataset"
+)
+
+// people is a table in which a few rows have what nobody else has.
+func people(t *testing.T, samples string) (*dataset.Spec, dataset.Rows, map[string]bool) {
+	t.Helper()
+	spec, err := dataset.Parse([]byte(`name: people
+title: People
+description: People to test with.
+model: people
+task: binary
+samples: ` + samples + `
+key: id
+columns:
+  - {name: id, type: integer}
+  - {name: name, type: category}
+  - {name: town, type: category}
+  - {name: age, type: integer}
+  - {name: income, type: number}
+  - {name: note, type: category}
+  - {name: good, type: category}
+target:
+  column: good
+  positive: ["yes"]
+  labels: {positive: good, negative: bad}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features:
+  - {number: age}
+  - {number: income}
+  - {category: town}
+threshold: {maximize: f1}
+metrics: [auc]
+candidates:
+  - {name: one, rounds: 5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 2000
+	real := map[string]bool{}
+	var all [][][]byte
+	for i := range n {
+		f := [][]byte{fmt.Append(nil, i), fmt.Appendf(nil, "person %d", i), []byte([]string{"Bern", "Genf", "Chur"}[i*7%3]), fmt.Append(nil, 20+i*31%60),
+			fmt.Appendf(nil, "%.2f", 1000+float64(i*97%5000)/3), nil, []byte([]string{"yes", "no"}[i*13%2])}
+		if i%400 == 0 { // who can be told apart
+			f[2], f[3], f[4], f[5] = []byte("a farm"), []byte("117"), []byte("9999999.99"), []byte("the mayor")
+		}
+		all = append(all, f)
+		real[string(f[2])+" "+string(f[3])+" "+string(f[4])] = true
+	}
+	return spec, func(_ context.Context, row func(string, [][]byte) error) error {
+		for i, f := range all {
+			if err := row([]string{dataset.Train, dataset.Train, dataset.Train, dataset.Validation, dataset.Test}[i%5], slices.Clone(f)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, real
+}
+
+// Made-up records look like the rows and are nobody's.
+func TestMadeUpSamples(t *testing.T) {
+	spec, rows, real := people(t, "synthetic")
+	d, err := Prepare(t.Context(), spec, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.samples) != wantSamples {
+		t.Fatalf("%d samples, want %d", len(d.samples), wantSamples)
+	}
+	towns := map[string]bool{}
+	for _, s := range d.samples {
+		r := s.record
+		if real[r["town"]+" "+r["age"]+" "+r["income"]] {
+			t.Errorf("%v is a row of the table", r)
+		}
+		for _, column := range []string{"id", "name", "note", "good"} {
+			if v, ok := r[column]; ok {
+				t.Errorf("column %s is %q: it tells people apart, or is not to be predicted from", column, v)
+			}
+		}
+		if age, err := strconv.Atoi(r["age"]); err != nil || age < 20 || age > 79 {
+			t.Errorf("age %q", r["age"])
+		}
+		if income, err := strconv.ParseFloat(r["income"], 64); err != nil || income < 1000 || income > 2700 {
+			t.Errorf("income %q", r["income"])
+		}
+		towns[r["town"]] = true
+	}
+	if want := map[string]bool{"Bern": true, "Genf": true, "Chur": true}; !cmp.Equal(want, towns) {
+		t.Errorf("towns (-want +got):\n%s", cmp.Diff(want, towns))
+	}
+	again, err := Prepare(t.Context(), spec, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range d.samples {
+		if diff := cmp.Diff(d.samples[i].record, again.samples[i].record); diff != "" {
+			t.Errorf("the same rows give another record (-first +second):\n%s", diff)
+		}
+	}
+}
+
+// Real ones are there only if the spec says so.
+func TestRealSamples(t *testing.T) {
+	spec, rows, real := people(t, "real")
+	d, err := Prepare(t.Context(), spec, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range d.samples {
+		if r := s.record; !real[r["town"]+" "+r["age"]+" "+r["income"]] {
+			t.Errorf("%v is no row of the table", r)
+		}
+	}
+}
