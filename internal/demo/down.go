@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"mlops/internal/host"
 	"mlops/internal/local"
 	"mlops/internal/program"
 )
@@ -18,7 +19,7 @@ func Down(c *Config, out io.Writer) error {
 	default:
 		return program.Inputf("PURGE=%s: want 1 (databases, artifacts, copies of models) or all (the caches too)", c.Purge)
 	}
-	lock, err := local.TryLock(c.State.Path("lock"), "make demo-down")
+	lock, err := host.TryLock(c.State.Path("lock"), "make demo-down")
 	if err != nil {
 		return err
 	}

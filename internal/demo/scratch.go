@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mlops/internal/host"
 	"mlops/internal/local"
 	"mlops/internal/program"
 	"mlops/internal/progress"
@@ -88,8 +89,8 @@ func (e *CommandError) Unwrap() error { return e.Err }
 
 // newScratch names a state for this command and holds its lock. One process at a
 // time does so, lest another takes a lock that is not held yet for a dead one's.
-func newScratch(ctx context.Context, c *Config, d *progress.Reporter, root string) (*local.Lock, string, error) {
-	all, err := local.WaitLock(ctx, slog.New(slog.DiscardHandler), filepath.Join(root, "lock"), "mlops scratch")
+func newScratch(ctx context.Context, c *Config, d *progress.Reporter, root string) (*host.Lock, string, error) {
+	all, err := host.WaitLock(ctx, slog.New(slog.DiscardHandler), filepath.Join(root, "lock"), "mlops scratch")
 	if err != nil {
 		return nil, "", err
 	}
@@ -98,7 +99,7 @@ func newScratch(ctx context.Context, c *Config, d *progress.Reporter, root strin
 		return nil, "", err
 	}
 	dir := filepath.Join(root, "run-"+rand.Text()[:8])
-	lock, err := local.TryLock(dir+".lock", "mlops scratch")
+	lock, err := host.TryLock(dir+".lock", "mlops scratch")
 	if err != nil {
 		return nil, "", err
 	}
@@ -164,8 +165,8 @@ func clearScratch(c *Config, d *progress.Reporter, root string) error {
 		return fmt.Errorf("looking for scratch states: %w", err)
 	}
 	for _, path := range locks {
-		lock, err := local.TryLock(path, "mlops scratch, clearing up")
-		var held *local.HeldError
+		lock, err := host.TryLock(path, "mlops scratch, clearing up")
+		var held *host.HeldError
 		if errors.As(err, &held) {
 			continue // its command is at work
 		}
@@ -185,7 +186,7 @@ func clearScratch(c *Config, d *progress.Reporter, root string) error {
 
 // endScratch ends all that ran in a scratch state and deletes it, its lock last.
 func endScratch(c *Config, dir string) error {
-	if _, err := local.EndMarked(scratchMark+dir, grace); err != nil {
+	if err := host.End(host.Marked(scratchMark+dir), syscall.SIGTERM, grace); err != nil {
 		return fmt.Errorf("ending the command in %s: %w", dir, err)
 	}
 	if _, err := os.Stat(dir); err == nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mlops/internal/dataset"
+	"mlops/internal/host"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
@@ -43,7 +44,7 @@ func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 	if err != nil {
 		return "", program.Input(err)
 	}
-	lock, err := local.TryLock(c.State.Path("lock"), "make demo")
+	lock, err := host.TryLock(c.State.Path("lock"), "make demo")
 	if err != nil {
 		return "", err
 	}

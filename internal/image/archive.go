@@ -15,17 +15,18 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/renameio/v2"
 )
 
-// Annotations by which an archive's index names what it holds: containerd's own,
-// with the whole name, and the standard's, with the tag.
+// Annotations with which an archive's index names its image: containerd's, with
+// the full name, and the standard's, with the tag.
 const (
 	nameAnnotation = "io.containerd.image.name"
 	tagAnnotation  = "org.opencontainers.image.ref.name"
 )
 
-// Store writes the images of one name, by architecture, as an OCI layout into a
-// new folder.
+// Store writes the images of one name, by architecture, as an OCI layout to a new
+// folder.
 func Store(dir, name string, byArch map[string]v1.Image) error {
 	img, index, err := Index(byArch)
 	if err != nil {
@@ -50,14 +51,14 @@ func Store(dir, name string, byArch map[string]v1.Image) error {
 	return nil
 }
 
-// Stored is what an OCI layout or archive holds.
+// Stored describes the content of an OCI layout or archive.
 type Stored struct {
 	Name   string // registry, name and tag
 	Digest string // of the manifest, or of the index of several architectures
 	desc   v1.Descriptor
 }
 
-// ReadStored reads what the layout in the folder holds.
+// ReadStored describes the layout in the folder.
 func ReadStored(dir string) (Stored, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "index.json"))
 	if err != nil {
@@ -72,14 +73,14 @@ func parseStored(text []byte) (Stored, error) {
 		return Stored{}, fmt.Errorf("reading stored image: %w", err)
 	}
 	if len(m.Manifests) != 1 {
-		return Stored{}, fmt.Errorf("reading stored image: %d manifests, want one", len(m.Manifests))
+		return Stored{}, fmt.Errorf("reading stored image: %d manifests, want 1", len(m.Manifests))
 	}
 	d := m.Manifests[0]
 	return Stored{Name: d.Annotations[nameAnnotation], Digest: d.Digest.String(), desc: d}, nil
 }
 
-// ReadArchive reads what an archive that WriteArchive wrote holds. Where there
-// is no such file, errors.Is(err, fs.ErrNotExist).
+// ReadArchive describes an archive that WriteArchive wrote. If the file doesn't
+// exist, errors.Is(err, fs.ErrNotExist).
 func ReadArchive(path string) (Stored, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -103,9 +104,9 @@ func ReadArchive(path string) (Stored, error) {
 	}
 }
 
-// WriteArchive writes the layout in dir as a tar archive, whole or not at all.
-// containerd reads its index.json, Docker its manifest.json. index.json stands
-// first, so that ReadArchive need not read the rest.
+// WriteArchive writes the layout in dir atomically as a tar archive.
+// containerd reads its index.json, Docker its manifest.json. index.json comes
+// first, so that ReadArchive doesn't need to read the rest.
 func WriteArchive(dir, path string) (err error) {
 	defer func() {
 		if err != nil {
@@ -116,13 +117,12 @@ func WriteArchive(dir, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	out, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	tw := tar.NewWriter(tmp)
+	defer out.Cleanup()
+	tw := tar.NewWriter(out)
 	for _, name := range []string{"index.json", "oci-layout"} {
 		if err := archiveFile(tw, dir, name); err != nil {
 			return err
@@ -148,13 +148,7 @@ func WriteArchive(dir, path string) (err error) {
 	if err := tw.Close(); err != nil {
 		return err
 	}
-	if err := tmp.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return out.CloseAtomicallyReplace()
 }
 
 func archiveFile(tw *tar.Writer, dir, name string) error {
@@ -178,8 +172,8 @@ func archiveHeader(name string, size int64) *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 }
 
-// dockerManifest is the manifest.json by which Docker before 25 loads an
-// archive; it can't hold several architectures.
+// dockerManifest returns the manifest.json that Docker before version 25 needs; it
+// can't describe several architectures.
 func dockerManifest(dir string) ([]byte, error) {
 	s, err := ReadStored(dir)
 	if err != nil {
@@ -212,11 +206,11 @@ func dockerManifest(dir string) ([]byte, error) {
 	return json.Marshal([]any{entry})
 }
 
-// Sizes are the bytes of an image of one architecture.
+// Sizes are the sizes in bytes of one architecture's image.
 type Sizes struct {
 	Arch       string
-	Compressed int64 // its layers as they are stored and pulled
-	Unpacked   int64 // its layers' archives
+	Compressed int64 // of its layers as they are stored and pulled
+	Unpacked   int64 // of its layers' tar archives
 }
 
 // Images opens the images in the layout, by architecture.
@@ -250,7 +244,7 @@ func Images(dir string) (map[string]v1.Image, error) {
 	return images, nil
 }
 
-// SizesOf reads the sizes of the images in the layout.
+// SizesOf measures an image.
 func SizesOf(img v1.Image, arch string) (Sizes, error) {
 	s := Sizes{Arch: arch}
 	layers, err := img.Layers()

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Files is a tree of files that becomes one layer. All belong to root and have
-// no time; paths are absolute, with slashes. Folders above a file are made where
-// nobody made them, with mode 0755.
+// Files is a tree of files that becomes one layer. All files belong to root and
+// have no time; paths are absolute, with slashes. Missing parent folders are added
+// with mode 0755.
 type Files struct {
 	entries map[string]entry
 	closers []io.Closer
@@ -30,10 +30,10 @@ type entry struct {
 	open func() (io.ReadCloser, error)
 }
 
-// NewFiles returns an empty tree. Close it once its layer is made.
+// NewFiles returns an empty tree. Close it after its layer was made.
 func NewFiles() *Files { return &Files{entries: map[string]entry{}} }
 
-// Close closes the archives that files are read from.
+// Close closes the archives from which files are read.
 func (f *Files) Close() error {
 	var errs []error
 	for _, c := range f.closers {
@@ -43,7 +43,7 @@ func (f *Files) Close() error {
 	return errors.Join(errs...)
 }
 
-// Dir adds a folder, or sets the mode of one that is there.
+// Dir adds a folder, or sets the mode of an existing one.
 func (f *Files) Dir(name string, mode fs.FileMode) error {
 	return f.add(name, entry{mode: fs.ModeDir | mode})
 }
@@ -72,10 +72,10 @@ func (f *Files) Disk(name string, mode fs.FileMode, source string) error {
 	return f.add(name, entry{mode: mode, size: st.Size(), open: func() (io.ReadCloser, error) { return os.Open(source) }})
 }
 
-// Names lists the paths in their order in the layer.
+// Names returns the paths in the order of the layer.
 func (f *Files) Names() []string { return slices.Sorted(maps.Keys(f.entries)) }
 
-// Remove takes out the paths for which drop says so, and what is below them.
+// Remove removes the paths for which drop returns true, and everything below them.
 func (f *Files) Remove(drop func(name string) bool) {
 	for _, name := range f.Names() {
 		for p := name; p != "/"; p = path.Dir(p) {
@@ -87,7 +87,7 @@ func (f *Files) Remove(drop func(name string) bool) {
 	}
 }
 
-// Size is the sum of the files' sizes.
+// Size returns the sum of the files' sizes in bytes.
 func (f *Files) Size() int64 {
 	var n int64
 	for _, e := range f.entries {
@@ -107,12 +107,12 @@ func (f *Files) add(name string, e entry) error {
 			continue
 		}
 		if !up.mode.IsDir() {
-			// Through a link it would land elsewhere, in another order on another runtime.
+			// Through a link it would end up elsewhere, depending on the runtime's order.
 			return fmt.Errorf("adding %s: %s is not a folder", name, p)
 		}
 	}
 	if old, ok := f.entries[name]; ok && old.mode.IsDir() != e.mode.IsDir() {
-		return fmt.Errorf("adding %s: it is there already, as something else", name)
+		return fmt.Errorf("adding %s: it exists already, as another type", name)
 	}
 	f.entries[name] = e
 	return nil

@@ -11,10 +11,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Config is what an image says of itself beside its files.
+// Config is an image's configuration.
 type Config struct {
 	Arch       string // amd64, arm64
-	User       string // numeric, so that the kubelet can see that it isn't root
+	User       string // numeric, so that the kubelet can tell that it isn't root
 	Entrypoint []string
 	Command    []string
 	Env        map[string]string
@@ -23,8 +23,8 @@ type Config struct {
 	Labels     map[string]string
 }
 
-// New puts layers on a base (nil: on nothing) under a configuration. Of the
-// base's configuration only PATH and what else its environment says stays.
+// New returns an image of the layers on top of a base (nil: none). Of the base's
+// configuration it keeps only the environment.
 func New(base v1.Image, c Config, layers ...v1.Layer) (v1.Image, error) {
 	img := base
 	if img == nil {
@@ -56,7 +56,7 @@ func New(base v1.Image, c Config, layers ...v1.Layer) (v1.Image, error) {
 	return img, nil
 }
 
-// environ is the base's environment with ours over it, in the order of names.
+// environ merges our environment into the base's, sorted by name.
 func environ(base []string, ours map[string]string) []string {
 	all := map[string]string{}
 	for _, v := range base {
@@ -75,8 +75,8 @@ func environ(base []string, ours map[string]string) []string {
 	return env
 }
 
-// Index joins images of one name, by architecture. One image stays by itself:
-// the second result is then nil.
+// Index combines the images of one name, by architecture. A single image needs no
+// index; the second result is then nil.
 func Index(byArch map[string]v1.Image) (v1.Image, v1.ImageIndex, error) {
 	if len(byArch) == 1 {
 		for _, img := range byArch {

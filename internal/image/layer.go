@@ -13,7 +13,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Layer writes the tree as a layer into a file in dir, which has to stay while
+// Layer writes the tree as a layer to a file in dir, which must exist as long as
 // the layer is used.
 func (f *Files) Layer(dir string) (v1.Layer, error) {
 	l, err := f.layer(dir)
@@ -30,7 +30,7 @@ func (f *Files) layer(dir string) (*layer, error) {
 	}
 	defer file.Close()
 	outer, inner := &counter{w: file, sum: sha256.New()}, sha256.New()
-	// A fixed level and no time or name in the header: the same bytes each time.
+	// A fixed level and no time or name in the header give the same bytes each time.
 	z, err := gzip.NewWriterLevel(outer, 6)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (f *Files) layer(dir string) (*layer, error) {
 }
 
 // layer is a compressed layer in a file. (go-containerregistry's own layers read
-// and compress their content again for each question.)
+// and compress their content again on each call.)
 type layer struct {
 	path           string
 	size           int64
@@ -79,7 +79,7 @@ func hashOf(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
 }
 
-// counter hashes and counts what is written.
+// counter hashes and counts the bytes written to it.
 type counter struct {
 	w   io.Writer
 	sum hash.Hash

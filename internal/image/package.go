@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Deb adds the files of a Debian package. Their owners and times are dropped,
-// set-uid bits too: nothing in our images needs them.
+// Deb adds the files of a Debian package without owners, times and set-uid bits,
+// which nothing in our images needs.
 func (f *Files) Deb(ctx context.Context, file string) error {
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", file)
 	var said strings.Builder
@@ -62,14 +62,14 @@ func (f *Files) tar(r io.Reader) error {
 				err = f.Data(name, fs.FileMode(h.Mode)&0o777, content)
 			}
 		case tar.TypeLink:
-			// The target stands earlier in the archive; a layer then holds it twice.
+			// The target comes earlier in the archive; the layer then contains it twice.
 			target, ok := f.entries[path.Clean("/"+h.Linkname)]
 			if !ok {
-				return fmt.Errorf("%s is a link to %s, which is not there", name, h.Linkname)
+				return fmt.Errorf("%s is a link to the missing %s", name, h.Linkname)
 			}
 			err = f.add(name, target)
 		default:
-			return fmt.Errorf("%s is neither file nor folder nor link", name)
+			return fmt.Errorf("%s is not a file, folder or link", name)
 		}
 		if err != nil {
 			return err

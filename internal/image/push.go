@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Push sends the images of one name, by architecture, to a registry: an index
-// where there are several. It logs in as Docker's configuration says, and
-// returns the digest.
+// Push pushes the images of one name, by architecture, to a registry; several
+// become an index. It uses the credentials of Docker's configuration and returns
+// the digest.
 func Push(ctx context.Context, ref string, byArch map[string]v1.Image) (string, error) {
 	digest, err := push(ctx, ref, byArch)
 	if err != nil {
@@ -43,8 +43,8 @@ func push(ctx context.Context, ref string, byArch map[string]v1.Image) (v1.Hash,
 	return img.Digest()
 }
 
-// Pull returns the image of that architecture behind a public name, with the
-// digest of what the name stood for.
+// Pull returns the image that a public name stands for, for an architecture, and
+// the digest that the name resolved to.
 func Pull(ctx context.Context, ref, arch string) (v1.Image, string, error) {
 	r, err := name.ParseReference(ref)
 	if err != nil {

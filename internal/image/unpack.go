@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// Unpack lays the image's files out in a folder, as the one who runs it: owners
-// and devices are left out.
+// Unpack writes the image's files to a folder. They belong to the current user;
+// devices are left out.
 func Unpack(img v1.Image, dir string) error {
 	r := mutate.Extract(img)
 	defer r.Close()

@@ -65,7 +65,7 @@ func TestLoadRaw(t *testing.T) {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	want = []string{
-		`b1|4|2 fields where 4 are expected|3,c`,
+		`b1|4|2 fields, want 4|3,c`,
 		`b1|5|key id=1 is already on line 2|1,ann,1.5,yes`,
 		"b2|6|NUL byte at byte 3|4,\u2400,1,no",
 		`b2|7|the key is missing| ? ,d,1,no`,

@@ -278,7 +278,7 @@ func (c *cleaner) line(text []byte) error {
 	}
 	n := len(c.spec.Columns)
 	if len(fields) != n+1 {
-		return fmt.Errorf("a row of raw has %d fields where %d are expected", len(fields), n+1)
+		return fmt.Errorf("a row of raw has %d fields, want %d", len(fields), n+1)
 	}
 	lineNumber := fields[n]
 	from := len(c.out.rows)

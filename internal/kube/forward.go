@@ -16,22 +16,22 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
-// Forward is a port of this machine that leads to a pod of a service.
+// Forward is a local port that is forwarded to a pod of a service.
 type Forward struct {
 	Address string // 127.0.0.1:port
 	Ended   <-chan error
 	stop    chan struct{}
 }
 
-// Close ends it.
+// Close ends the forwarding.
 func (f *Forward) Close() { close(f.stop) }
 
-// Forward leads a port of this machine (0: a free one) to a ready pod behind a
-// service. It ends with the pod, with the context or by Close.
+// Forward forwards a local port (0: a free one) to a ready pod of a service. The
+// forwarding ends with the pod, with the context or by Close.
 func (r *Release) Forward(ctx context.Context, service string, port, local int) (*Forward, error) {
 	f, err := r.forward(ctx, service, port, local)
 	if err != nil {
-		return nil, fmt.Errorf("leading a local port to service %s: %w", service, err)
+		return nil, fmt.Errorf("forwarding a port to service %s: %w", service, err)
 	}
 	return f, nil
 }
@@ -58,7 +58,7 @@ func (r *Release) forward(ctx context.Context, service string, port, local int) 
 	return nil, fmt.Errorf("none of its %d pods is ready", len(pods))
 }
 
-// Ready reports whether a pod is ready and not about to end.
+// Ready reports whether a pod is ready and not terminating.
 func Ready(pod *corev1.Pod) bool {
 	if pod.DeletionTimestamp != nil {
 		return false
@@ -71,7 +71,7 @@ func Ready(pod *corev1.Pod) bool {
 	return false
 }
 
-// targetPort is the pod's port behind a service's.
+// targetPort returns the pod's port behind a service's port.
 func targetPort(s *corev1.Service, pod *corev1.Pod, port int) (int, error) {
 	for _, p := range s.Spec.Ports {
 		if int(p.Port) != port {
@@ -108,7 +108,7 @@ func (r *Release) forwardPod(ctx context.Context, pod string, target, local int)
 	select {
 	case err := <-ended:
 		if err == nil {
-			err = errors.New("it ended at once")
+			err = errors.New("it ended immediately")
 		}
 		return nil, err
 	case <-ctx.Done():

@@ -6,16 +6,16 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// Memory reads the answer of metrics.k8s.io about pods: the bytes that each
-// pod's containers hold together, by pod.
-func Memory(answer []byte) map[string]int64 {
+// Memory decodes a PodMetricsList of metrics.k8s.io into the bytes of memory that
+// each pod's containers use together, by pod name.
+func Memory(response []byte) map[string]int64 {
 	var list struct {
 		Items []struct {
 			Metadata   struct{ Name string }
 			Containers []struct{ Usage map[string]resource.Quantity }
 		}
 	}
-	if json.Unmarshal(answer, &list) != nil {
+	if json.Unmarshal(response, &list) != nil {
 		return nil
 	}
 	m := map[string]int64{}

@@ -1,15 +1,14 @@
 package kube
 
 import (
-	"cmp"
 	"encoding/json"
 	"regexp"
 	"strings"
 )
 
-// LastLine is what a log says at its end, as people read it: the last error of
-// one of our own programs, which Argo's executor may have ended after, else the
-// last line. Of our own programs' lines it is what they say and why.
+// LastLine returns the line of a log that explains its end: the last error of one
+// of our own programs (Argo's executor may have logged after it), otherwise the
+// last line. Our own programs' JSON becomes their message and error.
 func LastLine(log string) string {
 	all := strings.Split(strings.TrimSpace(log), "\n")
 	for i := len(all) - 1; i >= 0; i-- {
@@ -21,22 +20,24 @@ func LastLine(log string) string {
 	return text
 }
 
-// read takes a line of a log apart; one that is not our programs' is its own text.
+// read decodes a log line. A line that isn't from our programs is returned as it
+// is.
 func read(line string) (text, level string) {
-	var fields struct{ Level, Msg, Because, Error string }
+	var fields struct{ Level, Msg, Error string }
 	if json.Unmarshal([]byte(line), &fields) != nil || fields.Msg == "" {
 		return line, ""
 	}
-	if because := cmp.Or(fields.Because, fields.Error); because != "" {
-		return fields.Msg + ": " + because, fields.Level
+	if fields.Error != "" {
+		return fields.Msg + ": " + fields.Error, fields.Level
 	}
 	return fields.Msg, fields.Level
 }
 
-// ended is what Argo says of a container that has failed, before the log's end.
+// ended matches Argo's message about a failed container, which the end of its log
+// follows.
 var ended = regexp.MustCompile(`^([a-z0-9-]+: [^\n]*?\(exit code \d+\)): (?s)(.+)$`)
 
-// said is what Argo says of a task, the log's end in it in one line.
+// said returns Argo's message about a task with the log in it cut to one line.
 func said(message string) string {
 	if m := ended.FindStringSubmatch(message); m != nil {
 		return m[1] + ": " + LastLine(m[2])

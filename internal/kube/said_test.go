@@ -7,7 +7,7 @@ func TestLastLine(t *testing.T) {
 		{"no log", "", ""},
 		{"another's program", "a\nb\n", "b"},
 		{"ours", `{"msg":"answers"}`, "answers"},
-		{"ours that waits", "x\n" + `{"level":"INFO","msg":"waiting for postgres://db:5432/raw","waited":"3s","because":"connection refused"}` + "\n", "waiting for postgres://db:5432/raw: connection refused"},
+		{"ours that waits", "x\n" + `{"level":"INFO","msg":"waiting for postgres://db:5432/raw","waited":"3s","error":"connection refused"}` + "\n", "waiting for postgres://db:5432/raw: connection refused"},
 		{"ours in Argo's executor, which speaks last", `{"level":"ERROR","msg":"the source has no column age"}` + "\n" + `{"argo":true,"error":"exit status 2","level":"info","msg":"sub-process exited"}` + "\n", "the source has no column age"},
 	} {
 		if got := LastLine(tt.log); got != tt.want {

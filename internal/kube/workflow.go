@@ -15,11 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"mlops/internal/progress"
+	"mlops/internal/retry"
 	"mlops/internal/setup"
 )
 
-// Submit runs a WorkflowTemplate under a name; where that name ends with "-",
-// the API server completes it. labels may be nil.
+// Submit runs a WorkflowTemplate under a name. The API server completes a name
+// that ends with "-". labels may be nil.
 func (r *Release) Submit(ctx context.Context, name, template string, parameters, labels map[string]string) (string, error) {
 	w := setup.Workflow(name, template, parameters)
 	if strings.HasSuffix(name, "-") {
@@ -38,7 +39,7 @@ func (r *Release) Submit(ctx context.Context, name, template string, parameters,
 	return made.GetName(), nil
 }
 
-// Workflow returns a workflow, or nil where there is none of that name.
+// Workflow returns a workflow, or nil if there is none of that name.
 func (r *Release) Workflow(ctx context.Context, name string) (*wfv1.Workflow, error) {
 	u, err := r.Dynamic.Resource(setup.Resource).Namespace(r.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -50,7 +51,7 @@ func (r *Release) Workflow(ctx context.Context, name string) (*wfv1.Workflow, er
 	return typed(u)
 }
 
-// Workflows returns the namespace's workflows, the newest first.
+// Workflows returns the namespace's workflows, newest first.
 func (r *Release) Workflows(ctx context.Context, selector string) ([]*wfv1.Workflow, error) {
 	list, err := r.Dynamic.Resource(setup.Resource).Namespace(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
@@ -76,35 +77,36 @@ func typed(u *unstructured.Unstructured) (*wfv1.Workflow, error) {
 	return w, nil
 }
 
-// Follow waits until a workflow has ended, and tells what its tasks do as the
-// local runner does. A workflow that failed is an error that names the tasks.
+// followPoll is the pause between two looks at a workflow.
+const followPoll = time.Second
+
+// Follow waits until a workflow has ended and reports its tasks' events like the
+// local runner. If the workflow failed, the error names the failed tasks.
 func (r *Release) Follow(ctx context.Context, name string, observe func(progress.Event)) (*wfv1.Workflow, error) {
-	told := map[string]string{}
+	reported := map[string]string{}
 	for {
 		w, err := r.Workflow(ctx, name)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case err != nil:
-			// The API server may be away for a while; the workflow goes on.
+			// The API server may be unreachable for a while; the workflow goes on.
 		case w == nil:
 			return nil, fmt.Errorf("workflow %s is gone", name)
 		default:
-			tell(w, told, observe)
+			report(w, reported, observe)
 			if w.Status.Fulfilled() {
 				return w, failure(w)
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !retry.Sleep(ctx, followPoll) {
 			return nil, context.Cause(ctx)
-		case <-time.After(time.Second):
 		}
 	}
 }
 
-// tell reports the tasks whose state has changed since it was last called.
-func tell(w *wfv1.Workflow, told map[string]string, observe func(progress.Event)) {
+// report reports the tasks whose state has changed since the last call.
+func report(w *wfv1.Workflow, reported map[string]string, observe func(progress.Event)) {
 	if observe == nil {
 		return
 	}
@@ -119,15 +121,15 @@ func tell(w *wfv1.Workflow, told map[string]string, observe func(progress.Event)
 		return strings.Compare(a.ID, b.ID)
 	})
 	for _, n := range nodes {
-		// A task that may be tried again has a node of its own above its pods'.
+		// A task with retries has a node of its own above its pods' nodes.
 		if n.Type != wfv1.NodeTypePod || n.Phase == wfv1.NodePending && n.Message == "" {
 			continue
 		}
 		state := string(n.Phase) + n.Message
-		if told[n.ID] == state {
+		if reported[n.ID] == state {
 			continue
 		}
-		told[n.ID] = state
+		reported[n.ID] = state
 		e := progress.Event{Time: time.Now(), Task: n.DisplayName, Path: n.ID, Template: n.TemplateName, State: progress.Running, Message: said(n.Message)}
 		switch n.Phase {
 		case wfv1.NodeSucceeded:
@@ -149,7 +151,7 @@ func tell(w *wfv1.Workflow, told map[string]string, observe func(progress.Event)
 	}
 }
 
-// failure is why a workflow that has ended did not succeed, or nil.
+// failure returns why a workflow that has ended did not succeed, or nil.
 func failure(w *wfv1.Workflow) error {
 	if w.Status.Phase == wfv1.WorkflowSucceeded {
 		return nil

@@ -14,12 +14,13 @@ import (
 	"syscall"
 	"time"
 
+	"mlops/internal/host"
 	"mlops/internal/versions"
 )
 
 // Build compiles packages (patterns below root, the project's folder) into the
 // folder out, one program each, without cgo. Go's own cache makes a second build
-// quick, and a program that would be the same is not written again.
+// quick, and an unchanged program is not written again.
 func (s *State) Build(ctx context.Context, root, out string, packages ...string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("building programs: %w", err)
@@ -37,8 +38,8 @@ type MinIO struct {
 	Key, Secret string
 }
 
-// MinIO builds the server from the Go module in dir (its own go.mod and go.sum,
-// by whose digest the program is kept in the cache) and starts it.
+// MinIO builds the server from the Go module in dir, keeps the program in the
+// cache under the digest of that module's go.mod and go.sum, and starts it.
 func (s *State) MinIO(ctx context.Context, log *slog.Logger, dir string) (*MinIO, error) {
 	build, err := MinIOBuild(dir, runtime.GOARCH)
 	if err != nil {
@@ -74,7 +75,7 @@ func (s *State) MinIO(ctx context.Context, log *slog.Logger, dir string) (*MinIO
 	return m, nil
 }
 
-// MinIOBuild says how the server is built from its module in dir.
+// MinIOBuild describes how the server is built from its module in dir.
 func MinIOBuild(dir, arch string) (Build, error) {
 	const pkg, commit = "github.com/minio/minio/cmd", versions.MinIOCommit
 	release := strings.TrimPrefix(versions.MinIO, "RELEASE.")
@@ -95,21 +96,21 @@ func MinIOBuild(dir, arch string) (Build, error) {
 	return b, nil
 }
 
-// Build is the building of somebody else's programs from a Go module that is not
-// ours.
+// Build describes how third-party programs are built from a Go module.
 type Build struct {
-	Name     string // of the folder in the cache, and for people
+	Name     string // of the folder in the cache, and in messages
 	Arch     string
-	Module   string                                            // the folder of the go.mod that names the versions
-	Packages []string                                          // in the module; each gives a program
-	LDFlags  string                                            // beside -s -w, which make a program a third smaller
-	Inputs   [][]byte                                          // all that the programs depend on: go.mod, go.sum and what is ours
-	Source   func(ctx context.Context) (dir string, err error) // the module's folder; asked only when there is something to build
+	Module   string                                            // folder of the go.mod that pins the versions
+	Packages []string                                          // in the module; one program per package
+	LDFlags  string                                            // in addition to -s -w, which make a program a third smaller
+	Inputs   [][]byte                                          // everything the programs depend on: go.mod, go.sum and our own files
+	Source   func(ctx context.Context) (dir string, err error) // returns the module's folder; called only if there is something to build
 }
 
-// BuildOnce builds the programs, static, into a folder of the cache that is named
-// by the digest of all they depend on, Go's version among it, and returns that
-// folder. Where they are there it returns at once. One process at a time builds.
+// BuildOnce builds static programs into a folder of the cache that is named by
+// the digest of everything they depend on, including Go's version, and returns
+// that folder. If they were built before, it returns at once. Only one process
+// builds at a time.
 func (s *State) BuildOnce(ctx context.Context, log *slog.Logger, b Build) (string, error) {
 	dir, err := s.buildOnce(ctx, log, b)
 	if err != nil {
@@ -133,7 +134,7 @@ func (s *State) buildOnce(ctx context.Context, log *slog.Logger, b Build) (strin
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", err
 	}
-	held, err := WaitLock(ctx, log, dir+".lock", "building "+b.Name)
+	held, err := host.WaitLock(ctx, log, dir+".lock", "building "+b.Name)
 	if err != nil {
 		return "", err
 	}
@@ -142,9 +143,9 @@ func (s *State) buildOnce(ctx context.Context, log *slog.Logger, b Build) (strin
 		return dir, nil
 	}
 	start := time.Now()
-	log.Info("building "+b.Name+" (once, some minutes)", "into", dir)
+	log.Info("building "+b.Name+" (only once, takes some minutes)", "into", dir)
 	defer every(15*time.Second, func() {
-		log.Info("still building "+b.Name, "for", time.Since(start).Round(time.Second))
+		log.Info("still building "+b.Name, "elapsed", time.Since(start).Round(time.Second))
 	})()
 	source, err := b.Source(ctx)
 	if err != nil {
@@ -168,18 +169,18 @@ func (s *State) buildOnce(ctx context.Context, log *slog.Logger, b Build) (strin
 	return dir, nil
 }
 
-// every calls tell again and again until the function it returns is called.
-func every(d time.Duration, tell func()) (stop func()) {
+// every calls report at that interval until the function it returns is called.
+func every(interval time.Duration, report func()) (stop func()) {
 	done := make(chan struct{})
 	go func() {
-		tick := time.NewTicker(d)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			select {
 			case <-done:
 				return
 			case <-tick.C:
-				tell()
+				report()
 			}
 		}
 	}()

@@ -8,9 +8,9 @@ import (
 	"mlops/internal/program"
 )
 
-// Home is the folder of the state: what the user named (MLOPS_HOME), else .mlops
-// in their home. Root's home is closed to the user that Postgres runs as, so
-// root's state lies elsewhere.
+// Home returns the state's folder: the one that the user named (MLOPS_HOME), or
+// .mlops in their home. The user that Postgres runs as can't enter root's home,
+// so root's state lies elsewhere.
 func Home(named string) (string, error) {
 	if named != "" {
 		return named, nil
@@ -25,7 +25,8 @@ func Home(named string) (string, error) {
 	return filepath.Join(dir, ".mlops"), nil
 }
 
-// Root is the project's folder: the one with go.mod above the working folder.
+// Root returns the project's folder: the closest one with a go.mod, from the
+// working folder upwards.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -41,8 +42,8 @@ func Root() (string, error) {
 	}
 }
 
-// Pythons are the interpreters to try: the one that the user named (PYTHON), or
-// whatever may be there.
+// Pythons returns the interpreters to try: the one that the user named (PYTHON),
+// or the usual names.
 func Pythons(named string) []string {
 	if named != "" {
 		return []string{named}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mlops/internal/host"
 )
 
 // TestMain lets the test's own program play a service: PLAY says which.
@@ -42,12 +44,6 @@ func TestMain(m *testing.M) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "PLAY=listen")
 		cmd.Start()
-		time.Sleep(time.Hour)
-	case "hold": // holds a lock until it is killed
-		if _, err := TryLock(os.Getenv("LOCK"), "make demo"); err != nil {
-			os.Exit(1)
-		}
-		fmt.Println("held")
 		time.Sleep(time.Hour)
 	}
 }
@@ -175,7 +171,7 @@ func TestUpStopsWhenCancelled(t *testing.T) {
 	if _, err := s.Up(ctx, testLog(t), sv); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	if ps := marked(s.Marker()); len(ps) > 0 {
+	if ps := host.Marked(s.Marker()); len(ps) > 0 {
 		t.Errorf("left running: %v", ps)
 	}
 }
@@ -203,7 +199,7 @@ func TestServicesDoNotInheritOpenFiles(t *testing.T) {
 		}
 	}
 	syscall.Close(fd)
-	l, err := TryLock(path, "the next one")
+	l, err := host.TryLock(path, "the next one")
 	if err != nil {
 		t.Fatalf("after the caller let go of its lock, with the service running: %v", err)
 	}
@@ -231,12 +227,12 @@ func TestUpAfterTheFirstProcessWasKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := family(r.PID)
+	before := host.Family(r.PID)
 	if len(before) != 2 {
 		t.Fatalf("processes of the service: got %d, want 2", len(before))
 	}
 	syscall.Kill(r.PID, syscall.SIGKILL)
-	waitGone([]Process{r.Process}, 5*time.Second)
+	host.WaitGone([]host.Process{r.Process}, 5*time.Second)
 	again, err := s.Up(t.Context(), testLog(t), player("parent"))
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +253,7 @@ func TestSweepEndsOnlyStrays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := func(env ...string) Process {
+	start := func(env ...string) host.Process {
 		cmd := exec.Command("sleep", "600")
 		cmd.Env = env
 		if err := cmd.Start(); err != nil {
@@ -265,7 +261,7 @@ func TestSweepEndsOnlyStrays(t *testing.T) {
 		}
 		go cmd.Wait()
 		t.Cleanup(func() { cmd.Process.Kill() })
-		p, err := Identify(cmd.Process.Pid)
+		p, err := host.Identify(cmd.Process.Pid)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,73 +288,6 @@ func TestSweepEndsOnlyStrays(t *testing.T) {
 func environOf(pid int) string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	return string(b)
-}
-
-func TestAlive(t *testing.T) {
-	me, err := Identify(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	later, rebooted := me, me
-	later.Started++
-	rebooted.Boot = "x"
-	for _, tt := range []struct {
-		p    Process
-		want bool
-		why  string
-	}{
-		{me, true, "this very process"},
-		{later, false, "the pid is another process's now"},
-		{rebooted, false, "the same pid and ticks, but before a reboot"},
-		{Process{}, false, "a record that was empty"},
-		{Process{PID: -1}, false, "would be all processes to kill(2)"},
-	} {
-		if got := tt.p.Alive(); got != tt.want {
-			t.Errorf("%s: got %v, want %v", tt.why, got, tt.want)
-		}
-	}
-}
-
-func TestParseStat(t *testing.T) {
-	const tail = " S 1 42 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1234567 8 9"
-	for _, tt := range []struct {
-		text string
-		want procStat
-		fail bool
-		why  string
-	}{
-		{"9 (sleep)" + tail, procStat{'S', 1, 77, 1234567}, false, "plain"},
-		{"9 (a) R (b c)" + tail, procStat{'S', 1, 77, 1234567}, false, "a name with parentheses and spaces"},
-		{"9 (sleep) S 1 42", procStat{}, true, "cut short"},
-		{"", procStat{}, true, "empty"},
-		{"9 (sleep) S 1 42 x 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1234567 8 9", procStat{}, true, "session is no number"},
-	} {
-		got, err := parseStat([]byte(tt.text))
-		if (err != nil) != tt.fail || got != tt.want {
-			t.Errorf("%s: got %+v, %v, want %+v, error %v", tt.why, got, err, tt.want, tt.fail)
-		}
-	}
-}
-
-func TestListenInode(t *testing.T) {
-	const line = "   1: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 998877 1"
-	for _, tt := range []struct {
-		line string
-		port int
-		want string
-		ok   bool
-		why  string
-	}{
-		{line, 8000, "998877", true, "1F40 is 8000"},
-		{line, 8001, "", false, "another port"},
-		{strings.Replace(line, " 0A ", " 01 ", 1), 8000, "", false, "a connection, not a listener"},
-		{"  sl  local_address rem_address   st tx_queue", 8000, "", false, "the heading"},
-	} {
-		got, ok := listenInode(tt.line, tt.port)
-		if ok != tt.ok || ok && got != tt.want {
-			t.Errorf("%s: got %q, %v, want %q, %v", tt.why, got, ok, tt.want, tt.ok)
-		}
-	}
 }
 
 func TestPick(t *testing.T) {

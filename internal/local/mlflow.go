@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// MLflow starts the tracking server on the database mlflow, with artifacts
-// through its own proxy into the state's folder, or finds the running one.
+// MLflow starts the tracking server, or finds it running. It uses the database
+// mlflow and stores artifacts, through its own proxy, in the state's folder.
 //
-// One worker (it has a thread per request) without the job runner is ready in
-// half of the time and takes a fifth of the memory of the default; see
+// One worker (with a thread per request) and no job runner is ready in half the
+// time and takes a fifth of the memory of the default; see
 // docs/decisions/0005-local-services.md.
 func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *Venv, p *Postgres) (*Record, error) {
-	// The bytecode is written while pip installs; MLflow must not write it again
-	// into an environment that others share.
+	// pip wrote the bytecode during installation. MLflow must not write into an
+	// environment that other states share.
 	env := []string{
 		"PATH=" + v.Bin() + ":/usr/local/bin:/usr/bin:/bin",
 		"PYTHONDONTWRITEBYTECODE=1",
-		"PGPASSWORD=" + p.secrets.MLflow, // libpq's; so it stands neither in ps nor in MLflow's log
+		"PGPASSWORD=" + p.secrets.MLflow, // libpq's variable keeps it out of ps and of MLflow's log
 		"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false",
 		"MLFLOW_ENABLE_AI_GATEWAY=false",
 		"MLFLOW_DISABLE_TELEMETRY=true",
@@ -49,8 +49,8 @@ func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *Venv, p *Postgr
 }
 
 // Program starts one of our own servers as a service of that name, or finds it
-// running. path is its binary: another one restarts it. health is the path that
-// answers 200 when the process serves, whatever it serves.
+// running. path is its binary; a changed binary restarts it. health is a path
+// that responds with 200 as soon as the process serves requests.
 func (s *State) Program(ctx context.Context, log *slog.Logger, name, path string, base int, health string, env func(port int) []string) (*Record, error) {
 	digest, err := fileDigest(path)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *State) Program(ctx context.Context, log *slog.Logger, name, path string
 	})
 }
 
-// httpOK is nil where the URL answers 200.
+// httpOK returns nil if the URL responds with 200.
 func httpOK(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

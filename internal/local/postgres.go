@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/host"
 	"mlops/internal/postgres"
 )
 
@@ -28,10 +29,10 @@ type Postgres struct {
 	secrets *Secrets
 }
 
-// PostgresBin returns the folder of the Postgres programs to use: those of the
-// wheel, newest first, or those that the machine's distribution has. Where data
-// exist, only programs of the major version that made them will do (0: none
-// exist). The programs are tried, since a wheel's may not run on this libc.
+// PostgresBin returns the folder of the Postgres programs to use: the wheel's,
+// newest first, or those of the machine's distribution. If there is data already,
+// only the major version that created it will do (0: there is none). Each program
+// is run once, since a wheel's may not run with this libc.
 func PostgresBin(ctx context.Context, v *Venv, major int) (string, error) {
 	var dirs []string
 	if v != nil {
@@ -53,9 +54,9 @@ func PostgresBin(ctx context.Context, v *Venv, major int) (string, error) {
 		found = append(found, strconv.Itoa(m))
 	}
 	if major != 0 && len(found) > 0 {
-		return "", fmt.Errorf("finding Postgres: the data were made by version %d, here are only %s; delete the data with make demo-down PURGE=1", major, strings.Join(found, ", "))
+		return "", fmt.Errorf("finding Postgres: the data was created by version %d, but this machine only has %s; delete the data with make demo-down PURGE=1", major, strings.Join(found, ", "))
 	}
-	return "", fmt.Errorf("finding Postgres: none of its programs runs, neither of the virtual environment nor in /usr/lib/postgresql")
+	return "", fmt.Errorf("finding Postgres: no working program in the virtual environment or in /usr/lib/postgresql")
 }
 
 func debianMajor(dir string) int {
@@ -74,14 +75,14 @@ func versionMajor(text string) int {
 	return n
 }
 
-// Postgres starts the server or finds the running one, and sees to it that its
-// roles and databases are there.
+// Postgres starts the server, or finds it running, and creates the roles and
+// databases that are missing.
 func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *Venv) (*Postgres, error) {
 	secrets, err := s.Secrets()
 	if err != nil {
 		return nil, err
 	}
-	who, name, err := postgresUser()
+	owner, name, err := postgresUser()
 	if err != nil {
 		return nil, err
 	}
@@ -91,19 +92,19 @@ func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *Venv) (*Postg
 		return nil, err
 	}
 	if err := os.MkdirAll(s.Path("postgres"), 0o700); err != nil {
-		return nil, fmt.Errorf("making Postgres' folder: %w", err)
+		return nil, fmt.Errorf("creating Postgres' folder: %w", err)
 	}
-	if who != nil {
-		if err := os.Chown(s.Path("postgres"), int(who.Uid), int(who.Gid)); err != nil {
-			return nil, fmt.Errorf("giving Postgres its folder: %w", err)
+	if owner != nil {
+		if err := os.Chown(s.Path("postgres"), int(owner.Uid), int(owner.Gid)); err != nil {
+			return nil, fmt.Errorf("changing the owner of Postgres' folder: %w", err)
 		}
 		for _, dir := range []string{s.Path("postgres"), bin} {
-			closed, err := closedTo(dir, who)
+			closed, err := closedTo(dir, owner)
 			if err != nil {
 				return nil, err
 			}
 			if closed != "" {
-				return nil, fmt.Errorf("starting Postgres: it does not run as root but as user %s, who can't enter %s, on the way to %s; open that folder (chmod o+x) or choose another with MLOPS_HOME", name, closed, dir)
+				return nil, fmt.Errorf("starting Postgres: it refuses to run as root, and user %s can't enter %s on the way to %s; open that folder (chmod o+x) or choose another one with MLOPS_HOME", name, closed, dir)
 			}
 		}
 	}
@@ -116,17 +117,17 @@ func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *Venv) (*Postg
 			return nil, err
 		}
 	}
-	if err := s.initdb(ctx, log, bin, data, who, secrets); err != nil {
+	if err := s.initdb(ctx, log, bin, data, owner, secrets); err != nil {
 		return nil, err
 	}
 	r, err = s.Up(ctx, log, &Service{
-		Name: "postgres", Base: 15432, User: who, Version: bin,
+		Name: "postgres", Base: 15432, User: owner, Version: bin,
 		Command: func(port int) []string { return postgresCommand(bin, data, port) },
 		Env:     func(int) []string { return []string{"LC_ALL=C.UTF-8"} },
 		Dir:     s.Path("postgres"),
-		Stop:    syscall.SIGINT, // fast shutdown: clients are cut off, nothing is lost
+		Stop:    syscall.SIGINT, // fast shutdown: disconnects clients, loses nothing
 		Grace:   30 * time.Second,
-		Limit:   2 * time.Minute, // it may have to recover from a kill first
+		Limit:   2 * time.Minute, // it may have to recover from a crash first
 		Ready: func(ctx context.Context, port int) error {
 			c, err := pgx.Connect(ctx, postgresURL("postgres", secrets.Postgres, port, "postgres"))
 			if err != nil {
@@ -145,10 +146,10 @@ func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *Venv) (*Postg
 	return p, nil
 }
 
-// postgresCommand is meant for a machine of 4 GiB which also trains: what takes
-// memory per connection is small, and there are few of them. Nothing that could
-// lose data is turned off; wal_level minimal spares the copy in the log of rows
-// that go into a table made in the same transaction.
+// postgresCommand suits a machine of 4 GiB that also trains: little memory per
+// connection, and few connections. It turns off nothing that protects data;
+// wal_level=minimal only avoids logging rows a second time that are copied into a
+// table created in the same transaction.
 func postgresCommand(bin, data string, port int) []string {
 	argv := []string{filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port)}
 	for _, set := range []string{
@@ -171,7 +172,8 @@ func postgresCommand(bin, data string, port int) []string {
 	return argv
 }
 
-// dataMajor is the major version that made the data folder, 0 where there is none.
+// dataMajor returns the major version that created the data folder, 0 if there is
+// none.
 func dataMajor(data string) int {
 	text, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
 	if err != nil {
@@ -181,14 +183,14 @@ func dataMajor(data string) int {
 	return n
 }
 
-// clearPostgres ends what a killed command or a crash left of the server, and
-// removes its pid file: Postgres would otherwise refuse to start where the pid
-// in it is by now another process of the same user.
+// clearPostgres ends the processes that a killed command or a crash left behind,
+// and removes their pid file. Otherwise Postgres refuses to start if the pid in
+// it now belongs to another process of the same user.
 func (s *State) clearPostgres(log *slog.Logger, data string) error {
-	left := within(data)
+	left := host.WorkingIn(data)
 	if len(left) > 0 {
-		log.Info("ending what is left of an earlier Postgres", "processes", len(left))
-		// Only the first process understands SIGINT as shutdown; its pid is in the file.
+		log.Info("ending the processes of an earlier Postgres", "processes", len(left))
+		// Only the first process, whose pid is in the file, shuts down on SIGINT.
 		text, _ := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 		first, _, _ := strings.Cut(string(text), "\n")
 		pid, _ := strconv.Atoi(strings.TrimSpace(first))
@@ -199,8 +201,8 @@ func (s *State) clearPostgres(log *slog.Logger, data string) error {
 				}
 			}
 		}
-		if !waitGone(left, 30*time.Second) {
-			if err := endAll(left, syscall.SIGKILL, time.Second); err != nil {
+		if !host.WaitGone(left, 30*time.Second) {
+			if err := host.End(left, syscall.SIGKILL, time.Second); err != nil {
 				return fmt.Errorf("ending an earlier Postgres: %w", err)
 			}
 		}
@@ -212,44 +214,44 @@ func (s *State) clearPostgres(log *slog.Logger, data string) error {
 	return nil
 }
 
-// initdb makes the data folder under another name and renames it when it is
-// whole.
-func (s *State) initdb(ctx context.Context, log *slog.Logger, bin, data string, who *syscall.Credential, secrets *Secrets) error {
+// initdb creates the data folder under another name and renames it once it is
+// complete.
+func (s *State) initdb(ctx context.Context, log *slog.Logger, bin, data string, owner *syscall.Credential, secrets *Secrets) error {
 	if _, err := os.Stat(data); err == nil {
 		return nil
 	}
 	tmp := data + ".new"
 	if err := os.RemoveAll(tmp); err != nil {
-		return fmt.Errorf("clearing a database that was not finished: %w", err)
+		return fmt.Errorf("deleting an unfinished database: %w", err)
 	}
-	log.Info("making the database", "dir", data)
-	// initdb may run as somebody who can't open a pipe of ours, so the password
-	// is handed over in a file.
+	log.Info("creating the database", "dir", data)
+	// initdb may run as a user who can't open our pipe, so it gets the password in
+	// a file.
 	password := s.Path("postgres", "password")
 	defer os.Remove(password)
 	if err := os.WriteFile(password, []byte(secrets.Postgres+"\n"), 0o600); err != nil {
-		return fmt.Errorf("handing the password to initdb: %w", err)
+		return fmt.Errorf("passing the password to initdb: %w", err)
 	}
-	if who != nil {
-		if err := os.Chown(password, int(who.Uid), int(who.Gid)); err != nil {
-			return fmt.Errorf("handing the password to initdb: %w", err)
+	if owner != nil {
+		if err := os.Chown(password, int(owner.Uid), int(owner.Gid)); err != nil {
+			return fmt.Errorf("passing the password to initdb: %w", err)
 		}
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", tmp, "--username=postgres", "--pwfile="+password,
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums")
 	cmd.Dir = s.Path("postgres")
 	cmd.Env = s.environ(nil)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("making the database: initdb: %w\n%s", err, out)
+		return fmt.Errorf("creating the database: initdb: %w\n%s", err, out)
 	}
 	if err := os.Rename(tmp, data); err != nil {
-		return fmt.Errorf("making the database: %w", err)
+		return fmt.Errorf("creating the database: %w", err)
 	}
 	return nil
 }
 
-// prepare makes roles and databases that are missing. It may be cut off anywhere
+// prepare creates missing roles and databases. It may be interrupted at any point
 // and run again.
 func (p *Postgres) prepare(ctx context.Context) error {
 	c, err := pgx.Connect(ctx, p.Admin("postgres"))
@@ -266,23 +268,24 @@ func postgresURL(user, password string, port int, database string) string {
 	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable&connect_timeout=5", user, password, port, database)
 }
 
-// Admin is the superuser's URL of the database.
+// Admin returns the superuser's URL of the database.
 func (p *Postgres) Admin(database string) string {
 	return postgresURL("postgres", p.secrets.Postgres, p.Port, database)
 }
 
-// Steps is the URL of the database for the role that owns raw and clean.
+// Steps returns the database's URL for the role that owns raw and clean.
 func (p *Postgres) Steps(database string) string {
 	return p.secrets.StepsURL(p.Port, database)
 }
 
-// StepsURL is the URL of the database, on a server at that port, for the role
+// StepsURL returns the URL of a database on the server at that port, for the role
 // that owns raw and clean.
 func (s *Secrets) StepsURL(port int, database string) string {
 	return postgresURL("steps", s.Steps, port, database)
 }
 
-// StepsEnv is the environment by which the steps reach the databases.
+// StepsEnv returns the environment variables with which the steps reach the
+// databases.
 func (p *Postgres) StepsEnv() []string {
 	return []string{"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(p.Port), "PGUSER=steps", "PGPASSWORD=" + p.secrets.Steps}
 }

@@ -17,45 +17,47 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mlops/internal/host"
 )
 
-// Service is a program to be kept running.
+// Service is a program that is kept running.
 type Service struct {
 	Name    string                                    // file name of its record and log
-	Base    int                                       // the port wanted; a free one above it where it is taken
+	Base    int                                       // preferred port; a free one above it if it is taken
 	Command func(port int) []string                   // program and arguments
-	Env     func(port int) []string                   // besides PATH, HOME and the like
+	Env     func(port int) []string                   // in addition to PATH, HOME and the like
 	Dir     string                                    // working folder; empty: the state's
-	User    *syscall.Credential                       // nil: who we are
-	Version string                                    // of what the command runs (a program's digest): another one restarts it
-	Stop    syscall.Signal                            // asks it to end
+	User    *syscall.Credential                       // nil: our own
+	Version string                                    // of what the command runs (a program's digest); a change restarts the service
+	Stop    syscall.Signal                            // signal that asks it to end
 	Grace   time.Duration                             // between Stop and SIGKILL
 	Limit   time.Duration                             // for the start
 	Ready   func(ctx context.Context, port int) error // nil once it serves
 }
 
-// Record is what is kept of a running service.
+// Record is what the state keeps about a running service.
 type Record struct {
-	Name    string         `json:"name"`
-	Process                // the one that was started
-	Port    int            `json:"port"`
-	Since   time.Time      `json:"since"`
-	Version string         `json:"version"` // digest of command, environment and Service.Version
-	Stop    syscall.Signal `json:"stop"`
-	Grace   time.Duration  `json:"grace"`
+	Name         string         `json:"name"`
+	host.Process                // the one that was started
+	Port         int            `json:"port"`
+	Since        time.Time      `json:"since"`
+	Version      string         `json:"version"` // digest of command, environment and Service.Version
+	Stop         syscall.Signal `json:"stop"`
+	Grace        time.Duration  `json:"grace"`
 }
 
-// URL is the service's address for programs on this machine.
+// URL returns the service's address for programs on this machine.
 func (r *Record) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", r.Port) }
 
 // Memory returns the bytes that the service's processes hold.
-func (r *Record) Memory() int64 { return memory(family(r.PID)) }
+func (r *Record) Memory() int64 { return host.Memory(host.Family(r.PID)...) }
 
-// Marker is the environment entry that every process of this state carries.
+// Marker returns the environment entry that every process of this state carries.
 func (s *State) Marker() string { return "MLOPS_STATE=" + s.Dir }
 
-// Records returns what is kept of services, sorted by name; a record does not
-// say that the service still runs (Process.Alive does).
+// Records returns the records of all services, sorted by name. A record doesn't
+// mean that the service still runs; Process.Alive tells.
 func (s *State) Records() ([]*Record, error) {
 	paths, err := filepath.Glob(s.Path("run", "*.json"))
 	if err != nil {
@@ -74,7 +76,7 @@ func (s *State) Records() ([]*Record, error) {
 	return rs, nil
 }
 
-// Record returns what is kept of the service, or nil.
+// Record returns the record of a service, or nil.
 func (s *State) Record(name string) (*Record, error) {
 	return readRecord(s.Path("run", name+".json"))
 }
@@ -94,10 +96,10 @@ func readRecord(path string) (*Record, error) {
 	return &r, nil
 }
 
-// Up returns the running service, started if need be: one of the same version
-// that is ready is left alone, any other is stopped first. The state's lock must
-// be held. The service goes on when the caller ends; when ctx ends before it is
-// ready, it is stopped.
+// Up returns the running service and starts it if necessary. A service of the
+// same version that is ready stays as it is; any other is stopped first. The
+// caller must hold the state's lock. The service outlives the caller; if ctx ends
+// before it is ready, it is stopped.
 func (s *State) Up(ctx context.Context, log *slog.Logger, sv *Service) (*Record, error) {
 	version := sv.digest()
 	r, err := s.Record(sv.Name)
@@ -108,8 +110,8 @@ func (s *State) Up(ctx context.Context, log *slog.Logger, sv *Service) (*Record,
 		check, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := sv.Ready(check, r.Port)
 		cancel()
-		if err == nil && listens(family(r.PID), r.Port) {
-			log.Debug("is running", "service", sv.Name, "port", r.Port)
+		if err == nil && host.Listens(host.Family(r.PID), r.Port) {
+			log.Debug("service is running", "service", sv.Name, "port", r.Port)
 			return r, nil
 		}
 	}
@@ -122,14 +124,14 @@ func (s *State) Up(ctx context.Context, log *slog.Logger, sv *Service) (*Record,
 	for range 4 {
 		r, err = s.start(ctx, sv, version, lost)
 		if err == nil {
-			log.Debug("started", "service", sv.Name, "port", r.Port, "took", time.Since(r.Since).Round(10*time.Millisecond))
+			log.Debug("started service", "service", sv.Name, "port", r.Port, "took", time.Since(r.Since).Round(10*time.Millisecond))
 			return r, nil
 		}
 		var died *DiedError
-		if !errors.As(err, &died) || portFree(died.Port) {
+		if !errors.As(err, &died) || host.PortFree(died.Port) {
 			return nil, err
 		}
-		// Somebody took the port between our look at it and the service's.
+		// Another program took the port after we had found it free.
 		lost[died.Port] = true
 		log.Warn("another process took the port", "service", sv.Name, "port", died.Port)
 	}
@@ -169,7 +171,7 @@ func (s *State) start(ctx context.Context, sv *Service, version string, lost map
 	cmd.Env = s.environ(sv.Env(port))
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: sv.User}
-	if err := keepFiles(); err != nil {
+	if err := host.CloseInherited(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", sv.Name, err)
 	}
 	r := &Record{Name: sv.Name, Port: port, Since: time.Now(), Version: version, Stop: sv.Stop, Grace: sv.Grace}
@@ -178,7 +180,7 @@ func (s *State) start(ctx context.Context, sv *Service, version string, lost map
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	if r.Process, err = Identify(cmd.Process.Pid); err == nil {
+	if r.Process, err = host.Identify(cmd.Process.Pid); err == nil {
 		err = writeJSON(s.Path("run", sv.Name+".json"), r)
 	}
 	if err != nil {
@@ -194,7 +196,7 @@ func (s *State) start(ctx context.Context, sv *Service, version string, lost map
 	return r, nil
 }
 
-// await returns once the service answers on its own socket.
+// await returns once the service is ready on a socket of its own.
 func (s *State) await(ctx context.Context, sv *Service, r *Record, ended <-chan error, logPath string) error {
 	limit := time.After(sv.Limit)
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -214,8 +216,8 @@ func (s *State) await(ctx context.Context, sv *Service, r *Record, ended <-chan 
 			return fmt.Errorf("starting %s: not ready after %v (%w); the end of %s:\n%s", sv.Name, sv.Limit, last, logPath, tail(logPath, 15))
 		case <-tick.C:
 		}
-		if !listens(family(r.PID), r.Port) {
-			last = fmt.Errorf("it does not listen on port %d", r.Port)
+		if !host.Listens(host.Family(r.PID), r.Port) {
+			last = fmt.Errorf("it doesn't listen on port %d", r.Port)
 			continue
 		}
 		check, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -227,55 +229,55 @@ func (s *State) await(ctx context.Context, sv *Service, r *Record, ended <-chan 
 	}
 }
 
-// Down stops the service and forgets its record. It reports whether there was
-// something to stop.
+// Down stops the service and deletes its record. It reports whether there was
+// anything to stop.
 func (s *State) Down(r *Record) (bool, error) {
-	all := family(r.PID)
+	all := host.Family(r.PID)
 	leads := r.Process.Alive()
 	if !leads {
-		// The first process is gone. Its pid may be a stranger's now, so only
-		// those count that carry the mark.
-		all = slices.DeleteFunc(all, func(p Process) bool { return !slices.Contains(marked(s.Marker()), p) })
+		// The first process is gone. Its pid may belong to an unrelated process by
+		// now, so only processes that carry the mark count.
+		all = slices.DeleteFunc(all, func(p host.Process) bool { return !slices.Contains(host.Marked(s.Marker()), p) })
 	}
 	if len(all) > 0 {
 		first := all
 		if leads {
-			first = []Process{r.Process}
+			first = []host.Process{r.Process}
 		}
 		for _, p := range first {
 			if err := p.Signal(r.Stop); err != nil {
 				return true, fmt.Errorf("stopping %s: %w", r.Name, err)
 			}
 		}
-		if !waitGone(all, r.Grace) {
-			if err := endAll(all, syscall.SIGKILL, time.Second); err != nil {
+		if !host.WaitGone(all, r.Grace) {
+			if err := host.End(all, syscall.SIGKILL, time.Second); err != nil {
 				return true, fmt.Errorf("stopping %s: %w", r.Name, err)
 			}
 		}
 	}
 	if err := os.Remove(s.Path("run", r.Name+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return len(all) > 0, fmt.Errorf("forgetting %s: %w", r.Name, err)
+		return len(all) > 0, fmt.Errorf("deleting the record of %s: %w", r.Name, err)
 	}
 	return len(all) > 0, nil
 }
 
-// Strays returns the processes of this state that no record accounts for: what
-// a killed command had started. The state's lock must be held, or the steps of
+// Strays returns the processes of this state that no record accounts for, which a
+// killed command has left. The caller must hold the state's lock, or the steps of
 // a running command count as strays.
-func (s *State) Strays() ([]Process, error) {
+func (s *State) Strays() ([]host.Process, error) {
 	rs, err := s.Records()
 	if err != nil {
 		return nil, err
 	}
-	known := map[Process]bool{}
+	known := map[host.Process]bool{}
 	for _, r := range rs {
 		if r.Alive() {
-			for _, p := range family(r.PID) {
+			for _, p := range host.Family(r.PID) {
 				known[p] = true
 			}
 		}
 	}
-	return slices.DeleteFunc(marked(s.Marker()), func(p Process) bool { return known[p] }), nil
+	return slices.DeleteFunc(host.Marked(s.Marker()), func(p host.Process) bool { return known[p] }), nil
 }
 
 // Sweep ends the strays and returns how many there were.
@@ -284,15 +286,15 @@ func (s *State) Sweep() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := endAll(ps, syscall.SIGTERM, 5*time.Second); err != nil {
-		return len(ps), fmt.Errorf("ending what a killed command left: %w", err)
+	if err := host.End(ps, syscall.SIGTERM, 5*time.Second); err != nil {
+		return len(ps), fmt.Errorf("ending the processes of a killed command: %w", err)
 	}
 	return len(ps), nil
 }
 
-// environ is what a service sees: where programs and the user's things are, the
-// mark, and its own entries. Nothing else of the caller's environment reaches it,
-// so that a service is the same whoever starts it.
+// environ returns a service's environment: the mark, where programs and the
+// user's files are, and its own entries. It inherits nothing else, so that a
+// service doesn't depend on the shell it was started from.
 func (s *State) environ(own []string) []string {
 	env := []string{s.Marker(), "LANG=C.UTF-8"}
 	for _, e := range s.Environ {
@@ -305,8 +307,8 @@ func (s *State) environ(own []string) []string {
 	return append(env, own...)
 }
 
-// digest covers all that a restart would change. The port is left out: the
-// record holds it.
+// digest covers everything that a restart would change, except the port, which is
+// in the record.
 func (sv *Service) digest() string {
 	h := sha256.New()
 	for _, list := range [][]string{sv.Command(0), sv.Env(0), {sv.Version}} {
@@ -319,8 +321,8 @@ func (sv *Service) digest() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// maxLog is the size from which a log is begun anew at the next start, the old
-// one kept beside it.
+// maxLog is the size in bytes above which the next start begins a new log and
+// keeps the old one beside it.
 const maxLog = 8 << 20
 
 func openLog(path string) (*os.File, error) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/host"
 )
 
 // testVenv is the virtual environment that `make test` names.
@@ -95,7 +97,7 @@ func TestPostgresAndMLflow(t *testing.T) {
 	for _, r := range []*Record{m, p.Record} {
 		syscall.Kill(r.PID, syscall.SIGKILL)
 	}
-	waitGone([]Process{m.Process, p.Process}, 10*time.Second)
+	host.WaitGone([]host.Process{m.Process, p.Process}, 10*time.Second)
 	p2, err := s.Postgres(t.Context(), log, v)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +128,7 @@ func TestPostgresAndMLflow(t *testing.T) {
 			t.Errorf("stopping %s: got %v, %v, want true, nil", r.Name, did, err)
 		}
 	}
-	if ps := within(s.Path("postgres", "data")); len(ps) > 0 {
+	if ps := host.WorkingIn(s.Path("postgres", "data")); len(ps) > 0 {
 		t.Errorf("processes of Postgres are left: %v", ps)
 	}
 

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// postgresUser returns who Postgres runs as: nil where we are an ordinary user,
-// and as root, which Postgres refuses, the user postgres or else nobody.
+// postgresUser returns the user that Postgres runs as: nil (ourselves) unless we
+// are root, which Postgres refuses; then the user postgres, or nobody.
 func postgresUser() (*syscall.Credential, string, error) {
 	if os.Geteuid() != 0 {
 		return nil, "", nil
@@ -31,45 +31,45 @@ func postgresUser() (*syscall.Credential, string, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, name, nil
 	}
-	return nil, "", fmt.Errorf("starting Postgres: it does not run as root, and the machine has neither a user postgres nor nobody")
+	return nil, "", fmt.Errorf("starting Postgres: it refuses to run as root, and this machine has neither a user postgres nor a user nobody")
 }
 
-// closedTo returns the first folder on the way to path, path included, that the
-// user can't enter, or "".
-func closedTo(path string, who *syscall.Credential) (string, error) {
+// closedTo returns the first folder on the way to path, including path itself,
+// that the user can't enter, or "".
+func closedTo(path string, u *syscall.Credential) (string, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", fmt.Errorf("looking at %s: %w", path, err)
+		return "", fmt.Errorf("checking access to %s: %w", path, err)
 	}
-	var way []string
+	var parents []string
 	for p := path; ; p = filepath.Dir(p) {
-		way = append(way, p)
+		parents = append(parents, p)
 		if p == filepath.Dir(p) {
 			break
 		}
 	}
-	for i := len(way) - 1; i >= 0; i-- {
-		fi, err := os.Stat(way[i])
+	for i := len(parents) - 1; i >= 0; i-- {
+		fi, err := os.Stat(parents[i])
 		if err != nil {
-			return "", fmt.Errorf("looking at %s: %w", way[i], err)
+			return "", fmt.Errorf("checking access to %s: %w", parents[i], err)
 		}
 		st, ok := fi.Sys().(*syscall.Stat_t)
-		if ok && !mayEnter(fi.Mode(), st.Uid, st.Gid, who) {
-			return way[i], nil
+		if ok && !mayEnter(fi.Mode(), st.Uid, st.Gid, u) {
+			return parents[i], nil
 		}
 	}
 	return "", nil
 }
 
-// mayEnter looks at the execute bit of owner, group or others, whichever holds
-// for the user.
-func mayEnter(mode fs.FileMode, uid, gid uint32, who *syscall.Credential) bool {
+// mayEnter checks the execute bit that applies to the user: owner, group or
+// others.
+func mayEnter(mode fs.FileMode, uid, gid uint32, u *syscall.Credential) bool {
 	switch {
-	case who.Uid == 0:
+	case u.Uid == 0:
 		return true
-	case who.Uid == uid:
+	case u.Uid == uid:
 		return mode&0o100 != 0
-	case who.Gid == gid:
+	case u.Gid == gid:
 		return mode&0o010 != 0
 	default:
 		return mode&0o001 != 0

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mlops/internal/host"
 )
 
 // Venv is the virtual environment that MLflow, Postgres and libxgboost come
@@ -25,22 +26,22 @@ type Venv struct {
 	Site string // its site-packages
 }
 
-// Python is an interpreter and what has to be known of it.
+// Python is an interpreter and the facts that matter here.
 type Python struct {
 	Path    string
 	Version string // "3.11"
-	Tag     string // implementation, version and platform: environments of different tags can't be shared
+	Tag     string // implementation, version and platform; an environment only works for its own tag
 }
 
-// probe prints what a Python is, and fails below 3.10.
+// probe prints the facts of a Python and fails if it is older than 3.10.
 const probe = `import sys, sysconfig, venv
 assert sys.version_info >= (3, 10)
 print(sys.executable)
 print("%d.%d" % sys.version_info[:2])
 print("%s-%s-%s" % (sys.implementation.name, sys.version.split()[0], sysconfig.get_platform()))`
 
-// FindPython returns the first of the names that is a Python of 3.10 or newer
-// with the module venv.
+// FindPython returns the first of the names that is Python 3.10 or newer with the
+// module venv.
 func FindPython(ctx context.Context, names []string) (*Python, error) {
 	var seen []string
 	for _, name := range names {
@@ -60,15 +61,15 @@ func FindPython(ctx context.Context, names []string) (*Python, error) {
 	return nil, fmt.Errorf("finding Python: none of %s is in PATH; Python 3.10 or newer is needed", strings.Join(names, ", "))
 }
 
-// whole is the file that is written last into a virtual environment. A folder
-// without it is what a killed build left. (Renaming the finished folder would do
-// as well for us, but the scripts in bin hold the path it was made under, and
-// MLflow calls some of them by name.)
-const whole = ".whole"
+// completeMark is the file that is written last into a virtual environment. A
+// folder without it was left by a killed build. (Renaming the finished folder is
+// no alternative: the scripts in bin contain the path they were created under,
+// and MLflow calls some of them by name.)
+const completeMark = ".whole"
 
-// Venv returns the virtual environment for that lock file and Python, built if
-// there is none yet. It is keyed by both, shared by all states with the same
-// cache, and one process at a time builds it.
+// Venv returns the virtual environment for that lock file and Python, and builds
+// it if there is none yet. Its name is the digest of both; all states with the
+// same cache share it, and only one process at a time builds it.
 func (s *State) Venv(ctx context.Context, log *slog.Logger, py *Python, lock string) (*Venv, error) {
 	text, err := os.ReadFile(lock)
 	if err != nil {
@@ -78,28 +79,28 @@ func (s *State) Venv(ctx context.Context, log *slog.Logger, py *Python, lock str
 	key := py.Version + "-" + hex.EncodeToString(sum[:6])
 	root := filepath.Join(s.Cache, "venv")
 	if err := os.MkdirAll(root, 0o755); err != nil {
-		return nil, fmt.Errorf("making virtual environment: %w", err)
+		return nil, fmt.Errorf("creating the virtual environment: %w", err)
 	}
 	v := &Venv{Dir: filepath.Join(root, key)}
 	v.Site = filepath.Join(v.Dir, "lib", "python"+py.Version, "site-packages")
-	if v.whole() {
+	if v.complete() {
 		return v, nil
 	}
-	held, err := WaitLock(ctx, log, filepath.Join(root, key+".lock"), "building the virtual environment")
+	held, err := host.WaitLock(ctx, log, filepath.Join(root, key+".lock"), "building the virtual environment")
 	if err != nil {
-		return nil, fmt.Errorf("making virtual environment: %w", err)
+		return nil, fmt.Errorf("creating the virtual environment: %w", err)
 	}
 	defer held.Unlock()
-	if v.whole() {
+	if v.complete() {
 		return v, nil
 	}
 	start := time.Now()
 	log.Info("building the virtual environment", "dir", v.Dir, "python", py.Path)
 	if err := os.RemoveAll(v.Dir); err != nil {
-		return nil, fmt.Errorf("clearing a virtual environment that was not finished: %w", err)
+		return nil, fmt.Errorf("deleting an unfinished virtual environment: %w", err)
 	}
 	if err := s.tool(ctx, nil, py.Path, "-m", "venv", v.Dir); err != nil {
-		return nil, fmt.Errorf("making virtual environment (where Python comes without ensurepip, Debian's package python3-venv brings it): %w", err)
+		return nil, fmt.Errorf("creating the virtual environment (if Python lacks ensurepip, Debian's package python3-venv has it): %w", err)
 	}
 	total := len(requirement.FindAll(text, -1))
 	done := 0
@@ -117,8 +118,8 @@ func (s *State) Venv(ctx context.Context, log *slog.Logger, py *Python, lock str
 	if err != nil {
 		return nil, fmt.Errorf("installing the packages of %s: %w", filepath.Base(lock), err)
 	}
-	if err := os.WriteFile(filepath.Join(v.Dir, whole), nil, 0o644); err != nil {
-		return nil, fmt.Errorf("finishing virtual environment: %w", err)
+	if err := os.WriteFile(filepath.Join(v.Dir, completeMark), nil, 0o644); err != nil {
+		return nil, fmt.Errorf("completing the virtual environment: %w", err)
 	}
 	log.Info("built the virtual environment", "packages", done, "took", time.Since(start).Round(100*time.Millisecond))
 	return v, nil
@@ -128,36 +129,36 @@ func (s *State) Venv(ctx context.Context, log *slog.Logger, py *Python, lock str
 func OpenVenv(dir string) (*Venv, error) {
 	sites, _ := filepath.Glob(filepath.Join(dir, "lib", "python3*", "site-packages"))
 	if len(sites) != 1 {
-		return nil, fmt.Errorf("opening virtual environment %s: %d folders lib/python3*/site-packages, want one", dir, len(sites))
+		return nil, fmt.Errorf("opening virtual environment %s: %d folders match lib/python3*/site-packages, want 1", dir, len(sites))
 	}
 	return &Venv{Dir: dir, Site: sites[0]}, nil
 }
 
 var requirement = regexp.MustCompile(`(?m)^[A-Za-z0-9._-]+(\[[^\]]*\])?==`)
 
-func (v *Venv) whole() bool {
-	_, err := os.Stat(filepath.Join(v.Dir, whole))
+func (v *Venv) complete() bool {
+	_, err := os.Stat(filepath.Join(v.Dir, completeMark))
 	return err == nil
 }
 
-// Python is the path of the environment's interpreter.
+// Python returns the path of the environment's interpreter.
 func (v *Venv) Python() string { return filepath.Join(v.Dir, "bin", "python") }
 
-// Bin is the folder of the environment's programs.
+// Bin returns the folder of the environment's programs.
 func (v *Venv) Bin() string { return filepath.Join(v.Dir, "bin") }
 
-// XGBoost is the path of libxgboost.so.
+// XGBoost returns the path of libxgboost.so.
 func (v *Venv) XGBoost() string { return filepath.Join(v.Site, "xgboost", "lib", "libxgboost.so") }
 
-// tool runs a program of a build. It ends with ctx and with this process, and
-// carries the state's mark. line, where not nil, gets each line it prints; the
-// last lines are in the error.
+// tool runs a program of a build. It ends with ctx and carries the state's mark.
+// line, if not nil, gets each line that the program prints; the error contains
+// the last ones.
 func (s *State) tool(ctx context.Context, line func(string), argv ...string) error {
 	return s.Tool(ctx, "", nil, line, argv...)
 }
 
-// Tool runs a program as tool does, in a folder (empty: the present one) and with
-// more in its environment.
+// Tool runs a program as tool does, in a folder (empty: the current one) and with
+// additional environment entries.
 func (s *State) Tool(ctx context.Context, dir string, env []string, line func(string), argv ...string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
@@ -193,25 +194,4 @@ func (s *State) Tool(ctx context.Context, dir string, env []string, line func(st
 		return fmt.Errorf("%s: %w\n%s", filepath.Base(argv[0]), err, strings.Join(last, "\n"))
 	}
 	return nil
-}
-
-// WaitLock takes the lock, after whoever holds it.
-func WaitLock(ctx context.Context, log *slog.Logger, path, what string) (*Lock, error) {
-	said := false
-	for {
-		l, err := TryLock(path, what)
-		var held *HeldError
-		if !errors.As(err, &held) {
-			return l, err
-		}
-		if !said {
-			log.Info("waiting for another process", "holder", held.By, "lock", path)
-			said = true
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }

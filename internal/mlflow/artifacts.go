@@ -8,12 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/google/renameio/v2"
 )
 
 const proxy = "api/2.0/mlflow-artifacts/artifacts"
@@ -123,17 +124,12 @@ func (c *Client) ReadArtifact(ctx context.Context, path string, limit int64) ([]
 // DownloadArtifact copies the file at path into a file here, by way of a
 // temporary one beside it: file is whole or, after an error, what it was. The
 // errors are those of ReadArtifact.
-func (c *Client) DownloadArtifact(ctx context.Context, path, file string, limit int64) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+func (c *Client) DownloadArtifact(ctx context.Context, path, file string, limit int64) error {
+	tmp, err := renameio.NewPendingFile(file, renameio.WithTempDir(filepath.Dir(file)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
 		return fmt.Errorf("downloading artifact %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(tmp.Name())
-		}
-	}()
-	defer tmp.Close()
+	defer tmp.Cleanup()
 	err = c.download(ctx, path, limit, func(r io.Reader) error {
 		if _, err := tmp.Seek(0, io.SeekStart); err != nil {
 			return err
@@ -147,11 +143,7 @@ func (c *Client) DownloadArtifact(ctx context.Context, path, file string, limit 
 	if err != nil {
 		return err
 	}
-	err = errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
+	if err := tmp.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("downloading artifact %s: %w", path, err)
 	}
 	return nil

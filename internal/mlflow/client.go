@@ -19,6 +19,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"mlops/internal/retry"
 )
 
 // Options of a Client. The zero value is usable.
@@ -198,9 +200,12 @@ func (c *Client) do(ctx context.Context, r request) error {
 	}
 	target.RawPath, target.RawQuery = escaped, r.query.Encode()
 
-	start := time.Now()
-	wait := c.opts.Wait
-	for try := 1; ; try++ {
+	var last *Error
+	policy := retry.Policy{
+		Tries: c.opts.Tries, Patience: c.opts.Patience, Wait: c.opts.Wait, Factor: 3, MaxWait: c.opts.Patience, Jitter: 0.25,
+	}
+	tries := 0
+	err = retry.Do(ctx, policy, func(ctx context.Context) error {
 		var body io.ReadSeeker
 		switch {
 		case r.upload != nil:
@@ -208,26 +213,24 @@ func (c *Client) do(ctx context.Context, r request) error {
 		case payload != nil:
 			body = bytes.NewReader(payload)
 		}
-		err, after := c.try(ctx, r, &target, body)
-		if err == nil {
+		var after time.Duration
+		if last, after = c.try(ctx, r, &target, body); last == nil {
 			return nil
 		}
-		err.Method, err.Path, err.Tries = r.method, target.Path, try
-		if ctx.Err() != nil {
-			return err.stopped(ctx)
+		tries++
+		last.Method, last.Path, last.Tries = r.method, target.Path, tries
+		if !repeatable(last, r) {
+			return retry.Permanent(last)
 		}
-		if !repeatable(err, r) || try == c.opts.Tries {
-			return err
-		}
-		pause := max(jitter(wait), after)
-		if time.Since(start)+pause > c.opts.Patience {
-			return err
-		}
-		if !sleep(ctx, pause) {
-			return err.stopped(ctx)
-		}
-		wait *= 3
+		return retry.Later(last, after)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return last.stopped(ctx)
 	}
+	return last
 }
 
 // try makes a call once. The duration is how long the server asks to wait.

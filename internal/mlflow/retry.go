@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,12 +46,6 @@ func local(err error) bool {
 	return errors.As(err, &l) || errors.As(err, &cert) || errors.Is(err, context.Canceled)
 }
 
-// jitter varies a wait by a quarter, so that steps that failed together don't
-// come back together.
-func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.75 + rand.Float64()/2))
-}
-
 // retryAfter reads the header of that name where it gives seconds.
 func retryAfter(resp *http.Response) time.Duration {
 	s, err := strconv.Atoi(resp.Header.Get("Retry-After"))
@@ -60,18 +53,6 @@ func retryAfter(resp *http.Response) time.Duration {
 		return 0
 	}
 	return time.Duration(s) * time.Second
-}
-
-// sleep reports whether it slept to the end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // watch ends a try that takes, or goes without progress for, too long.

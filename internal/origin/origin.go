@@ -1,6 +1,6 @@
-// Package origin finds the table of a data set: what the user named, a file near
-// the project, a file of an installed package, the public address, and at last
-// the project's own generator.
+// Package origin finds the table of a data set. In this order it tries the table
+// that the user named, files near the project, a file of an installed Python
+// package, the public address and the project's own generator.
 package origin
 
 import (
@@ -21,30 +21,31 @@ import (
 // Table is where a data set's table was found.
 type Table struct {
 	URL       string // for load-raw-data; empty: the spec's own, checked by its digest
-	From      string // for people
+	From      string // for messages
 	Synthetic bool
 }
 
-// Warning is what people have to be told of a synthetic table.
-const Warning = "!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about the world. !!"
+// Warning must be shown to the user of a synthetic table.
+const Warning = "!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about the real world. !!"
 
-// Places are where a table is looked for.
+// Places are the places to look for a table.
 type Places struct {
-	Dataset    string                                            // what the user named: a path or an address; empty: nothing
-	Root       string                                            // the project's folder, from which the spec's local paths go
+	Dataset    string                                            // path or address that the user named; empty: none
+	Root       string                                            // the project's folder, to which the spec's local paths are relative
 	Site       string                                            // the folder of installed Python packages; empty: none
 	Synthesize func(spec *dataset.Spec) (path string, err error) // the last resort
 }
 
-// Unpacked is the folder of tables out of Python packages that are not installed:
-// `make images` unpacks them there, as in site-packages.
+// Unpacked returns the folder in which `make images` unpacks tables of Python
+// packages that are not installed, laid out as in site-packages.
 func Unpacked(cache string) string { return filepath.Join(cache, "images", "tables") }
 
-// reachLimit is how long a public address may take to answer.
+// reachLimit is how long a public address may take to respond.
 const reachLimit = 8 * time.Second
 
-// Find looks for the table: what the user named, the spec's local paths, the file
-// in the installed package, the public address, and at last the generator.
+// Find returns the first table found: the one that the user named, the spec's
+// local paths, the file in the installed package, the public address, or the
+// generator's.
 func (p Places) Find(ctx context.Context, spec *dataset.Spec) (Table, error) {
 	if p.Dataset != "" {
 		return named(p.Dataset)
@@ -75,15 +76,15 @@ func (p Places) Find(ctx context.Context, spec *dataset.Spec) (Table, error) {
 	}
 	path, err := p.Synthesize(spec)
 	if err != nil {
-		return Table{}, fmt.Errorf("making a synthetic table of %s, since there is no real one (%s): %w", spec.Name, strings.Join(tried, "; "), err)
+		return Table{}, fmt.Errorf("making a synthetic table for %s, since there is no real one (%s): %w", spec.Name, strings.Join(tried, "; "), err)
 	}
 	return Table{URL: fileURL(path), From: path, Synthetic: true}, nil
 }
 
-// syntheticRows is how many rows a synthetic table has.
+// syntheticRows is the size of a synthetic table.
 const syntheticRows = 20_000
 
-// Synthesize writes the generator's table of a data set, always the same one.
+// Synthesize writes the generator's table for a data set, which is always the same.
 func Synthesize(spec *dataset.Spec, dir string) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
@@ -100,8 +101,8 @@ func Synthesize(spec *dataset.Spec, dir string) (path string, err error) {
 	return path, f.Close()
 }
 
-// named takes DATASET: an address as it is, anything else as a path from where
-// the user is.
+// named returns the table of DATASET: an address as it is, anything else as a path
+// relative to the working folder.
 func named(text string) (Table, error) {
 	if strings.Contains(text, "://") {
 		if _, err := url.Parse(text); err != nil {
@@ -114,7 +115,7 @@ func named(text string) (Table, error) {
 		return Table{}, fmt.Errorf("DATASET: %w", err)
 	}
 	if !isFile(p) {
-		return Table{}, program.Inputf("DATASET: %s is no file", p)
+		return Table{}, program.Inputf("DATASET: %s is not a file", p)
 	}
 	return Table{URL: fileURL(p), From: p}, nil
 }
@@ -128,7 +129,7 @@ func fileURL(path string) string {
 	return (&url.URL{Scheme: "file", Path: path}).String()
 }
 
-// reach asks whether the address would give the file, and fetches nothing of it.
+// reach checks that the address has the file, without downloading it.
 func reach(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, reachLimit)
 	defer cancel()

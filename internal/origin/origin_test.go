@@ -39,8 +39,8 @@ func TestFind(t *testing.T) {
 	}{
 		{given, dataset.Source{Local: []string{"near.zip"}}, nil, Table{URL: "file://" + given, From: given}, "", "DATASET comes before all else"},
 		{"s3://bucket/key", dataset.Source{}, nil, Table{URL: "s3://bucket/key", From: "s3://bucket/key"}, "", "an address is taken as it is"},
-		{filepath.Join(root, "none"), dataset.Source{Local: []string{"near.zip"}}, nil, Table{}, "is no file", "a wrong DATASET is an error, not a reason to take another"},
-		{root, dataset.Source{}, nil, Table{}, "is no file", "a folder"},
+		{filepath.Join(root, "none"), dataset.Source{Local: []string{"near.zip"}}, nil, Table{}, "is not a file", "a wrong DATASET is an error, not a reason to take another"},
+		{root, dataset.Source{}, nil, Table{}, "is not a file", "a folder"},
 		{"", dataset.Source{Local: []string{"gone.zip", "near.zip"}, Package: "pkg/a b.csv"}, nil, Table{URL: "file://" + near, From: near}, "", "the first local path that is there"},
 		{"", dataset.Source{Local: []string{"gone.zip"}, Package: "pkg/a b.csv"}, nil, Table{URL: fileURL(packaged), From: "the Python package's pkg/a b.csv"}, "", "the package's file, its name quoted in the URL"},
 		{"", dataset.Source{URL: web.URL + "/t.zip"}, made, Table{From: web.URL + "/t.zip"}, "", "the public address, left to the step, which checks its digest"},

@@ -10,27 +10,29 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/retry"
 )
 
-// Busy is what Lock returns when another run kept the lock too long.
+// Busy is the error of Lock if another run held the lock for too long.
 type Busy struct {
 	Name   string
-	Holder string // who has it, in words
+	Holder string // the session that has it, in words
 	Waited time.Duration
 }
 
 func (e *Busy) Error() string {
-	return fmt.Sprintf("%s: another run is under way (%s) and did not end within %s; nothing was done", e.Name, e.Holder, e.Waited)
+	return fmt.Sprintf("%s: another run is active (%s) and did not end within %s; nothing was done", e.Name, e.Holder, e.Waited)
 }
 
-// lockKey is where a name's advisory lock lies among the 2^64 of a database.
+// lockKey returns the name's key among a database's 2^64 advisory locks.
 func lockKey(name string) int64 {
 	h := sha256.Sum256([]byte("mlops lock " + name))
 	return int64(binary.BigEndian.Uint64(h[:]))
 }
 
-// TryLock takes the advisory lock of that name for as long as the connection
-// lives, or reports false when another session has it.
+// TryLock takes the advisory lock of that name for the lifetime of the
+// connection, or reports false if another session has it.
 func TryLock(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
 	var ok bool
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockKey(name)).Scan(&ok); err != nil {
@@ -39,41 +41,41 @@ func TryLock(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
 	return ok, nil
 }
 
-// Lock is TryLock that waits for the other run, says so in the log, and gives
+// Lock is like TryLock but waits for the other run, logs that it does, and gives
 // up with *Busy after wait.
 func Lock(ctx context.Context, conn *pgx.Conn, name string, wait time.Duration, logger *slog.Logger) error {
 	const (
-		ask = 200 * time.Millisecond
-		say = 10 * time.Second
+		pollEvery = 200 * time.Millisecond
+		logEvery  = 10 * time.Second
 	)
 	began := time.Now()
-	var said time.Time
+	var logged time.Time
 	for {
 		ok, err := TryLock(ctx, conn, name)
 		if err != nil || ok {
 			return err
 		}
 		waited := time.Since(began)
-		if waited < wait && time.Since(said) < say {
-			if err := sleep(ctx, min(ask, wait-waited)); err != nil {
-				return err
+		if waited < wait && time.Since(logged) < logEvery {
+			if !retry.Sleep(ctx, min(pollEvery, wait-waited)) {
+				return ctx.Err()
 			}
 			continue
 		}
-		who, err := holder(ctx, conn, name)
+		by, err := holder(ctx, conn, name)
 		if err != nil {
 			return err
 		}
 		if waited >= wait {
-			return &Busy{name, who, wait}
+			return &Busy{name, by, wait}
 		}
-		said = time.Now()
-		logger.Info("waiting for another run", "lock", name, "holder", who, "waited", waited.Round(time.Second).String(), "at_most", wait.String())
+		logged = time.Now()
+		logger.Info("waiting for another run", "lock", name, "holder", by, "waited", waited.Round(time.Second).String(), "at_most", wait.String())
 	}
 }
 
-// holder says which session has the lock. A bigint lock shows in pg_locks as
-// its two halves, with objsubid 1.
+// holder describes the session that has the lock. pg_locks shows a bigint lock as
+// two halves, with objsubid 1.
 func holder(ctx context.Context, conn *pgx.Conn, name string) (string, error) {
 	key := uint64(lockKey(name))
 	var pid int32
@@ -89,7 +91,7 @@ func holder(ctx context.Context, conn *pgx.Conn, name string) (string, error) {
 		return "just ended", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("asking who has the lock %s: %w", name, err)
+		return "", fmt.Errorf("finding the holder of lock %s: %w", name, err)
 	}
 	return fmt.Sprintf("Postgres session %d from %s, since %s", pid, addr, since.UTC().Format(time.RFC3339)), nil
 }

@@ -1,7 +1,7 @@
-// Package postgres connects the steps to Postgres: it waits within bounds for
-// a server that is starting or away, keeps two runs of the same step apart by
-// an advisory lock, and runs a unit of work again when the connection was lost
-// in its middle.
+// Package postgres connects the steps to Postgres. It waits, within bounds, for a
+// server that is starting or unreachable, keeps runs of the same step apart with
+// an advisory lock, and repeats a unit of work if the connection is lost during
+// it.
 package postgres
 
 import (
@@ -16,23 +16,25 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"mlops/internal/retry"
 )
 
-// Config says which server is used and how patiently.
+// Config names the server and bounds how long to wait for it.
 type Config struct {
-	// ConnString is a libpq connection string or URL. Its database is not
-	// used: every connection names its own.
+	// ConnString is a libpq connection string or URL. Its database is ignored:
+	// every connection names its own.
 	ConnString string
 
-	Raw   string // database of the records as they came; empty: "raw"
+	Raw   string // database of the records as they arrived; empty: "raw"
 	Clean string // database of the cleaned records; empty: "clean"
 
-	Patience time.Duration // how long a server that can't be reached is waited for; 0: 60 s
-	LockWait time.Duration // how long another run is waited for; 0: 10 min
-	Tries    int           // of a unit of work that the server broke off; 0: 5
+	Patience time.Duration // how long to wait for a server that can't be reached; 0: 60 s
+	LockWait time.Duration // how long to wait for another run; 0: 10 min
+	Tries    int           // of a unit of work that the server aborted; 0: 5
 }
 
-// Defaults returns the Config with everything set that was left out.
+// Defaults returns the Config with defaults for everything left out.
 func (c Config) Defaults() Config {
 	if c.Raw == "" {
 		c.Raw = "raw"
@@ -52,8 +54,8 @@ func (c Config) Defaults() Config {
 	return c
 }
 
-// ConnString makes a connection string from what libpq's environment variables
-// PGHOST, PGPORT, PGUSER and PGPASSWORD hold. Empty ones are left out.
+// ConnString returns a connection string with the values of libpq's environment
+// variables PGHOST, PGPORT, PGUSER and PGPASSWORD. Empty ones are left out.
 func ConnString(host, port, user, password string) string {
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	var b strings.Builder
@@ -65,7 +67,7 @@ func ConnString(host, port, user, password string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// Unreachable is what Connect returns when its patience has ended.
+// Unreachable is the error of Connect once its patience has run out.
 type Unreachable struct {
 	Server   string // host:port/database
 	Patience time.Duration
@@ -77,9 +79,9 @@ func (e *Unreachable) Error() string {
 }
 func (e *Unreachable) Unwrap() error { return e.Err }
 
-// Connect connects to a database of the server, and waits while there is no
-// server or one that is starting. Another error (a wrong password, no such
-// database) comes back at once.
+// Connect connects to a database of the server and waits while the server is
+// missing or starting. Any other error (a wrong password, no such database)
+// returns at once.
 func Connect(ctx context.Context, cfg Config, database string, logger *slog.Logger) (*pgx.Conn, error) {
 	cfg = cfg.Defaults()
 	pc, err := pgx.ParseConfig(cfg.ConnString)
@@ -92,35 +94,31 @@ func Connect(ctx context.Context, cfg Config, database string, logger *slog.Logg
 	if pc.ConnectTimeout == 0 {
 		pc.ConnectTimeout = 10 * time.Second
 	}
-	// A server that is gone without a word would hold a read for ever.
+	// Without keepalives a server that disappears silently would block a read forever.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6}}
 	pc.DialFunc = dialer.DialContext
 	server := fmt.Sprintf("%s:%d/%s", pc.Host, pc.Port, database)
 
-	began := time.Now()
-	wait := 100 * time.Millisecond
-	for {
-		conn, err := connect(ctx, pc)
-		if err == nil {
-			return conn, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if !Transient(err) {
-			return nil, fmt.Errorf("connecting to Postgres at %s: %w", server, Cause(err))
-		}
-		if left := cfg.Patience - time.Since(began); left <= 0 {
-			return nil, &Unreachable{server, cfg.Patience, Cause(err)}
-		} else if wait > left {
-			wait = left
-		}
-		logger.Warn("waiting for Postgres", "server", server, "error", Cause(err).Error(), "waited", time.Since(began).Round(time.Millisecond).String())
-		if err := sleep(ctx, wait); err != nil {
-			return nil, err
-		}
-		wait = min(2*wait, 5*time.Second)
+	var conn *pgx.Conn
+	policy := retry.Policy{
+		Patience: cfg.Patience, Wait: 100 * time.Millisecond,
+		Log: logger.With("server", server), Level: slog.LevelWarn, Message: "waiting for Postgres",
 	}
+	err = retry.Do(ctx, policy, func(ctx context.Context) (err error) {
+		conn, err = connect(ctx, pc)
+		if err != nil && !Transient(err) {
+			return retry.Permanent(fmt.Errorf("connecting to Postgres at %s: %w", server, Cause(err)))
+		}
+		return Cause(err)
+	})
+	var exhausted *retry.ExhaustedError
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.As(err, &exhausted):
+		return nil, &Unreachable{server, cfg.Patience, exhausted.Err}
+	}
+	return nil, err
 }
 
 func connect(ctx context.Context, pc *pgx.ConnConfig) (*pgx.Conn, error) {
@@ -128,20 +126,20 @@ func connect(ctx context.Context, pc *pgx.ConnConfig) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// With this the server notices within seconds that a client was killed
-	// during a long statement, and lets its lock go.
+	// The server then notices within seconds that a client was killed during a
+	// long statement, and releases its lock.
 	if _, err := conn.Exec(ctx, "SET client_connection_check_interval = '2s'"); err != nil {
 		conn.Close(ctx)
 		return nil, err
 	}
 	if e := conn.PgConn().ParameterStatus("server_encoding"); e != "UTF8" {
 		conn.Close(ctx)
-		return nil, fmt.Errorf("the database is encoded in %s; it has to be UTF8", e)
+		return nil, fmt.Errorf("the database's encoding is %s, want UTF8", e)
 	}
 	return conn, nil
 }
 
-// Cause strips pgx's long account of the attempts down to the last error.
+// Cause reduces pgx's long report of all attempts to the last error.
 func Cause(err error) error {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
@@ -166,10 +164,10 @@ func Code(err error) string {
 // UniqueViolation is the SQLSTATE of a row that breaks a unique index.
 const UniqueViolation = "23505"
 
-// Transient reports whether the same work may succeed when it is done again:
-// the connection was lost or refused, the server was starting or stopping, or
-// it broke the transaction off in favor of another. SQLSTATEs are those of
-// Postgres' Appendix A.
+// Transient reports whether the same work may succeed if it is repeated: the
+// connection was lost or refused, the server was starting or stopping, or it
+// aborted the transaction in favor of another. SQLSTATEs are from Postgres'
+// Appendix A.
 func Transient(err error) bool {
 	var gone *Unreachable
 	if err == nil || errors.As(err, &gone) || errors.Is(err, context.Canceled) {
@@ -189,15 +187,4 @@ func Transient(err error) bool {
 	var oe *net.OpError
 	return errors.As(err, &oe) || errors.As(err, &ne) || pgconn.SafeToRetry(err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -18,9 +18,9 @@ type Role struct{ Name, Password string }
 // Database is a database that one role owns and no other may enter.
 type Database struct{ Name, Owner string }
 
-// Prepare makes the roles and databases that are missing and sets the roles'
-// passwords. It may be cut off anywhere and run again. conn has to belong to a
-// superuser, or to a role that may create roles and databases.
+// Prepare creates missing roles and databases and sets the roles' passwords. It
+// may be interrupted at any point and run again. conn must belong to a superuser,
+// or to a role that may create roles and databases.
 func Prepare(ctx context.Context, conn *pgx.Conn, roles []Role, databases []Database) error {
 	for _, r := range roles {
 		if err := prepareRole(ctx, conn, r); err != nil {
@@ -48,13 +48,13 @@ func prepareRole(ctx context.Context, conn *pgx.Conn, r Role) error {
 	if err != nil {
 		return err
 	}
-	// These statements take no parameters. The password goes as its verifier:
-	// the server's log may show statements.
+	// These statements take no parameters. They contain a verifier instead of the
+	// password, since the server's log may show statements.
 	name := pgx.Identifier{r.Name}.Sanitize()
 	if _, err := conn.Exec(ctx, fmt.Sprintf("%s ROLE %s LOGIN PASSWORD '%s'", verb, name, verifier)); err != nil {
 		return err
 	}
-	// Who is no superuser may give a database only to a role it belongs to.
+	// Without superuser rights a role can give a database only to roles that it is a member of.
 	_, err = conn.Exec(ctx, fmt.Sprintf("GRANT %s TO CURRENT_USER", name))
 	return err
 }
@@ -66,7 +66,7 @@ func prepareDatabase(ctx context.Context, conn *pgx.Conn, d Database) error {
 	}
 	name := pgx.Identifier{d.Name}.Sanitize()
 	if !exists {
-		// The template with the encoding is named, since a server's own default may not be UTF-8.
+		// template0 allows any encoding; the server's default may not be UTF-8.
 		if _, err := conn.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s OWNER %s ENCODING 'UTF8' TEMPLATE template0", name, pgx.Identifier{d.Owner}.Sanitize())); err != nil {
 			return err
 		}
@@ -75,8 +75,8 @@ func prepareDatabase(ctx context.Context, conn *pgx.Conn, d Database) error {
 	return err
 }
 
-// scram returns what Postgres keeps of a password: a SCRAM-SHA-256 verifier in
-// the form of pg_authid.rolpassword (RFC 5803, RFC 7677).
+// scram returns what Postgres stores of a password: a SCRAM-SHA-256 verifier in
+// the format of pg_authid.rolpassword (RFC 5803, RFC 7677).
 func scram(password string) (string, error) {
 	const rounds = 4096
 	salt := make([]byte, 16)

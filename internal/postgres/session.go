@@ -2,15 +2,18 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/retry"
 )
 
-// Session is a connection that is made anew when it was lost. Where it has a
-// lock, the lock is as old as the connection: work never runs without it.
+// Session is a connection that is replaced if it is lost. Its lock, if it has
+// one, is taken with each connection, so work never runs without it.
 type Session struct {
 	cfg      Config
 	database string
@@ -19,13 +22,13 @@ type Session struct {
 	conn     *pgx.Conn
 }
 
-// NewSession returns a session with a database; nothing is connected yet. lock
+// NewSession returns a session with a database, which isn't connected yet. lock
 // names the advisory lock that it holds; empty: none.
 func NewSession(cfg Config, database, lock string, logger *slog.Logger) *Session {
 	return &Session{cfg: cfg.Defaults(), database: database, lock: lock, logger: logger}
 }
 
-// Conn returns the connection, made and locked first where that is needed.
+// Conn returns the connection, and connects and locks first if necessary.
 func (s *Session) Conn(ctx context.Context) (*pgx.Conn, error) {
 	if s.conn != nil && !s.conn.IsClosed() {
 		return s.conn, nil
@@ -44,33 +47,31 @@ func (s *Session) Conn(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// Do runs work, and runs it again on a new connection when it was lost or the
-// server broke it off, up to the Config's Tries. work must be a whole
-// transaction that finds out by itself what an earlier run of it has committed:
-// a connection lost during COMMIT leaves that open.
+// Do runs work, and repeats it on a new connection if the connection was lost or
+// the server aborted it, up to the Config's Tries. work must be a complete
+// transaction that itself finds out what an earlier try has committed, since that
+// is unknown after a connection is lost during COMMIT.
 func (s *Session) Do(ctx context.Context, what string, work func(ctx context.Context, conn *pgx.Conn) error) error {
-	wait := 200 * time.Millisecond
-	for try := 1; ; try++ {
-		err := s.do(ctx, work)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		}
-		if !Transient(err) {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if try >= s.cfg.Tries {
-			return fmt.Errorf("%s, %d times tried: %w", what, try, err)
-		}
-		s.logger.Warn("trying again", "what", what, "try", try, "of", s.cfg.Tries, "error", err.Error())
-		s.Close()
-		if err := sleep(ctx, wait); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		wait = min(2*wait, 5*time.Second)
+	policy := retry.Policy{
+		Tries: s.cfg.Tries, Wait: 200 * time.Millisecond,
+		Log: s.logger.With("what", what, "of", s.cfg.Tries), Level: slog.LevelWarn, Message: "trying again",
 	}
+	err := retry.Do(ctx, policy, func(ctx context.Context) error {
+		err := s.do(ctx, work)
+		if !Transient(err) {
+			return retry.Permanent(err)
+		}
+		s.Close()
+		return err
+	})
+	var exhausted *retry.ExhaustedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exhausted):
+		return fmt.Errorf("%s, %d times tried: %w", what, exhausted.Tries, exhausted.Err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func (s *Session) do(ctx context.Context, work func(ctx context.Context, conn *pgx.Conn) error) error {
@@ -81,7 +82,7 @@ func (s *Session) do(ctx context.Context, work func(ctx context.Context, conn *p
 	return work(ctx, conn)
 }
 
-// Close ends the connection and frees the lock.
+// Close closes the connection and releases the lock.
 func (s *Session) Close() {
 	if s.conn != nil {
 		closeConn(s.conn)
@@ -89,7 +90,7 @@ func (s *Session) Close() {
 	}
 }
 
-// closeConn says goodbye to the server, but not for long.
+// closeConn closes a connection, and doesn't wait long for the server.
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

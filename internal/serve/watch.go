@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"mlops/internal/model"
 	"mlops/internal/registry"
 )
@@ -219,10 +221,7 @@ func (s *Server) current() string {
 func (s *Server) remember(v registry.Version) {
 	text, err := json.Marshal(v)
 	if err == nil {
-		tmp := s.current() + ".tmp"
-		if err = os.WriteFile(tmp, text, 0o644); err == nil {
-			err = os.Rename(tmp, s.current())
-		}
+		err = renameio.WriteFile(s.current(), text, 0o644, renameio.WithTempDir(s.options.Cache))
 	}
 	if err != nil {
 		s.log.Warn("can't note which version is served", "error", err)

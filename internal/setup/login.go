@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"mlops/internal/mlflow"
+	"mlops/internal/retry"
 )
 
 // MLflowUser is a user of MLflow who may read everything.
@@ -18,14 +19,14 @@ type MLflowUser struct {
 // logins makes MLflow's users.
 func logins(ctx context.Context, c Config) error {
 	for _, u := range c.MLflowUsers {
-		err := retry(ctx, c.Log, c.Patience, "MLflow", func(ctx context.Context) error {
+		err := waitFor(ctx, c.Log, c.Patience, "MLflow", func(ctx context.Context) error {
 			err := c.MLflow.EnsureUser(ctx, u.Name, u.Password)
 			if err == nil && u.Write {
 				err = c.MLflow.GrantAll(ctx, u.Name)
 			}
 			var e *mlflow.Error
 			if errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden) {
-				return permanent{fmt.Errorf("MLflow refuses the administrator's password. It keeps the one it was first started with; put that into the Secret again: %w", err)}
+				return retry.Permanent(fmt.Errorf("MLflow refuses the administrator's password. It keeps the one it was first started with; put that into the Secret again: %w", err))
 			}
 			return err
 		})

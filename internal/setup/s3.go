@@ -11,16 +11,18 @@ import (
 	"path/filepath"
 
 	"github.com/minio/minio-go/v7"
+
+	"mlops/internal/retry"
 )
 
-// buckets makes the buckets and puts the source files into theirs.
+// buckets creates the buckets and uploads the source files.
 func buckets(ctx context.Context, c Config) error {
 	client, err := c.S3.Client()
 	if err != nil {
 		return err
 	}
 	for _, name := range c.Buckets {
-		err := retry(ctx, c.Log, c.Patience, "S3 at "+c.S3.Endpoint, func(ctx context.Context) error {
+		err := waitFor(ctx, c.Log, c.Patience, "S3 at "+c.S3.Endpoint, func(ctx context.Context) error {
 			there, err := client.BucketExists(ctx, name)
 			if err == nil && !there {
 				err = client.MakeBucket(ctx, name, minio.MakeBucketOptions{Region: c.S3.Region})
@@ -29,44 +31,44 @@ func buckets(ctx context.Context, c Config) error {
 			case err == nil, code.Code == "BucketAlreadyOwnedByYou":
 				return nil
 			case code.StatusCode == http.StatusForbidden:
-				return permanent{fmt.Errorf("S3 at %s refuses the keys it was given: %s", c.S3.Endpoint, code.Message)}
+				return retry.Permanent(fmt.Errorf("S3 at %s rejects its access keys: %s", c.S3.Endpoint, code.Message))
 			}
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("making bucket %s: %w", name, err)
+			return fmt.Errorf("creating bucket %s: %w", name, err)
 		}
 	}
-	c.Log.Info("the buckets are there", "buckets", len(c.Buckets))
+	c.Log.Info("buckets are ready", "buckets", len(c.Buckets))
 	for _, dir := range c.Sources {
 		entries, err := os.ReadDir(dir)
 		if os.IsNotExist(err) {
-			continue // no file came with the release
+			continue // the release brings no file
 		}
 		if err != nil {
 			return fmt.Errorf("looking for source files: %w", err)
 		}
 		for _, e := range entries {
-			// A ConfigMap's files are links to where its hidden folders hold them.
+			// A ConfigMap's files are symbolic links into its hidden folders.
 			path := filepath.Join(dir, e.Name())
 			if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() {
 				continue
 			}
 			_, put, err := Upload(ctx, client, c.SourceBucket, path)
 			if err != nil {
-				return fmt.Errorf("putting %s into bucket %s: %w", path, c.SourceBucket, err)
+				return fmt.Errorf("uploading %s to bucket %s: %w", path, c.SourceBucket, err)
 			}
-			c.Log.Info("a source file is in its bucket", "file", e.Name(), "new", put)
+			c.Log.Info("source file is in its bucket", "file", e.Name(), "uploaded", put)
 		}
 	}
 	return nil
 }
 
-// digestKey is the metadata of an object by which a file is known to be there.
+// digestKey is an object's metadata key for the digest of the uploaded file.
 const digestKey = "Sha256"
 
-// Upload puts a file into a bucket under its own name, unless it is there, and
-// returns its digest.
+// Upload uploads a file to a bucket under its own name, unless it is there
+// already, and returns its digest.
 func Upload(ctx context.Context, client *minio.Client, bucket, path string) (digest string, put bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -94,7 +94,7 @@ func TestBuckets(t *testing.T) {
 
 	c.S3.SecretKey = "wrong"
 	c.Buckets = []string{name + "-3"}
-	if err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "refuses the keys") {
+	if err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "rejects its access keys") {
 		t.Errorf("wrong keys: %v", err)
 	}
 	c.S3.Endpoint, c.Patience = "http://127.0.0.1:9", time.Second

@@ -20,6 +20,7 @@ import (
 
 	"github.com/minio/minio-go/v7/pkg/signer"
 
+	"mlops/internal/retry"
 	"mlops/internal/source"
 )
 
@@ -50,7 +51,7 @@ func (u User) policy() (name string, text []byte, err error) {
 func users(ctx context.Context, c Config) error {
 	for _, u := range c.Users {
 		if u.AccessKey == c.S3.AccessKey {
-			return permanent{fmt.Errorf("user of bucket %s: its access key is the administrator's; give it a key of its own", u.Bucket)}
+			return retry.Permanent(fmt.Errorf("user of bucket %s: its access key is the administrator's; give it a key of its own", u.Bucket))
 		}
 		name, text, err := u.policy()
 		if err != nil {
@@ -72,7 +73,7 @@ func users(ctx context.Context, c Config) error {
 			{"add-user", url.Values{"accessKey": {u.AccessKey}}, keys},
 			{"set-user-or-group-policy", url.Values{"policyName": {name}, "userOrGroup": {u.AccessKey}, "isGroup": {"false"}}, nil},
 		} {
-			err := retry(ctx, c.Log, c.Patience, "MinIO", func(ctx context.Context) error { return admin(ctx, c.S3, call.path, call.query, call.body) })
+			err := waitFor(ctx, c.Log, c.Patience, "MinIO", func(ctx context.Context) error { return admin(ctx, c.S3, call.path, call.query, call.body) })
 			if err != nil {
 				return fmt.Errorf("making the user of bucket %s: %w", u.Bucket, err)
 			}
@@ -105,7 +106,7 @@ func admin(ctx context.Context, s source.S3, path string, query url.Values, body
 	case resp.StatusCode == http.StatusOK:
 		return nil
 	case resp.StatusCode >= 400 && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests:
-		err = permanent{fmt.Errorf("%s: %s: %s", path, resp.Status, text)}
+		err = retry.Permanent(fmt.Errorf("%s: %s: %s", path, resp.Status, text))
 	default:
 		err = fmt.Errorf("%s: %s: %s", path, resp.Status, text)
 	}

@@ -14,30 +14,31 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/postgres"
+	"mlops/internal/retry"
 )
 
-// Wait waits until all targets answer: postgres://HOST:PORT/DATABASE (which the
-// user has to be able to enter), http://… or https://… (2xx), tcp://HOST:PORT.
-// While it waits it says for what and why.
+// Wait waits until all targets respond: postgres://HOST:PORT/DATABASE (to which
+// the user must be able to connect), http://… or https://… (with 2xx) and
+// tcp://HOST:PORT. Meanwhile it logs what it waits for and why.
 func Wait(ctx context.Context, log *slog.Logger, targets []string, user, password string, patience time.Duration) error {
 	for _, t := range targets {
 		try, err := probe(t, user, password)
 		if err != nil {
 			return err
 		}
-		if err := retry(ctx, log, patience, t, try); err != nil {
+		if err := waitFor(ctx, log, patience, t, try); err != nil {
 			return fmt.Errorf("waiting for %s: %w", t, err)
 		}
-		log.Info("answers", "service", t)
+		log.Info("service responds", "service", t)
 	}
 	return nil
 }
 
-// probe returns what asks a target once.
+// probe returns a function that tries a target once.
 func probe(target, user, password string) (func(context.Context) error, error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%q is no postgres://, http://, https:// or tcp:// address", target)
+		return nil, fmt.Errorf("%q is not a postgres://, http://, https:// or tcp:// address", target)
 	}
 	switch u.Scheme {
 	case "postgres":
@@ -45,7 +46,7 @@ func probe(target, user, password string) (func(context.Context) error, error) {
 		config, err := pgx.ParseConfig(text)
 		if err != nil {
 			// pgx's own error may quote the connection string, password and all.
-			return nil, fmt.Errorf("%q is no address of a database", target)
+			return nil, fmt.Errorf("%q is not the address of a database", target)
 		}
 		return func(ctx context.Context) error {
 			c, err := pgx.ConnectConfig(ctx, config)
@@ -58,7 +59,7 @@ func probe(target, user, password string) (func(context.Context) error, error) {
 		return func(ctx context.Context) error {
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 			if err != nil {
-				return permanent{err}
+				return retry.Permanent(err)
 			}
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
@@ -67,7 +68,7 @@ func probe(target, user, password string) (func(context.Context) error, error) {
 			defer resp.Body.Close()
 			if resp.StatusCode < 200 || resp.StatusCode > 299 {
 				text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
-				return fmt.Errorf("it answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
+				return fmt.Errorf("it responded %s: %s", resp.Status, strings.TrimSpace(string(text)))
 			}
 			return nil
 		}, nil
@@ -80,5 +81,5 @@ func probe(target, user, password string) (func(context.Context) error, error) {
 			return c.Close()
 		}, nil
 	}
-	return nil, fmt.Errorf("%q is no postgres://, http://, https:// or tcp:// address", target)
+	return nil, fmt.Errorf("%q is not a postgres://, http://, https:// or tcp:// address", target)
 }

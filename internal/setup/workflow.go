@@ -14,11 +14,11 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// FirstName is the name of the first run. It is always the same, so that the
-// run can't be started twice.
+// FirstName is the name of the first run. The name is fixed, so that the run
+// can't be started twice.
 const FirstName = "pipeline-on-install"
 
-// Resource is Argo's workflows in Kubernetes' API.
+// Resource identifies Argo's workflows in the Kubernetes API.
 var Resource = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "workflows"}
 
 // Pipeline starts the WorkflowTemplate pipeline in a namespace.
@@ -28,8 +28,9 @@ type Pipeline struct {
 	Parameters map[string]string
 }
 
-// Start creates the workflow FirstName. One of that name that has failed is
-// replaced: whoever mends its cause upgrades the release, or runs the Job again.
+// Start creates the workflow FirstName, and replaces one of that name that has
+// failed: upgrading the release, or running the Job again, repeats the run after
+// its cause is fixed.
 func (p *Pipeline) Start(ctx context.Context) (bool, error) {
 	api := p.Client.Resource(Resource).Namespace(p.Namespace)
 	for range 2 {
@@ -42,7 +43,7 @@ func (p *Pipeline) Start(ctx context.Context) (bool, error) {
 		}
 		old, err := api.Get(ctx, FirstName, metav1.GetOptions{})
 		if err != nil {
-			return false, fmt.Errorf("looking at the first run that is there: %w", err)
+			return false, fmt.Errorf("reading the existing first run: %w", err)
 		}
 		phase, _, _ := unstructured.NestedString(old.Object, "status", "phase")
 		if phase != "Failed" && phase != "Error" {
@@ -50,13 +51,13 @@ func (p *Pipeline) Start(ctx context.Context) (bool, error) {
 		}
 		uid := old.GetUID()
 		if err := api.Delete(ctx, FirstName, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}); err != nil {
-			return false, fmt.Errorf("replacing the first run, which has failed: %w", err)
+			return false, fmt.Errorf("replacing the failed first run: %w", err)
 		}
 	}
-	return false, errors.New("starting the pipeline: its first run, which has failed, does not go away")
+	return false, errors.New("starting the pipeline: its failed first run could not be deleted")
 }
 
-// Workflow is a workflow that runs a WorkflowTemplate.
+// Workflow returns a workflow that runs a WorkflowTemplate.
 func Workflow(name, template string, parameters map[string]string) *unstructured.Unstructured {
 	var list []any
 	for _, k := range slices.Sorted(maps.Keys(parameters)) {

@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// locate finds out what the file is, by its first bytes and not by its name,
-// and sets t.open to what reads the table in it.
+// locate determines the file's type by its first bytes, not by its name, and sets
+// t.open to a function that opens the table in it.
 func (t *Table) locate(source, member string) error {
 	st, err := t.file.Stat()
 	if err != nil {
@@ -40,21 +40,21 @@ func (t *Table) locate(source, member string) error {
 			return gzip.NewReader(io.NewSectionReader(t.file, 0, st.Size()))
 		}
 	case strings.HasSuffix(name, ".zip"):
-		return errors.New("is named .zip and is not a zip archive")
+		return errors.New("named .zip, but not a zip archive")
 	case strings.HasSuffix(name, ".gz"):
-		return errors.New("is named .gz and is not gzip")
+		return errors.New("named .gz, but not gzip")
 	default:
 		t.open = func() (io.ReadCloser, error) {
-			return plain{io.NewSectionReader(t.file, 0, st.Size())}, nil
+			return uncompressed{io.NewSectionReader(t.file, 0, st.Size())}, nil
 		}
 	}
 	return nil
 }
 
-// plain is a table that is not packed; it can be read from any place.
-type plain struct{ *io.SectionReader }
+// uncompressed is a table that can be read from any position.
+type uncompressed struct{ *io.SectionReader }
 
-func (plain) Close() error { return nil }
+func (uncompressed) Close() error { return nil }
 
 func (t *Table) locateZip(size int64, member string) error {
 	z, err := zip.NewReader(t.file, size)
@@ -78,8 +78,8 @@ func (t *Table) locateZip(size int64, member string) error {
 	return nil
 }
 
-// pick returns the archive's member with that name (its whole path or its last
-// part), or the only CSV file where no name is given.
+// pick returns the archive's member with that name (its path or the last part of
+// it), or the only CSV file if no name is given.
 func pick(files []*zip.File, name string) (*zip.File, error) {
 	var fit []*zip.File
 	var names []string
@@ -106,23 +106,23 @@ func pick(files []*zip.File, name string) (*zip.File, error) {
 	case len(fit) == 1:
 		return fit[0], nil
 	case len(names) == 0:
-		return nil, errors.New("the archive holds no file")
+		return nil, errors.New("the archive contains no file")
 	case name != "" && len(fit) == 0:
-		return nil, fmt.Errorf("the archive holds no %s; it has: %s", name, list)
+		return nil, fmt.Errorf("the archive contains no %s, only: %s", name, list)
 	case name != "":
-		return nil, fmt.Errorf("the archive holds %s more than once: %s", name, list)
+		return nil, fmt.Errorf("the archive contains %s more than once: %s", name, list)
 	case len(fit) == 0:
-		return nil, fmt.Errorf("the archive holds no CSV file; it has: %s", list)
+		return nil, fmt.Errorf("the archive contains no CSV file, only: %s", list)
 	}
-	return nil, fmt.Errorf("the archive holds several CSV files and source.member names none: %s", list)
+	return nil, fmt.Errorf("the archive contains several CSV files, and source.member names none: %s", list)
 }
 
-// archiveError puts a decompressor's error into words.
+// archiveError explains a decompressor's error.
 func archiveError(err error) error {
 	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the archive is truncated: it ends in the middle of the table")
+		return errors.New("the archive is truncated: it ends within the table")
 	case errors.Is(err, zip.ErrChecksum), errors.Is(err, gzip.ErrChecksum):
 		return errors.New("the archive is damaged: the table's checksum is wrong")
 	case errors.As(err, &corrupt), errors.Is(err, gzip.ErrHeader):
@@ -153,16 +153,16 @@ func (d *digester) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// temporary makes a file that is gone once it is closed, even when the process
-// is killed: its name is removed at once.
+// temporary creates a file that vanishes once it is closed, even if the process is
+// killed: its name is removed at once.
 func temporary(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "mlops-source-*")
 	if err != nil {
-		return nil, fmt.Errorf("making a temporary file: %w", err)
+		return nil, fmt.Errorf("creating a temporary file: %w", err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("making a temporary file: %w", err)
+		return nil, fmt.Errorf("creating a temporary file: %w", err)
 	}
 	return f, nil
 }

@@ -9,17 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// Position is a place in the table where a record starts.
+// Position is a position in the table where a record starts.
 type Position struct {
 	Offset int64 // bytes before it, decompressed
 	Line   int64 // its physical line; the header is line 1
 }
 
-// header is what the first record says.
+// header is the content of the first record.
 type header struct {
 	end   Position // where the first record starts
 	width int      // fields in the file
-	order []int    // order[i] is the place in the file of wanted column i; nil where it is i
+	order []int    // order[i] is the index in the file of wanted column i; nil if it is always i
 }
 
 // readHeader reads the first record from r and compares it with the wanted columns.
@@ -33,7 +33,7 @@ func (t *Table) readHeader(r io.Reader, columns []string) error {
 	case len(start) == 0:
 		return errors.New("the table is empty")
 	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return errors.New("the table is in UTF-16; it has to be in UTF-8")
+		return errors.New("the table is in UTF-16, want UTF-8")
 	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
 		in.take(3)
 	}
@@ -45,7 +45,7 @@ func (t *Table) readHeader(r io.Reader, columns []string) error {
 		return archiveError(err)
 	}
 	if rec.Reason != "" {
-		return fmt.Errorf("is not a CSV table in UTF-8: line 1: %s", rec.Reason)
+		return fmt.Errorf("not a CSV table in UTF-8: line 1: %s", rec.Reason)
 	}
 	names := make([]string, len(rec.Fields))
 	for i, f := range rec.Fields {
@@ -53,7 +53,7 @@ func (t *Table) readHeader(r io.Reader, columns []string) error {
 	}
 	if t.header, err = match(names, columns); err != nil {
 		if bytes.HasPrefix(bytes.TrimSpace(rec.Text), []byte("<")) {
-			return errors.New("is not a CSV table: it starts like a web page")
+			return errors.New("not a CSV table: it starts like a web page")
 		}
 		return err
 	}
@@ -61,7 +61,7 @@ func (t *Table) readHeader(r io.Reader, columns []string) error {
 	return nil
 }
 
-// match maps the wanted columns to the names that the file's header has.
+// match finds the wanted columns among the names in the file's header.
 func match(names, columns []string) (header, error) {
 	place := make(map[string]int, len(names))
 	var twice, missing, unknown []string
@@ -90,20 +90,20 @@ func match(names, columns []string) (header, error) {
 	}
 	var what []string
 	if len(twice) > 0 {
-		what = append(what, "twice there: "+list(twice))
+		what = append(what, "duplicate: "+list(twice))
 	}
 	if len(missing) > 0 {
 		what = append(what, "missing: "+list(missing))
 	}
 	if len(unknown) > 0 {
-		what = append(what, "not known: "+list(unknown))
+		what = append(what, "unknown: "+list(unknown))
 	}
 	if len(what) > 0 {
 		hint := ""
 		if len(names) == 1 && strings.ContainsAny(names[0], ";\t|") {
-			hint = " (it has one column: is it separated by something else than commas?)"
+			hint = " (it has one column: is its separator not a comma?)"
 		}
-		return header{}, fmt.Errorf("line 1: the header does not fit the columns; %s%s", strings.Join(what, "; "), hint)
+		return header{}, fmt.Errorf("line 1: the header doesn't match the columns; %s%s", strings.Join(what, "; "), hint)
 	}
 	if same {
 		h.order = nil
@@ -111,7 +111,7 @@ func match(names, columns []string) (header, error) {
 	return h, nil
 }
 
-// list quotes the first names and counts the rest.
+// list quotes the first names and counts the others.
 func list(names []string) string {
 	const most = 5
 	quoted := make([]string, 0, most)

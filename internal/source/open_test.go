@@ -125,7 +125,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a folder", t.TempDir(), "not a regular file"},
 		{"no path", "file://", "no path"},
 		{"a relative file URL", "file://data/t.csv", "three slashes"},
-		{"an unknown scheme", "ftp://x/t.csv", `scheme "ftp" is not known`},
+		{"an unknown scheme", "ftp://x/t.csv", `unknown scheme "ftp"`},
 		{"an S3 address without key", "s3://bucket", "s3://bucket/key"},
 		{"an empty file", file(t, "t.csv", ""), "empty"},
 		{"only a byte order mark", file(t, "t.csv", "\ufeff"), "the table is empty"},
@@ -136,11 +136,11 @@ func TestOpenRefuses(t *testing.T) {
 		{"UTF-16", file(t, "t.csv", "\xff\xfea\x00,\x00b\x00\n\x00"), "UTF-16"},
 		{"Latin-1 in the header", file(t, "t.csv", "a,b\xe9\n1,2\n"), "line 1: invalid UTF-8"},
 		{"a web page", file(t, "t.csv", "<!DOCTYPE html>\n<html>\n"), "like a web page"},
-		{"semicolons", file(t, "t.csv", "a;b\n1;2\n"), "something else than commas"},
-		{"a missing column", file(t, "t.csv", "a\n1\n"), `line 1: the header does not fit the columns; missing: "b"`},
-		{"an unknown column", file(t, "t.csv", "a,b,c\n1,2,3\n"), `not known: "c"`},
-		{"a column twice", file(t, "t.csv", "a,b,a\n1,2,3\n"), `twice there: "a"`},
-		{"all three", file(t, "t.csv", "a,a,x\n1,2,3\n"), `twice there: "a"; missing: "b"; not known: "x"`},
+		{"semicolons", file(t, "t.csv", "a;b\n1;2\n"), "separator not a comma"},
+		{"a missing column", file(t, "t.csv", "a\n1\n"), `line 1: the header doesn't match the columns; missing: "b"`},
+		{"an unknown column", file(t, "t.csv", "a,b,c\n1,2,3\n"), `unknown: "c"`},
+		{"a column twice", file(t, "t.csv", "a,b,a\n1,2,3\n"), `duplicate: "a"`},
+		{"all three", file(t, "t.csv", "a,a,x\n1,2,3\n"), `duplicate: "a"; missing: "b"; unknown: "x"`},
 		{"a header with an open quote", file(t, "t.csv", "a,\"b\n1,2\n"), "line 1: a quote is not closed"},
 		{"a zip cut short", file(t, "t.zip", z[:len(z)/2]), "truncated or damaged"},
 		{"a zip whose table is damaged", file(t, "t.zip", string(flipped)), "damaged"},
@@ -149,7 +149,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"named .zip and none", file(t, "t.zip", table), "not a zip archive"},
 		{"named .gz and none", file(t, "t.gz", table), "not gzip"},
 		{"an empty zip", file(t, "t.zip", zipped(t)), "no file"},
-		{"a zip without CSV", file(t, "t.zip", zipped(t, "README", "x")), "no CSV file; it has: README"},
+		{"a zip without CSV", file(t, "t.zip", zipped(t, "README", "x")), "no CSV file, only: README"},
 		{"a zip with several", file(t, "t.zip", zipped(t, "u.csv", table, "v.csv", table)), "several CSV files and source.member names none: u.csv, v.csv"},
 	}
 	for _, tt := range tests {
@@ -166,7 +166,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	t.Run("a member that the zip does not have", func(t *testing.T) {
 		_, err := Open(context.Background(), file(t, "t.zip", zipped(t, "u.csv", table)), Options{Columns: []string{"a", "b"}, Member: "t.csv"})
-		if err == nil || !strings.Contains(err.Error(), "no t.csv; it has: u.csv") {
+		if err == nil || !strings.Contains(err.Error(), "no t.csv, only: u.csv") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -332,8 +332,8 @@ func TestDownloadRefuses(t *testing.T) {
 		{"redirects without end", "/loop", "more than 5 redirects", true},
 		{"nothing there, and the secret stays one", "/nothing?token=hidden", "404", true},
 		{"more than the limit", "/big", "more than the limit of 1000 bytes", true},
-		{"a server that falls silent", "/silent", "2 times tried: nothing came for 50ms", false},
-		{"a server that is down", "/down", "2 times tried: the server answered 503", false},
+		{"a server that falls silent", "/silent", "2 times tried: no data for 50ms", false},
+		{"a server that is down", "/down", "2 times tried: the server responded 503", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {

@@ -10,9 +10,11 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"mlops/internal/retry"
 )
 
-// object is a source in S3, or in what speaks its language.
+// object is a source in S3 or a compatible store.
 type object struct {
 	core        *minio.Core
 	bucket, key string
@@ -21,7 +23,7 @@ type object struct {
 func newObject(u *url.URL, s S3) (*object, error) {
 	o := &object{bucket: u.Host, key: strings.TrimPrefix(u.Path, "/")}
 	if o.bucket == "" || o.key == "" {
-		return nil, errors.New("an S3 address is s3://bucket/key")
+		return nil, errors.New("an S3 address must be s3://bucket/key")
 	}
 	c, err := s.Client()
 	if err != nil {
@@ -31,13 +33,13 @@ func newObject(u *url.URL, s S3) (*object, error) {
 	return o, nil
 }
 
-// Client returns a client of the server, which has not been called yet.
+// Client returns a client of the server. It sends nothing yet.
 func (s S3) Client() (*minio.Client, error) {
 	endpoint, secure := "s3.amazonaws.com", true
 	if s.Endpoint != "" {
 		e, err := url.Parse(s.Endpoint)
 		if err != nil || e.Host == "" || e.Scheme != "http" && e.Scheme != "https" {
-			return nil, errors.New("the S3 endpoint has to be a URL that starts with http:// or https://")
+			return nil, errors.New("the S3 endpoint must be a URL that starts with http:// or https://")
 		}
 		endpoint, secure = e.Host, e.Scheme == "https"
 	}
@@ -45,7 +47,7 @@ func (s S3) Client() (*minio.Client, error) {
 		Creds:      credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
 		Secure:     secure,
 		Region:     s.Region,
-		MaxRetries: 1, // the caller tries again, and says so
+		MaxRetries: 1, // the caller tries again, and logs it
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up S3: %w", err)
@@ -68,9 +70,9 @@ func (o *object) read(ctx context.Context, offset int64, version string) (part, 
 		res := minio.ToErrorResponse(err)
 		switch {
 		case offset > 0 && (res.StatusCode == http.StatusPreconditionFailed || res.StatusCode == http.StatusRequestedRangeNotSatisfiable):
-			return o.read(ctx, 0, "") // another object by now
+			return o.read(ctx, 0, "") // the object has changed
 		case res.StatusCode >= 400 && res.StatusCode < 500 && res.StatusCode != http.StatusRequestTimeout && res.StatusCode != http.StatusTooManyRequests:
-			return part{}, permanent{fmt.Errorf("S3 answered %d %s: %s", res.StatusCode, res.Code, res.Message)}
+			return part{}, retry.Permanent(fmt.Errorf("S3 responded %d %s: %s", res.StatusCode, res.Code, res.Message))
 		}
 		return part{}, err
 	}
@@ -79,7 +81,7 @@ func (o *object) read(ctx context.Context, offset int64, version string) (part, 
 		from, size, ok := contentRange(header.Get("Content-Range"))
 		if !ok || from != offset {
 			body.Close()
-			return part{}, errors.New("S3 sent another part than was asked for")
+			return part{}, errors.New("S3 sent another range than requested")
 		}
 		p.from, p.size = from, size
 	}

@@ -1,11 +1,11 @@
-// Package source opens the place where a data set's records come from: a file,
-// an object in S3 or an address on the web, with the table plain, in gzip or
-// in a zip archive. It gives the table's digest and its records, each with its
-// line number, in memory that does not grow with the table.
+// Package source reads a data set's table from a file, an S3 object or a web
+// address; the table may be uncompressed, in gzip or in a zip archive. It gives
+// the table's digest and its records, each with its line number, in memory that
+// doesn't grow with the table.
 //
-// A table is read at least twice: once whole for its digest, so that a
-// truncated archive is found before any record is used, then for its records,
-// from any place where a record starts.
+// A table is read at least twice: once completely for its digest, so that a
+// truncated archive is detected before any record is used, then for its records,
+// from any position where a record starts.
 package source
 
 import (
@@ -23,8 +23,8 @@ import (
 	"time"
 )
 
-// Error says that the source itself is wrong, so that a second try can't help:
-// there is nothing at the address, or it is not the table that was asked for.
+// Error says that the source itself is wrong, so that another try can't help:
+// there is nothing at the address, or not the expected table.
 type Error struct {
 	Source string // without credentials
 	Err    error
@@ -33,29 +33,29 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("source %s: %v", e.Source, e.Err) }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Options say how a source is opened. Columns is required.
+// Options control how a source is opened. Columns is required.
 type Options struct {
-	Columns []string // that the table must have, in the order in which records give their fields
+	Columns []string // that the table must have, in the order of a record's fields
 	Member  string   // the table's name in an archive with several
-	SHA256  string   // hex; where set, the table's digest must be this one
+	SHA256  string   // hex; if set, the table must have this digest
 
 	S3 S3
 
-	TempDir  string        // for copies of remote sources; the system's where empty
-	MaxBytes int64         // a remote source may have at most this many; 0: 8 GiB
-	Tries    int           // of a remote source before giving up; 0: 5
+	TempDir  string        // for copies of remote sources; empty: the system's
+	MaxBytes int64         // size limit of a remote source; 0: 8 GiB
+	Tries    int           // to read a remote source; 0: 5
 	Wait     time.Duration // before the second try, doubled each time; 0: 1 s
-	Idle     time.Duration // a remote source that sends nothing for so long is tried again; 0: 30 s
+	Idle     time.Duration // time without data after which a remote source is tried again; 0: 30 s
 
 	Logger *slog.Logger
 }
 
-// S3 says where and as whom objects are read.
+// S3 names a server of S3 objects and the credentials for it.
 type S3 struct {
 	Endpoint  string // URL; empty: Amazon's
 	AccessKey string // empty: anonymous
 	SecretKey string
-	Region    string // empty: asked for
+	Region    string // empty: looked up
 }
 
 func (o *Options) defaults() {
@@ -76,23 +76,23 @@ func (o *Options) defaults() {
 	}
 }
 
-// Table is a table that was found whole and whose header fits.
+// Table is a complete table whose header has the expected columns.
 type Table struct {
 	Source string // its address without credentials
 	Digest string // SHA-256 of its bytes in hex, decompressed
 	Size   int64  // bytes, decompressed
-	Lines  int64  // physical lines, the header among them
+	Lines  int64  // physical lines, including the header
 
 	file    *os.File
 	stat    os.FileInfo
-	private bool // a copy that nobody else can change
+	private bool // a copy that no other process can change
 	open    func() (io.ReadCloser, error)
 	header  header
 }
 
 // Open finds the table at a URL (file://, s3://bucket/key, https://, http://)
-// or a plain path, reads it once and checks its header. What is wrong with the
-// source comes back as *Error.
+// or a path, reads it once and checks its header. An error of the source itself
+// is an *Error.
 func Open(ctx context.Context, source string, opts Options) (*Table, error) {
 	opts.defaults()
 	t := &Table{Source: Redact(source)}
@@ -117,12 +117,12 @@ func (t *Table) find(ctx context.Context, source string, opts *Options) error {
 		return err
 	}
 	if opts.SHA256 != "" && t.Digest != opts.SHA256 {
-		return t.wrong(fmt.Errorf("the table's SHA-256 is %s where %s is expected", t.Digest, opts.SHA256))
+		return t.wrong(fmt.Errorf("the table's SHA-256 is %s, want %s", t.Digest, opts.SHA256))
 	}
 	return t.Unchanged()
 }
 
-// wrong marks err as the source's fault.
+// wrong marks err as an error of the source itself.
 func (t *Table) wrong(err error) error { return &Error{Source: t.Source, Err: err} }
 
 // fetch opens the local file, or a copy of the remote one.
@@ -139,7 +139,7 @@ func (t *Table) fetch(ctx context.Context, source string, opts *Options) error {
 	switch strings.ToLower(scheme) {
 	case "file":
 		if u.Host != "" && u.Host != "localhost" {
-			return t.wrong(fmt.Errorf("a file:// URL has three slashes before the path; this one names the host %q", u.Host))
+			return t.wrong(fmt.Errorf("a file:// URL must have three slashes before the path; this one names the host %q", u.Host))
 		}
 		return t.local(u.Path)
 	case "http", "https":
@@ -151,18 +151,18 @@ func (t *Table) fetch(ctx context.Context, source string, opts *Options) error {
 		}
 		return t.download(ctx, o, opts)
 	}
-	return t.wrong(fmt.Errorf("scheme %q is not known; it can be file, s3, https or http", scheme))
+	return t.wrong(fmt.Errorf("unknown scheme %q, want file, s3, https or http", scheme))
 }
 
 func (t *Table) local(path string) error {
 	if path == "" {
 		return t.wrong(errors.New("no path given"))
 	}
-	// Asked before it is opened: opening a named pipe would wait for a writer.
+	// Checked before it is opened: opening a named pipe would wait for a writer.
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return t.wrong(errors.New("there is no such file"))
+		return t.wrong(errors.New("no such file"))
 	case err != nil:
 		return t.wrong(err)
 	case !st.Mode().IsRegular():
@@ -175,23 +175,23 @@ func (t *Table) local(path string) error {
 	return err
 }
 
-// Unchanged reports with an error whether the file was written to since it was
-// opened; its digest would then belong to other records.
+// Unchanged returns an error if the file was written to since it was opened, since
+// its digest would then not match its records.
 func (t *Table) Unchanged() error {
 	if t.private {
 		return nil
 	}
 	st, err := t.file.Stat()
 	if err != nil {
-		return fmt.Errorf("looking at %s: %w", t.Source, err)
+		return fmt.Errorf("checking %s: %w", t.Source, err)
 	}
 	if st.Size() != t.stat.Size() || !st.ModTime().Equal(t.stat.ModTime()) {
-		return t.wrong(errors.New("the file was changed while it was read"))
+		return t.wrong(errors.New("the file changed while it was read"))
 	}
 	return nil
 }
 
-// Close frees the file. Readers can't be used after it.
+// Close closes the file. Its readers can't be used afterwards.
 func (t *Table) Close() error {
 	if t.file == nil {
 		return nil
@@ -226,12 +226,12 @@ func (t *Table) scan(ctx context.Context, columns []string) error {
 		t.Lines++
 	}
 	if t.Size == t.header.end.Offset {
-		return t.wrong(errors.New("the table has a header and no record"))
+		return t.wrong(errors.New("the table has a header but no record"))
 	}
 	return nil
 }
 
-// contextReader stops a long read when the context ends.
+// contextReader ends a long read when the context ends.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader
@@ -244,8 +244,8 @@ func (c *contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// Redact returns an address without what may be secret in it: the user, the
-// password, the query (presigned addresses sign there) and the fragment.
+// Redact returns an address without the parts that may be secret: user, password,
+// query (which holds a presigned address's signature) and fragment.
 func Redact(source string) string {
 	if !strings.Contains(source, "://") {
 		return source

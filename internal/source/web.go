@@ -10,9 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mlops/internal/retry"
 )
 
-// web is a source at an http or https address.
+// web is a source at an HTTP or HTTPS address.
 type web struct {
 	url    *url.URL
 	client *http.Client
@@ -20,17 +22,17 @@ type web struct {
 
 const maxRedirects = 5
 
-// webClient follows a few redirects, none from https to http, and waits for
-// nothing for ever; a body that stalls is the copier's business.
+// webClient follows a few redirects, but none from https to http. All its waits
+// are bounded, except for a body that stalls, which the copier handles.
 func webClient(opts *Options) *http.Client {
 	return &http.Client{
 		Transport: transport(opts.Idle),
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
-				return permanent{fmt.Errorf("more than %d redirects", maxRedirects)}
+				return retry.Permanent(fmt.Errorf("more than %d redirects", maxRedirects))
 			}
 			if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
-				return permanent{errors.New("redirect from https to " + req.URL.Scheme)}
+				return retry.Permanent(errors.New("redirect from https to " + req.URL.Scheme))
 			}
 			return nil
 		},
@@ -53,7 +55,7 @@ func transport(idle time.Duration) *http.Transport {
 func (w *web) read(ctx context.Context, offset int64, version string) (part, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url.String(), nil)
 	if err != nil {
-		return part{}, permanent{errors.New("the address can't be asked for")}
+		return part{}, retry.Permanent(errors.New("the address is not valid"))
 	}
 	req.Header.Set("User-Agent", "mlops")
 	if offset > 0 {
@@ -69,7 +71,7 @@ func (w *web) read(ctx context.Context, offset int64, version string) (part, err
 		}
 		var dns *net.DNSError
 		if errors.As(err, &dns) && dns.IsNotFound {
-			err = fmt.Errorf("the host %s is not known: %w", w.url.Hostname(), err)
+			err = fmt.Errorf("unknown host %s: %w", w.url.Hostname(), err)
 		}
 		return part{}, err
 	}
@@ -83,26 +85,26 @@ func (w *web) read(ctx context.Context, offset int64, version string) (part, err
 			p.from, p.size = from, size
 			return p, nil
 		}
-		err = errors.New("the server sent another part than was asked for")
+		err = errors.New("the server sent another range than requested")
 	case http.StatusRequestedRangeNotSatisfiable:
 		res.Body.Close()
 		if offset > 0 {
 			return w.read(ctx, 0, "") // another, shorter content by now
 		}
-		return part{}, permanent{fmt.Errorf("the server answered %s", res.Status)}
+		return part{}, retry.Permanent(fmt.Errorf("the server responded %s", res.Status))
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
-		err = fmt.Errorf("the server answered %s", res.Status)
+		err = fmt.Errorf("the server responded %s", res.Status)
 	default:
-		err = fmt.Errorf("the server answered %s", res.Status)
+		err = fmt.Errorf("the server responded %s", res.Status)
 		if res.StatusCode < 500 {
-			err = permanent{err}
+			err = retry.Permanent(err)
 		}
 	}
 	res.Body.Close()
 	return part{}, err
 }
 
-// versionOf returns a validator that If-Range takes: a strong ETag, or the date.
+// versionOf returns a validator for If-Range: a strong ETag, or the date.
 func versionOf(h http.Header) string {
 	if e := h.Get("ETag"); e != "" && !strings.HasPrefix(e, "W/") {
 		return e
@@ -110,7 +112,7 @@ func versionOf(h http.Header) string {
 	return h.Get("Last-Modified")
 }
 
-// contentRange reads "bytes 5-9/10" (RFC 9110, 14.4); the size is -1 for "*".
+// contentRange parses "bytes 5-9/10" (RFC 9110, 14.4); the size is -1 for "*".
 func contentRange(s string) (from, size int64, ok bool) {
 	s, ok = strings.CutPrefix(s, "bytes ")
 	span, whole, ok2 := strings.Cut(s, "/")

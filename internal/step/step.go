@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	"github.com/google/renameio/v2"
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
@@ -48,16 +49,11 @@ func MLflow(options mlflow.Options) (*mlflow.Client, error) {
 	return client, program.Input(err)
 }
 
-// Output leaves an output parameter, whole or not at all, in the folder that
-// MLOPS_OUTPUTS names.
+// Output writes an output parameter atomically to the folder that MLOPS_OUTPUTS
+// names.
 func Output(name, value string) error {
 	file := filepath.Join(program.EnvOr("MLOPS_OUTPUTS", "/mlops/outputs"), name)
-	tmp := file + ".tmp"
-	err := os.WriteFile(tmp, []byte(value), 0o644)
-	if err == nil {
-		err = os.Rename(tmp, file)
-	}
-	if err != nil {
+	if err := renameio.WriteFile(file, []byte(value), 0o644, renameio.WithTempDir(filepath.Dir(file))); err != nil {
 		return fmt.Errorf("writing output parameter %s: %w", name, err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"mlops/internal/host"
 	"mlops/internal/local"
 	"mlops/internal/program"
 )
@@ -94,7 +95,7 @@ func (b *bench) serve(ctx context.Context, name, ready string, env []string, arg
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	go func() { s.peak <- highWater(s.cmd.Process.Pid) }()
+	go func() { s.peak <- mib(host.PeakMemory(s.cmd.Process.Pid)) }()
 	for {
 		res, err := http.Get(s.base + ready)
 		if err == nil {

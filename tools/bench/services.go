@@ -11,12 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/host"
 	"mlops/internal/ingest"
 	"mlops/internal/program"
 	"mlops/internal/xgboost"
@@ -132,7 +132,7 @@ func (b *bench) step(ctx context.Context, name string, args ...string) (time.Dur
 		return 0, 0, fmt.Errorf("starting %s: %w", name, err)
 	}
 	done := make(chan float64)
-	go func() { done <- highWater(cmd.Process.Pid) }()
+	go func() { done <- mib(host.PeakMemory(cmd.Process.Pid)) }()
 	err := cmd.Wait()
 	took, peak := time.Since(start), <-done
 	if err != nil {
@@ -141,22 +141,8 @@ func (b *bench) step(ctx context.Context, name string, args ...string) (time.Dur
 	return took, peak, nil
 }
 
-// highWater follows a process to its end and returns the most memory that it had
-// (MiB). The rusage of a child would not do: it starts with the parent's.
-func highWater(pid int) float64 {
-	peak := 0.0
-	for ; ; time.Sleep(5 * time.Millisecond) {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		_, after, found := strings.Cut(string(text), "VmHWM:")
-		if err != nil || !found {
-			return peak
-		}
-		var kib float64
-		if _, err := fmt.Sscan(after, &kib); err == nil {
-			peak = max(peak, kib/1024)
-		}
-	}
-}
+// mib turns bytes into MiB.
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 // fill loads, cleans and splits the whole table.
 func (b *bench) fill(ctx context.Context) error {

@@ -18,12 +18,13 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"mlops/internal/host"
 	"mlops/internal/image"
 	"mlops/internal/local"
 	"mlops/internal/program"
 )
 
-// ourRegistry is the name under which all that is built here stands.
+// ourRegistry is the registry in the names of all images built here.
 const ourRegistry = "mlops.local"
 
 // builder builds images.
@@ -42,33 +43,33 @@ type builder struct {
 
 	own     map[string]*ownPrograms // by architecture
 	version string                  // of our images
-	tool    string                  // digest of this program's own sources
+	tool    string                  // digest of this program's sources
 }
 
-// recipe says how one image is made.
+// recipe describes how one image is built.
 type recipe struct {
 	name, tag string
-	ours      bool // else somebody else's program, built here
+	ours      bool // otherwise a third party's program, built here
 	base      *base
 
-	// inputs is all that the image depends on beside this program, its base and
-	// the architecture. errAbsent: there is nothing to build it from.
+	// inputs returns everything the image depends on besides this program, its
+	// base and the architecture, or errAbsent if there is nothing to build from.
 	inputs func(ctx context.Context, arch string) ([]string, error)
-	// make builds it; layers are kept in dir.
+	// make builds it. Its layers lie in the target's dir.
 	make func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error)
 }
 
-// target is one making of an image.
+// target is what one build of a recipe is for.
 type target struct {
 	arch string
-	dir  string   // scratch
-	base v1.Image // nil where the recipe has none
+	dir  string   // temporary folder
+	base v1.Image // nil if the recipe has none
 }
 
-// errAbsent says that what an image is made of is not there.
+// errAbsent says that an image's content is missing.
 var errAbsent = errors.New("nothing to build it from")
 
-// built is an image that is stored in the cache.
+// built is an image in the cache.
 type built struct {
 	*recipe
 	dir    string // its OCI layout
@@ -78,7 +79,7 @@ type built struct {
 	note
 }
 
-// note is kept beside an image.
+// note is stored beside an image.
 type note struct {
 	Sizes    []image.Sizes `json:"sizes"`
 	Warnings []string      `json:"warnings,omitempty"`
@@ -86,7 +87,7 @@ type note struct {
 
 func (r *recipe) ref(registry string) string { return registry + "/" + r.name + ":" + r.tag }
 
-// run builds the images of those names, or all.
+// run builds the named images, or all of them.
 func (b *builder) run(ctx context.Context, names []string) error {
 	start := time.Now()
 	recipes, source, err := b.recipes(ctx)
@@ -95,11 +96,11 @@ func (b *builder) run(ctx context.Context, names []string) error {
 	}
 	for _, n := range names {
 		if !slices.ContainsFunc(recipes, func(r *recipe) bool { return r.name == n }) {
-			return program.Inputf("there is no image %q", n)
+			return program.Inputf("unknown image %q", n)
 		}
 	}
 	if err := os.MkdirAll(filepath.Join(b.out, "images"), 0o755); err != nil {
-		return fmt.Errorf("making the folder for images: %w", err)
+		return fmt.Errorf("creating the folder for images: %w", err)
 	}
 	for _, r := range recipes {
 		if len(names) > 0 && !slices.Contains(names, r.name) {
@@ -120,16 +121,16 @@ func (b *builder) run(ctx context.Context, names []string) error {
 	if err := b.writeValues(recipes, source); err != nil {
 		return err
 	}
-	b.print(fmt.Sprintf("images in %s, values in %s, after %s", filepath.Join(b.out, "images"), filepath.Join(b.out, "values.yaml"), time.Since(start).Round(100*time.Millisecond)))
+	b.print(fmt.Sprintf("images in %s, values in %s, took %s", filepath.Join(b.out, "images"), filepath.Join(b.out, "values.yaml"), time.Since(start).Round(100*time.Millisecond)))
 	return nil
 }
 
-// deliver writes the archive, where it is not there yet, and pushes.
+// deliver writes the archive if it isn't up to date, and pushes it.
 func (b *builder) deliver(ctx context.Context, img *built) error {
 	path := b.archive(img.recipe)
 	there, err := image.ReadArchive(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		b.print(fmt.Sprintf("! %s: %v; writing it anew", img.name, err))
+		b.print(fmt.Sprintf("! %s: %v; writing it again", img.name, err))
 	}
 	if there.Digest != img.digest || there.Name != img.ref(ourRegistry) {
 		if err := image.WriteArchive(img.dir, path); err != nil {
@@ -163,7 +164,7 @@ func (b *builder) deliver(ctx context.Context, img *built) error {
 	return nil
 }
 
-// archive is the path of an image's archive.
+// archive returns the path of an image's archive.
 func (b *builder) archive(r *recipe) string { return filepath.Join(b.out, "images", r.name+".tar") }
 
 // build returns the image from the cache, or builds it.
@@ -181,8 +182,8 @@ func (b *builder) build(ctx context.Context, r *recipe) (*built, error) {
 		}
 	}
 	log := slog.New(&lines{print: b.print, name: r.name})
-	// Who builds the same image for another machine is not waited for.
-	held, err := local.WaitLock(ctx, log, filepath.Join(b.cache(), r.name+"-"+strings.Join(b.archs, "-")+".lock"), "building image "+r.name)
+	// A build of the same image for another architecture has another lock.
+	held, err := host.WaitLock(ctx, log, filepath.Join(b.cache(), r.name+"-"+strings.Join(b.archs, "-")+".lock"), "building image "+r.name)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +220,7 @@ func (b *builder) build(ctx context.Context, r *recipe) (*built, error) {
 	return b.store(r, keys[choice], tmp, images, n, time.Since(start))
 }
 
-// store puts the image into the cache under its key, and drops older ones.
+// store puts the image into the cache under its key and deletes old ones.
 func (b *builder) store(r *recipe, key, tmp string, images map[string]v1.Image, n note, took time.Duration) (*built, error) {
 	fresh := filepath.Join(tmp, "layout")
 	if err := image.Store(fresh, r.ref(ourRegistry), images); err != nil {
@@ -249,7 +250,7 @@ func (b *builder) store(r *recipe, key, tmp string, images map[string]v1.Image, 
 	return img, err
 }
 
-// cached returns the image that is in the cache under that key, or nil.
+// cached returns the image with that key from the cache, or nil.
 func (b *builder) cached(r *recipe, key string) (*built, error) {
 	dir := b.layout(r, key)
 	text, err := os.ReadFile(filepath.Join(dir, "note.json"))
@@ -273,7 +274,7 @@ func (b *builder) cached(r *recipe, key string) (*built, error) {
 	return img, nil
 }
 
-// prune leaves the folders that were used last.
+// prune deletes all but the most recently used folders.
 func prune(dir string, keep int) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -289,7 +290,7 @@ func prune(dir string, keep int) error {
 	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(used(b).UnixNano(), used(a).UnixNano()) })
 	for _, e := range entries[min(keep, len(entries)):] {
 		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("removing an old image: %w", err)
+			return fmt.Errorf("deleting an old image: %w", err)
 		}
 	}
 	return nil
@@ -301,7 +302,7 @@ func (b *builder) layout(r *recipe, key string) string {
 	return filepath.Join(b.cache(), r.name, key)
 }
 
-// key is the digest of all that an image on that base depends on.
+// key returns the digest of everything that an image on that base depends on.
 func (b *builder) key(ctx context.Context, r *recipe, base string) (string, error) {
 	if err := os.MkdirAll(b.cache(), 0o755); err != nil {
 		return "", err
@@ -327,7 +328,7 @@ func (b *builder) key(ctx context.Context, r *recipe, base string) (string, erro
 	return digest(parts...)[:16], nil
 }
 
-// digest is the SHA-256 of the parts, which can't run into each other.
+// digest returns the SHA-256 of the parts and their lengths.
 func digest(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -336,7 +337,7 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// lines is a log of one line a record, for people.
+// lines is a log handler that prints one readable line per record.
 type lines struct {
 	print func(line string)
 	name  string

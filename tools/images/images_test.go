@@ -75,7 +75,7 @@ func TestOurImageIsTheSameInEveryFolder(t *testing.T) {
 			}
 		}
 		b, _ := testBuilder(t, root)
-		r := b.program("load-val-test-data")
+		r := b.staticImage(&recipe{name: "load-val-test-data", tag: b.version, ours: true}, static{pkg: "./images/load-val-test-data"})
 		img, err := b.build(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +132,7 @@ func copyInto(t *testing.T, from, to string) {
 // The trainer opens libxgboost, so it is no program for an image without a base.
 func TestAProgramThatNeedsALoaderIsRefused(t *testing.T) {
 	b, _ := testBuilder(t, projectFolder(t))
-	if _, err := b.build(t.Context(), b.program("train-model")); err == nil || !strings.Contains(err.Error(), "train-model is not static") {
+	if _, err := b.build(t.Context(), b.staticImage(&recipe{name: "train-model", tag: b.version, ours: true}, static{pkg: "./images/train-model"})); err == nil || !strings.Contains(err.Error(), "train-model is not static") {
 		t.Errorf("error %v", err)
 	}
 }

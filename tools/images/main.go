@@ -1,16 +1,16 @@
-// Command images builds the images of the platform without Docker, into
+// Command images builds the platform's container images without Docker. It writes
 // dist/images/<name>.tar (archives for `ctr images import`, `docker load` and the
-// like) and dist/values.yaml, a values file for the chart where no public image
-// can be pulled. It is behind `make images`.
+// like) and dist/values.yaml, a values file for the chart in a cluster that can't
+// pull public images. `make images` runs it.
 //
-//	images                    all images, for this machine's architecture
-//	images inference ui       only these
-//	images -arch amd64,arm64  each for both, in one archive
-//	images -push REGISTRY     pushes them too, as REGISTRY/<name>:<tag>
-//	images -lock              writes debian.lock anew, from the packages of today
+//	images                    builds all images for this machine's architecture
+//	images inference ui       builds only these
+//	images -arch amd64,arm64  builds each for both architectures, in one archive
+//	images -push REGISTRY     also pushes them, as REGISTRY/<name>:<tag>
+//	images -lock              updates debian.lock to the current packages
 //
-// It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
-// SPEC and DATASET (whose table goes into the image `source`) and PYTHON.
+// Environment variables: MLOPS_HOME and MLOPS_CACHE_HOME as in `make demo`, SPEC
+// and DATASET (whose table goes into the image `source`) and PYTHON.
 package main
 
 import (
@@ -45,12 +45,12 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	b := &builder{spec: program.EnvOr("SPEC", filepath.Join("workflows", "datasets", "diabetes.yaml")), dataset: os.Getenv("DATASET")}
 	flags := flag.NewFlagSet("images", flag.ContinueOnError)
-	arch := flags.String("arch", runtime.GOARCH, "architectures, separated by commas: amd64, arm64")
-	flags.StringVar(&b.out, "out", "dist", "folder for what is built")
-	flags.StringVar(&b.push, "push", "", "registry, with a path or not, to push the images to")
-	flags.StringVar(&b.bases, "base", "auto", "what the images that need a C library stand on: public (pulled), debian (packages), or auto: public where a registry answers")
-	flags.StringVar(&b.others, "others", othersAuto, "other people's images (MinIO, Argo, Postgres, Prometheus): build, public (the cluster pulls them), or auto: built where the public one does not answer")
-	lock := flags.Bool("lock", false, "write debian.lock anew and build nothing")
+	arch := flags.String("arch", runtime.GOARCH, "comma-separated architectures: amd64, arm64")
+	flags.StringVar(&b.out, "out", "dist", "output folder")
+	flags.StringVar(&b.push, "push", "", "registry (with an optional path) to push the images to")
+	flags.StringVar(&b.bases, "base", "auto", "base of images that need a C library: public (pulled), debian (from packages), or auto (public if the registry responds)")
+	flags.StringVar(&b.others, "others", othersAuto, "third-party images (MinIO, Argo, Postgres, Prometheus): build, public (the cluster pulls them), or auto (build if the registry doesn't respond)")
+	lock := flags.Bool("lock", false, "update debian.lock and build nothing")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err

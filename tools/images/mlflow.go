@@ -19,21 +19,21 @@ import (
 	"mlops/internal/image"
 )
 
-// site is the folder of the packages in the image; PYTHONPATH names it, so that
-// it does not matter where the base has its Python.
+// site is the folder of the packages in the image. PYTHONPATH names it, so that it
+// doesn't matter where the base has its Python.
 const site = "/opt/mlflow"
 
-// mlflowEntry is what the image runs.
+// mlflowEntry is the program that the image runs.
 const mlflowEntry = "images/mlflow/server.py"
 
-// compileScript compiles the files named on its input.
+// compileScript compiles the files that its list names.
 //
 //go:embed compile.py
 var compileScript string
 
-// mlflow is the tracking server with its registry, under Python with locked
-// wheels. Its bytecode is in the image: without it a start takes several times as
-// long, and the image can't keep what it compiles.
+// mlflow is the image of the tracking server and registry, with Python and locked
+// wheels. The image contains bytecode: without it each start takes several times
+// as long, since a container can't keep what it compiles.
 func (b *builder) mlflow() *recipe {
 	r := &recipe{name: "mlflow", tag: b.version, ours: true, base: &base{public: "docker.io/library/python:3.11-slim-bookworm", packages: pythonPackages}}
 	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
@@ -77,7 +77,7 @@ func (b *builder) mlflow() *recipe {
 			Env: map[string]string{
 				"PYTHONPATH": site, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8",
 				"HOME": "/tmp", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
-				// What they need is left out of the image.
+				// The image lacks what these need.
 				"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_ENABLE_AI_GATEWAY": "false",
 			},
 		}, packages, bytecode, entry)
@@ -85,15 +85,15 @@ func (b *builder) mlflow() *recipe {
 	return r
 }
 
-// needlessPython reports whether the server does not need a path of its packages:
-// tests, and the descriptions of all of Amazon's services but those that S3 needs.
+// needlessPython reports whether the server doesn't need a path of its packages:
+// tests, and the descriptions of all Amazon services but those that S3 needs.
 func needlessPython(name string) bool {
 	rest, inside := strings.CutPrefix(name, site+"/")
 	if !inside {
 		return false
 	}
 	if strings.HasSuffix(rest, ".dist-info/RECORD") {
-		return true // lists what we left out
+		return true // lists files that we leave out
 	}
 	parts := strings.Split(rest, "/")
 	switch parts[0] {
@@ -108,10 +108,10 @@ func needlessPython(name string) bool {
 	return false
 }
 
-// compilePython compiles every module of the image, the standard library among
-// them, into a layer, by the image's own Python, and returns that Python's path
-// there. The image need not be for this machine: bytecode is the same on all,
-// so the machine's own base compiles the other's modules.
+// compilePython compiles every module of the image, including the standard
+// library, with the image's own Python, and returns the layer and that Python's
+// path in the image. Bytecode doesn't depend on the architecture, so for an image
+// of another one, a base for this machine compiles the modules.
 func (b *builder) compilePython(ctx context.Context, log *slog.Logger, img v1.Image, t target) (v1.Layer, string, error) {
 	root, err := os.MkdirTemp(t.dir, "root-")
 	if err != nil {
@@ -142,21 +142,21 @@ func (b *builder) compilePython(ctx context.Context, log *slog.Logger, img v1.Im
 	if err := os.WriteFile(script, []byte(compileScript), 0o644); err != nil {
 		return nil, "", err
 	}
-	log.Info("compiling Python's modules", "modules", len(modules), "arch", t.arch)
+	log.Info("compiling Python modules", "modules", len(modules), "arch", t.arch)
 	machine := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
 	loader := map[string]string{"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}[runtime.GOARCH]
 	var dirs []string
 	for _, d := range []string{"lib/" + machine, "usr/lib/" + machine, "usr/local/lib"} {
 		dirs = append(dirs, filepath.Join(runRoot, d))
 	}
-	// By the image's own loader and libraries: the machine may have others, and
-	// need not be root. A fixed seed, one process and one order: sets are written
-	// in the same order each time.
+	// The image's own loader and libraries are used, since the machine's may differ;
+	// this needs no root. A fixed seed, one process and one order give the same
+	// bytes each time.
 	argv := []string{filepath.Join(runRoot, "lib", machine, loader), "--library-path", strings.Join(dirs, ":"),
 		filepath.Join(runRoot, runPrefix, "bin", "python"+pythonVersion), "-S", "-B", script, root, list, out}
 	env := []string{"PYTHONHOME=" + filepath.Join(runRoot, runPrefix), "PYTHONHASHSEED=0", "PYTHONPATH=", "LC_ALL=C.UTF-8"}
 	if err := b.state.Tool(ctx, "", env, nil, argv...); err != nil {
-		return nil, "", fmt.Errorf("compiling Python's modules: %w", err)
+		return nil, "", fmt.Errorf("compiling Python modules: %w", err)
 	}
 	files := image.NewFiles()
 	err = filepath.WalkDir(out, func(p string, d fs.DirEntry, err error) error {
@@ -176,7 +176,7 @@ func (b *builder) compilePython(ctx context.Context, log *slog.Logger, img v1.Im
 	return layer, path.Join(prefix, "bin", "python"+pythonVersion), err
 }
 
-// hostPython unpacks a Python for this machine, from the same kind of base.
+// hostPython unpacks a Python for this machine from Debian's packages.
 func (b *builder) hostPython(ctx context.Context, log *slog.Logger, t target) (root, prefix string, err error) {
 	o, err := b.debianBase(ctx, log, runtime.GOARCH, pythonPackages, t.dir)
 	if err != nil {
@@ -192,8 +192,8 @@ func (b *builder) hostPython(ctx context.Context, log *slog.Logger, t target) (r
 	return root, prefix, err
 }
 
-// pythonPrefix finds the image's Python: /usr/local in Docker's official images,
-// /usr in Debian's packages.
+// pythonPrefix returns the prefix of the image's Python: /usr/local in Docker's
+// official images, /usr in Debian's packages.
 func pythonPrefix(root string) (string, error) {
 	for _, prefix := range []string{"/usr/local", "/usr"} {
 		if _, err := os.Stat(filepath.Join(root, prefix, "bin", "python"+pythonVersion)); err == nil {
@@ -203,7 +203,7 @@ func pythonPrefix(root string) (string, error) {
 	return "", errors.New("the base has no Python " + pythonVersion)
 }
 
-// pythonModules lists the Python files in the folders of the image, sorted.
+// pythonModules returns the Python files in the folders of the image, sorted.
 func pythonModules(root string, dirs ...string) ([]string, error) {
 	var modules []string
 	for _, dir := range dirs {
@@ -221,7 +221,7 @@ func pythonModules(root string, dirs ...string) ([]string, error) {
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("looking for Python's modules: %w", err)
+			return nil, fmt.Errorf("listing Python modules: %w", err)
 		}
 	}
 	slices.Sort(modules)

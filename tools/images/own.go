@@ -14,26 +14,26 @@ import (
 	"slices"
 	"strings"
 
-	"mlops/internal/local"
+	"mlops/internal/host"
 )
 
-// ownFlags are those of every program of ours in an image: without cgo, and the
-// same bytes in whichever folder they are built.
+// ownFlags build our programs for images: the result doesn't depend on the folder
+// they are built in.
 var ownFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
 
-// ownPrograms says what our programs depend on, for one architecture.
+// ownPrograms holds digests of what our programs depend on, for one architecture.
 type ownPrograms struct {
 	keys map[string]string // by the package's folder: "./images/ui"
-	tool string            // of what shapes the images in this program
+	tool string            // of the packages in shaping
 }
 
-// shaping are the packages on which an image's bytes depend, beside what goes in.
+// shaping lists the packages on which an image's bytes depend besides its content.
 var shaping = []string{
 	"mlops/tools/images", "mlops/internal/image", "github.com/google/go-containerregistry/pkg/v1/mutate", "github.com/klauspost/compress/gzip",
 	"golang.org/x/crypto/x509roots/fallback/bundle",
 }
 
-// goPackage is what `go list` tells of a package.
+// goPackage is what `go list` says about a package.
 type goPackage struct {
 	ImportPath, Dir                                          string
 	Standard                                                 bool
@@ -42,13 +42,13 @@ type goPackage struct {
 	Deps                                                     []string
 }
 
-// ownEnv is the environment in which our programs are listed and built.
+// ownEnv returns the environment in which our programs are listed and built.
 func ownEnv(arch string) []string {
 	return []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch, "GOFLAGS=", "GOWORK=off"}
 }
 
-// ownKeys finds out what each program in images/ and this one depend on: the
-// content of our own files, the versions of all others, and Go's.
+// ownKeys determines what each program in images/, and this one, depends on: the
+// content of our own files and the versions of everything else, including Go.
 func (b *builder) ownKeys(ctx context.Context, arch string) (*ownPrograms, error) {
 	if p, ok := b.own[arch]; ok {
 		return p, nil
@@ -64,7 +64,7 @@ func (b *builder) ownKeys(ctx context.Context, arch string) (*ownPrograms, error
 	}
 	version, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
 	if err != nil {
-		return nil, fmt.Errorf("asking for Go's version: %w", err)
+		return nil, fmt.Errorf("reading Go's version: %w", err)
 	}
 	digests := map[string]string{}
 	var ours []goPackage
@@ -124,7 +124,7 @@ func sourceDigest(p goPackage) (string, error) {
 	return digest(parts...), nil
 }
 
-// ownKey is the digest of all that the program depends on.
+// ownKey returns the digest of everything that the program depends on.
 func (b *builder) ownKey(ctx context.Context, arch, pkg string) (string, error) {
 	p, err := b.ownKeys(ctx, arch)
 	if err != nil {
@@ -137,7 +137,8 @@ func (b *builder) ownKey(ctx context.Context, arch, pkg string) (string, error) 
 	return key, nil
 }
 
-// ownProgram returns the path of our program in that package.
+// ownProgram compiles our program in that package, or finds it in the cache, and
+// returns its path.
 func (b *builder) ownProgram(ctx context.Context, log *slog.Logger, arch, pkg string) (string, error) {
 	key, err := b.ownKey(ctx, arch, pkg)
 	if err != nil {
@@ -152,7 +153,7 @@ func (b *builder) ownProgram(ctx context.Context, log *slog.Logger, arch, pkg st
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return "", err
 	}
-	held, err := local.WaitLock(ctx, log, root+".lock", "compiling "+name)
+	held, err := host.WaitLock(ctx, log, root+".lock", "compiling "+name)
 	if err != nil {
 		return "", err
 	}

@@ -12,14 +12,14 @@ import (
 	"mlops/internal/image"
 )
 
-// What is done about other people's images, by the flag -others.
+// Values of the flag -others: what to do about third-party images.
 const (
-	othersAuto   = "auto"   // built where the public one does not answer
-	othersBuild  = "build"  // built in any case
-	othersPublic = "public" // never built: the cluster pulls them
+	othersAuto   = "auto"   // build those whose registry doesn't respond
+	othersBuild  = "build"  // build all
+	othersPublic = "public" // build none: the cluster pulls them
 )
 
-// unpullable returns those of other people's images that are built here.
+// unpullable returns the third-party images that have to be built here.
 func (b *builder) unpullable(ctx context.Context, others []*recipe) ([]*recipe, error) {
 	switch b.others {
 	case othersBuild:
@@ -31,7 +31,7 @@ func (b *builder) unpullable(ctx context.Context, others []*recipe) ([]*recipe, 
 	if err != nil {
 		return nil, err
 	}
-	answers := map[string]bool{} // by registry: one that is out of reach is asked once
+	answers := map[string]bool{} // by registry, so that an unreachable one is tried only once
 	var built []*recipe
 	for _, r := range others {
 		ref, ok := public[r.name]
@@ -54,16 +54,16 @@ func (b *builder) unpullable(ctx context.Context, others []*recipe) ([]*recipe, 
 	return built, nil
 }
 
-// publicImages are the images that the chart's values name for what can be built
-// here too, by our names.
+// publicImages returns the public images in the chart's values that can also be
+// built here, by our names.
 func publicImages(values string) (map[string]string, error) {
 	text, err := os.ReadFile(values)
 	if err != nil {
-		return nil, fmt.Errorf("reading the public images' names: %w", err)
+		return nil, fmt.Errorf("reading the names of public images: %w", err)
 	}
 	var all map[string]any
 	if err := yaml.Unmarshal(text, &all); err != nil {
-		return nil, fmt.Errorf("reading the public images' names in %s: %w", values, err)
+		return nil, fmt.Errorf("reading the names of public images in %s: %w", values, err)
 	}
 	refs := map[string]string{}
 	for name, path := range valuesPaths {
@@ -75,7 +75,7 @@ func publicImages(values string) (map[string]string, error) {
 		repository, _ := at["repository"].(string)
 		tag, _ := at["tag"].(string)
 		if registry == "" || repository == "" || tag == "" {
-			return nil, fmt.Errorf("reading the public images' names: %s has no registry, repository and tag in %s", path, values)
+			return nil, fmt.Errorf("reading the names of public images: %s has no registry, repository and tag in %s", path, values)
 		}
 		refs[name] = registry + "/" + repository + ":" + tag
 	}

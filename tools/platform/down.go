@@ -8,13 +8,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"mlops/internal/local"
+	"mlops/internal/host"
 )
 
 // down stops the platform: our own cluster with all in it, or in another's
 // cluster the release. Volumes and passwords stay, unless purge deletes them.
 func down(ctx context.Context, c *config) error {
-	lock, err := local.TryLock(c.state.Path("lock"), "make down")
+	lock, err := host.TryLock(c.state.Path("lock"), "make down")
 	if err != nil {
 		return err
 	}

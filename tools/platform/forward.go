@@ -11,6 +11,7 @@ import (
 
 	"mlops/internal/kube"
 	"mlops/internal/program"
+	"mlops/internal/retry"
 )
 
 // service is what people reach.
@@ -73,10 +74,7 @@ func forward(ctx context.Context, c *config) error {
 					told = err.Error()
 					c.show.Print(fmt.Sprintf("%-11s %v", s.title, err))
 				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
+				retry.Sleep(ctx, time.Second)
 			}
 		})
 	}

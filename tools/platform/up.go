@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,11 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mlops/internal/dataset"
+	"mlops/internal/host"
 	"mlops/internal/kube"
-	"mlops/internal/local"
 	"mlops/internal/origin"
 	"mlops/internal/overview"
 	"mlops/internal/program"
+	"mlops/internal/retry"
 	"mlops/internal/setup"
 	"mlops/internal/source"
 )
@@ -36,7 +36,7 @@ func up(ctx context.Context, c *config) error {
 	if err != nil {
 		return err
 	}
-	lock, err := local.TryLock(c.state.Path("lock"), "make up")
+	lock, err := host.TryLock(c.state.Path("lock"), "make up")
 	if err != nil {
 		return err
 	}
@@ -316,15 +316,5 @@ func address(ctx context.Context, r *kube.Release, service, path string) (string
 func until(ctx context.Context, limit time.Duration, work func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("gave up after %v", limit))
 	defer cancel()
-	for {
-		err := work(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	return retry.Do(ctx, retry.Policy{Factor: 1}, work)
 }

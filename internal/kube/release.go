@@ -1,5 +1,5 @@
-// Package kube is a release in a cluster as our programs use it: its services
-// reached from this machine, its secrets, its workflows.
+// Package kube accesses a Helm release in a Kubernetes cluster from this machine:
+// its services, secrets and workflows.
 package kube
 
 import (
@@ -26,8 +26,8 @@ type Release struct {
 	Dynamic         dynamic.Interface
 }
 
-// Open connects to the cluster of a kubeconfig's context; empty: its current
-// context. Nothing is sent yet.
+// Open returns a release in the cluster of a kubeconfig's context; empty: its
+// current context. It sends nothing yet.
 func Open(kubeconfig, kubecontext, namespace, name string) (*Release, error) {
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
@@ -46,10 +46,11 @@ func Open(kubeconfig, kubecontext, namespace, name string) (*Release, error) {
 	return r, nil
 }
 
-// Service is the name of one of the release's services, "mlops-postgres".
+// Service returns the full name of one of the release's services:
+// "mlops-postgres".
 func (r *Release) Service(service string) string { return r.Name + "-" + service }
 
-// Secret returns what one of the release's secrets holds.
+// Secret returns the data of one of the release's secrets.
 func (r *Release) Secret(ctx context.Context, name string) (map[string]string, error) {
 	s, err := r.Client.CoreV1().Secrets(r.Namespace).Get(ctx, r.Service(name), metav1.GetOptions{})
 	if err != nil {
@@ -75,7 +76,7 @@ func (r *Release) MLflowLogin(ctx context.Context, user string) (name, password 
 	return string(s.Data["MLFLOW_TRACKING_USERNAME"]), string(s.Data["MLFLOW_TRACKING_PASSWORD"]), nil
 }
 
-// Pods returns the release's pods, or those of one component of it.
+// Pods returns the pods that match a label selector.
 func (r *Release) Pods(ctx context.Context, selector string) ([]corev1.Pod, error) {
 	list, err := r.Client.CoreV1().Pods(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
@@ -84,8 +85,8 @@ func (r *Release) Pods(ctx context.Context, selector string) ([]corev1.Pod, erro
 	return list.Items, nil
 }
 
-// Databases connects to the release's own Postgres, by way of the API server, as
-// the steps do. close ends the way.
+// Databases returns a function that connects to the release's own Postgres with
+// the steps' role, through the API server. close ends the forwarding.
 func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Context, database string) (*pgx.Conn, error), close func(), err error) {
 	secret, err := r.Secret(ctx, "postgres-app")
 	if err != nil {
@@ -102,12 +103,12 @@ func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Conte
 	}, f.Close, nil
 }
 
-// Installed reports whether Helm has the release, as it keeps it in Secrets, and
-// its last install or upgrade went well.
+// Installed reports whether the release exists, by the Secrets in which Helm keeps
+// its revisions, and whether its last install or upgrade succeeded.
 func (r *Release) Installed(ctx context.Context) (bool, error) {
 	list, err := r.Client.CoreV1().Secrets(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name=" + r.Name})
 	if err != nil {
-		return false, fmt.Errorf("asking for release %s: %w", r.Name, err)
+		return false, fmt.Errorf("looking up release %s: %w", r.Name, err)
 	}
 	last, status := -1, ""
 	for _, s := range list.Items {
@@ -118,7 +119,7 @@ func (r *Release) Installed(ctx context.Context) (bool, error) {
 	return status == "deployed", nil
 }
 
-// Notes returns what Note has kept.
+// Notes returns the values that Note has stored under that name.
 func (r *Release) Notes(ctx context.Context, name string) (map[string]string, error) {
 	m, err := r.Client.CoreV1().ConfigMaps(r.Namespace).Get(ctx, r.Service(name), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -130,7 +131,7 @@ func (r *Release) Notes(ctx context.Context, name string) (map[string]string, er
 	return m.Data, nil
 }
 
-// Note keeps a value in a ConfigMap beside the release.
+// Note stores a value in a ConfigMap of the release's namespace.
 func (r *Release) Note(ctx context.Context, name, key, value string) error {
 	api := r.Client.CoreV1().ConfigMaps(r.Namespace)
 	m, err := api.Get(ctx, r.Service(name), metav1.GetOptions{})
@@ -145,7 +146,7 @@ func (r *Release) Note(ctx context.Context, name, key, value string) error {
 		_, err = api.Update(ctx, m, metav1.UpdateOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("noting %s in %s: %w", key, r.Service(name), err)
+		return fmt.Errorf("storing %s in %s: %w", key, r.Service(name), err)
 	}
 	return nil
 }
