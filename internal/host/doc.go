@@ -4,5 +4,5 @@
 // return errors or nothing.
 //
 // process.go and lock.go are also part of tools/cluster, which is a module of
-// its own, by symbolic links; see docs/decisions/0007-cluster.md.
+// its own, by symbolic links; see docs/decisions/0007-one-node-cluster.md.
 package host

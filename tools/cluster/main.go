@@ -1,17 +1,17 @@
-// Command cluster builds and runs a Kubernetes of one node on this machine,
-// where there is none:
+// Command cluster builds and runs a one-node Kubernetes on a machine that has
+// none:
 //
-//	cluster build [-only a,b]   compiles the node's programs (all, or those named)
-//	cluster up                  starts what does not run; changes nothing where all does
-//	cluster down                stops it and takes away what it made on the machine; PURGE=1 deletes its data too,
-//	                            PURGE=all also the built programs
-//	cluster status              one screen
-//	cluster import FILE.tar...  gives images to the node, those left out that it has
-//	cluster path PROGRAM        prints where a program lies, built where it is missing
-//	cluster kill                kills every process of the node and its pods at once, for tests of faults
+//	cluster build [-only a,b]   compiles the node's programs (all, or only these)
+//	cluster up                  starts whatever isn't running
+//	cluster down                stops the node and removes its traces from the machine;
+//	                            PURGE=1 also deletes its data, PURGE=all the built programs too
+//	cluster status              shows what runs and whether it works
+//	cluster import FILE.tar...  imports images that the node doesn't have yet
+//	cluster path PROGRAM        prints a program's path, and builds it if it is missing
+//	cluster kill                kills all processes of the node and its pods at once, for fault tests
 //
-// It reads the environment: MLOPS_HOME (the state; default $HOME/.mlops, for root
-// /var/lib/mlops), MLOPS_CACHE_HOME (what states share; default cache in
+// Environment variables: MLOPS_HOME (the state; default $HOME/.mlops, for root
+// /var/lib/mlops), MLOPS_CACHE_HOME (shared between states; default: cache in
 // MLOPS_HOME) and PURGE.
 package main
 
@@ -44,12 +44,12 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("want a command: build, up, down, status, import, path or kill")
+		return errors.New("missing command: build, up, down, status, import, path or kill")
 	}
 	if !slices.Contains([]string{"build", "up", "down", "status", "import", "path", "kill"}, args[0]) {
-		return fmt.Errorf("there is no command %q", args[0])
+		return fmt.Errorf("unknown command %q", args[0])
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: plain}))
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: readable}))
 	home, cache, err := folders()
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("cluster "+args[0], flag.ContinueOnError)
 	only := ""
 	if args[0] == "build" {
-		flags.StringVar(&only, "only", "", "programs, with commas between them")
+		flags.StringVar(&only, "only", "", "comma-separated programs")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -105,7 +105,8 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// folders returns the state's and the cache's, by the same rule as make demo.
+// folders returns the folders of the state and of the cache, by the same rules as
+// make demo.
 func folders() (home, cache string, err error) {
 	home, cache = os.Getenv("MLOPS_HOME"), os.Getenv("MLOPS_CACHE_HOME")
 	if home == "" {
@@ -113,25 +114,25 @@ func folders() (home, cache string, err error) {
 		if os.Geteuid() != 0 {
 			user, err := os.UserHomeDir()
 			if err != nil {
-				return "", "", fmt.Errorf("finding a folder for the state (or set MLOPS_HOME): %w", err)
+				return "", "", fmt.Errorf("finding a folder for the state (set MLOPS_HOME to name one): %w", err)
 			}
 			home = filepath.Join(user, ".mlops")
 		}
 	}
 	if home, err = filepath.Abs(home); err != nil {
-		return "", "", fmt.Errorf("opening the state's folder: %w", err)
+		return "", "", fmt.Errorf("opening the state folder: %w", err)
 	}
 	if cache == "" {
 		cache = filepath.Join(home, "cache")
 	}
 	if cache, err = filepath.Abs(cache); err != nil {
-		return "", "", fmt.Errorf("opening the cache's folder: %w", err)
+		return "", "", fmt.Errorf("opening the cache folder: %w", err)
 	}
 	return home, cache, nil
 }
 
-// plain leaves out of the log what a person at a terminal doesn't need.
-func plain(groups []string, a slog.Attr) slog.Attr {
+// readable drops the parts of a log line that a person at a terminal doesn't need.
+func readable(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey && a.Value.Any() == slog.LevelInfo) {
 		return slog.Attr{}
 	}

@@ -2,8 +2,8 @@ package main
 
 import "embed"
 
-// source is what the node's programs are built from. Carrying it, the command
-// needs no clone, and what it builds is what its digest says.
+// source is the source of the node's programs. Since the command contains it, it
+// needs no clone of the project, and its digest describes what it builds.
 //
 //go:embed go.mod go.sum node
 var source embed.FS

@@ -1,5 +1,6 @@
-// Package build compiles the programs of a node from the module that the cluster
-// command carries, once for each state of it, into a cache that clones share.
+// Package build compiles the node's programs from the module embedded in the
+// cluster command, once per version of that module, into a cache that clones of
+// the project share.
 package build
 
 import (
@@ -21,16 +22,16 @@ import (
 	"mlops/tools/cluster/internal/host"
 )
 
-// Builder builds from one state of the module.
+// Builder builds from one version of the module.
 type Builder struct {
-	Dir      string // of this state in the cache
+	Dir      string // of this version in the cache
 	Versions map[string]string
 
 	source fs.FS
 	log    *slog.Logger
 }
 
-// New makes a builder that keeps what it builds in cache/node/<digest>.
+// New returns a builder that stores the programs in cache/node/<digest>.
 func New(source fs.FS, cache string, log *slog.Logger) (*Builder, error) {
 	mod, err := fs.ReadFile(source, "go.mod")
 	if err != nil {
@@ -45,7 +46,7 @@ func New(source fs.FS, cache string, log *slog.Logger) (*Builder, error) {
 	return b, nil
 }
 
-// digest covers all that decides what the programs are.
+// digest covers everything that determines the programs.
 func (b *Builder) digest() (string, error) {
 	h := sha256.New()
 	err := b.files(func(name string, text []byte) error {
@@ -63,7 +64,7 @@ func (b *Builder) digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:6]), nil
 }
 
-// files calls fn for go.mod, go.sum and the programs' own files, tests left out.
+// files calls fn for go.mod, go.sum and the programs' own files, except tests.
 func (b *Builder) files(fn func(name string, text []byte) error) error {
 	return fs.WalkDir(b.source, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || strings.HasSuffix(name, "_test.go") {
@@ -77,7 +78,7 @@ func (b *Builder) files(fn func(name string, text []byte) error) error {
 	})
 }
 
-// versions reads the versions out of a go.mod's require lines.
+// versions returns the versions in a go.mod's require lines.
 func versions(mod string) map[string]string {
 	v := map[string]string{}
 	for line := range strings.Lines(mod) {
@@ -98,10 +99,10 @@ func (b *Builder) Version(name string) string {
 	return strings.TrimPrefix(b.Versions[p.Module], "v")
 }
 
-// Bin is the folder of the built programs.
+// Bin returns the folder of the built programs.
 func (b *Builder) Bin() string { return filepath.Join(b.Dir, "bin") }
 
-// Path returns where a program lies once it is built.
+// Path returns a program's path once it is built.
 func (b *Builder) Path(name string) string { return filepath.Join(b.Bin(), name) }
 
 func (b *Builder) missing(names []string) ([]Program, error) {
@@ -118,7 +119,7 @@ func (b *Builder) missing(names []string) ([]Program, error) {
 	return ps, nil
 }
 
-// Build compiles those of the programs that are not there yet.
+// Build compiles the programs that are missing.
 func (b *Builder) Build(ctx context.Context, names ...string) error {
 	ps, err := b.missing(names)
 	if err != nil || len(ps) == 0 {
@@ -136,7 +137,7 @@ func (b *Builder) Build(ctx context.Context, names ...string) error {
 		return err
 	}
 	if _, err := exec.LookPath("go"); err != nil {
-		return errors.New("building the node's programs: Go is not installed")
+		return errors.New("building the node's programs: Go is not in PATH")
 	}
 	src := filepath.Join(b.Dir, "src")
 	err = b.files(func(name string, text []byte) error {
@@ -165,7 +166,7 @@ func (b *Builder) one(ctx context.Context, src string, p Program, nth string) er
 			return fmt.Errorf("building %s: %w", p.Name, err)
 		}
 	}
-	b.log.Info("building", "program", p.Name, "nth", nth, "version", b.Versions[p.Module])
+	b.log.Info("building", "program", p.Name, "step", nth, "version", b.Versions[p.Module])
 	start := time.Now()
 	done := make(chan struct{})
 	defer close(done)
@@ -177,7 +178,7 @@ func (b *Builder) one(ctx context.Context, src string, p Program, nth string) er
 			case <-done:
 				return
 			case <-tick.C:
-				b.log.Info("still building", "program", p.Name, "nth", nth, "for", time.Since(start).Round(time.Second))
+				b.log.Info("still building", "program", p.Name, "step", nth, "elapsed", time.Since(start).Round(time.Second))
 			}
 		}
 	}()
@@ -196,11 +197,11 @@ func (b *Builder) one(ctx context.Context, src string, p Program, nth string) er
 	if err != nil {
 		return fmt.Errorf("building %s: %w\n%s", p.Name, err, bytes.TrimSpace(out))
 	}
-	b.log.Info("built", "program", p.Name, "nth", nth, "took", time.Since(start).Round(time.Second))
+	b.log.Info("built", "program", p.Name, "step", nth, "took", time.Since(start).Round(time.Second))
 	return nil
 }
 
-// cgoNeeds is what runc's seccomp takes to compile, and how to tell that it is there.
+// cgoNeeds returns what compiling runc with seccomp needs.
 func cgoNeeds() []host.Need {
 	return []host.Need{
 		{What: "a C compiler", Package: "gcc", Has: host.HasProgram("gcc")},

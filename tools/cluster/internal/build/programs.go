@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Program is one program of the node.
+// Program is one of the node's programs.
 type Program struct {
 	Name    string
 	Package string
-	Module  string   // whose version it states; empty: ours
-	Set     []string // variables set by the linker: name=value, where {v} is Module's version, {n} the same without its v
+	Module  string   // the program reports this module's version; empty: our own program
+	Set     []string // variables set by the linker: name=value, where {v} is Module's version, {n} the same without the v
 	Cgo     bool
 	Tags    string
-	Node    bool // needed before a node can run
+	Node    bool // a node can't run without it
 }
 
 const (
@@ -23,16 +23,16 @@ const (
 	cni        = "github.com/containernetworking/plugins"
 )
 
-// kubeVersion is what the programs of Kubernetes say of themselves; without it
-// they are v0.0.0-master, and every chart's kubeVersion refuses the cluster.
+// kubeVersion sets the version that Kubernetes' programs report. Their default is
+// v0.0.0-master, with which every chart's kubeVersion refuses the cluster.
 var kubeVersion = []string{
 	"k8s.io/component-base/version.gitVersion={v}", "k8s.io/component-base/version.gitMajor={major}", "k8s.io/component-base/version.gitMinor={minor}",
 	"k8s.io/component-base/version.gitCommit=", "k8s.io/component-base/version.gitTreeState=clean",
 	"k8s.io/client-go/pkg/version.gitVersion={v}",
 }
 
-// Programs lists all programs in the order in which they are built: what shares
-// packages with Kubernetes comes after it.
+// Programs lists all programs in the order in which they are built: those that
+// share packages with Kubernetes come after it.
 var Programs = []Program{
 	{Name: "kube", Package: "./node/kube", Module: kubernetes, Set: kubeVersion, Node: true},
 	{Name: "kubectl", Package: "k8s.io/kubernetes/cmd/kubectl", Module: kubernetes, Set: kubeVersion, Node: true},
@@ -68,12 +68,12 @@ func Find(name string) (Program, error) {
 		for _, p := range Programs {
 			names = append(names, p.Name)
 		}
-		return Program{}, fmt.Errorf("there is no program %q; there are %s", name, strings.Join(names, ", "))
+		return Program{}, fmt.Errorf("unknown program %q, want one of %s", name, strings.Join(names, ", "))
 	}
 	return Programs[i], nil
 }
 
-// Node returns the names of the programs that a node can't do without.
+// Node returns the names of the programs without which a node can't run.
 func Node() []string {
 	var names []string
 	for _, p := range Programs {
@@ -84,7 +84,7 @@ func Node() []string {
 	return names
 }
 
-// flags returns the linker's flags, the versions taken from go.mod.
+// flags returns the linker's flags, with versions from go.mod.
 func (p Program) flags(versions map[string]string) string {
 	v := versions[p.Module]
 	number := strings.TrimPrefix(v, "v")
@@ -102,7 +102,7 @@ func (p Program) flags(versions map[string]string) string {
 		flags = append(flags, "-X", r.Replace(s))
 	}
 	if p.Cgo {
-		// Static, so that it runs where the library is not installed.
+		// Static, so that it runs on machines without the library.
 		flags = append(flags, "-linkmode=external", "-extldflags=-static")
 	}
 	return strings.Join(flags, " ")

@@ -11,37 +11,39 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/moby/sys/mountinfo"
 )
 
-// Cgroup is a control group below the root of every hierarchy: one with cgroup
-// v2, one for each controller with v1.
+// Cgroup is a control group below the root of every hierarchy. cgroup v2 has one
+// hierarchy, v1 has one per controller.
 type Cgroup struct {
-	dirs []string // one in each hierarchy
-	v2   bool     // no v1 hierarchy is there
+	dirs []string // one per hierarchy
+	v2   bool     // there is no v1 hierarchy
 }
 
-// OpenCgroup finds the hierarchies. It makes nothing.
+// OpenCgroup finds the hierarchies. It creates nothing.
 func OpenCgroup(name string) (*Cgroup, error) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return nil, fmt.Errorf("reading mounts: %w", err)
 	}
 	c := &Cgroup{v2: true}
-	for _, m := range parseMounts(string(text)) {
-		if m.kind == "cgroup" || m.kind == "cgroup2" {
-			if dir := filepath.Join(m.path, name); !slices.Contains(c.dirs, dir) {
+	for _, m := range mounts {
+		if m.FSType == "cgroup" || m.FSType == "cgroup2" {
+			if dir := filepath.Join(m.Mountpoint, name); !slices.Contains(c.dirs, dir) {
 				c.dirs = append(c.dirs, dir)
 			}
-			c.v2 = c.v2 && m.kind == "cgroup2"
+			c.v2 = c.v2 && m.FSType == "cgroup2"
 		}
 	}
 	if len(c.dirs) == 0 {
-		return nil, errors.New("no cgroup file system is mounted on this machine: containers can't run")
+		return nil, errors.New("no cgroup file system is mounted on this machine, so containers can't run")
 	}
 	return c, nil
 }
 
-// Make makes the group, with all processors and memory of its parent, and sub
+// Make creates the group, with all processors and memory of its parent, and sub
 // below it.
 func (c *Cgroup) Make(sub string) error {
 	for _, d := range c.dirs {
@@ -50,9 +52,9 @@ func (c *Cgroup) Make(sub string) error {
 				enableAll(filepath.Dir(dir))
 			}
 			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return fmt.Errorf("making a cgroup: %w", err)
+				return fmt.Errorf("creating a cgroup: %w", err)
 			}
-			// With v1 a new group has neither processors nor memory, and no process may enter it.
+			// A new v1 group has no processors and memory, and accepts no process until it does.
 			for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 				own, err := os.ReadFile(filepath.Join(dir, file))
 				if c.v2 || err != nil || strings.TrimSpace(string(own)) != "" {
@@ -63,7 +65,7 @@ func (c *Cgroup) Make(sub string) error {
 					err = os.WriteFile(filepath.Join(dir, file), text, 0o644)
 				}
 				if err != nil {
-					return fmt.Errorf("giving a cgroup its processors: %w", err)
+					return fmt.Errorf("assigning processors to a cgroup: %w", err)
 				}
 			}
 		}
@@ -71,9 +73,9 @@ func (c *Cgroup) Make(sub string) error {
 	return nil
 }
 
-// enableAll passes all controllers of a v2 group on to its children, one by one:
-// one that can't be passed on (a process with real-time priority, say) must not
-// keep the others.
+// enableAll enables all controllers of a v2 group for its children, one by one, so
+// that one that can't be enabled (because of a real-time process, say) doesn't
+// affect the others.
 func enableAll(dir string) {
 	text, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
 	if err != nil {
@@ -94,7 +96,7 @@ func (c *Cgroup) Join(sub string, pid int) error {
 	return nil
 }
 
-// Processes lists those in the group's sub and in all groups below it.
+// Processes returns the processes in the group's sub and all groups below it.
 func (c *Cgroup) Processes(sub string) []Process {
 	seen := map[int]bool{}
 	var ps []Process
@@ -120,7 +122,7 @@ func (c *Cgroup) Processes(sub string) []Process {
 	return ps
 }
 
-// Kill kills all in the group's sub, and what they start meanwhile.
+// Kill kills all processes in the group's sub, including those started meanwhile.
 func (c *Cgroup) Kill(sub string) (int, error) {
 	killed := map[Process]bool{}
 	for end := time.Now().Add(15 * time.Second); ; {
@@ -133,13 +135,13 @@ func (c *Cgroup) Kill(sub string) (int, error) {
 			p.Signal(syscall.SIGKILL)
 		}
 		if time.Now().After(end) {
-			return len(killed), fmt.Errorf("%d processes are there after SIGKILL", len(ps))
+			return len(killed), fmt.Errorf("%d processes still run after SIGKILL", len(ps))
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// Remove deletes the group and all below it; no process may be in it.
+// Remove deletes the group and all groups below it. They must contain no process.
 func (c *Cgroup) Remove() error {
 	for _, d := range c.dirs {
 		var dirs []string
@@ -159,7 +161,7 @@ func (c *Cgroup) Remove() error {
 	return nil
 }
 
-// rmdir waits a little for a group whose last process has just ended.
+// rmdir deletes a group and waits briefly if its last process has just ended.
 func rmdir(dir string) error {
 	var err error
 	for range 100 {

@@ -2,35 +2,9 @@ package host
 
 import (
 	"net/netip"
-	"os/exec"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
-
-func TestMountsBelow(t *testing.T) {
-	const table = `22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
-30 22 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
-31 22 0:27 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw
-40 22 0:40 / /home/a\040b/cluster/kubelet/pods/1 rw,relatime - tmpfs tmpfs rw
-41 40 0:41 / /home/a\040b/cluster/kubelet/pods/1/sub rw,relatime - tmpfs tmpfs rw
-42 22 0:42 / /home/a\040b/cluster/kubelet-of-others rw,relatime - tmpfs tmpfs rw
-43 22 0:4 net:[4026532] /run/mlops-cluster/netns/x//deleted rw shared:5 - nsfs nsfs rw
-cut off`
-	ms := parseMounts(table)
-	if len(ms) != 7 {
-		t.Fatalf("mounts: got %d, want 7: %v", len(ms), ms)
-	}
-	if ms[2].kind != "cgroup2" {
-		t.Errorf("type behind two optional fields: got %q, want cgroup2", ms[2].kind)
-	}
-	want := []string{"/run/mlops-cluster/netns/x", "/home/a b/cluster/kubelet/pods/1/sub", "/home/a b/cluster/kubelet/pods/1"}
-	if got := below(ms, []string{"/home/a b/cluster/kubelet", "/run/mlops-cluster"}); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q: the last mounted first, and nothing whose name only begins alike", got, want)
-	}
-}
 
 // The output of iptables-save on a machine with our cluster, Docker and podman.
 const saved = `*nat
@@ -120,56 +94,5 @@ func TestOverlaps(t *testing.T) {
 		if got := Overlaps(tt.routes, cluster, "mlops-node"); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.why, got, tt.want)
 		}
-	}
-}
-
-func TestParseStat(t *testing.T) {
-	const tail = " S 1 42 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1234567 8 9"
-	for _, tt := range []struct {
-		text  string
-		state byte
-		start uint64
-		why   string
-	}{
-		{"9 (sleep)" + tail, 'S', 1234567, "plain"},
-		{"9 (a) R (b c)" + tail, 'S', 1234567, "a name with parentheses and blanks"},
-		{"9 (sleep) S 1 42", 0, 0, "cut short"},
-		{"", 0, 0, "empty"},
-	} {
-		state, start, err := parseStat([]byte(tt.text))
-		if (err != nil) != (tt.state == 0) || state != tt.state || start != tt.start {
-			t.Errorf("%s: got %c %d, %v", tt.why, state, start, err)
-		}
-	}
-}
-
-func TestMarkedAndEnd(t *testing.T) {
-	const mark = "MLOPS_CLUSTER_TEST=x"
-	start := func(env string) *exec.Cmd {
-		cmd := exec.Command("sleep", "600")
-		cmd.Env = []string{env}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		go cmd.Wait()
-		t.Cleanup(func() { cmd.Process.Kill() })
-		return cmd
-	}
-	ours, other := start(mark), start(mark+"y")
-	var found []Process
-	for end := time.Now().Add(5 * time.Second); len(found) == 0 && time.Now().Before(end); { // the mark is there from exec on
-		found = Marked(mark)
-	}
-	if len(found) != 1 || found[0].PID != ours.Process.Pid {
-		t.Fatalf("marked: got %v, want process %d", found, ours.Process.Pid)
-	}
-	if err := End(found, syscall.SIGTERM, time.Second); err != nil {
-		t.Fatal(err)
-	}
-	if found[0].Alive() {
-		t.Error("it is still there")
-	}
-	if p, err := Identify(other.Process.Pid); err != nil || !p.Alive() {
-		t.Error("a stranger was ended, too")
 	}
 }

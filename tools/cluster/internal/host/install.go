@@ -12,15 +12,15 @@ import (
 	"strings"
 )
 
-// Need is something of the operating system's that has to be there.
+// Need is something that the operating system must provide.
 type Need struct {
-	What    string // for people
-	Package string // Debian's and Ubuntu's name of it
+	What    string // for messages
+	Package string // its Debian and Ubuntu package
 	Has     func() bool
 }
 
-// HasProgram tells whether a program is installed. Root's path may lack the
-// folders for administrators.
+// HasProgram returns a function that reports whether a program is installed. It
+// also looks in the folders for administrators, which may be missing in PATH.
 func HasProgram(name string) func() bool {
 	return func() bool {
 		if _, err := exec.LookPath(name); err == nil {
@@ -30,7 +30,8 @@ func HasProgram(name string) func() bool {
 	}
 }
 
-// HasAny tells whether one of the files (glob patterns) is there.
+// HasAny returns a function that reports whether any of the files (glob patterns)
+// exists.
 func HasAny(patterns ...string) func() bool {
 	return func() bool {
 		for _, p := range patterns {
@@ -42,8 +43,8 @@ func HasAny(patterns ...string) func() bool {
 	}
 }
 
-// Install installs what is missing where that can be done without asking: as
-// root on Debian or Ubuntu. Elsewhere its error says all that is missing.
+// Install installs what is missing if it can do so without asking: as root on
+// Debian or Ubuntu. Elsewhere its error lists everything that is missing.
 func Install(ctx context.Context, log *slog.Logger, needs []Need) error {
 	var packages, words []string
 	for _, n := range needs {
@@ -63,14 +64,14 @@ func Install(ctx context.Context, log *slog.Logger, needs []Need) error {
 	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, packages...)} {
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		// A package index that can't be refreshed is no obstacle if the packages can be had.
+		// A failed refresh of the package index doesn't matter if the packages can be installed.
 		if out, err := cmd.CombinedOutput(); err != nil && args[0] == "install" {
-			return fmt.Errorf("missing on this machine: %s; apt-get could not install it: %w\n%s", missing, err, bytes.TrimSpace(out))
+			return fmt.Errorf("missing on this machine: %s; installing it failed: %w\n%s", missing, err, bytes.TrimSpace(out))
 		}
 	}
 	for _, n := range needs {
 		if !n.Has() {
-			return errors.New("missing on this machine even after apt-get: " + n.What)
+			return errors.New("still missing on this machine after apt-get install: " + n.What)
 		}
 	}
 	return nil

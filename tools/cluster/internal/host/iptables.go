@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// Rules says which chains and rules of the packet filter are ours.
+// Rules identifies our chains and rules in the packet filter.
 type Rules struct {
-	Prefixes []string // of chains
-	Network  string   // of the CNI configuration: its port mappings name it in a comment
+	Prefixes []string // of our chains
+	Network  string   // name in the CNI configuration; comments of its port mappings contain it
 }
 
-// undo reads what iptables-save printed and returns the input of
-// iptables-restore --noflush that takes away what is ours and nothing else. It
-// is empty where there is nothing.
+// undo reads the output of iptables-save and returns the input for
+// iptables-restore --noflush that removes exactly our chains and rules. It is empty
+// if there are none.
 func (r Rules) undo(saved string) string {
 	var b strings.Builder
 	for _, t := range parseTables(saved) {
@@ -41,13 +41,13 @@ func (r Rules) undo(saved string) string {
 	return b.String()
 }
 
-// chains returns those of a table that are ours.
+// chains returns our chains of a table.
 func (r Rules) chains(t *table) map[string]bool {
 	ours := map[string]bool{}
 	for _, c := range t.chains {
 		ours[c] = slices.ContainsFunc(r.Prefixes, func(p string) bool { return strings.HasPrefix(c, p) })
 	}
-	shared := false // another network maps ports too
+	shared := false // another network maps ports, too
 	for _, rule := range t.rules {
 		chain, target := ends(rule)
 		if chain != "CNI-HOSTPORT-DNAT" {
@@ -95,13 +95,13 @@ func parseTables(saved string) []*table {
 	return ts
 }
 
-// ends returns the chain that a rule stands in and the one that it leads to.
+// ends returns the chain that a rule belongs to and the one it jumps to.
 func ends(rule string) (chain, target string) {
 	f := strings.Fields(rule)
 	if len(f) > 1 {
 		chain = f[1]
 	}
-	// A comment may hold anything, so the target is looked for from the end.
+	// A comment may contain anything, so search for the target from the end.
 	for i := len(f) - 2; i > 1; i-- {
 		if f[i] == "-j" || f[i] == "-g" {
 			return chain, f[i+1]
@@ -110,8 +110,8 @@ func ends(rule string) (chain, target string) {
 	return chain, ""
 }
 
-// Remove takes away what is ours from the packet filters of IPv4 and IPv6, and
-// returns how many lines that took.
+// Remove removes our chains and rules from the packet filters of IPv4 and IPv6,
+// and returns how many lines that took.
 func (r Rules) Remove() (int, error) {
 	n := 0
 	for _, program := range []string{"iptables", "ip6tables"} {

@@ -12,17 +12,17 @@ import (
 	"strings"
 )
 
-// HasLink reports whether there is a network interface of that name.
+// HasLink reports whether a network interface of that name exists.
 func HasLink(name string) bool {
 	_, err := os.Stat("/sys/class/net/" + name)
 	return err == nil
 }
 
-// Run runs a program of the system's and returns what it printed.
+// Run runs a system program and returns its standard output.
 func Run(argv ...string) (string, error) { return Output(context.Background(), argv...) }
 
-// Output is Run with a context that ends the program. What it said beside its
-// output is in the error only.
+// Output is Run with a context that ends the program. Standard error is only in
+// the returned error.
 func Output(ctx context.Context, argv ...string) (string, error) {
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -33,15 +33,16 @@ func Output(ctx context.Context, argv ...string) (string, error) {
 	return out.String(), nil
 }
 
-// LoadModules loads parts of the kernel. One that is built in, or that can't be
-// loaded, is no error: what it makes shows whether it is there.
+// LoadModules loads kernel modules. It ignores modules that are built in or can't
+// be loaded; callers check for what a module provides.
 func LoadModules(names ...string) {
 	for _, name := range names {
 		Run("modprobe", name)
 	}
 }
 
-// RemoveBridge deletes a bridge and what is plugged into it.
+// RemoveBridge deletes a bridge and the interfaces attached to it. It reports
+// whether there was one.
 func RemoveBridge(name string) (bool, error) {
 	if !HasLink(name) {
 		return false, nil
@@ -56,8 +57,8 @@ func RemoveBridge(name string) (bool, error) {
 	return true, nil
 }
 
-// Overlaps returns the route (a line of `ip route`) that leads into the prefix
-// by another interface than those named, or "".
+// Overlaps returns the first route (a line of `ip route`) that overlaps the prefix
+// and doesn't use one of the excepted interfaces, or "".
 func Overlaps(routes string, prefix netip.Prefix, except ...string) string {
 	for line := range strings.Lines(routes) {
 		f := strings.Fields(line)
@@ -69,7 +70,7 @@ func Overlaps(routes string, prefix netip.Prefix, except ...string) string {
 			text += "/32"
 		}
 		p, err := netip.ParsePrefix(text)
-		// A route that is wider than a /8 is a second kind of default.
+		// A route wider than a /8 is in effect a default route.
 		if err != nil || !p.Overlaps(prefix) || p.Bits() < 8 {
 			continue
 		}
@@ -84,8 +85,8 @@ func Overlaps(routes string, prefix netip.Prefix, except ...string) string {
 	return ""
 }
 
-// MTU returns the largest packet that the interface of the default route takes,
-// 1500 where there is none.
+// MTU returns the largest packet size of the default route's interface, 1500 if
+// there is no default route.
 func MTU() int {
 	mtu := 1500
 	text, _ := Run("ip", "route", "show", "default")

@@ -13,8 +13,8 @@ import (
 //go:embed manifests
 var manifests embed.FS
 
-// apply gives the API server the objects that make a bare cluster usable: DNS,
-// storage, metrics.
+// apply creates the objects that make an empty cluster usable: DNS, storage and
+// metrics.
 func (n *Node) apply(ctx context.Context) error {
 	t, err := template.ParseFS(manifests, "manifests/*.yaml")
 	if err != nil {
@@ -32,7 +32,7 @@ func (n *Node) apply(ctx context.Context) error {
 	for i := range files {
 		all.WriteString("---\n")
 		if err := t.ExecuteTemplate(&all, files[i][len("manifests/"):], values); err != nil {
-			return fmt.Errorf("filling in manifests: %w", err)
+			return fmt.Errorf("rendering manifests: %w", err)
 		}
 	}
 	cmd := exec.CommandContext(ctx, n.build.Path("kubectl"), "--kubeconfig", n.kubeconfig(), "apply", "--server-side", "--force-conflicts", "--field-manager=mlops-cluster", "-f", "-")

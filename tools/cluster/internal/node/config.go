@@ -11,7 +11,7 @@ import (
 	"mlops/tools/cluster/node/api"
 )
 
-// configure writes certificates and all files that the services read.
+// configure writes the certificates and all files that the services read.
 func (n *Node) configure() error {
 	if err := n.certificates(); err != nil {
 		return err
@@ -40,8 +40,8 @@ func (n *Node) configure() error {
 	return nil
 }
 
-// certificates makes what is missing: three authorities, so that the API
-// server's users are not etcd's and can't pose as its proxy.
+// certificates creates missing certificates. There are three authorities, so that
+// the API server's clients are no clients of etcd and can't pose as its proxy.
 func (n *Node) certificates() error {
 	p := &pki{dir: n.path("pki"), now: time.Now()}
 	if err := p.key("accounts"); err != nil {
@@ -88,8 +88,9 @@ func (n *Node) certificates() error {
 	return nil
 }
 
-// resolvers returns the DNS servers that pods can reach: not those on the
-// machine's loopback, behind which systemd-resolved says which there are.
+// resolvers returns the DNS servers that pods can reach. Servers on the machine's
+// loopback are not among them; systemd-resolved lists those behind it in a file of
+// its own.
 func resolvers() []string {
 	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
 		text, err := os.ReadFile(path)
@@ -118,7 +119,7 @@ func (n *Node) containerdConfig() string {
 	return fmt.Sprintf(`version = 4
 root = %q
 state = %q
-# Snapshotters but overlayfs, and what would make folders and sockets of its own outside of ours.
+# All snapshotters except overlayfs, and plugins that create folders and sockets outside of ours.
 disabled_plugins = ["io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.erofs", "io.containerd.snapshotter.v1.zfs", "io.containerd.differ.v1.erofs", "io.containerd.internal.v1.opt", "io.containerd.image-verifier.v1.bindir", "io.containerd.tracing.processor.v1.otlp"]
 
 [plugins."io.containerd.server.v1.grpc"]
@@ -190,7 +191,7 @@ func (n *Node) kubeletConfig() map[string]any {
 		"failSwapOn":      false,
 		"podLogsDir":      n.path("log", "pods"),
 		"volumePluginDir": n.path("kubelet", "plugins-exec"),
-		// No image can be pulled again, so none is ever thrown away.
+		// Images can't be pulled again, so none is ever deleted.
 		"imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
 		"evictionHard":        map[string]string{"memory.available": "100Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi", "nodefs.inodesFree": "1%"},
 		"containerLogMaxSize": "10Mi", "containerLogMaxFiles": 3,
@@ -209,10 +210,10 @@ func (n *Node) proxyConfig() map[string]any {
 		"bindAddress":        nodeAddress,
 		"healthzBindAddress": fmt.Sprintf("127.0.0.1:%d", proxyHealth),
 		"metricsBindAddress": fmt.Sprintf("127.0.0.1:%d", proxyMetrics),
-		// Without its own list the proxy leaves 127.0.0.1 out and takes the network card in.
+		// By default the proxy would leave out 127.0.0.1 and include the network card.
 		"nodePortAddresses": []string{"127.0.0.0/8", nodeRange},
 		"iptables":          map[string]any{"localhostNodePorts": true, "minSyncPeriod": "500ms", "syncPeriod": "5m"},
-		// 0 leaves the machine's own settings as they are.
+		// 0 keeps the machine's settings.
 		"conntrack": map[string]any{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
 	}
 }

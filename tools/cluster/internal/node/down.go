@@ -15,8 +15,8 @@ import (
 	"mlops/tools/cluster/internal/host"
 )
 
-// Down stops pods and services and takes away what they made on the machine.
-// The data stays, unless purge says otherwise; all deletes the built programs too.
+// Down stops pods and services and removes what they created on the machine. It
+// keeps the data if purge is empty; "all" deletes the built programs, too.
 func (n *Node) Down(ctx context.Context, purge string) error {
 	lock, err := n.lock(ctx, "cluster down")
 	if err != nil {
@@ -24,18 +24,18 @@ func (n *Node) Down(ctx context.Context, purge string) error {
 	}
 	defer lock.Unlock()
 	start := time.Now()
-	who, err := owner()
+	home, err := owner()
 	if err != nil {
 		return err
 	}
-	if who != "" && who != n.home {
-		if len(host.Marked(markName+who)) > 0 {
-			n.log.Info("not touched: the cluster that runs belongs to another state", "MLOPS_HOME", who)
+	if home != "" && home != n.home {
+		if len(host.Marked(markName+home)) > 0 {
+			n.log.Info("leaving the running cluster alone, which belongs to another state", "home", home)
 			return n.delete(purge)
 		}
-		n.log.Info("cleaning up after a cluster of another state, which died", "MLOPS_HOME", who)
+		n.log.Info("cleaning up after a dead cluster of another state", "home", home)
 	}
-	// First who would start pods again, then the pods, then the rest.
+	// First the services that would start pods again, then the pods, then the rest.
 	all := n.services()
 	slices.Reverse(all)
 	stop := func(names ...string) error {
@@ -54,7 +54,7 @@ func (n *Node) Down(ctx context.Context, purge string) error {
 	if err := stop("proxy", "containerd", "apiserver", "etcd"); err != nil {
 		return err
 	}
-	if err := n.clean(who); err != nil {
+	if err := n.clean(home); err != nil {
 		return err
 	}
 	if err := n.restoreSettings(); err != nil {
@@ -63,7 +63,7 @@ func (n *Node) Down(ctx context.Context, purge string) error {
 	if err := n.delete(purge); err != nil {
 		return err
 	}
-	n.log.Info("the cluster is down", "took", time.Since(start).Round(100*time.Millisecond), "data", map[bool]string{true: "deleted", false: "kept in " + n.dir}[purge != ""])
+	n.log.Info("cluster is down", "took", time.Since(start).Round(100*time.Millisecond), "data", map[bool]string{true: "deleted", false: "kept in " + n.dir}[purge != ""])
 	return nil
 }
 
@@ -90,8 +90,8 @@ func (n *Node) delete(purge string) error {
 	return nil
 }
 
-// Kill kills every process of the node and of its pods at once and cleans
-// nothing up, as when a machine loses power.
+// Kill kills all processes of the node and its pods at once without cleaning up,
+// like a power failure.
 func (n *Node) Kill() error {
 	killed, err := n.cgroup.Kill("")
 	if err != nil {
@@ -101,24 +101,24 @@ func (n *Node) Kill() error {
 	return nil
 }
 
-// clean takes away all that a node has made on the machine outside of its data,
-// be it of an ordinary end or of a sudden one. who is the home of the cluster
-// that was here last, or empty.
-func (n *Node) clean(who string) error {
+// clean removes everything that a node has created on the machine outside of its
+// data, whether it ended properly or crashed. last is the home of the machine's
+// last cluster, or empty.
+func (n *Node) clean(last string) error {
 	killed, err := n.cgroup.Kill("")
 	if err != nil {
-		return fmt.Errorf("ending what is left of the node: %w", err)
+		return fmt.Errorf("ending the node's remaining processes: %w", err)
 	}
 	dirs := []string{runDir, n.path("kubelet"), n.path("containerd")}
 	homes := []string{n.home}
-	if who != "" && who != n.home {
-		homes = append(homes, who)
-		dirs = append(dirs, filepath.Join(who, "cluster", "kubelet"), filepath.Join(who, "cluster", "containerd"))
+	if last != "" && last != n.home {
+		homes = append(homes, last)
+		dirs = append(dirs, filepath.Join(last, "cluster", "kubelet"), filepath.Join(last, "cluster", "containerd"))
 	}
 	for _, h := range homes {
-		// Those that died before they were in the cgroup.
+		// Processes that have not been moved into the cgroup yet.
 		if err := host.End(host.Marked(markName+h), syscall.SIGTERM, 5*time.Second); err != nil {
-			return fmt.Errorf("ending what is left of the node: %w", err)
+			return fmt.Errorf("ending the node's remaining processes: %w", err)
 		}
 	}
 	mounts, err := host.Unmount(dirs...)
@@ -136,8 +136,8 @@ func (n *Node) clean(who string) error {
 		}
 	}
 	rules, other := n.rules, false
-	if who := foreign(); who != "" {
-		n.log.Warn("chains KUBE-* are left to another Kubernetes, which runs here now", "it", who)
+	if program := foreign(); program != "" {
+		n.log.Warn("keeping the chains KUBE-*, which another Kubernetes uses", "program", program)
 		other = true
 		rules.Prefixes = slices.DeleteFunc(slices.Clone(rules.Prefixes), func(p string) bool { return p == "KUBE-" })
 	}
@@ -152,7 +152,7 @@ func (n *Node) clean(who string) error {
 		return fmt.Errorf("deleting %s: %w", runDir, err)
 	}
 	if !other {
-		// The kubelet's socket for device plugins can't be put elsewhere; the folders go where they are empty.
+		// The path of the kubelet's socket for device plugins is fixed. Folders are deleted only if they are empty.
 		for _, path := range []string{"device-plugins/kubelet.sock", "device-plugins", ""} {
 			os.Remove(filepath.Join("/var/lib/kubelet", path))
 		}
@@ -164,30 +164,30 @@ func (n *Node) clean(who string) error {
 	}
 	for _, s := range n.services() {
 		if err := os.Remove(n.recordPath(s.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("forgetting %s: %w", s.name, err)
+			return fmt.Errorf("deleting the record of %s: %w", s.name, err)
 		}
 	}
 	if killed+mounts+links+lines > 0 {
-		n.log.Info("cleaned up", "processes", killed, "mounts", mounts, "bridges", links, "packet filter lines", lines)
+		n.log.Info("cleaned up", "processes", killed, "mounts", mounts, "bridges", links, "packet_filter_lines", lines)
 	}
 	return nil
 }
 
-// removeLogLinks deletes the links that the kubelet makes for collectors of logs
-// in a folder that can't be configured.
+// removeLogLinks deletes the symbolic links that the kubelet creates for log
+// collectors, in a folder that can't be configured.
 func removeLogLinks(dir string) error {
 	const folder = "/var/log/containers"
 	links, err := filepath.Glob(folder + "/*.log")
 	if err != nil {
-		return fmt.Errorf("deleting links to logs: %w", err)
+		return fmt.Errorf("deleting links to log files: %w", err)
 	}
 	for _, l := range links {
 		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, dir+"/") {
 			if err := os.Remove(l); err != nil {
-				return fmt.Errorf("deleting links to logs: %w", err)
+				return fmt.Errorf("deleting links to log files: %w", err)
 			}
 		}
 	}
-	os.Remove(folder) // where it is empty
+	os.Remove(folder) // if it is empty
 	return nil
 }

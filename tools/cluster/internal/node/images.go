@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"mlops/tools/cluster/internal/image"
+	"mlops/tools/cluster/internal/archive"
 )
 
 const pauseImage = "mlops.local/pause:1"
@@ -19,11 +19,11 @@ func (n *Node) metricsImage() string {
 	return "mlops.local/metrics-server:" + n.build.Version("metrics-server")
 }
 
-// systemImages writes the archives of what the cluster itself runs in pods,
-// where they are missing, and returns their paths.
+// systemImages writes missing archives of the images that the cluster itself runs
+// in pods, and returns the paths of all of them.
 func (n *Node) systemImages() ([]string, error) {
 	var paths []string
-	for _, s := range []image.Static{
+	for _, s := range []archive.Static{
 		{Name: pauseImage, Path: n.build.Path("pause"), File: "pause"},
 		{Name: n.dnsImage(), Path: n.build.Path("coredns"), File: "coredns"},
 		{Name: n.metricsImage(), Path: n.build.Path("metrics-server"), File: "metrics-server"},
@@ -43,15 +43,15 @@ func (n *Node) systemImages() ([]string, error) {
 	return paths, nil
 }
 
-// imported is what is kept of an image: the digest that its archive had, and
-// the one that containerd gave it. Where both still hold, it is there.
+// imported is the record of an imported image: the digest in its archive, and the
+// one that containerd gave it. If both are unchanged, the node has the image.
 type imported struct {
 	Archive string `json:"archive"`
 	Target  string `json:"target"`
 }
 
-// Import gives the images of the archives to the node, those left out that it
-// has already.
+// Import imports the archives' images into the node, except those that it has
+// already.
 func (n *Node) Import(ctx context.Context, paths ...string) error {
 	lock, err := n.lock(ctx, "cluster import")
 	if err != nil {
@@ -64,7 +64,7 @@ func (n *Node) Import(ctx context.Context, paths ...string) error {
 func (n *Node) importAll(ctx context.Context, paths []string) error {
 	have, err := n.images(ctx)
 	if err != nil {
-		return fmt.Errorf("importing images (cluster up starts the node): %w", err)
+		return fmt.Errorf("importing images (is the node running? cluster up starts it): %w", err)
 	}
 	keptPath := n.path("images.json")
 	kept := map[string]imported{}
@@ -72,7 +72,7 @@ func (n *Node) importAll(ctx context.Context, paths []string) error {
 		json.Unmarshal(text, &kept) // a broken list only costs time
 	}
 	for _, path := range paths {
-		refs, err := image.Refs(path)
+		refs, err := archive.Refs(path)
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (n *Node) importAll(ctx context.Context, paths []string) error {
 		}
 		for _, r := range refs {
 			if have[r.Name] == "" {
-				return fmt.Errorf("importing %s: containerd took it, but doesn't name %s", path, r.Name)
+				return fmt.Errorf("importing %s: containerd accepted it, but doesn't list %s", path, r.Name)
 			}
 			kept[r.Name] = imported{r.Digest, have[r.Name]}
 			n.log.Info("imported", "image", r.Name, "took", time.Since(start).Round(10*time.Millisecond))
@@ -109,7 +109,7 @@ func (n *Node) importAll(ctx context.Context, paths []string) error {
 	return nil
 }
 
-// images returns the names of containerd's images and what they stand for.
+// images returns containerd's images: digests by name.
 func (n *Node) images(ctx context.Context) (map[string]string, error) {
 	text, err := n.ctr(ctx, "images", "list")
 	if err != nil {

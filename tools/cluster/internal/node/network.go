@@ -11,8 +11,8 @@ import (
 	"mlops/tools/cluster/internal/host"
 )
 
-// settings are the kernel's settings that the node changes; the kubelet changes
-// those of vm and kernel by itself.
+// settings are the kernel settings that the node changes. The kubelet changes
+// those without a value here itself.
 var settings = map[string]string{
 	"net/ipv4/ip_forward":                "1",
 	"net/ipv4/conf/all/route_localnet":   "1", // NodePorts on 127.0.0.1
@@ -25,7 +25,7 @@ var settings = map[string]string{
 	"kernel/keys/root_maxbytes":          "",
 }
 
-// savedSettings is how the machine had them before.
+// savedSettings are the machine's values from before.
 type savedSettings struct {
 	Boot   string            `json:"boot"`
 	Values map[string]string `json:"values"`
@@ -33,29 +33,28 @@ type savedSettings struct {
 
 func (n *Node) settingsPath() string { return n.path("run", "settings") }
 
-// network makes the node's address, routes and packet filter, as far as they
-// are missing.
+// network creates what is missing of the node's address, routes and packet filter.
 func (n *Node) network() error {
 	host.LoadModules("overlay", "bridge", "br_netfilter", "nf_conntrack")
 	if !host.HasAny("/proc/sys/net/bridge/bridge-nf-call-iptables")() {
-		return errors.New("the kernel has no br_netfilter, without which pods can't reach each other by a Service")
+		return errors.New("the kernel lacks br_netfilter, without which pods can't reach each other through a Service")
 	}
 	if err := n.changeSettings(); err != nil {
 		return err
 	}
 	if !host.HasLink(nodeBridge) {
 		if _, err := host.Run("ip", "link", "add", nodeBridge, "type", "bridge"); err != nil {
-			return fmt.Errorf("making the node's bridge: %w", err)
+			return fmt.Errorf("creating the node's bridge: %w", err)
 		}
 	}
 	for _, argv := range [][]string{
 		{"ip", "address", "replace", nodeAddress + "/24", "dev", nodeBridge},
 		{"ip", "link", "set", nodeBridge, "up"},
-		// So that Services can be reached where the machine has no default route.
+		// Makes Services reachable on a machine without a default route.
 		{"ip", "route", "replace", serviceRange, "dev", nodeBridge},
 	} {
 		if _, err := host.Run(argv...); err != nil {
-			return fmt.Errorf("making the node's network: %w", err)
+			return fmt.Errorf("creating the node's network: %w", err)
 		}
 	}
 	return filterPackets()
@@ -65,11 +64,11 @@ func (n *Node) network() error {
 func filterPackets() error {
 	for _, r := range []struct{ table, chain, from, rule string }{
 		{"nat", "MLOPS-POSTROUTING", "POSTROUTING", "-s " + podRange + " ! -d " + clusterRange + " -j MASQUERADE"},
-		// Docker and others forward nothing by default.
+		// Docker and others set the default to forward nothing.
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-s " + podRange + " -j ACCEPT"},
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"},
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -s " + clusterRange + " -j ACCEPT"},
-		// A firewall such as ufw keeps pods from the API server.
+		// A firewall such as ufw would keep pods from the API server.
 		{"filter", "MLOPS-INPUT", "INPUT", "-s " + podRange + " -d " + nodeRange + " -j ACCEPT"},
 		// A neighbour on the network needs only a route by way of this machine to reach
 		// the cluster's addresses, and, since route_localnet is on, only this machine's
@@ -82,7 +81,7 @@ func filterPackets() error {
 		{"mangle", doorChain, "PREROUTING", "! -i mlops-+ -s " + clusterRange + " -j DROP"},
 	} {
 		if err := ensureRule(r.table, r.chain, r.from, strings.Fields(r.rule)); err != nil {
-			return fmt.Errorf("filtering packets: %w", err)
+			return fmt.Errorf("changing the packet filter: %w", err)
 		}
 	}
 	return nil
@@ -91,8 +90,8 @@ func filterPackets() error {
 // doorChain is passed by every packet that comes in. Its first rule has to stay first.
 const doorChain = "MLOPS-PREROUTING"
 
-// ensureRule puts the rule into the chain and a jump to it into the chain from,
-// where they are missing.
+// ensureRule adds the rule to the chain, and a jump to that chain to the chain
+// from, unless they exist.
 func ensureRule(table, chain, from string, rule []string) error {
 	iptables := func(args ...string) error {
 		_, err := host.Run(append([]string{"iptables", "-w", "10", "-t", table}, args...)...)
@@ -114,18 +113,18 @@ func ensureRule(table, chain, from string, rule []string) error {
 	return nil
 }
 
-// changeSettings notes the settings of this boot once and sets ours.
+// changeSettings saves the settings once per boot and sets ours.
 func (n *Node) changeSettings() error {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := host.BootID()
 	if err != nil {
-		return fmt.Errorf("reading boot id: %w", err)
+		return err
 	}
 	var saved savedSettings
 	if text, err := os.ReadFile(n.settingsPath()); err == nil {
-		json.Unmarshal(text, &saved) // a broken file is as none
+		json.Unmarshal(text, &saved) // a broken file counts as none
 	}
-	if saved.Boot != strings.TrimSpace(string(boot)) {
-		saved = savedSettings{Boot: strings.TrimSpace(string(boot)), Values: map[string]string{}}
+	if saved.Boot != boot {
+		saved = savedSettings{Boot: boot, Values: map[string]string{}}
 		for name := range settings {
 			if text, err := os.ReadFile(filepath.Join("/proc/sys", name)); err == nil {
 				saved.Values[name] = strings.TrimSpace(string(text))
@@ -133,7 +132,7 @@ func (n *Node) changeSettings() error {
 		}
 		text, err := json.MarshalIndent(saved, "", "  ")
 		if err != nil {
-			return fmt.Errorf("encoding the kernel's settings: %w", err)
+			return fmt.Errorf("encoding the kernel settings: %w", err)
 		}
 		if err := writeFile(n.settingsPath(), append(text, '\n')); err != nil {
 			return err
@@ -150,7 +149,7 @@ func (n *Node) changeSettings() error {
 	return nil
 }
 
-// setKernel writes a setting; one that the kernel doesn't have is left out.
+// setKernel changes a setting, unless the kernel doesn't have it.
 func setKernel(name, want string) error {
 	path := filepath.Join("/proc/sys", name)
 	have, err := os.ReadFile(path)
@@ -158,7 +157,7 @@ func setKernel(name, want string) error {
 		return nil
 	}
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-		return fmt.Errorf("changing the kernel's setting %s: %w", name, err)
+		return fmt.Errorf("changing the kernel setting %s: %w", name, err)
 	}
 	return nil
 }
@@ -169,12 +168,12 @@ func (n *Node) restoreSettings() error {
 	if err != nil {
 		return nil // nothing was changed
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := host.BootID()
 	if err != nil {
-		return fmt.Errorf("reading boot id: %w", err)
+		return err
 	}
 	var saved savedSettings
-	if json.Unmarshal(text, &saved) == nil && saved.Boot == strings.TrimSpace(string(boot)) {
+	if json.Unmarshal(text, &saved) == nil && saved.Boot == boot {
 		for name, v := range saved.Values {
 			if err := setKernel(name, v); err != nil {
 				return err
@@ -182,7 +181,7 @@ func (n *Node) restoreSettings() error {
 		}
 	}
 	if err := os.Remove(n.settingsPath()); err != nil {
-		return fmt.Errorf("forgetting the kernel's settings: %w", err)
+		return fmt.Errorf("deleting the saved kernel settings: %w", err)
 	}
 	return nil
 }

@@ -1,11 +1,11 @@
-// Package node runs a Kubernetes of one node as plain processes of this
-// machine: etcd, the control plane, containerd, the kubelet and the proxy.
+// Package node runs a one-node Kubernetes as ordinary processes of this machine:
+// etcd, the control plane, containerd, the kubelet and the proxy.
 //
-// What it keeps lies in MLOPS_HOME/cluster; what ends with the machine (sockets,
-// containerd's tasks, addresses given to pods) in /run/mlops-cluster. All its
-// processes stand in the cgroup mlops, so that none can hide. There is one such
-// cluster on a machine at a time, since the names of its bridges and the chains
-// of its proxy exist once.
+// Its data lies in MLOPS_HOME/cluster, whatever ends with the machine (sockets,
+// containerd's tasks, addresses of pods) in /run/mlops-cluster. All its processes
+// are in the cgroup mlops, so that none can hide. A machine can only have one such
+// cluster at a time, since the names of its bridges and of its proxy's chains are
+// fixed.
 package node
 
 import (
@@ -37,7 +37,7 @@ const (
 	cgroupName   = "mlops"
 	processGroup = "node" // below it; the pods' group is kubepods
 
-	// All addresses of the cluster, out of a corner of 10/8 that is rarely used.
+	// All addresses of the cluster, in a rarely used part of 10/8.
 	clusterRange = "10.213.0.0/16"
 	podRange     = "10.213.0.0/18"
 	nodePods     = "10.213.0.0/24" // this node's part
@@ -59,7 +59,7 @@ const (
 	namespaceImages = "k8s.io" // containerd's, where the kubelet looks for images
 )
 
-// Node is the one node of a cluster and all that belongs to it.
+// Node is the single node of a cluster with everything that belongs to it.
 type Node struct {
 	home   string // MLOPS_HOME
 	dir    string // MLOPS_HOME/cluster
@@ -69,22 +69,21 @@ type Node struct {
 	rules  host.Rules
 }
 
-// Open prepares to work on the cluster of the state's folder home. It starts
-// nothing.
+// Open opens the cluster of the state in the folder home. It starts nothing.
 func Open(home string, b *build.Builder, log *slog.Logger) (*Node, error) {
 	if runtime.GOOS != "linux" {
-		return nil, errors.New("a node needs Linux; use a cluster that is there (kubectl config use-context) instead")
+		return nil, errors.New("a node needs Linux; use an existing cluster instead (kubectl config use-context)")
 	}
 	if os.Geteuid() != 0 {
-		return nil, errors.New("a node needs root (it makes network interfaces, mounts and cgroups); use a cluster that is there (kubectl config use-context) instead")
+		return nil, errors.New("a node needs root (it creates network interfaces, mounts and cgroups); use an existing cluster instead (kubectl config use-context)")
 	}
 	if err := os.MkdirAll(home, 0o755); err != nil {
-		return nil, fmt.Errorf("making the state's folder: %w", err)
+		return nil, fmt.Errorf("creating the state folder: %w", err)
 	}
-	// Mounts show where they really are.
+	// The mount table contains real paths.
 	home, err := filepath.EvalSymlinks(home)
 	if err != nil {
-		return nil, fmt.Errorf("opening the state's folder: %w", err)
+		return nil, fmt.Errorf("opening the state folder: %w", err)
 	}
 	n := &Node{home: home, dir: filepath.Join(home, "cluster"), build: b, log: log,
 		rules: host.Rules{Prefixes: []string{"KUBE-", "MLOPS-"}, Network: cniNetwork}}
@@ -93,13 +92,13 @@ func Open(home string, b *build.Builder, log *slog.Logger) (*Node, error) {
 	}
 	for _, d := range []string{"", "run", "log"} {
 		if err := os.MkdirAll(n.path(d), 0o700); err != nil {
-			return nil, fmt.Errorf("making the state's folder: %w", err)
+			return nil, fmt.Errorf("creating the state folder: %w", err)
 		}
 	}
 	return n, nil
 }
 
-// path joins names to the cluster's folder.
+// path returns the path of something in the cluster's folder.
 func (n *Node) path(names ...string) string {
 	return filepath.Join(append([]string{n.dir}, names...)...)
 }
@@ -108,7 +107,7 @@ func (n *Node) logPath(service string) string { return n.path("log", service+".l
 
 func (n *Node) kubeconfig() string { return filepath.Join(n.home, "kubeconfig") }
 
-// mark is the environment entry that every process of this cluster carries.
+// mark returns the environment entry that every process of this cluster carries.
 func (n *Node) mark() string { return markName + n.home }
 
 const markName = "MLOPS_CLUSTER="
@@ -124,7 +123,7 @@ func (n *Node) lock(ctx context.Context, what string) (*host.Lock, error) {
 // api returns a client of the API server, as administrator.
 func (n *Node) api() (*api.Client, error) { return api.Load(n.kubeconfig()) }
 
-// ownerPath names the home whose cluster uses the machine.
+// ownerPath is the file that names the home whose cluster uses the machine.
 const ownerPath = runDir + "/owner"
 
 // owner returns the home whose cluster uses the machine, or "".
@@ -134,13 +133,13 @@ func owner() (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading whose cluster runs: %w", err)
+		return "", fmt.Errorf("reading the owner of the running cluster: %w", err)
 	}
 	return strings.TrimSpace(string(text)), nil
 }
 
-// foreign returns words for another Kubernetes that runs in the machine's own
-// network, or "". (kind's and others' run in networks of their own.)
+// foreign describes another Kubernetes that runs in the machine's own network, or
+// returns "". (kind and others use networks of their own.)
 func foreign() string {
 	own, _ := os.Readlink("/proc/self/ns/net")
 	for _, p := range host.Named(func(argv []string) bool {
@@ -159,26 +158,26 @@ func foreign() string {
 	return ""
 }
 
-// clear says what stands in the way of a node that does not run yet.
-func (n *Node) clear() error {
+// checkFree returns an error if something is in the way of a new node.
+func (n *Node) checkFree() error {
 	routes, err := host.Run("ip", "route")
 	if err != nil {
 		return fmt.Errorf("reading routes: %w", err)
 	}
 	if r := host.Overlaps(routes, netip.MustParsePrefix(clusterRange), nodeBridge, podBridge); r != "" {
-		return fmt.Errorf("the cluster's addresses %s are in use on this machine by the route %q", clusterRange, r)
+		return fmt.Errorf("the cluster's addresses %s are already in use on this machine, by the route %q", clusterRange, r)
 	}
 	for _, p := range []int{etcdPort, etcdPeerPort, etcdHealthPort, kubeletHealth, proxyHealth, proxyMetrics, apiPort, kubeletPort} {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
 		if err != nil {
-			return fmt.Errorf("port %d, which the node needs, is taken by another program (ss -ltnp shows which): %w", p, err)
+			return fmt.Errorf("another program uses port %d, which the node needs (ss -ltnp shows which): %w", p, err)
 		}
 		l.Close()
 	}
 	return nil
 }
 
-// needs is what a running node takes of the system.
+// needs returns what a running node needs from the system.
 func needs() []host.Need {
 	return []host.Need{
 		{What: "iptables", Package: "iptables", Has: host.HasProgram("iptables-restore")},

@@ -22,24 +22,24 @@ import (
 const (
 	leafLife  = 365 * 24 * time.Hour
 	rootLife  = 10 * leafLife
-	renewLeaf = 60 * 24 * time.Hour  // before the end
-	renewRoot = 400 * 24 * time.Hour // so that no leaf outlives its authority
+	renewLeaf = 60 * 24 * time.Hour  // before it expires
+	renewRoot = 400 * 24 * time.Hour // before it expires, so that no leaf outlives it
 )
 
-// pki is a folder of certificates and keys, made where they are missing and
-// anew where they come near their end.
+// pki is a folder of certificates and keys, which are created if they are missing
+// and renewed before they expire.
 type pki struct {
 	dir string
 	now time.Time
 }
 
-// identity is what a certificate says.
+// identity is the content of a certificate.
 type identity struct {
 	name   string // of its files
-	ca     string // the authority that signs it: its files' name
+	ca     string // name of the signing authority's files
 	cn     string
 	groups []string
-	server bool     // it is shown to clients, too
+	server bool     // it also identifies a server
 	hosts  []string // names and addresses
 }
 
@@ -47,13 +47,13 @@ type identity struct {
 type pair struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	pem  []byte // the certificate's
-	keyP []byte
+	pem  []byte // of the certificate
+	keyP []byte // PEM of the key
 }
 
 func (p *pki) path(name string) string { return filepath.Join(p.dir, name) }
 
-// authority returns the authority of that name.
+// authority returns the authority of that name, created if necessary.
 func (p *pki) authority(name string) (*pair, error) {
 	have, err := p.read(name)
 	if err != nil {
@@ -71,7 +71,7 @@ func (p *pki) authority(name string) (*pair, error) {
 	}, nil)
 }
 
-// leaf returns the certificate of that identity.
+// leaf returns the certificate of that identity, created if necessary.
 func (p *pki) leaf(id identity) (*pair, error) {
 	ca, err := p.authority(id.ca)
 	if err != nil {
@@ -103,13 +103,13 @@ func (p *pki) leaf(id identity) (*pair, error) {
 	return p.write(id.name, want, ca)
 }
 
-// same reports whether two certificates say the same of their owner.
+// same reports whether two certificates describe the same owner.
 func same(a, b *x509.Certificate) bool {
 	return a.Subject.String() == b.Subject.String() && slices.Equal(a.DNSNames, b.DNSNames) && slices.Equal(a.ExtKeyUsage, b.ExtKeyUsage) &&
 		slices.EqualFunc(a.IPAddresses, b.IPAddresses, net.IP.Equal)
 }
 
-// read returns nil where a file is missing or broken: it is then made anew.
+// read returns nil if a file is missing or broken; the pair is then created again.
 func (p *pki) read(name string) (*pair, error) {
 	cert, err1 := os.ReadFile(p.path(name + ".crt"))
 	key, err2 := os.ReadFile(p.path(name + ".key"))
@@ -131,32 +131,32 @@ func (p *pki) read(name string) (*pair, error) {
 	return &pair{pc, pk, cert, key}, nil
 }
 
-// write makes a key, signs the certificate (by itself where ca is nil) and
-// writes both, the key first: half of a pair counts as none.
+// write generates a key, signs the certificate (with itself if ca is nil) and
+// writes both, the key first: half a pair counts as none.
 func (p *pki) write(name string, t *x509.Certificate, ca *pair) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, fmt.Errorf("generating a key: %w", err)
 	}
 	if t.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
+		return nil, fmt.Errorf("creating a certificate: %w", err)
 	}
-	t.NotBefore = p.now.Add(-time.Hour) // clocks of machines that sleep go wrong
+	t.NotBefore = p.now.Add(-time.Hour) // clocks of suspended machines may be wrong
 	parent, signer := t, key
 	if ca != nil {
 		parent, signer = ca.cert, ca.key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, parent, key.Public(), signer)
 	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
+		return nil, fmt.Errorf("creating a certificate: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("making a certificate: %w", err)
+		return nil, fmt.Errorf("creating a certificate: %w", err)
 	}
 	derKey, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, fmt.Errorf("generating a key: %w", err)
 	}
 	made := &pair{cert, key,
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
@@ -167,20 +167,20 @@ func (p *pki) write(name string, t *x509.Certificate, ca *pair) (*pair, error) {
 	return made, writeFile(p.path(name+".crt"), made.pem)
 }
 
-// key makes the key that signs the tokens of service accounts. It never
-// changes: every token in the cluster hangs on it.
+// key creates the key that signs the tokens of service accounts. It never changes,
+// since every token in the cluster depends on it.
 func (p *pki) key(name string) error {
 	if _, err := os.Stat(p.path(name + ".key")); err == nil {
 		return nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fmt.Errorf("making a key: %w", err)
+		return fmt.Errorf("generating a key: %w", err)
 	}
 	private, err1 := x509.MarshalECPrivateKey(key)
 	public, err2 := x509.MarshalPKIXPublicKey(key.Public())
 	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("making a key: %w", err)
+		return fmt.Errorf("generating a key: %w", err)
 	}
 	if err := writeFile(p.path(name+".pub"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})); err != nil {
 		return err
@@ -188,8 +188,9 @@ func (p *pki) key(name string) error {
 	return writeFile(p.path(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}))
 }
 
-// writeFile writes a file whole or not at all, readable for the owner only, and
-// leaves one alone that is the same already.
+// writeFile writes a file atomically, readable by the owner only, unless it has
+// that content already. (The main module has a library for this; adding it to
+// go.mod would change the digest that names the built Kubernetes.)
 func writeFile(path string, text []byte) error {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
 		return nil

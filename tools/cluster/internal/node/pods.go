@@ -14,12 +14,12 @@ import (
 	"mlops/tools/cluster/internal/host"
 )
 
-// grace is how long containers have to end by themselves.
+// grace is how long containers may take to end by themselves.
 const grace = 25 * time.Second
 
-// endPods asks the first process of every container to end, by the signal that
-// its image names, and waits for them. Those that hold the pods' networks end
-// last, with the node.
+// endPods sends the first process of every container the stop signal of its image
+// and waits for all of them. The containers that hold the pods' networks end last,
+// with the node.
 func (n *Node) endPods(ctx context.Context) {
 	var asked []host.Process
 	for _, p := range n.cgroup.Processes("kubepods") {
@@ -40,12 +40,12 @@ func (n *Node) endPods(ctx context.Context) {
 	}
 	n.log.Info("stopping pods", "containers", len(asked))
 	if !host.WaitGone(asked, grace) {
-		n.log.Info("some containers did not end by themselves and are killed", "after", grace)
+		n.log.Info("killing containers that did not end by themselves", "after", grace)
 	}
 }
 
-// stopSignal asks containerd for the signal that ends the container of that
-// process. ok is false where it is none of a pod's own.
+// stopSignal asks containerd for the stop signal of that process's container. ok is
+// false for a container that only holds a pod's network.
 func (n *Node) stopSignal(ctx context.Context, pid int) (s syscall.Signal, ok bool) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
@@ -59,14 +59,15 @@ func (n *Node) stopSignal(ctx context.Context, pid int) (s syscall.Signal, ok bo
 	return parseStopSignal(info)
 }
 
-// signals are those that images name in practice; numbers are allowed too.
+// signals are the stop signals that images use in practice; numbers are allowed,
+// too.
 var signals = map[string]syscall.Signal{
 	"TERM": syscall.SIGTERM, "15": syscall.SIGTERM, "INT": syscall.SIGINT, "2": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "3": syscall.SIGQUIT,
 	"HUP": syscall.SIGHUP, "1": syscall.SIGHUP, "KILL": syscall.SIGKILL, "9": syscall.SIGKILL,
 	"USR1": syscall.SIGUSR1, "10": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "12": syscall.SIGUSR2, "WINCH": syscall.SIGWINCH, "28": syscall.SIGWINCH,
 }
 
-// parseStopSignal reads what `ctr containers info` prints.
+// parseStopSignal parses the output of `ctr containers info`.
 func parseStopSignal(info string) (syscall.Signal, bool) {
 	var c struct {
 		Extensions map[string]struct {
@@ -83,7 +84,7 @@ func parseStopSignal(info string) (syscall.Signal, bool) {
 		Metadata struct{ StopSignal string }
 	}
 	if text, err := base64.StdEncoding.DecodeString(c.Extensions["io.cri-containerd.container.metadata"].Value); err == nil {
-		json.Unmarshal(text, &m) // what can't be read names no signal
+		json.Unmarshal(text, &m) // metadata that can't be read names no signal
 	}
 	if s, ok := signals[strings.TrimPrefix(m.Metadata.StopSignal, "SIG")]; ok {
 		return s, true

@@ -23,23 +23,23 @@ type service struct {
 	name  string
 	argv  []string
 	env   []string
-	files []string                        // what it reads at its start: another content restarts it
+	files []string                        // that it reads when it starts; a changed one restarts it
 	ready func(ctx context.Context) error // nil once it serves
 	limit time.Duration                   // for the start
 	grace time.Duration                   // between SIGTERM and SIGKILL
 }
 
-// record is what is kept of a running service.
+// record is what the state keeps about a running service.
 type record struct {
 	Name         string `json:"name"`
 	host.Process        // the one that was started
 	Since        time.Time
-	Digest       string `json:"digest"` // of all that a restart would change
+	Digest       string `json:"digest"` // of everything that a restart would change
 }
 
 func (n *Node) recordPath(name string) string { return n.path("run", name+".json") }
 
-// record returns what is kept of a service, or nil.
+// record returns the record of a service, or nil.
 func (n *Node) record(name string) (*record, error) {
 	text, err := os.ReadFile(n.recordPath(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,7 +50,7 @@ func (n *Node) record(name string) (*record, error) {
 	}
 	var r record
 	if json.Unmarshal(text, &r) != nil {
-		return nil, nil // cut off by a crash: the service is found by its mark
+		return nil, nil // truncated by a crash; the service is then found by its command line
 	}
 	return &r, nil
 }
@@ -66,7 +66,7 @@ func (s *service) digest() (string, error) {
 	for _, f := range s.files {
 		text, err := os.ReadFile(f)
 		if err != nil {
-			return "", fmt.Errorf("reading what %s reads: %w", s.name, err)
+			return "", fmt.Errorf("reading the files of %s: %w", s.name, err)
 		}
 		fmt.Fprintf(h, "%s %d\x00", f, len(text))
 		h.Write(text)
@@ -74,7 +74,7 @@ func (s *service) digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// runs reports whether the service runs as it should.
+// runs reports whether the service runs with its current version and configuration.
 func (n *Node) runs(s *service) (bool, error) {
 	digest, err := s.digest()
 	if err != nil {
@@ -84,8 +84,8 @@ func (n *Node) runs(s *service) (bool, error) {
 	return err == nil && r != nil && r.Digest == digest && r.Alive(), err
 }
 
-// start starts the service, or leaves alone the one that runs as it should (any
-// other has been stopped). It does not wait until the service serves.
+// start starts the service unless it runs as it should; a service that doesn't was
+// stopped before. It doesn't wait until the service is ready.
 func (n *Node) start(s *service) (started bool, err error) {
 	if ok, err := n.runs(s); ok || err != nil {
 		return false, err
@@ -99,7 +99,7 @@ func (n *Node) start(s *service) (started bool, err error) {
 		return false, fmt.Errorf("starting %s: %w", s.name, err)
 	}
 	defer out.Close()
-	if err := host.KeepFiles(); err != nil {
+	if err := host.CloseInherited(); err != nil {
 		return false, fmt.Errorf("starting %s: %w", s.name, err)
 	}
 	cmd := exec.Command(s.argv[0], s.argv[1:]...)
@@ -129,13 +129,13 @@ func (n *Node) start(s *service) (started bool, err error) {
 	return true, nil
 }
 
-// environ is what a service sees of the caller's environment: nothing but the
-// mark, so that it is the same whoever starts it.
+// environ returns a service's environment. It inherits nothing, so that a service
+// doesn't depend on the shell it was started from.
 func (n *Node) environ() []string {
 	return []string{n.mark(), "LANG=C.UTF-8", "HOME=/root", "PATH=" + n.build.Bin() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 }
 
-// await waits until the service serves.
+// await waits until the service is ready.
 func (n *Node) await(ctx context.Context, s *service) error {
 	r, err := n.record(s.name)
 	if err != nil || r == nil {
@@ -160,7 +160,7 @@ func (n *Node) await(ctx context.Context, s *service) error {
 	}
 }
 
-// stop ends the service and forgets its record.
+// stop stops the service and deletes its record.
 func (n *Node) stop(s *service) error {
 	r, err := n.record(s.name)
 	if err != nil {
@@ -170,7 +170,7 @@ func (n *Node) stop(s *service) error {
 	if r != nil && r.Alive() {
 		ps = append(ps, r.Process)
 	} else {
-		// A command that was killed right after it started the service left no record.
+		// A command that was killed right after it had started the service left no record.
 		ps = host.Named(func(argv []string) bool {
 			return len(argv) > 1 && len(s.argv) > 1 && argv[0] == s.argv[0] && argv[1] == s.argv[1]
 		})
@@ -179,16 +179,17 @@ func (n *Node) stop(s *service) error {
 		return fmt.Errorf("stopping %s: %w", s.name, err)
 	}
 	if err := os.Remove(n.recordPath(s.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forgetting %s: %w", s.name, err)
+		return fmt.Errorf("deleting the record of %s: %w", s.name, err)
 	}
 	return nil
 }
 
-// maxLog is the size from which `cluster up` empties a log, its copy kept beside
-// it. What is written between copy and emptying is lost.
+// maxLog is the size in bytes above which `cluster up` copies a log and truncates
+// it. Lines written between the two are lost.
 const maxLog = 32 << 20
 
-// trimLogs does so for all services: they append, so they need not be told.
+// trimLogs truncates the services' long logs. The services append to them, so they
+// don't notice.
 func (n *Node) trimLogs() error {
 	for _, s := range n.services() {
 		path := n.logPath(s.name)
@@ -203,7 +204,7 @@ func (n *Node) trimLogs() error {
 			err = os.Truncate(path, 0)
 		}
 		if err != nil {
-			return fmt.Errorf("shortening a log: %w", err)
+			return fmt.Errorf("truncating a log: %w", err)
 		}
 	}
 	return nil

@@ -10,16 +10,16 @@ import (
 	"mlops/tools/cluster/internal/host"
 )
 
-// Status writes what runs and whether it works.
+// Status prints what runs and whether it works.
 func (n *Node) Status(ctx context.Context, out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "state\t%s\n", n.dir)
-	who, err := owner()
+	home, err := owner()
 	if err != nil {
 		return err
 	}
-	if who != "" && who != n.home {
-		fmt.Fprintf(w, "\tthe machine is used by the cluster of MLOPS_HOME=%s\n", who)
+	if home != "" && home != n.home {
+		fmt.Fprintf(w, "\tthe cluster of MLOPS_HOME=%s uses this machine\n", home)
 	}
 	up := 0
 	for _, s := range n.services() {
@@ -36,9 +36,9 @@ func (n *Node) Status(ctx context.Context, out io.Writer) error {
 		if err := s.ready(ctx); err != nil {
 			state = "up, but: " + err.Error()
 		} else if ok, err := n.runs(s); err == nil && !ok {
-			state = "up, of another build or configuration"
+			state = "up, but from another build or configuration"
 		}
-		fmt.Fprintf(w, "%s\t%s\tprocess %d\tsince %s\t%d MB\n", s.name, state, r.PID, r.Since.Format(time.DateTime), host.Memory(r.PID)>>20)
+		fmt.Fprintf(w, "%s\t%s\tprocess %d\tsince %s\t%d MB\n", s.name, state, r.PID, r.Since.Format(time.DateTime), host.Memory(r.Process)>>20)
 	}
 	if up > 0 {
 		for _, c := range n.checks() {

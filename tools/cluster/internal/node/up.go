@@ -14,8 +14,8 @@ import (
 	"mlops/tools/cluster/internal/host"
 )
 
-// Up starts what does not run and waits until the cluster works. Where all of it
-// does, it changes nothing.
+// Up starts whatever isn't running and waits until the cluster works. If it works
+// already, nothing changes.
 func (n *Node) Up(ctx context.Context) error {
 	lock, err := n.lock(ctx, "cluster up")
 	if err != nil {
@@ -27,7 +27,7 @@ func (n *Node) Up(ctx context.Context) error {
 		return err
 	}
 	if err := n.works(ctx); err == nil {
-		n.log.Info("the cluster is up", "KUBECONFIG", n.kubeconfig())
+		n.log.Info("cluster is up", "kubeconfig", n.kubeconfig())
 		return nil
 	}
 	if err := n.build.Build(ctx, build.Node()...); err != nil {
@@ -50,11 +50,11 @@ func (n *Node) Up(ctx context.Context) error {
 	if err := n.settle(ctx); err != nil {
 		return err
 	}
-	n.log.Info("the cluster is up", "took", time.Since(start).Round(100*time.Millisecond), "of that starting", time.Since(begun).Round(100*time.Millisecond), "KUBECONFIG", n.kubeconfig())
+	n.log.Info("cluster is up", "took", time.Since(start).Round(100*time.Millisecond), "start_took", time.Since(begun).Round(100*time.Millisecond), "kubeconfig", n.kubeconfig())
 	return nil
 }
 
-// works is nil where everything runs as this command would start it, and answers.
+// works returns nil if everything runs as this command would start it and responds.
 func (n *Node) works(ctx context.Context) error {
 	for _, s := range n.services() {
 		if ok, err := n.runs(s); err != nil {
@@ -76,15 +76,15 @@ func (n *Node) works(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes the machine ready: nothing left of a node that died, our
-// network, cgroups and files.
+// prepare prepares the machine: it removes the remains of a dead node and creates
+// our network, cgroups and files.
 func (n *Node) prepare(ctx context.Context) error {
-	who, err := owner()
+	home, err := owner()
 	if err != nil {
 		return err
 	}
-	if who != "" && who != n.home && len(host.Marked(markName+who)) > 0 {
-		return fmt.Errorf("the cluster of MLOPS_HOME=%s runs on this machine, and there can be one at a time; stop it first: MLOPS_HOME=%s cluster down", who, who)
+	if home != "" && home != n.home && len(host.Marked(markName+home)) > 0 {
+		return fmt.Errorf("the cluster of MLOPS_HOME=%s runs on this machine, which can only have one at a time; stop it first: MLOPS_HOME=%s cluster down", home, home)
 	}
 	up, err := n.alive()
 	if err != nil {
@@ -92,18 +92,18 @@ func (n *Node) prepare(ctx context.Context) error {
 	}
 	if up == 0 {
 		if other := foreign(); other != "" {
-			return fmt.Errorf("another Kubernetes runs on this machine: %s. Two would overwrite each other's packet filter; use that one, or stop it first", other)
+			return fmt.Errorf("another Kubernetes runs on this machine: %s; two would overwrite each other's packet filter, so use that one or stop it first", other)
 		}
-		// The pods of a node that has died whole are of no use without it.
-		if err := n.clean(who); err != nil {
+		// The pods of a dead node are of no use without it.
+		if err := n.clean(home); err != nil {
 			return err
 		}
-		if err := n.clear(); err != nil {
+		if err := n.checkFree(); err != nil {
 			return err
 		}
 	}
 	if err := os.MkdirAll(runDir+"/s", 0o711); err != nil {
-		return fmt.Errorf("making %s: %w", runDir, err)
+		return fmt.Errorf("creating %s: %w", runDir, err)
 	}
 	if err := writeFile(ownerPath, []byte(n.home+"\n")); err != nil {
 		return err
@@ -117,15 +117,15 @@ func (n *Node) prepare(ctx context.Context) error {
 	return n.configure()
 }
 
-// startAll starts the services as soon as what they need serves.
+// startAll starts each service as soon as those that it needs are ready.
 func (n *Node) startAll(ctx context.Context, images []string) error {
 	by := map[string]*service{}
 	all := n.services()
 	for _, s := range all {
 		by[s.name] = s
 	}
-	// What is to be started anew ends in the order in which `cluster down` ends
-	// it: the API server takes long over its end without etcd.
+	// Services to restart are stopped in the order of `cluster down`: the API server
+	// takes long to stop without etcd.
 	for _, s := range slices.Backward(all) {
 		if ok, err := n.runs(s); err != nil {
 			return err
@@ -151,7 +151,7 @@ func (n *Node) startAll(ctx context.Context, images []string) error {
 		}
 		return nil
 	}
-	// containerd takes its time beside etcd and the API server.
+	// containerd starts concurrently with etcd and the API server.
 	runtime := make(chan error, 1)
 	go func() {
 		err := up("containerd")
@@ -173,19 +173,19 @@ func (n *Node) startAll(ctx context.Context, images []string) error {
 	return errors.Join(err, <-applied)
 }
 
-// check is one question whose answer says that the cluster works.
+// check is one check that the cluster works.
 type check struct {
 	what string
 	ask  func(ctx context.Context) error
 }
 
-// checks ask the parts themselves: what the API server has noted of them may
-// come from before they died.
+// checks returns the checks. They ask the components themselves, since the state in
+// the API server may be from before a component died.
 func (n *Node) checks() []check {
 	return []check{
 		{"the node is ready", n.nodeReady},
-		{"the cluster's DNS answers", dnsAnswers},
-		{"metrics are there", n.metricsThere},
+		{"the cluster's DNS responds", dnsResponds},
+		{"metrics are available", n.metricsAvailable},
 		{"the cluster's own pods are of this build", n.rolledOut},
 	}
 }
@@ -239,16 +239,16 @@ func (n *Node) nodeReady(ctx context.Context) error {
 			return fmt.Errorf("%s: %s", s.Reason, s.Message)
 		}
 		if s.LastHeartbeatTime.Before(kubelet.Since.Truncate(time.Second)) {
-			return errors.New("the kubelet has not reported since it was started")
+			return errors.New("the kubelet has not reported since it started")
 		}
 		return nil
 	}
 	return errors.New("the kubelet has not reported yet")
 }
 
-// dnsAnswers asks through the Service's address, so it needs proxy, pod network
-// and DNS server.
-func dnsAnswers(ctx context.Context) error {
+// dnsResponds queries the Service's address, which needs the proxy, the pod network
+// and the DNS server.
+func dnsResponds(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -257,12 +257,12 @@ func dnsAnswers(ctx context.Context) error {
 	}}
 	got, err := r.LookupHost(ctx, "kubernetes.default.svc."+dnsDomain+".")
 	if err == nil && (len(got) != 1 || got[0] != apiService) {
-		err = fmt.Errorf("it gives %v for the API server, want %s", got, apiService)
+		err = fmt.Errorf("the API server resolves to %v, want %s", got, apiService)
 	}
 	return err
 }
 
-func (n *Node) metricsThere(ctx context.Context) error {
+func (n *Node) metricsAvailable(ctx context.Context) error {
 	c, err := n.api()
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func (n *Node) metricsThere(ctx context.Context) error {
 	return nil
 }
 
-// rolledOut asks whether the pods that answered are the ones that were applied.
+// rolledOut checks that the running pods are those of the current manifests.
 func (n *Node) rolledOut(ctx context.Context) error {
 	c, err := n.api()
 	if err != nil {

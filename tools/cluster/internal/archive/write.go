@@ -1,5 +1,5 @@
-// Package image writes and reads archives of container images.
-package image
+// Package archive writes and reads OCI archives of container images.
+package archive
 
 import (
 	"archive/tar"
@@ -17,7 +17,7 @@ import (
 type Static struct {
 	Name string // with its tag
 	Path string // of the program
-	File string // its name in the image's root; also the entrypoint
+	File string // its name in the image's root, which is also the entrypoint
 }
 
 type descriptor struct {
@@ -28,7 +28,7 @@ type descriptor struct {
 	Platform    map[string]string `json:"platform,omitempty"`
 }
 
-// Write writes an OCI archive of the image: the same program gives the same bytes.
+// Write writes an OCI archive of the image. The same program gives the same bytes.
 func (s Static) Write(path string) error {
 	if err := s.write(path); err != nil {
 		return fmt.Errorf("writing image %s: %w", s.Name, err)
@@ -57,7 +57,7 @@ func (s Static) write(path string) error {
 	}
 	defer os.Remove(tmp)
 	defer f.Close()
-	out := &archive{w: tar.NewWriter(f)}
+	out := &writer{w: tar.NewWriter(f)}
 	layerDesc := out.blob("application/vnd.oci.image.layer.v1.tar", layer.Bytes())
 	config := out.json("application/vnd.oci.image.config.v1+json", map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux", "created": "1970-01-01T00:00:00Z",
@@ -79,6 +79,9 @@ func (s Static) write(path string) error {
 		out.err = out.w.Close()
 	}
 	if out.err == nil {
+		out.err = f.Sync()
+	}
+	if out.err == nil {
 		out.err = f.Close()
 	}
 	if out.err == nil {
@@ -87,13 +90,13 @@ func (s Static) write(path string) error {
 	return out.err
 }
 
-// archive writes blobs and remembers the first error.
-type archive struct {
+// writer writes blobs and remembers the first error.
+type writer struct {
 	w   *tar.Writer
 	err error
 }
 
-func (a *archive) json(mediaType string, v any) descriptor {
+func (a *writer) json(mediaType string, v any) descriptor {
 	text, err := json.Marshal(v)
 	if a.err == nil {
 		a.err = err
@@ -101,14 +104,14 @@ func (a *archive) json(mediaType string, v any) descriptor {
 	return a.blob(mediaType, text)
 }
 
-func (a *archive) blob(mediaType string, b []byte) descriptor {
+func (a *writer) blob(mediaType string, b []byte) descriptor {
 	sum := sha256.Sum256(b)
 	digest := hex.EncodeToString(sum[:])
 	a.file("blobs/sha256/"+digest, b)
 	return descriptor{MediaType: mediaType, Digest: "sha256:" + digest, Size: int64(len(b))}
 }
 
-func (a *archive) file(name string, b []byte) {
+func (a *writer) file(name string, b []byte) {
 	if a.err != nil {
 		return
 	}

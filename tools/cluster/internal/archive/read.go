@@ -1,4 +1,4 @@
-package image
+package archive
 
 import (
 	"archive/tar"
@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// Ref is one image of an archive.
+// Ref is one image in an archive.
 type Ref struct {
 	Name   string // with its tag
-	Digest string // of its manifest (OCI) or its configuration (docker save): another content has another
+	Digest string // of its manifest (OCI) or its configuration (docker save); it identifies the content
 }
 
-// Refs lists the images of an archive, as OCI and `docker save` write them. Only
-// the archive's table of contents is read, so a large one takes no longer.
+// Refs lists the images of an archive in the format of OCI or `docker save`. It
+// skips the content of layers, so large archives take no longer.
 func Refs(path string) ([]Ref, error) {
 	refs, err := refs(path)
 	if err != nil {
@@ -52,13 +52,13 @@ func refs(path string) ([]Ref, error) {
 			return nil, err
 		}
 	}
-	// containerd itself takes index.json where both are there.
+	// containerd prefers index.json if there are both.
 	all := oci
 	if len(all) == 0 {
 		all = docker
 	}
 	if len(all) == 0 {
-		return nil, errors.New("it names no image")
+		return nil, errors.New("it contains no named image")
 	}
 	slices.SortFunc(all, func(a, b Ref) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
