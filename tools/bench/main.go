@@ -1,9 +1,9 @@
-// Command bench measures the figures that the README quotes. `make bench` runs
-// it: once around whole demos, once with real services for the parts. Figures
-// go to bench.json and, as a table, to stdout.
+// Command bench measures the figures in docs/performance.md. `make bench` runs it
+// twice: around whole demos, and with real services for the parts. It writes the
+// figures to bench.json and prints them as a table.
 //
-// Speeds are ratios to a peer in the same run, as medians of pairs; machines
-// differ too much for anything else.
+// Speeds are ratios to a peer in the same run, as medians of pairs, since machines
+// differ too much for absolute figures.
 package main
 
 import (
@@ -31,7 +31,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		"scoring": scoring, "serving": serving,
 	}
 	if len(os.Args) < 2 {
-		return program.Inputf("say which parts to measure: %v", keys(parts))
+		return program.Inputf("missing parts to measure: %v", keys(parts))
 	}
 	r, err := figures.Read(file)
 	if err != nil {
@@ -40,7 +40,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	for _, name := range os.Args[1:] {
 		part := parts[name]
 		if part == nil {
-			return program.Inputf("there is no part %q; there are %v", name, keys(parts))
+			return program.Inputf("unknown part %q, want one of %v", name, keys(parts))
 		}
 		fmt.Fprintln(os.Stderr, "measuring", name)
 		found, err := part(ctx, log)

@@ -22,8 +22,8 @@ import (
 
 var peers = filepath.Join("loadtest", "peers")
 
-// peersVenv returns the virtual environment of the peers, kept beside that of
-// the demo.
+// peersVenv returns the peers' virtual environment, which is cached beside the
+// demo's.
 func peersVenv(ctx context.Context, log *slog.Logger) (*local.Venv, error) {
 	home, err := program.Env("MLOPS_HOME")
 	if err != nil {
@@ -40,7 +40,7 @@ func peersVenv(ctx context.Context, log *slog.Logger) (*local.Venv, error) {
 	return state.Venv(ctx, log, py, filepath.Join(peers, "requirements.txt"))
 }
 
-// python runs a program of the peers and returns what it prints.
+// python runs one of the peers' programs and returns its output.
 func python(ctx context.Context, v *local.Venv, script string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, v.Python(), append([]string{filepath.Join(peers, script)}, args...)...)
 	var problems strings.Builder
@@ -52,26 +52,26 @@ func python(ctx context.Context, v *local.Venv, script string, args ...string) (
 	return out, nil
 }
 
-// server is a program that answers on a port of its own.
+// server is a program that serves HTTP on a port of its own.
 type server struct {
 	name string
 	base string // URL
 	cmd  *exec.Cmd
-	took time.Duration // from the start to the first good answer
-	peak chan float64  // MiB, once it has ended
+	took time.Duration // from the start to the first response with 200
+	peak chan float64  // MiB, sent once it has ended
 	once sync.Once
 	used float64
 }
 
-// port stands for a server's port in its arguments and environment.
+// port is the placeholder for a server's port in its arguments and environment.
 const port = "{port}"
 
-// serve starts a server in a process group of its own and waits until it
-// answers GET with 200 on the path ready.
+// serve starts a server in a process group of its own and waits until GET on the
+// path ready returns 200.
 func (b *bench) serve(ctx context.Context, name, ready string, env []string, argv ...string) (*server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("looking for a port: %w", err)
+		return nil, fmt.Errorf("finding a free port: %w", err)
 	}
 	_, number, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
@@ -108,21 +108,21 @@ func (b *bench) serve(ctx context.Context, name, ready string, env []string, arg
 		if time.Since(start) > 2*time.Minute || ctx.Err() != nil {
 			s.stop()
 			text, _ := os.ReadFile(log.Name())
-			return nil, errors.Join(fmt.Errorf("%s did not get ready\n%s", name, text), ctx.Err())
+			return nil, errors.Join(fmt.Errorf("%s did not become ready\n%s", name, text), ctx.Err())
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 }
 
-// stop ends the server with all its processes and returns the most memory (MiB)
-// that its first one had. It may be called again.
+// stop ends the server with all its processes and returns the peak memory (MiB) of
+// the first one. It may be called more than once.
 func (s *server) stop() float64 {
 	s.once.Do(func() {
 		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
 		hard := time.AfterFunc(10*time.Second, func() { syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
 		defer hard.Stop()
 		s.cmd.Wait()
-		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // workers that their parent left
+		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // workers that outlived their parent
 		s.used = <-s.peak
 	})
 	return s.used

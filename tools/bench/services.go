@@ -22,7 +22,7 @@ import (
 	"mlops/internal/xgboost"
 )
 
-// bench is what the parts with services share: a Postgres of their own with the
+// bench is what the parts that use services share: their own Postgres with the
 // databases raw and clean, the spec, its table, and our programs.
 type bench struct {
 	log   *slog.Logger
@@ -52,7 +52,7 @@ func open(ctx context.Context, log *slog.Logger) (*bench, error) {
 		return nil, err
 	}
 	if b.dir, err = os.MkdirTemp("", "bench-"); err != nil {
-		return nil, fmt.Errorf("making a folder: %w", err)
+		return nil, fmt.Errorf("creating a temporary folder: %w", err)
 	}
 	b.table = filepath.Join(b.dir, "table.csv")
 	if err := b.unpack(); err != nil {
@@ -70,7 +70,7 @@ func open(ctx context.Context, log *slog.Logger) (*bench, error) {
 
 func (b *bench) close() { os.RemoveAll(b.dir) }
 
-// unpack finds the table among the spec's local sources.
+// unpack extracts the table from the first of the spec's local sources that exists.
 func (b *bench) unpack() error {
 	for _, path := range b.spec.Source.Local {
 		z, err := zip.OpenReader(path)
@@ -92,10 +92,10 @@ func (b *bench) unpack() error {
 		}
 		return nil
 	}
-	return fmt.Errorf("the table is at none of %v", b.spec.Source.Local)
+	return fmt.Errorf("none of the table's local sources exists: %v", b.spec.Source.Local)
 }
 
-// exec runs SQL on a database.
+// exec runs SQL statements on a database.
 func (b *bench) exec(ctx context.Context, database string, statements ...string) error {
 	u := *b.admin
 	u.Path = "/" + database
@@ -112,14 +112,15 @@ func (b *bench) exec(ctx context.Context, database string, statements ...string)
 	return nil
 }
 
-// empty makes the databases raw and clean anew.
+// empty drops the databases raw and clean and creates them again.
 func (b *bench) empty(ctx context.Context) error {
 	return b.exec(ctx, "postgres",
 		"DROP DATABASE IF EXISTS raw WITH (FORCE)", "DROP DATABASE IF EXISTS clean WITH (FORCE)",
 		"CREATE DATABASE raw", "CREATE DATABASE clean", "CHECKPOINT")
 }
 
-// step runs one of our programs and returns its wall time and peak memory (MiB).
+// step runs one of our programs and returns its wall-clock time and peak memory
+// (MiB).
 func (b *bench) step(ctx context.Context, name string, args ...string) (time.Duration, float64, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(b.dir, name), args...)
 	password, _ := b.admin.User.Password()
@@ -141,10 +142,10 @@ func (b *bench) step(ctx context.Context, name string, args ...string) (time.Dur
 	return took, peak, nil
 }
 
-// mib turns bytes into MiB.
+// mib converts bytes to MiB.
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
-// fill loads, cleans and splits the whole table.
+// fill loads, cleans and splits the whole table, starting from empty databases.
 func (b *bench) fill(ctx context.Context) error {
 	if err := b.empty(ctx); err != nil {
 		return err
@@ -157,7 +158,7 @@ func (b *bench) fill(ctx context.Context) error {
 	return nil
 }
 
-// rows returns the cleaned rows with the splits of a salt.
+// rows returns a function that reads the cleaned rows with the splits of a salt.
 func (b *bench) rows(salt string) func(context.Context, func(string, [][]byte) error) error {
 	return func(ctx context.Context, row func(string, [][]byte) error) error {
 		u := *b.admin
@@ -171,7 +172,7 @@ func (b *bench) rows(salt string) func(context.Context, func(string, [][]byte) e
 	}
 }
 
-// openFilled is open with the whole table loaded, cleaned and split, and XGBoost.
+// openFilled is like open, but also fills the databases and loads XGBoost.
 func openFilled(ctx context.Context, log *slog.Logger) (*bench, *xgboost.Library, error) {
 	path, err := program.Env("MLOPS_XGBOOST")
 	if err != nil {
