@@ -104,8 +104,8 @@ func TestFilesRefuse(t *testing.T) {
 		{"root", func(f *Files) error { return f.Dir("/", 0o755) }, "not a clean absolute path"},
 		{"below a link", func(f *Files) error { return f.Data("/link/x", 0o644, nil) }, "/link is not a folder"},
 		{"below a file", func(f *Files) error { return f.Data("/file/deep/x", 0o644, nil) }, "/file is not a folder"},
-		{"folder over file", func(f *Files) error { return f.Dir("/file", 0o755) }, "as something else"},
-		{"file over folder", func(f *Files) error { return f.Data("/dir", 0o644, nil) }, "as something else"},
+		{"folder over file", func(f *Files) error { return f.Dir("/file", 0o755) }, "as another type"},
+		{"file over folder", func(f *Files) error { return f.Data("/dir", 0o644, nil) }, "as another type"},
 		{"missing on disk", func(f *Files) error { return f.Disk("/x", 0o644, "/does/not/exist") }, "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -201,7 +201,7 @@ func TestVenv(t *testing.T) {
 	if _, err := os.Stat(litter); err != nil {
 		t.Error("a whole environment was built again")
 	}
-	os.Remove(filepath.Join(v.Dir, whole))
+	os.Remove(filepath.Join(v.Dir, completeMark))
 	if _, err := s.Venv(t.Context(), log, py, lock); err != nil {
 		t.Fatal(err)
 	}

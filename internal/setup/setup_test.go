@@ -208,8 +208,8 @@ func TestWait(t *testing.T) {
 	sad := []struct{ target, want string }{
 		{"tcp://127.0.0.1:9", "did not answer"},
 		{"postgres://127.0.0.1:9/raw", "did not answer"},
-		{"postgres", `"postgres" is no postgres://`},
-		{"ftp://a", `"ftp://a" is no postgres://`},
+		{"postgres", `"postgres" is not a postgres://`},
+		{"ftp://a", `"ftp://a" is not a postgres://`},
 	}
 	for _, tt := range sad {
 		if err := Wait(t.Context(), quiet, []string{tt.target}, "u", "p", time.Millisecond); err == nil || !strings.Contains(err.Error(), tt.want) {

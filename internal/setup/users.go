@@ -51,7 +51,7 @@ func (u User) policy() (name string, text []byte, err error) {
 func users(ctx context.Context, c Config) error {
 	for _, u := range c.Users {
 		if u.AccessKey == c.S3.AccessKey {
-			return retry.Permanent(fmt.Errorf("user of bucket %s: its access key is the administrator's; give it a key of its own", u.Bucket))
+			return fmt.Errorf("user of bucket %s: its access key is the administrator's; give it a key of its own", u.Bucket)
 		}
 		name, text, err := u.policy()
 		if err != nil {

@@ -150,7 +150,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"named .gz and none", file(t, "t.gz", table), "not gzip"},
 		{"an empty zip", file(t, "t.zip", zipped(t)), "no file"},
 		{"a zip without CSV", file(t, "t.zip", zipped(t, "README", "x")), "no CSV file, only: README"},
-		{"a zip with several", file(t, "t.zip", zipped(t, "u.csv", table, "v.csv", table)), "several CSV files and source.member names none: u.csv, v.csv"},
+		{"a zip with several", file(t, "t.zip", zipped(t, "u.csv", table, "v.csv", table)), "several CSV files, and source.member names none: u.csv, v.csv"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {

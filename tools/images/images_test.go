@@ -185,7 +185,7 @@ func TestBaseFromARegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(img.Warnings) != 2 || !strings.Contains(img.Warnings[0], "as it is today") {
+	if len(img.Warnings) != 2 || !strings.Contains(img.Warnings[0], "based on today") {
 		t.Errorf("nothing warns that the base's tag may move: %q", img.Warnings)
 	}
 	if err := b.deliver(t.Context(), img); err != nil {
