@@ -24,7 +24,6 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
 	"mlops/internal/kube"
-	"mlops/internal/mlflow"
 	"mlops/internal/overview"
 	"mlops/internal/registry"
 )
@@ -85,16 +84,12 @@ func (f *faults) anew(t *testing.T, name string) string {
 	defer closed()
 	drop(t, connect, f.spec.Name)
 	reg := f.registry(t)
-	model, err := mlflow.Quote(reg.Model)
+	versions, err := reg.Versions(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	versions, err := reg.Client.SearchVersions(t.Context(), "name = "+model, []string{"version_number DESC"}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(versions) > 0 {
-		f.newer = versions[0].Number
+	if n := len(versions); n > 0 {
+		f.newer = versions[n-1].Number
 	}
 	f.runs++
 	text, err := changed(f.table, f.runs)
@@ -139,7 +134,7 @@ func changed(table []byte, n int) ([]byte, error) {
 
 func (f *faults) registry(t *testing.T) *registry.Registry {
 	t.Helper()
-	return &registry.Registry{Client: stepsClient(t, f.r), Model: f.spec.Model}
+	return registry.New(stepsClient(t, f.r), f.spec.Model)
 }
 
 // follow waits for the end of a workflow, which has to be a good one.
@@ -175,18 +170,18 @@ func (f *faults) whole(t *testing.T) {
 		if err := overview.Get(t.Context(), inference+"/model", &view); err != nil {
 			return err
 		}
-		if view.Model.Number != production.Version || view.Model.RunID != production.RunID {
-			return fmt.Errorf("version %s is served, %s is in production", view.Model.Number, production.Version)
+		if view.Model.Number != strconv.Itoa(production.Number) || view.Model.RunID != production.RunID {
+			return fmt.Errorf("version %s is served, %d is in production", view.Model.Number, production.Number)
 		}
 		return nil
 	})
 	served(t, inference)
-	best, err := reg.Tagged(t.Context(), registry.TagBest, "true")
+	best, err := reg.Best(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(best) != 1 || strconv.Itoa(best[0].Number) != production.Version {
-		t.Errorf("versions %v are tagged as the best, version %s is in production", numbers(best), production.Version)
+	if len(best) != 1 || best[0].Number != production.Number {
+		t.Errorf("versions %v are tagged as the best, version %d is in production", numbers(best), production.Number)
 	}
 }
 
@@ -211,7 +206,7 @@ func (f *faults) trained(t *testing.T, reg *registry.Registry) {
 		t.Errorf("%d versions of this training, want one of each of the %d candidates", len(versions), len(f.spec.Candidates))
 	}
 	for _, c := range f.spec.Candidates {
-		of := slices.DeleteFunc(slices.Clone(versions), func(v mlflow.Version) bool { return v.Tags[registry.TagCandidate] != c.Name })
+		of := slices.DeleteFunc(slices.Clone(versions), func(v registry.Version) bool { return v.Candidate != c.Name })
 		if len(of) != 1 {
 			t.Errorf("candidate %s has the versions %v of this training, want one", c.Name, numbers(of))
 		}
@@ -223,7 +218,7 @@ func (f *faults) trained(t *testing.T, reg *registry.Registry) {
 	}
 }
 
-func numbers(versions []mlflow.Version) []int {
+func numbers(versions []registry.Version) []int {
 	var ns []int
 	for _, v := range versions {
 		ns = append(ns, v.Number)

@@ -56,8 +56,8 @@ type shelf struct {
 }
 
 func (s *shelf) Production(context.Context) (registry.Version, error) {
-	n := fmt.Sprint(s.version.Load())
-	return registry.Version{Name: "tiny", Version: n, RunID: "run" + n}, nil
+	n := int(s.version.Load())
+	return registry.Version{Name: "tiny", Number: n, RunID: fmt.Sprint("run", n)}, nil
 }
 
 func (s *shelf) Download(_ context.Context, _ registry.Version, dir string) error {

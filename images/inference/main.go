@@ -44,7 +44,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	server := serve.New(serve.Options{
 		Model:    name,
 		Cache:    program.EnvOr("MLOPS_CACHE", "/var/cache/mlops"),
-		Registry: &registry.Registry{Client: client, Model: name},
+		Registry: registry.New(client, name),
 		Log:      log,
 		Drain:    drain,
 		Limits:   limits,

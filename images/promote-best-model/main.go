@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -25,22 +26,25 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	// One promotion of a model at a time; the lock ends with the process.
+	// One promotion of a model at a time: the lock is released with the process.
 	clean := step.OpenClean(spec, "promote "+spec.Model, log)
 	defer clean.Close()
 	digest, err := clean.Digest(ctx)
 	if err != nil {
 		return step.Ingest(err)
 	}
-	report, err := promote.Run(ctx, promote.Config{
+	decision, err := promote.Run(ctx, promote.Config{
 		Spec:       spec,
 		DataDigest: digest,
 		Rows:       clean.Rows,
-		Registry:   &registry.Registry{Client: client, Model: spec.Model},
+		Registry:   registry.New(client, spec.Model),
 		Log:        log,
 	})
+	if errors.Is(err, promote.ErrRefused) {
+		return program.Input(err)
+	}
 	if err != nil {
 		return err
 	}
-	return step.Output("promoted", fmt.Sprint(report.Version))
+	return step.Output("promoted", fmt.Sprint(decision.Version))
 }

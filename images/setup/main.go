@@ -146,7 +146,7 @@ func firstRun(text string) (*setup.FirstRun, error) {
 		return nil, program.Inputf("starting a first run: %w", err)
 	}
 	return &setup.FirstRun{
-		Registry:  &registry.Registry{Client: client, Model: spec.Model},
+		Registry:  registry.New(client, spec.Model),
 		Workflows: &setup.Pipeline{Client: kube, Namespace: namespace, Parameters: parameters},
 	}, nil
 }

@@ -1,10 +1,12 @@
-// Train-model lists a data set's candidates (train-model candidates), or trains
-// one and registers it as a model version (train-model train --candidate=NAME).
+// Train-model lists a data set's candidates, once it is clear that the gate will
+// take them (train-model candidates), or trains one and registers it as a model
+// version (train-model train --candidate=NAME).
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -14,6 +16,8 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/mlflow"
 	"mlops/internal/program"
+	"mlops/internal/promote"
+	"mlops/internal/registry"
 	"mlops/internal/step"
 	"mlops/internal/train"
 	"mlops/internal/xgboost"
@@ -27,19 +31,32 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	if len(os.Args) < 2 {
-		return program.Inputf("say what to do: candidates, or train --candidate=NAME")
+		return program.Inputf("missing command: candidates, or train --candidate=NAME")
 	}
 	switch command, args := os.Args[1], os.Args[2:]; command {
 	case "candidates":
-		return candidates(spec)
+		return candidates(ctx, spec, args)
 	case "train":
 		return candidate(ctx, log, spec, args)
 	default:
-		return program.Inputf("there is no command %q; there are candidates and train", command)
+		return program.Inputf("unknown command %q: want candidates or train", command)
 	}
 }
 
-func candidates(spec *dataset.Spec) error {
+func candidates(ctx context.Context, spec *dataset.Spec, args []string) error {
+	if err := program.Flags(args, func(*flag.FlagSet) {}); err != nil {
+		return err
+	}
+	client, err := step.MLflow(mlflow.Options{UserAgent: "mlops-train-model"})
+	if err != nil {
+		return err
+	}
+	// What the gate would refuse need not be trained first.
+	if err := promote.Check(ctx, registry.New(client, spec.Model), spec); errors.Is(err, promote.ErrRefused) {
+		return program.Input(err)
+	} else if err != nil {
+		return err
+	}
 	var names []string
 	for _, c := range spec.Candidates {
 		names = append(names, c.Name)
@@ -76,7 +93,7 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 	if err != nil {
 		return err
 	}
-	// One training of a candidate at a time; the lock ends with the process.
+	// One training of a candidate at a time: the lock is released with the process.
 	clean := step.OpenClean(spec, "train "+spec.Model+"/"+name, log)
 	defer clean.Close()
 	digest, err := clean.Digest(ctx)

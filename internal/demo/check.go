@@ -67,15 +67,15 @@ func checkVersion(ctx context.Context, ml *local.Record, name string, view overv
 	if err != nil {
 		return err
 	}
-	v, err := client.GetAlias(ctx, name, registry.Production)
+	v, err := registry.New(client, name).Production(ctx)
 	if err != nil {
 		return err
 	}
 	if got := view.Model; got.Name != name || got.Number != fmt.Sprint(v.Number) || got.RunID != v.RunID {
 		return fmt.Errorf("the server serves %s version %s of run %s, the alias says version %d of run %s", got.Name, got.Number, got.RunID, v.Number, v.RunID)
 	}
-	if got := v.Tags[registry.TagBest]; got != "true" {
-		return fmt.Errorf("tag %s of version %d is %q", registry.TagBest, v.Number, got)
+	if !v.Best {
+		return fmt.Errorf("version %d has no tag %s", v.Number, registry.TagBest)
 	}
 	return nil
 }

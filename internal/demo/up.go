@@ -240,8 +240,8 @@ func (s *services) awaitServed(ctx context.Context) (overview.Model, error) {
 	if err != nil {
 		return overview.Model{}, err
 	}
-	want, err := client.GetAlias(ctx, s.spec.Model, registry.Production)
-	if errors.Is(err, mlflow.ErrNotFound) {
+	want, err := registry.New(client, s.spec.Model).Production(ctx)
+	if errors.Is(err, registry.ErrNoVersion) {
 		return overview.Model{}, fmt.Errorf("the pipeline ended and nothing is in production of %s", s.spec.Model)
 	}
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package evaluate measures a binary classifier: how well its scores order the
-// rows, how its labels fare at a threshold, which threshold a data set's rule
-// chooses, and the curves and plots of these.
+// Package evaluate measures a binary classifier: how well its scores rank the
+// rows, how good its labels are at a threshold, which threshold a data set's rule
+// chooses, and the curves of these.
 //
 // A row's label is positive when its score is at least the threshold.
 package evaluate
@@ -13,10 +13,10 @@ import (
 	"slices"
 )
 
-// ErrOneClass says that all labels are alike: nothing can be told apart.
+// ErrOneClass says that all labels are of one class, so nothing can be measured.
 var ErrOneClass = errors.New("all labels are of one class")
 
-// Ranking is rows ordered by their score, with the labels that they truly have.
+// Ranking is rows ordered by their score, with their true labels.
 // It holds at least one row of each class.
 type Ranking struct {
 	groups    []group // highest score first
@@ -33,9 +33,9 @@ type group struct {
 }
 
 // Rank orders rows by score, in O(n log n). A float32 label is 0 or 1. It is an
-// error where there are not as many labels as scores, a score is NaN or a label
-// is neither 0 nor 1 (the error names the row, from 0), and ErrOneClass where
-// a class has no row.
+// error if there are not as many labels as scores, or if a score is NaN or a label
+// neither 0 nor 1 (the error names the row, from 0). The error is ErrOneClass if a
+// class has no row.
 func Rank[S float32 | float64, L bool | float32](scores []S, labels []L) (*Ranking, error) {
 	if len(scores) != len(labels) {
 		return nil, fmt.Errorf("%d scores but %d labels", len(scores), len(labels))
@@ -136,13 +136,13 @@ func (r *Ranking) AveragePrecision() float64 {
 }
 
 // LogLoss returns the mean negative log likelihood of the labels, the scores
-// taken as probabilities and, like scikit-learn does, kept away from 0 and 1 by
-// the epsilon of their type. A score outside [0, 1] is an error.
+// taken as probabilities and, as in scikit-learn, kept away from 0 and 1 by the
+// epsilon of their type. A score outside [0, 1] is an error.
 func (r *Ranking) LogLoss() (float64, error) {
 	sum := 0.0
 	for _, g := range r.groups {
 		if g.score < 0 || g.score > 1 {
-			return 0, fmt.Errorf("log loss: score %v is no probability", g.score)
+			return 0, fmt.Errorf("log loss: score %v is not a probability", g.score)
 		}
 		p := min(max(g.score, r.epsilon), 1-r.epsilon)
 		sum -= float64(g.pos)*math.Log(p) + float64(g.neg)*math.Log1p(-p)
@@ -150,7 +150,7 @@ func (r *Ranking) LogLoss() (float64, error) {
 	return sum / float64(r.Rows()), nil
 }
 
-// Confusion counts rows by what they are and what they are labelled.
+// Confusion counts rows by their true and their assigned label.
 type Confusion struct {
 	TruePositives, FalsePositives int
 	TrueNegatives, FalseNegatives int
@@ -178,7 +178,8 @@ func (r *Ranking) confusion(g group) Confusion {
 	}
 }
 
-// Precision is the share of the rows labelled positive that are; 0 where none is.
+// Precision is the share of the rows labelled positive that are positive; 0 if no
+// row is labelled positive.
 func (c Confusion) Precision() float64 {
 	return share(c.TruePositives, c.TruePositives+c.FalsePositives)
 }
@@ -193,13 +194,13 @@ func (c Confusion) Specificity() float64 {
 	return share(c.TrueNegatives, c.TrueNegatives+c.FalsePositives)
 }
 
-// Accuracy is the share of the rows that are labelled right.
+// Accuracy is the share of the rows that are labelled correctly.
 func (c Confusion) Accuracy() float64 {
 	right := c.TruePositives + c.TrueNegatives
 	return share(right, right+c.FalsePositives+c.FalseNegatives)
 }
 
-// F1 is the harmonic mean of precision and recall; 0 where both are.
+// F1 is the harmonic mean of precision and recall; 0 if both are.
 func (c Confusion) F1() float64 {
 	return share(2*c.TruePositives, 2*c.TruePositives+c.FalsePositives+c.FalseNegatives)
 }

@@ -2,8 +2,8 @@ package evaluate
 
 import "fmt"
 
-// Metric returns the metric of that name, one of dataset.Metrics; those that go
-// by labels are taken at the threshold.
+// Metric returns the metric of that name, one of dataset.Metrics; those of labels
+// are taken at the threshold.
 func (r *Ranking) Metric(name string, threshold float64) (float64, error) {
 	switch name {
 	case "auc":
@@ -21,5 +21,5 @@ func (r *Ranking) Metric(name string, threshold float64) (float64, error) {
 	case "f1":
 		return r.At(threshold).F1(), nil
 	}
-	return 0, fmt.Errorf("no metric is called %q", name)
+	return 0, fmt.Errorf("unknown metric %q", name)
 }

@@ -7,10 +7,10 @@ import (
 	"mlops/internal/dataset"
 )
 
-// ChooseThreshold returns the threshold that a rule chooses on these rows. But
-// for a fixed one it is a score that occurs, so that "score >= threshold" labels
-// these rows exactly as it was judged. Of equally good thresholds it is the
-// highest, which labels the fewest rows positive.
+// ChooseThreshold returns the threshold that a rule chooses on these rows. Unless
+// it is fixed, it is one of the scores, so that "score >= threshold" gives exactly
+// the labels that were measured. Of equally good thresholds it is the highest,
+// which labels the fewest rows positive.
 func (r *Ranking) ChooseThreshold(rule dataset.Threshold) (float64, error) {
 	set := 0
 	for _, is := range []bool{rule.Maximize != "", rule.Recall != nil, rule.Fixed != nil} {

@@ -1,7 +1,7 @@
 // Package model is what is stored with a model version: the spec, the encoder,
-// the trees, the threshold, and samples with the scores they must get. Training
-// writes it, promotion and the server read it back and check that it gives the
-// stored scores before they use it.
+// the trees, the threshold, and samples with their expected scores. Training
+// writes it; promotion and the server read it back and check that it reproduces
+// the stored scores before they use it.
 package model
 
 import (
@@ -17,29 +17,31 @@ import (
 	"mlops/internal/tree"
 )
 
-// Names of the files of a model version.
+// FileSpec is the file of a model version that holds the data set's YAML.
+const FileSpec = "spec.yaml"
+
+// Names of the other files of a model version.
 const (
 	fileMLmodel = "MLmodel"
 	fileTrees   = "model.ubj"
-	fileSpec    = "spec.yaml"
 	fileEncoder = "encoder.json"
 	fileServing = "serving.json"
 )
 
 // Files are the names of all files of a model version.
-var Files = []string{fileMLmodel, fileTrees, fileSpec, fileEncoder, fileServing}
+var Files = []string{fileMLmodel, fileTrees, FileSpec, fileEncoder, fileServing}
 
-// Tolerance is how far a score may lie from the stored one, which libxgboost
-// gave, for the model to be served.
+// Tolerance is how far a score may be from the stored one, which libxgboost
+// computed, for the model to be served.
 const Tolerance = 1e-6
 
-// Sample is a raw record and the probability that training's library gave it.
+// Sample is a raw record and the probability that libxgboost gave it in training.
 type Sample struct {
 	Record      map[string]string `json:"record"` // column to value; missing ones are left out
 	Probability float64           `json:"probability"`
 }
 
-// Serving is what a server has to know besides the model itself.
+// Serving is what a server needs besides the model itself.
 type Serving struct {
 	Candidate string             `json:"candidate"`
 	Created   time.Time          `json:"created"`
@@ -48,7 +50,7 @@ type Serving struct {
 	Samples   []Sample           `json:"samples"`
 }
 
-// Model is a whole model version, ready to score.
+// Model is a complete model version, ready to score.
 type Model struct {
 	Spec    *dataset.Spec
 	Encoder *feature.Encoder
@@ -57,7 +59,7 @@ type Model struct {
 }
 
 // Read reads a model version's files and checks that they belong together and
-// give the stored scores.
+// reproduce the stored scores.
 func Read(files fs.FS) (*Model, error) {
 	read := func(name string) ([]byte, error) {
 		b, err := fs.ReadFile(files, name)
@@ -66,13 +68,13 @@ func Read(files fs.FS) (*Model, error) {
 		}
 		return b, nil
 	}
-	text, err := read(fileSpec)
+	text, err := read(FileSpec)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{}
 	if m.Spec, err = dataset.Parse(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", fileSpec, err)
+		return nil, fmt.Errorf("%s: %w", FileSpec, err)
 	}
 	if text, err = read(fileEncoder); err != nil {
 		return nil, err
@@ -98,7 +100,7 @@ func Read(files fs.FS) (*Model, error) {
 	return m, nil
 }
 
-// Verify checks that the parts fit and that the model gives its samples the
+// Verify checks that the parts match and that the model gives its samples the
 // scores stored with them, within Tolerance.
 func (m *Model) Verify() error {
 	if got, want := m.Trees.Features(), m.Encoder.Width(); got != want {
@@ -128,14 +130,13 @@ func (m *Model) Verify() error {
 	return nil
 }
 
-// EncodeRecord makes vector that of a raw record; its columns are encoded in
-// the spec's order, whatever the map's.
+// EncodeRecord encodes a raw record into vector.
 func (m *Model) EncodeRecord(vector []float32, record map[string]string) error {
 	fields := make([][]byte, len(m.Spec.Columns))
 	for name, value := range record {
 		c := m.Spec.Column(name)
 		if c < 0 {
-			return fmt.Errorf("no column is called %q", name)
+			return fmt.Errorf("unknown column %q", name)
 		}
 		v, err := m.Spec.Value(c, []byte(value))
 		if err != nil {
@@ -147,7 +148,7 @@ func (m *Model) EncodeRecord(vector []float32, record map[string]string) error {
 	return nil
 }
 
-// Parts are what training has made of a version; Write turns them into files.
+// Parts are what training makes for a version; Write turns them into files.
 type Parts struct {
 	Spec           *dataset.Spec
 	Encoder        *feature.Encoder
@@ -170,7 +171,7 @@ func Write(p Parts) (map[string][]byte, error) {
 	return map[string][]byte{
 		fileMLmodel: mlmodel(p),
 		fileTrees:   p.UBJ,
-		fileSpec:    p.Spec.Text(),
+		FileSpec:    p.Spec.Text(),
 		fileEncoder: encoder,
 		fileServing: serving,
 	}, nil

@@ -42,15 +42,15 @@ func WriteModel(ctx context.Context, out io.Writer, client *mlflow.Client, name 
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("writing status: %w", err)
 	}
-	v, err := client.GetAlias(ctx, name, registry.Production)
-	if errors.Is(err, mlflow.ErrNotFound) {
+	v, err := registry.New(client, name).Production(ctx)
+	if errors.Is(err, registry.ErrNoVersion) {
 		fmt.Fprintf(out, "\nIN PRODUCTION: nothing of %s yet\n", name)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nIN PRODUCTION: %s version %d (%s, %s)", name, v.Number, v.Tags[registry.TagCandidate], v.Created.Local().Format("2006-01-02 15:04:05"))
+	fmt.Fprintf(out, "\nIN PRODUCTION: %s version %d (%s, %s)", name, v.Number, v.Candidate, v.Created.Local().Format("2006-01-02 15:04:05"))
 	if run, err := client.GetRun(ctx, v.RunID); err == nil {
 		var words []string
 		for metric, value := range run.Metrics {

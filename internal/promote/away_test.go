@@ -39,7 +39,7 @@ func TestMLflowGoesAwayInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg := &registry.Registry{Client: w.client, Model: s.Model}
+	reg := registry.New(w.client, s.Model)
 	failed := 0
 	for calls := int64(0); ; calls += 2 {
 		left.Store(calls)

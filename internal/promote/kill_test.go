@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
@@ -45,7 +44,7 @@ func child(ctx context.Context, what string) error {
 	}
 	if what == "promote" {
 		_, err := promote.Run(ctx, promote.Config{Spec: s, DataDigest: digest, Rows: w.rows(s),
-			Registry: &registry.Registry{Client: w.client, Model: s.Model}, Log: quiet()})
+			Registry: registry.New(w.client, s.Model), Log: quiet()})
 		return err
 	}
 	for _, c := range s.Candidates {
@@ -93,15 +92,15 @@ func TestKilled(t *testing.T) {
 	w.trainAll(other)
 	kills := killAndRepeat(t, "train", w.text, time.Since(start))
 	t.Logf("training was killed %d times", kills)
-	reg := &registry.Registry{Client: w.client, Model: s.Model}
+	reg := registry.New(w.client, s.Model)
 	versions, err := reg.Trained(t.Context(), registry.Training(s, digest))
 	if err != nil {
 		t.Fatal(err)
 	}
 	candidates := map[string]int{}
 	for _, v := range versions {
-		candidates[v.Tags[registry.TagCandidate]]++
-		if _, err := reg.Load(t.Context(), registry.Version{Name: s.Model, Version: strconv.Itoa(v.Number), RunID: v.RunID}); err != nil {
+		candidates[v.Candidate]++
+		if _, err := reg.Load(t.Context(), v); err != nil {
 			t.Errorf("version %d: %v", v.Number, err)
 		}
 	}

@@ -8,12 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
-	"mlops/internal/mlflow"
 	"mlops/internal/model"
 	"mlops/internal/registry"
 )
@@ -27,186 +24,145 @@ type Config struct {
 	Log        *slog.Logger
 }
 
-// Report is what Run decided.
-type Report struct {
-	Version  int    // in production at the end
-	Promoted bool   // it was not before
-	Reason   string // in words
-}
-
-// contender is a version with its score on today's validation rows.
-type contender struct {
-	version  mlflow.Version
-	model    *model.Model
-	outsider bool // in production, but not of this training
-	scores   []float32
-	metric   float64
-}
-
-// Run compares and, where a candidate is better, promotes it.
+// Run compares and, where a candidate is better, promotes it. The error is
+// ErrRefused where no candidate may be promoted and another try can't help; the
+// decision then says so too.
 //
 // It may be killed at any moment and run again. The alias production moves in
 // one call to MLflow; what follows from it (the alias previous before it, the
-// tags after it) is put right at the start of the next run.
-func Run(ctx context.Context, c Config) (Report, error) {
-	training := registry.Training(c.Spec, c.DataDigest)
-	candidates, err := c.Registry.Trained(ctx, training)
+// tags after it) is repaired at the start of the next run.
+func Run(ctx context.Context, c Config) (Decision, error) {
+	candidates, err := c.Registry.Trained(ctx, registry.Training(c.Spec, c.DataDigest))
 	if err != nil {
-		return Report{}, err
+		return Decision{}, err
 	}
 	if len(candidates) == 0 {
-		return Report{}, fmt.Errorf("no version of %s was trained on the data as they are now with this spec: run train-model first", c.Spec.Model)
+		return Decision{}, fmt.Errorf("no version of %s was trained on the data as they are now with this spec: run train-model first", c.Spec.Model)
 	}
-	champion, err := c.champion(ctx)
-	if err != nil {
-		return Report{}, err
+	comparison := Comparison{Spec: c.Spec}
+	for _, v := range candidates {
+		comparison.Contenders = append(comparison.Contenders, Contender{Version: v, Candidate: true})
 	}
-	number := 0
-	if champion != nil {
-		number = champion.Number
+	if err := addChampion(ctx, c.Registry, &comparison); err != nil {
+		return Decision{}, err
 	}
-	if err := c.tidy(ctx, number); err != nil {
-		return Report{}, err
-	}
-
-	entries, refused, err := c.load(ctx, candidates, champion)
-	if err != nil {
-		return Report{}, err
-	}
-	rows, err := c.score(ctx, entries)
-	if err != nil {
-		return Report{}, err
-	}
-	best, current := leaders(entries, number)
-	if best == nil {
-		return Report{}, fmt.Errorf("none of the %d candidates of this training can be served: %w", len(candidates), refused)
-	}
-	metric := c.Spec.Metrics[0]
-	report := Report{Version: best.version.Number, Promoted: true}
-	says := func(e *contender) string {
-		return fmt.Sprintf("version %d (%s) with %.6f", e.version.Number, e.model.Serving.Candidate, e.metric)
-	}
-	switch {
-	case current != nil && best.version.Number == number:
-		report.Promoted = false
-		report.Reason = fmt.Sprintf("in production: %s is still the best by %s on %d validation rows", says(best), metric, rows)
-	case current != nil && !(best.metric > current.metric):
-		report = Report{Version: number}
-		report.Reason = fmt.Sprintf("not promoted: %s is no better than %s in production, by %s on the same %d validation rows", says(best), says(current), metric, rows)
-	case current != nil:
-		report.Reason = fmt.Sprintf("promoted: %s is better than %s, by %s on the same %d validation rows", says(best), says(current), metric, rows)
-	case champion != nil:
-		report.Reason = fmt.Sprintf("promoted: %s is the best by %s on %d validation rows; version %d, in production until now, can't be scored: %v", says(best), metric, rows, number, refused)
-	default:
-		report.Reason = fmt.Sprintf("promoted: %s is the best by %s on %d validation rows; nothing was in production", says(best), metric, rows)
-	}
-	if report.Promoted {
-		if err := c.move(ctx, best.version.Number, number); err != nil {
-			return Report{}, err
+	// Where Decide will refuse, nothing has to be scored.
+	if conflict(comparison.Champion, comparison.ChampionSpec, c.Spec) == nil {
+		models, err := load(ctx, c, comparison.Contenders)
+		if err != nil {
+			return Decision{}, err
+		}
+		if comparison.Rows, err = score(ctx, c, comparison.Contenders, models); err != nil {
+			return Decision{}, err
 		}
 	}
-	if err := c.explain(ctx, entries, best, current, report, rows); err != nil {
-		return Report{}, err
+	d := Decide(comparison)
+	if err := apply(ctx, c.Registry, comparison, d); err != nil {
+		return Decision{}, err
 	}
-	c.Log.Info("decided", "model", c.Spec.Model, "version", report.Version, "promoted", report.Promoted, "reason", report.Reason)
-	return report, nil
+	c.Log.Info("decided", "model", c.Spec.Model, "version", d.Version, "promoted", d.Promoted, "reason", d.Reason)
+	return d, d.Err
 }
 
-// champion returns the version in production, or nil.
-func (c Config) champion(ctx context.Context) (*mlflow.Version, error) {
-	v, err := c.Registry.Client.GetAlias(ctx, c.Spec.Model, registry.Production)
-	if errors.Is(err, mlflow.ErrNotFound) {
-		return nil, nil
+// addChampion adds the version in production, if there is one.
+func addChampion(ctx context.Context, reg *registry.Registry, c *Comparison) error {
+	champion, err := reg.Repair(ctx)
+	if errors.Is(err, registry.ErrNoVersion) {
+		return nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("asking what is in production: %w", err)
-	}
-	return &v, nil
-}
-
-// tidy makes the tag of the best model and the alias previous agree with the
-// alias production, which a run that was killed may have left behind it.
-func (c Config) tidy(ctx context.Context, production int) error {
-	tagged, err := c.Registry.Tagged(ctx, registry.TagBest, "true")
 	if err != nil {
 		return err
 	}
-	has := false
-	for _, v := range tagged {
-		if v.Number == production {
-			has = true
-			continue
-		}
-		if err := c.Registry.Client.DeleteVersionTag(ctx, c.Spec.Model, v.Number, registry.TagBest); err != nil {
-			return fmt.Errorf("taking the tag from version %d: %w", v.Number, err)
-		}
+	c.Champion = champion
+	if c.ChampionSpec, err = storedSpec(ctx, reg, champion); err != nil {
+		return err
 	}
-	if production == 0 {
-		return nil
-	}
-	if !has {
-		if err := c.Registry.Client.SetVersionTag(ctx, c.Spec.Model, production, registry.TagBest, "true"); err != nil {
-			return fmt.Errorf("tagging version %d: %w", production, err)
+	for _, e := range c.Contenders {
+		if e.Version.Number == champion.Number {
+			return nil
 		}
 	}
-	v, err := c.Registry.Client.GetVersion(ctx, c.Spec.Model, production)
-	if err != nil {
-		return fmt.Errorf("looking up version %d: %w", production, err)
+	c.Contenders = append(c.Contenders, Contender{Version: champion})
+	return nil
+}
+
+// apply makes the registry what was decided.
+func apply(ctx context.Context, reg *registry.Registry, c Comparison, d Decision) error {
+	if d.Promoted {
+		for _, e := range c.Contenders {
+			if e.Version.Number != d.Version {
+				continue
+			}
+			if err := reg.Promote(ctx, e.Version); err != nil {
+				return err
+			}
+		}
 	}
-	old, err := strconv.Atoi(v.Tags[registry.TagReplaces])
-	if err != nil {
-		return nil // the first in production replaces none
-	}
-	if err := c.Registry.Client.SetAlias(ctx, c.Spec.Model, registry.Previous, old); err != nil {
-		return fmt.Errorf("naming version %d previous: %w", old, err)
+	for _, n := range d.Notes {
+		if err := reg.Note(ctx, n.Version, n.Outcome, n.Reason); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// load reads the candidates and the champion. What can't be used is left out
-// and said in the second result; the third is for what another try may mend.
-func (c Config) load(ctx context.Context, candidates []mlflow.Version, champion *mlflow.Version) (entries []*contender, refused, err error) {
-	all := candidates
-	if champion != nil {
-		among := false
-		for _, v := range candidates {
-			among = among || v.Number == champion.Number
-		}
-		if !among {
-			all = append(all[:len(all):len(all)], *champion)
-		}
-	}
-	for i, v := range all {
-		m, err := c.Registry.Load(ctx, registry.Version{Name: v.Name, Version: strconv.Itoa(v.Number), RunID: v.RunID})
+// load reads the contenders' models, nil for one that is unusable. The error is
+// one that another try may mend.
+func load(ctx context.Context, c Config, contenders []Contender) ([]*model.Model, error) {
+	models := make([]*model.Model, len(contenders))
+	for i := range contenders {
+		e := &contenders[i]
+		m, err := c.Registry.Load(ctx, e.Version)
 		if errors.Is(err, registry.ErrUnusable) {
-			c.Log.Error("version refused", "version", v.Number, "reason", err)
-			refused = errors.Join(refused, err)
+			c.Log.Error("version can't be served", "version", e.Version.Number, "reason", err)
+			e.Unusable = err
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		entries = append(entries, &contender{version: v, model: m, outsider: i >= len(candidates)})
+		models[i] = m
 	}
-	return entries, refused, nil
+	return models, nil
+}
+
+// scorer scores the rows of one spec by a model that may be of another.
+type scorer struct {
+	model   *model.Model
+	columns []int // of the rows' spec, for each column of the model's; -1: none
+	fields  [][]byte
+	vector  []float32
+	scores  []float32
+}
+
+func newScorer(m *model.Model, spec *dataset.Spec) *scorer {
+	s := &scorer{model: m, vector: make([]float32, m.Encoder.Width()), fields: make([][]byte, len(m.Spec.Columns))}
+	for _, col := range m.Spec.Columns {
+		s.columns = append(s.columns, spec.Column(col.Name))
+	}
+	return s
+}
+
+func (s *scorer) add(fields [][]byte) {
+	for to, from := range s.columns {
+		s.fields[to] = nil
+		if from >= 0 {
+			s.fields[to] = fields[from]
+		}
+	}
+	s.model.Encoder.Encode(s.vector, s.fields)
+	s.scores = append(s.scores, s.model.Trees.Score(s.vector))
 }
 
 // score scores all contenders on the same rows: those that the present spec
 // takes, with the target as it says. A model of an older spec gets the columns
 // it knows by their names.
-func (c Config) score(ctx context.Context, entries []*contender) (rows int, err error) {
-	type plan struct {
-		columns []int // of the present spec, for each column of the model's; -1: none
-		fields  [][]byte
-		vector  []float32
-	}
-	plans := make([]plan, len(entries))
-	for i, e := range entries {
-		p := plan{vector: make([]float32, e.model.Encoder.Width()), fields: make([][]byte, len(e.model.Spec.Columns))}
-		for _, col := range e.model.Spec.Columns {
-			p.columns = append(p.columns, c.Spec.Column(col.Name))
+func score(ctx context.Context, c Config, contenders []Contender, models []*model.Model) (rows int, err error) {
+	scorers := make([]*scorer, len(models))
+	for i, m := range models {
+		if m != nil {
+			scorers[i] = newScorer(m, c.Spec)
 		}
-		plans[i] = p
 	}
 	var labels []float32
 	err = c.Rows(ctx, func(split string, fields [][]byte) error {
@@ -215,92 +171,38 @@ func (c Config) score(ctx context.Context, entries []*contender) (rows int, err 
 			return nil
 		}
 		labels = append(labels, label)
-		for i, e := range entries {
-			p := &plans[i]
-			for to, from := range p.columns {
-				p.fields[to] = nil
-				if from >= 0 {
-					p.fields[to] = fields[from]
-				}
+		for _, s := range scorers {
+			if s != nil {
+				s.add(fields)
 			}
-			e.model.Encoder.Encode(p.vector, p.fields)
-			e.scores = append(e.scores, e.model.Trees.Score(p.vector))
 		}
 		return nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("scoring the validation rows: %w", err)
 	}
-	for _, e := range entries {
-		ranking, err := evaluate.Rank(e.scores, labels)
-		if err != nil {
-			return 0, fmt.Errorf("version %d on the validation rows: %w", e.version.Number, err)
+	for i, s := range scorers {
+		if s == nil {
+			continue
 		}
-		if e.metric, err = ranking.Metric(c.Spec.Metrics[0], e.model.Serving.Threshold); err != nil {
-			return 0, fmt.Errorf("version %d on the validation rows: %w", e.version.Number, err)
+		e := &contenders[i]
+		if err := e.measure(s, labels, c.Spec.Metrics[0]); err != nil {
+			return 0, fmt.Errorf("version %d on the validation rows: %w", e.Version.Number, err)
 		}
 	}
 	return len(labels), nil
 }
 
-// leaders returns the best candidate of this training, and the version in
-// production where it could be scored. Of equal candidates the one in production
-// wins, then the oldest.
-func leaders(entries []*contender, production int) (best, current *contender) {
-	for _, e := range entries {
-		if e.version.Number == production {
-			current = e
-		}
-		if e.outsider {
-			continue
-		}
-		if best == nil || e.metric > best.metric || e.metric == best.metric && e == current {
-			best = e
-		}
+// measure sets what a contender scored.
+func (e *Contender) measure(s *scorer, labels []float32, metric string) error {
+	ranking, err := evaluate.Rank(s.scores, labels)
+	if err != nil {
+		return err
 	}
-	return best, current
-}
-
-// move puts a version into production. What it replaces is noted first, so that
-// the alias previous can be put right after a kill.
-func (c Config) move(ctx context.Context, next, old int) error {
-	client, name := c.Registry.Client, c.Spec.Model
-	if old != 0 {
-		if err := client.SetVersionTag(ctx, name, next, registry.TagReplaces, strconv.Itoa(old)); err != nil {
-			return fmt.Errorf("noting what version %d replaces: %w", next, err)
-		}
+	if e.Metric, err = ranking.Metric(metric, s.model.Serving.Threshold); err != nil {
+		return err
 	}
-	if err := client.SetAlias(ctx, name, registry.Production, next); err != nil {
-		return fmt.Errorf("putting version %d into production: %w", next, err)
-	}
-	return c.tidy(ctx, next)
-}
-
-// explain leaves on each candidate, its version and its run, the reason why it
-// was or was not promoted. What stays in production keeps the reason for which
-// it was promoted, where the run that did so lived to note it: on the version
-// last, so that one there means that both are.
-func (c Config) explain(ctx context.Context, entries []*contender, best, current *contender, report Report, rows int) error {
-	for _, e := range entries {
-		var reason string
-		switch {
-		case e == current && !report.Promoted && strings.HasPrefix(e.version.Tags[registry.TagPromotion], "promoted: "):
-			continue
-		case e == current && !report.Promoted:
-			reason = fmt.Sprintf("promoted: by a run that was cut short before it noted why; %.6f by %s on %d validation rows", e.metric, c.Spec.Metrics[0], rows)
-		case e == best:
-			reason = report.Reason
-		case e == current:
-			reason = fmt.Sprintf("replaced by version %d: %.6f against %.6f by %s on the same %d validation rows", best.version.Number, best.metric, e.metric, c.Spec.Metrics[0], rows)
-		default:
-			reason = fmt.Sprintf("not promoted: %.6f by %s, version %d has %.6f on the same %d validation rows", e.metric, c.Spec.Metrics[0], best.version.Number, best.metric, rows)
-		}
-		if err := c.Registry.Client.LogBatch(ctx, e.version.RunID, mlflow.Batch{Tags: map[string]string{registry.TagPromotion: reason}}); err != nil {
-			return fmt.Errorf("noting the reason on the run of version %d: %w", e.version.Number, err)
-		}
-		if err := c.Registry.Client.SetVersionTag(ctx, c.Spec.Model, e.version.Number, registry.TagPromotion, reason); err != nil {
-			return fmt.Errorf("noting the reason on version %d: %w", e.version.Number, err)
-		}
-	}
+	e.AUC = ranking.AUC()
+	e.Low, e.High = ranking.AUCInterval()
 	return nil
 }

@@ -135,11 +135,11 @@ func (w *world) trainAll(s *dataset.Spec) []int {
 	return versions
 }
 
-func (w *world) promote(s *dataset.Spec) promote.Report {
+func (w *world) promote(s *dataset.Spec) promote.Decision {
 	w.t.Helper()
 	r, err := promote.Run(w.t.Context(), promote.Config{
 		Spec: s, DataDigest: digest, Rows: w.rows(s),
-		Registry: &registry.Registry{Client: w.client, Model: s.Model}, Log: quiet(),
+		Registry: registry.New(w.client, s.Model), Log: quiet(),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -155,7 +155,7 @@ func (w *world) consistent(s *dataset.Spec, want int) {
 	if err != nil || v.Number != want {
 		w.t.Errorf("alias production: version %d, %v, want %d", v.Number, err, want)
 	}
-	tagged, err := (&registry.Registry{Client: w.client, Model: s.Model}).Tagged(w.t.Context(), registry.TagBest, "true")
+	tagged, err := registry.New(w.client, s.Model).Best(w.t.Context())
 	if err != nil || len(tagged) != 1 || tagged[0].Number != want {
 		w.t.Errorf("versions with the tag %s: %v, %v, want version %d alone", registry.TagBest, tagged, err, want)
 	}
@@ -222,13 +222,15 @@ func TestRunLogsAllOfAVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, plot := range []string{"roc", "precision_recall", "calibration"} {
-		png, err := w.client.ReadArtifact(t.Context(), path.Join(root, "plots", plot+".png"), 1<<20)
+		file := filepath.Join(t.TempDir(), "plot")
+		err := w.client.DownloadArtifact(t.Context(), path.Join(root, "plots", plot+".png"), file, 1<<20)
+		png, _ := os.ReadFile(file)
 		if err != nil || !bytes.HasPrefix(png, []byte("\x89PNG")) {
 			t.Errorf("plot %s: %d bytes, %v, want a PNG", plot, len(png), err)
 		}
 	}
-	reg := &registry.Registry{Client: w.client, Model: s.Model}
-	m, err := reg.Load(t.Context(), registry.Version{Name: s.Model, Version: strconv.Itoa(number), RunID: v.RunID})
+	reg := registry.New(w.client, s.Model)
+	m, err := reg.Load(t.Context(), registry.Version{Name: s.Model, Number: number, RunID: v.RunID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +278,7 @@ func TestPromotion(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	poor, good := w.spec(weak...), w.spec()
-	if _, err := promote.Run(ctx, promote.Config{Spec: poor, DataDigest: digest, Rows: w.rows(poor), Registry: &registry.Registry{Client: w.client, Model: poor.Model}, Log: quiet()}); err == nil || !strings.Contains(err.Error(), "train-model") {
+	if _, err := promote.Run(ctx, promote.Config{Spec: poor, DataDigest: digest, Rows: w.rows(poor), Registry: registry.New(w.client, poor.Model), Log: quiet()}); err == nil || !strings.Contains(err.Error(), "train-model") {
 		t.Errorf("without any version: error %v, want one that says to train", err)
 	}
 
@@ -347,8 +349,8 @@ func TestPromotion(t *testing.T) {
 		t.Errorf("the one in production is broken: %+v, want another promoted", fourth)
 	}
 	contains(t, "reason", fourth.Reason, "can't be scored", "model.ubj")
-	reg := &registry.Registry{Client: w.client, Model: good.Model}
-	if _, err := reg.Load(ctx, registry.Version{Name: good.Model, Version: strconv.Itoa(second.Version)}); !errors.Is(err, registry.ErrUnusable) {
+	reg := registry.New(w.client, good.Model)
+	if _, err := reg.Load(ctx, registry.Version{Name: good.Model, Number: second.Version}); !errors.Is(err, registry.ErrUnusable) {
 		t.Errorf("loading the broken version: %v, want ErrUnusable", err)
 	}
 }
@@ -371,8 +373,8 @@ func TestSamplesAreWhatXGBoostGave(t *testing.T) {
 	w := newWorld(t)
 	s := w.spec()
 	number := w.train(s, "deep")
-	reg := &registry.Registry{Client: w.client, Model: s.Model}
-	m, err := reg.Load(t.Context(), registry.Version{Name: s.Model, Version: strconv.Itoa(number)})
+	reg := registry.New(w.client, s.Model)
+	m, err := reg.Load(t.Context(), registry.Version{Name: s.Model, Number: number})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 
+	"mlops/internal/dataset"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
 )
@@ -21,17 +21,6 @@ import (
 const (
 	Production = "production"
 	Previous   = "previous"
-)
-
-// Tags of a version.
-const (
-	TagDataset     = "dataset"      // the spec's name
-	TagCandidate   = "candidate"    // the candidate's name
-	TagTrainingKey = "training_key" // digest of all that made the version
-	TagTraining    = "training"     // digest of what the candidates of one training share
-	TagBest        = "best_model"   // "true" on the version in production
-	TagPromotion   = "promotion"    // why the version was or was not promoted
-	TagReplaces    = "replaces"     // number of the version that was in production before this one
 )
 
 // Folder of a version's files below its run's artifacts.
@@ -45,113 +34,154 @@ var (
 	ErrNoVersion = errors.New("no version is in production yet")
 
 	// ErrUnusable says that a version can never be used as it is: a file of it
-	// is missing or too large.
-	ErrUnusable = errors.New("the version is not whole")
+	// is missing, too large or damaged.
+	ErrUnusable = errors.New("the version is unusable")
 )
-
-// Version names a version of a registered model, as the API does.
-type Version struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	RunID   string `json:"run_id"`
-}
 
 // Registry is one registered model in MLflow.
 type Registry struct {
-	Client *mlflow.Client
-	Model  string
+	client *mlflow.Client
+	model  string
+}
+
+// New returns the registered model of that name. It makes no call.
+func New(client *mlflow.Client, model string) *Registry {
+	return &Registry{client: client, model: model}
+}
+
+// Model is the registered model's name.
+func (r *Registry) Model() string { return r.model }
+
+// Ensure creates the registered model unless it exists.
+func (r *Registry) Ensure(ctx context.Context, description string) error {
+	if err := r.client.EnsureModel(ctx, r.model, description); err != nil {
+		return fmt.Errorf("creating the registered model %s: %w", r.model, err)
+	}
+	return nil
 }
 
 // Production returns the version in production, or ErrNoVersion.
 func (r *Registry) Production(ctx context.Context) (Version, error) {
-	v, err := r.Client.GetAlias(ctx, r.Model, Production)
+	v, err := r.client.GetAlias(ctx, r.model, Production)
 	if errors.Is(err, mlflow.ErrNotFound) {
 		return Version{}, ErrNoVersion
 	}
 	if err != nil {
-		return Version{}, fmt.Errorf("asking which version of %s is in production: %w", r.Model, err)
+		return Version{}, fmt.Errorf("looking up the version of %s in production: %w", r.model, err)
 	}
-	return Version{Name: v.Name, Version: strconv.Itoa(v.Number), RunID: v.RunID}, nil
+	return version(v), nil
+}
+
+// Versions returns all versions, the oldest first.
+func (r *Registry) Versions(ctx context.Context) ([]Version, error) {
+	return r.search(ctx, "")
+}
+
+// Trained returns the versions of one training, the oldest first.
+func (r *Registry) Trained(ctx context.Context, training string) ([]Version, error) {
+	return r.tagged(ctx, TagTraining, training)
+}
+
+// Best returns the versions that are tagged as the one in production. There is
+// more than one, or another than Production names, where a promotion was killed
+// and not yet repaired.
+func (r *Registry) Best(ctx context.Context) ([]Version, error) {
+	return r.tagged(ctx, TagBest, "true")
+}
+
+// Find looks for the version that one training made of a candidate.
+func (r *Registry) Find(ctx context.Context, training, candidate string) (v Version, found bool, err error) {
+	list, err := r.tagged(ctx, TagTrainingKey, Key(training, candidate))
+	if err != nil || len(list) == 0 {
+		return Version{}, false, err
+	}
+	return list[0], true, nil
+}
+
+// tagged returns the versions with that tag, the oldest first.
+func (r *Registry) tagged(ctx context.Context, tag, value string) ([]Version, error) {
+	quoted, err := mlflow.Quote(value)
+	if err != nil {
+		return nil, fmt.Errorf("looking for versions of %s: %w", r.model, err)
+	}
+	return r.search(ctx, fmt.Sprintf(" AND tags.`%s` = %s", tag, quoted))
+}
+
+func (r *Registry) search(ctx context.Context, condition string) ([]Version, error) {
+	name, err := mlflow.Quote(r.model)
+	if err != nil {
+		return nil, fmt.Errorf("looking for versions of %s: %w", r.model, err)
+	}
+	list, err := r.client.SearchVersions(ctx, "name = "+name+condition, []string{"version_number ASC"}, 0)
+	if err != nil {
+		return nil, fmt.Errorf("looking for versions of %s: %w", r.model, err)
+	}
+	return versions(list), nil
 }
 
 // Download writes the files of a version into dir. An error that wraps
-// ErrUnusable is final, any other worth another try.
+// ErrUnusable is final, any other is worth another try.
 func (r *Registry) Download(ctx context.Context, v Version, dir string) error {
-	number, err := strconv.Atoi(v.Version)
+	return r.download(ctx, v, dir, model.Files)
+}
+
+func (r *Registry) download(ctx context.Context, v Version, dir string, files []string) error {
+	whole, err := r.client.GetVersion(ctx, r.model, v.Number)
 	if err != nil {
-		return fmt.Errorf("version %q is not a number: %w", v.Version, ErrUnusable)
+		return fmt.Errorf("looking up version %d of %s: %w", v.Number, r.model, err)
 	}
-	whole, err := r.Client.GetVersion(ctx, v.Name, number)
-	if err != nil {
-		return fmt.Errorf("looking up version %d of %s: %w", number, v.Name, err)
-	}
-	root, err := r.Client.ResolveArtifacts(ctx, whole)
+	root, err := r.client.ResolveArtifacts(ctx, whole)
 	if errors.Is(err, mlflow.ErrUnavailable) || ctx.Err() != nil {
-		return fmt.Errorf("looking for the files of version %d of %s: %w", number, v.Name, err)
+		return fmt.Errorf("locating the files of version %d of %s: %w", v.Number, r.model, err)
 	}
 	if err != nil {
-		return fmt.Errorf("looking for the files of version %d of %s: %w: %w", number, v.Name, err, ErrUnusable)
+		return fmt.Errorf("locating the files of version %d of %s: %w: %w", v.Number, r.model, err, ErrUnusable)
 	}
-	for _, name := range model.Files {
-		err := r.Client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), maxFile)
+	for _, name := range files {
+		err := r.client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), maxFile)
 		if errors.Is(err, mlflow.ErrNotFound) || errors.Is(err, mlflow.ErrTooLarge) {
-			return fmt.Errorf("%s of version %d of %s: %w: %w", name, number, v.Name, err, ErrUnusable)
+			return fmt.Errorf("%s of version %d of %s: %w: %w", name, v.Number, r.model, err, ErrUnusable)
 		}
 		if err != nil {
-			return fmt.Errorf("fetching %s of version %d of %s: %w", name, number, v.Name, err)
+			return fmt.Errorf("downloading %s of version %d of %s: %w", name, v.Number, r.model, err)
 		}
 	}
 	return nil
 }
 
-// Load fetches a version and reads it, with the checks of model.Read.
+// Load downloads a version and reads it, with the checks of model.Read.
 func (r *Registry) Load(ctx context.Context, v Version) (*model.Model, error) {
+	var m *model.Model
+	err := r.read(ctx, v, model.Files, func(dir string) (err error) {
+		m, err = model.Read(os.DirFS(dir))
+		return err
+	})
+	return m, err
+}
+
+// Spec downloads the spec that is stored with a version.
+func (r *Registry) Spec(ctx context.Context, v Version) (*dataset.Spec, error) {
+	var spec *dataset.Spec
+	err := r.read(ctx, v, []string{model.FileSpec}, func(dir string) (err error) {
+		spec, err = dataset.Read(filepath.Join(dir, model.FileSpec))
+		return err
+	})
+	return spec, err
+}
+
+// read downloads files of a version and reads them; what can't be read is
+// ErrUnusable.
+func (r *Registry) read(ctx context.Context, v Version, files []string, read func(dir string) error) error {
 	dir, err := os.MkdirTemp("", "version-")
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for version %s: %w", v.Version, err)
+		return fmt.Errorf("creating a folder for version %d: %w", v.Number, err)
 	}
 	defer os.RemoveAll(dir)
-	if err := r.Download(ctx, v, dir); err != nil {
-		return nil, err
+	if err := r.download(ctx, v, dir, files); err != nil {
+		return err
 	}
-	m, err := model.Read(os.DirFS(dir))
-	if err != nil {
-		return nil, fmt.Errorf("version %s of %s: %w: %w", v.Version, v.Name, err, ErrUnusable)
+	if err := read(dir); err != nil {
+		return fmt.Errorf("version %d of %s: %w: %w", v.Number, r.model, err, ErrUnusable)
 	}
-	return m, nil
-}
-
-// Find returns the version with that training key, or mlflow.ErrNotFound.
-func (r *Registry) Find(ctx context.Context, trainingKey string) (mlflow.Version, error) {
-	versions, err := r.Tagged(ctx, TagTrainingKey, trainingKey)
-	if err != nil {
-		return mlflow.Version{}, err
-	}
-	if len(versions) == 0 {
-		return mlflow.Version{}, fmt.Errorf("version with %s %s: %w", TagTrainingKey, trainingKey, mlflow.ErrNotFound)
-	}
-	return versions[0], nil
-}
-
-// Tagged returns the versions with that tag, the oldest first.
-func (r *Registry) Tagged(ctx context.Context, tag, value string) ([]mlflow.Version, error) {
-	name, err := mlflow.Quote(r.Model)
-	if err != nil {
-		return nil, fmt.Errorf("looking for versions of %s: %w", r.Model, err)
-	}
-	quoted, err := mlflow.Quote(value)
-	if err != nil {
-		return nil, fmt.Errorf("looking for versions of %s: %w", r.Model, err)
-	}
-	filter := fmt.Sprintf("name = %s AND tags.`%s` = %s", name, tag, quoted)
-	versions, err := r.Client.SearchVersions(ctx, filter, []string{"version_number ASC"}, 0)
-	if err != nil {
-		return nil, fmt.Errorf("looking for versions of %s with %s=%s: %w", r.Model, tag, value, err)
-	}
-	return versions, nil
-}
-
-// Trained returns the versions of one training, the oldest first.
-func (r *Registry) Trained(ctx context.Context, training string) ([]mlflow.Version, error) {
-	return r.Tagged(ctx, TagTraining, training)
+	return nil
 }

@@ -17,3 +17,7 @@ func Training(spec *dataset.Spec, dataDigest string) string {
 	sum := sha256.Sum256([]byte(generation + "\n" + spec.Digest() + "\n" + dataDigest))
 	return hex.EncodeToString(sum[:])
 }
+
+// Key names what one training makes of a candidate. It is the value of
+// TagTrainingKey.
+func Key(training, candidate string) string { return training + "/" + candidate }

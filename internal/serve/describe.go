@@ -8,13 +8,12 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/model"
-	"mlops/internal/registry"
 )
 
 // description is the answer of GET /model, from which the page is built.
 type description struct {
 	Model struct {
-		registry.Version
+		version
 		Candidate string `json:"candidate"`
 	} `json:"model"`
 	LoadedAt  time.Time          `json:"loaded_at"`
@@ -77,7 +76,7 @@ func describe(s *served) ([]byte, error) {
 			Target:      targetView{Column: spec.Target.Column},
 		},
 	}
-	d.Model.Version, d.Model.Candidate = s.version, serving.Candidate
+	d.Model.version, d.Model.Candidate = wire(s.version), serving.Candidate
 	d.Dataset.Target.Labels.Positive = spec.Target.Labels.Positive
 	d.Dataset.Target.Labels.Negative = spec.Target.Labels.Negative
 	for i := range spec.Columns {

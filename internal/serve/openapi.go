@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"strconv"
 
 	"mlops/internal/dataset"
 )
@@ -132,7 +133,7 @@ func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
 	}{Title: s.options.Model, Model: s.options.Model}
 	if served := s.served.Load(); served != nil {
 		spec := served.model.Spec
-		view.Title, view.Version = spec.Title, served.version.Version
+		view.Title, view.Version = spec.Title, strconv.Itoa(served.version.Number)
 		for i := range spec.Columns {
 			if c := &spec.Columns[i]; !spec.Ignored(i) {
 				view.Columns = append(view.Columns, columnView{Name: c.Name, Type: c.Type, Label: c.Label, Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max})

@@ -12,8 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"mlops/internal/registry"
 )
 
 func TestPredict(t *testing.T) {
@@ -30,7 +28,7 @@ func TestPredict(t *testing.T) {
 		{"a record without values", `{}`, []float32{sure(0.75)}},
 	} {
 		a := predict(t, s, test.body)
-		if diff := cmp.Diff(registry.Version{Name: "tiny", Version: "1", RunID: "run1"}, a.Model); diff != "" {
+		if diff := cmp.Diff(version{Name: "tiny", Version: "1", RunID: "run1"}, a.Model); diff != "" {
 			t.Errorf("%s: model differs (-want +got):\n%s", test.reason, diff)
 		}
 		if len(a.Predictions) != len(test.want) {
@@ -314,7 +312,7 @@ func TestDescribe(t *testing.T) {
 	if diff := cmp.Diff([]codeView{{"1", "one"}, {"2", "two"}, {"10", "ten"}}, d.Dataset.Columns[2].Codes); diff != "" {
 		t.Errorf("codes differ (-want +got):\n%s", diff)
 	}
-	if d.Model.Version.Version != "1" || d.Model.Candidate != "one" || d.Threshold != 0.5 || len(d.Samples) != 3 || d.Metrics["test_auc"] != 0.75 || d.Refused != nil {
+	if d.Model.Version != "1" || d.Model.Candidate != "one" || d.Threshold != 0.5 || len(d.Samples) != 3 || d.Metrics["test_auc"] != 0.75 || d.Refused != nil {
 		t.Errorf("described as %+v", d)
 	}
 }

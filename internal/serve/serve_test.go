@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -83,9 +84,18 @@ func newShelf(t testing.TB) *shelf { return &shelf{dir: t.TempDir()} }
 func (s *shelf) put(t testing.TB, number string, files map[string][]byte) registry.Version {
 	t.Helper()
 	s.store(t, number, files)
-	v := registry.Version{Name: "tiny", Version: number, RunID: "run" + number}
+	v := registry.Version{Name: "tiny", Number: numbered(t, number), RunID: "run" + number}
 	s.point(v)
 	return v
+}
+
+func numbered(t testing.TB, number string) int {
+	t.Helper()
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func (s *shelf) store(t testing.TB, number string, files map[string][]byte) {
@@ -152,7 +162,7 @@ func (s *shelf) Download(_ context.Context, v registry.Version, dir string) erro
 		return away
 	}
 	for _, name := range model.Files {
-		text, err := os.ReadFile(filepath.Join(s.dir, v.Version, name))
+		text, err := os.ReadFile(filepath.Join(s.dir, strconv.Itoa(v.Number), name))
 		if err != nil {
 			return errors.Join(err, registry.ErrUnusable)
 		}
@@ -201,7 +211,7 @@ func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, 
 
 // answer is the body of POST /predict.
 type answer struct {
-	Model       registry.Version
+	Model       version
 	Predictions []struct {
 		Label       int
 		Probability float32

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -22,6 +23,17 @@ type Registry interface {
 	// Download writes the files of a version, named in model.Files, into dir. An
 	// error that wraps registry.ErrUnusable is final, any other worth another try.
 	Download(ctx context.Context, v registry.Version, dir string) error
+}
+
+// version is how the API names one.
+type version struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	RunID   string `json:"run_id"`
+}
+
+func wire(v registry.Version) version {
+	return version{Name: v.Name, Version: strconv.Itoa(v.Number), RunID: v.RunID}
 }
 
 // served is a version in service. It never changes: a swap puts another in its
@@ -105,11 +117,11 @@ func (s *Server) poll(ctx context.Context) error {
 	}
 	s.pointed.Store(true)
 	s.reached.Store(true)
-	if now := s.served.Load(); now != nil && now.version == v {
+	if now := s.served.Load(); now != nil && now.version.Same(v) {
 		s.refused.Store(nil)
 		return nil
 	}
-	if r := s.refused.Load(); r != nil && r.of == v && time.Since(r.checked) < refuseAgain {
+	if r := s.refused.Load(); r != nil && r.of.Same(v) && time.Since(r.checked) < refuseAgain {
 		return nil
 	}
 	start := time.Now()
@@ -140,7 +152,7 @@ func (s *Server) poll(ctx context.Context) error {
 
 // folder is where the local copy of a version lies.
 func (s *Server) folder(v registry.Version) string {
-	return filepath.Join(s.options.Cache, v.Name, v.Version+"-"+v.RunID)
+	return filepath.Join(s.options.Cache, v.Name, fmt.Sprintf("%d-%s", v.Number, v.RunID))
 }
 
 // fetch brings a version's files into the cache, whole or not at all.
@@ -155,7 +167,7 @@ func (s *Server) fetch(ctx context.Context, v registry.Version) error {
 	}
 	defer os.RemoveAll(tmp)
 	if err := s.options.Registry.Download(ctx, v, tmp); err != nil {
-		return fmt.Errorf("fetching version %s of %s: %w", v.Version, v.Name, err)
+		return fmt.Errorf("fetching version %d of %s: %w", v.Number, v.Name, err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("replacing the local copy: %w", err)
@@ -173,7 +185,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		return err
 	}
 	next := &served{version: v, model: m, loadedAt: time.Now().UTC()}
-	if next.prefix, err = json.Marshal(v); err != nil {
+	if next.prefix, err = json.Marshal(wire(v)); err != nil {
 		return err
 	}
 	next.prefix = fmt.Appendf(nil, `{"model":%s,"predictions":[`, next.prefix)
@@ -184,15 +196,15 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	s.refused.Store(nil)
 	took := time.Since(start)
 	if old != nil {
-		s.metrics.info.DeleteLabelValues(old.version.Name, old.version.Version, old.version.RunID)
+		s.metrics.info.DeleteLabelValues(old.version.Name, strconv.Itoa(old.version.Number), old.version.RunID)
 	}
-	s.metrics.info.WithLabelValues(v.Name, v.Version, v.RunID).Set(1)
+	s.metrics.info.WithLabelValues(v.Name, strconv.Itoa(v.Number), v.RunID).Set(1)
 	s.metrics.loadedAt.Set(float64(next.loadedAt.UnixMilli()) / 1000)
 	s.metrics.loadTime.Set(took.Seconds())
 	s.metrics.swaps.Inc()
-	attrs := []any{"version", v.Version, "run_id", v.RunID, "trees", m.Trees.Trees(), "took", took.Round(time.Millisecond).String()}
+	attrs := []any{"version", v.Number, "run_id", v.RunID, "trees", m.Trees.Trees(), "took", took.Round(time.Millisecond).String()}
 	if old != nil {
-		attrs = append(attrs, "instead_of", old.version.Version)
+		attrs = append(attrs, "instead_of", old.version.Number)
 	}
 	s.log.Info("version in service", attrs...)
 	return nil
@@ -200,15 +212,15 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 
 func (s *Server) refuse(v registry.Version, why error) {
 	now := time.Now().UTC()
-	next := &refusal{Version: v.Version, Reason: why.Error(), At: now, of: v, checked: now}
-	if last := s.refused.Load(); last != nil && last.of == v {
+	next := &refusal{Version: strconv.Itoa(v.Number), Reason: why.Error(), At: now, of: v, checked: now}
+	if last := s.refused.Load(); last != nil && last.of.Same(v) {
 		next.At = last.At
 		s.refused.Store(next)
 		return // looked at again, and still refused
 	}
 	s.refused.Store(next)
 	s.metrics.refused.Inc()
-	s.log.Error("version refused", "version", v.Version, "run_id", v.RunID, "reason", why)
+	s.log.Error("version refused", "version", v.Number, "run_id", v.RunID, "reason", why)
 }
 
 // current names the version to start from when the registry is away.
@@ -219,7 +231,7 @@ func (s *Server) current() string {
 // remember notes the served version for a start without the registry and drops
 // the copies of all others.
 func (s *Server) remember(v registry.Version) {
-	text, err := json.Marshal(v)
+	text, err := json.Marshal(wire(v))
 	if err == nil {
 		err = renameio.WriteFile(s.current(), text, 0o644, renameio.WithTempDir(s.options.Cache))
 	}
@@ -244,11 +256,16 @@ func (s *Server) fromCache() {
 	if err != nil {
 		return
 	}
-	var v registry.Version
-	if err := json.Unmarshal(text, &v); err != nil || v.Name != s.options.Model {
+	var w version
+	if err := json.Unmarshal(text, &w); err != nil || w.Name != s.options.Model {
 		return
 	}
+	number, err := strconv.Atoi(w.Version)
+	if err != nil {
+		return
+	}
+	v := registry.Version{Name: w.Name, Number: number, RunID: w.RunID}
 	if err := s.take(v, s.folder(v), time.Now()); err != nil {
-		s.log.Error("the local copy is of no use", "version", v.Version, "reason", err)
+		s.log.Error("the local copy is of no use", "version", v.Number, "reason", err)
 	}
 }

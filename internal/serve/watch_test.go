@@ -103,8 +103,8 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%s: no longer ready: %s", test.reason, w.Body)
 		}
 		d := describedAs(t, s)
-		if d.Model.Version.Version != "1" || d.Refused == nil || d.Refused.Version != "2" || !strings.Contains(d.Refused.Reason, test.want) {
-			t.Errorf("%s: serves %s, refused %+v, want version 1 and %q in the reason", test.reason, d.Model.Version.Version, d.Refused, test.want)
+		if d.Model.Version != "1" || d.Refused == nil || d.Refused.Version != "2" || !strings.Contains(d.Refused.Reason, test.want) {
+			t.Errorf("%s: serves %s, refused %+v, want version 1 and %q in the reason", test.reason, d.Model.Version, d.Refused, test.want)
 		}
 		if got := metric(t, s, "mlops_model_refused_total"); got != "1" {
 			t.Errorf("%s: %s refused, want 1", test.reason, got)
@@ -124,7 +124,7 @@ func TestRefuse(t *testing.T) {
 
 		// The alias goes back: nothing is refused any more.
 		v := bad
-		v.Version, v.RunID = "1", "run1"
+		v.Number, v.RunID = 1, "run1"
 		r.point(v)
 		poll(t, s)
 		if got := describedAs(t, s).Refused; got != nil {
@@ -135,8 +135,8 @@ func TestRefuse(t *testing.T) {
 		poll(t, s)
 		r.put(t, "3", good)
 		poll(t, s)
-		if d := describedAs(t, s); d.Model.Version.Version != "3" || d.Refused != nil {
-			t.Errorf("%s: serves %s, refused %+v, want version 3", test.reason, d.Model.Version.Version, d.Refused)
+		if d := describedAs(t, s); d.Model.Version != "3" || d.Refused != nil {
+			t.Errorf("%s: serves %s, refused %+v, want version 3", test.reason, d.Model.Version, d.Refused)
 		}
 	}
 }

@@ -123,8 +123,8 @@ func first(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("looking up the version in production: %w", err)
 	}
-	if version.Version != "" {
-		c.Log.Info("no first run needed: a model is in production", "model", version.Name, "version", version.Version)
+	if version.Number != 0 {
+		c.Log.Info("no first run needed: a model is in production", "model", version.Name, "version", version.Number)
 		return nil
 	}
 	started, err := run.Workflows.Start(ctx)

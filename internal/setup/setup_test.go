@@ -126,7 +126,7 @@ func TestFirstRun(t *testing.T) {
 	kube := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{Resource: "WorkflowList"})
 	c := Config{Log: quiet, First: func() (*FirstRun, error) {
 		return &FirstRun{
-			Registry:  &registry.Registry{Client: client, Model: "m"},
+			Registry:  registry.New(client, "m"),
 			Workflows: &Pipeline{Client: kube, Namespace: "n", Parameters: map[string]string{"source": "s3://b/x", "all": "true"}},
 		}, nil
 	}}

@@ -1,6 +1,6 @@
-// Package train makes a model version out of one candidate: it encodes the rows,
-// boosts, chooses the threshold, measures, logs a run in MLflow and, last of
-// all, registers the version.
+// Package train turns one candidate into a model version: it encodes the rows,
+// boosts, chooses the threshold, measures, logs a run in MLflow and, last of all,
+// registers the version.
 package train
 
 import (
@@ -15,8 +15,8 @@ import (
 
 // Part is the encoded rows of one split.
 type Part struct {
-	X []float32 // Rows vectors of the encoder's width, one after the other
-	Y []float32 // 1 or 0, one a row
+	X []float32 // one vector of the encoder's width per row, concatenated
+	Y []float32 // 1 or 0 per row
 }
 
 // Data is what a candidate is trained and measured on.
@@ -105,8 +105,8 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	return d, nil
 }
 
-// Positives is how many rows of the part have the label 1.
-func (p *Part) Positives() int {
+// positives is how many rows of the part have the label 1.
+func (p *Part) positives() int {
 	n := 0
 	for _, y := range p.Y {
 		if y == 1 {

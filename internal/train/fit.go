@@ -13,7 +13,7 @@ import (
 	"mlops/internal/xgboost"
 )
 
-// Fitted is a trained candidate with its measures.
+// Fitted is a trained candidate with its metrics.
 type Fitted struct {
 	UBJ       []byte // XGBoost's model, cut at the best round
 	Trees     int
@@ -106,7 +106,7 @@ func score(lib *xgboost.Library, booster *xgboost.Booster, d *Data) ([]model.Sam
 	return samples, nil
 }
 
-// Matrix hands a part to XGBoost.
+// Matrix copies a part into an XGBoost matrix.
 func Matrix(lib *xgboost.Library, e *feature.Encoder, p *Part) (*xgboost.Matrix, error) {
 	names := make([]string, e.Width())
 	categorical := make([]bool, e.Width())
@@ -124,8 +124,8 @@ func Matrix(lib *xgboost.Library, e *feature.Encoder, p *Part) (*xgboost.Matrix,
 	return m, nil
 }
 
-// Parameters are XGBoost's parameters for a candidate, in the order of their
-// names after those that are ours.
+// Parameters are XGBoost's parameters for a candidate: ours, then the candidate's
+// by name.
 func Parameters(c *dataset.Candidate, threads int) [][2]string {
 	params := [][2]string{
 		{"objective", "binary:logistic"},

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
-	"mlops/internal/evaluate"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
+	"mlops/internal/plot"
 	"mlops/internal/registry"
 )
 
@@ -24,20 +24,18 @@ type recorder struct {
 	client   *mlflow.Client
 	registry *registry.Registry
 	spec     *dataset.Spec
-	training string // digest that the candidates of one training share
-	key      string // the same with the candidate's name
+	made     registry.Candidate
 	config   Config
 }
 
-// leftovers looks for runs of the same training key, which earlier tries left.
-// It marks those that were cut short as killed, and returns one that was logged
-// whole.
+// leftovers looks for runs of the same training key that earlier attempts left. It
+// marks unfinished ones as killed and returns one that was logged completely.
 func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
 	experiment, err := r.client.EnsureExperiment(ctx, r.spec.Model)
 	if err != nil {
 		return nil, err
 	}
-	key, err := mlflow.Quote(r.key)
+	key, err := mlflow.Quote(registry.Key(r.made.Training, r.made.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -52,34 +50,29 @@ func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
 			whole = &runs[i]
 		case mlflow.Running:
 			if err := r.client.UpdateRun(ctx, runs[i].ID, mlflow.Killed, time.Now()); err != nil {
-				return nil, fmt.Errorf("closing run %s, which was cut short: %w", runs[i].ID, err)
+				return nil, fmt.Errorf("closing unfinished run %s: %w", runs[i].ID, err)
 			}
-			r.config.Log.Info("closed a run that was cut short", "run_id", runs[i].ID)
+			r.config.Log.Info("closed an unfinished run of an earlier attempt", "run_id", runs[i].ID)
 		}
 	}
 	return whole, nil
 }
 
-// record logs a whole run and returns its id. The run is marked as finished
-// last; one that ends before that is marked as failed where MLflow still
-// answers.
+// record logs a complete run and returns its id. The run is marked as finished
+// last; if that point is not reached, it is marked as failed, provided that MLflow
+// still answers.
 func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *Data, f *Fitted, took time.Duration) (id string, err error) {
 	experiment, err := r.client.EnsureExperiment(ctx, r.spec.Model)
 	if err != nil {
 		return "", err
 	}
+	tags := r.made.Tags()
+	tags["mlflow.source.name"], tags["mlflow.user"] = "train-model", "mlops"
 	run, err := r.client.CreateRun(ctx, mlflow.NewRun{
 		ExperimentID: experiment.ID,
 		Name:         candidate.Name,
 		Start:        time.Now().Add(-took),
-		Tags: map[string]string{
-			registry.TagDataset:     r.spec.Name,
-			registry.TagCandidate:   candidate.Name,
-			registry.TagTraining:    r.training,
-			registry.TagTrainingKey: r.key,
-			"mlflow.source.name":    "train-model",
-			"mlflow.user":           "mlops",
-		},
+		Tags:         tags,
 	})
 	if err != nil {
 		return "", fmt.Errorf("starting a run: %w", err)
@@ -116,7 +109,7 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 // maxSteps bounds how many points of the rounds' AUC are logged.
 const maxSteps = 300
 
-// batch is what is logged of a run besides its files.
+// batch is everything logged of a run except its files.
 func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took time.Duration) mlflow.Batch {
 	b := mlflow.Batch{Params: map[string]string{
 		"candidate":      candidate.Name,
@@ -136,7 +129,7 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 	}
 	for split, p := range d.Parts {
 		b.Params["rows_"+split] = strconv.Itoa(len(p.Y))
-		b.Params["positives_"+split] = strconv.Itoa(p.Positives())
+		b.Params["positives_"+split] = strconv.Itoa(p.positives())
 	}
 	metric := func(name string, value float64, step int) {
 		b.Metrics = append(b.Metrics, mlflow.Metric{Key: name, Value: value, Step: int64(step)})
@@ -174,7 +167,7 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 		return nil, err
 	}
 	if err := readBack(version); err != nil {
-		return nil, fmt.Errorf("the version that was just made can't be served: %w", err)
+		return nil, fmt.Errorf("the new version can't be served: %w", err)
 	}
 	files := map[string][]byte{}
 	for name, content := range version {
@@ -183,11 +176,11 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 	return files, r.plots(f, files)
 }
 
-// readBack checks a version as the server will before it serves it.
+// readBack checks a version the way the server does before serving it.
 func readBack(files map[string][]byte) error {
 	dir, err := os.MkdirTemp("", "version-")
 	if err != nil {
-		return fmt.Errorf("making a folder: %w", err)
+		return fmt.Errorf("creating a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	for name, content := range files {
@@ -201,13 +194,13 @@ func readBack(files map[string][]byte) error {
 
 // plots adds the ROC, precision-recall and calibration curves.
 func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
-	var curves []evaluate.Curve
+	var curves []plot.Curve
 	for _, split := range []string{dataset.Validation, dataset.Test} {
-		curves = append(curves, evaluate.Curve{Name: split, Rows: f.Rankings[split]})
+		curves = append(curves, plot.Curve{Name: split, Rows: f.Rankings[split]})
 	}
-	draw := func(name string, plot func(io.Writer) error) error {
+	draw := func(name string, plotTo func(io.Writer) error) error {
 		var b bytes.Buffer
-		if err := plot(&b); err != nil {
+		if err := plotTo(&b); err != nil {
 			return fmt.Errorf("drawing %s: %w", name, err)
 		}
 		files["plots/"+name+".png"] = b.Bytes()
@@ -215,35 +208,26 @@ func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
 	}
 	title := r.spec.Title + ", " + r.config.Candidate
 	return errors.Join(
-		draw("roc", func(w io.Writer) error { return evaluate.PlotROC(w, "png", title, f.Threshold, curves...) }),
-		draw("precision_recall", func(w io.Writer) error { return evaluate.PlotPR(w, "png", title, f.Threshold, curves...) }),
-		draw("calibration", func(w io.Writer) error { return evaluate.PlotCalibration(w, "png", title, curves...) }),
+		draw("roc", func(w io.Writer) error { return plot.ROC(w, "png", title, f.Threshold, curves...) }),
+		draw("precision_recall", func(w io.Writer) error { return plot.PrecisionRecall(w, "png", title, f.Threshold, curves...) }),
+		draw("calibration", func(w io.Writer) error { return plot.Calibration(w, "png", title, curves...) }),
 	)
 }
 
-// register makes the version. It comes last, so there is no version of a run
-// that is not whole. It looks once more whether there is one: the lock that
-// keeps others away may have been lost with its connection meanwhile.
+// register makes the version. It comes last, so that no version is made of an
+// incomplete run. It first looks again whether there is one: the lock that keeps
+// other runs away may have been lost with its connection meanwhile.
 func (r *recorder) register(ctx context.Context, runID string) (int, error) {
-	if v, err := r.registry.Find(ctx, r.key); err == nil {
-		r.config.Log.Info("another run was quicker", "version", v.Number, "run_id", v.RunID)
-		return v.Number, nil
-	} else if !errors.Is(err, mlflow.ErrNotFound) {
+	v, found, err := r.registry.Find(ctx, r.made.Training, r.made.Name)
+	if err != nil {
 		return 0, err
 	}
-	v, err := r.client.CreateVersion(ctx, mlflow.NewVersion{
-		Name:   r.spec.Model,
-		Source: "runs:/" + runID + "/" + registry.Folder,
-		RunID:  runID,
-		Tags: map[string]string{
-			registry.TagDataset:     r.spec.Name,
-			registry.TagCandidate:   r.config.Candidate,
-			registry.TagTraining:    r.training,
-			registry.TagTrainingKey: r.key,
-		},
-	})
-	if err != nil {
-		return 0, fmt.Errorf("registering run %s: %w", runID, err)
+	if found {
+		r.config.Log.Info("another run registered this candidate first", "version", v.Number, "run_id", v.RunID)
+		return v.Number, nil
+	}
+	if v, err = r.registry.Register(ctx, r.made, runID); err != nil {
+		return 0, err
 	}
 	r.config.Log.Info("registered", "model", v.Name, "version", v.Number, "run_id", runID)
 	return v.Number, nil

@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -25,41 +24,39 @@ type Config struct {
 	Log        *slog.Logger
 }
 
-// Run trains one candidate and registers it, unless a version made of the same
-// data, spec and candidate is there already. It returns the version's number.
+// Run trains one candidate and registers it, unless there already is a version of
+// the same data, spec and candidate. It returns the version's number.
 //
-// It may be killed at any moment and run again: a run that was cut short is
-// marked as killed, and a version is registered only once everything of it is
-// logged. Two at once are kept apart by the caller's lock.
+// It may be killed at any moment and run again: an unfinished run is marked as
+// killed, and a version is registered only once all of it is logged. The caller's
+// lock keeps two of them from running at once.
 func Run(ctx context.Context, c Config) (int, error) {
 	candidate := c.Spec.Candidate(c.Candidate)
 	if candidate == nil {
 		return 0, fmt.Errorf("the spec of %s has no candidate %q", c.Spec.Name, c.Candidate)
 	}
-	reg := &registry.Registry{Client: c.MLflow, Model: c.Spec.Model}
 	r := &recorder{
 		client:   c.MLflow,
-		registry: reg,
+		registry: registry.New(c.MLflow, c.Spec.Model),
 		spec:     c.Spec,
-		training: registry.Training(c.Spec, c.DataDigest),
+		made:     registry.Candidate{Dataset: c.Spec.Name, Name: candidate.Name, Training: registry.Training(c.Spec, c.DataDigest)},
 		config:   c,
 	}
-	r.key = r.training + "/" + candidate.Name
-	v, err := reg.Find(ctx, r.key)
-	if err == nil {
-		c.Log.Info("already trained on these data with this spec", "candidate", candidate.Name, "version", v.Number, "run_id", v.RunID)
-		return v.Number, nil
-	}
-	if !errors.Is(err, mlflow.ErrNotFound) {
+	v, found, err := r.registry.Find(ctx, r.made.Training, r.made.Name)
+	if err != nil {
 		return 0, err
 	}
-	if err := c.MLflow.EnsureModel(ctx, c.Spec.Model, c.Spec.Description); err != nil {
+	if found {
+		c.Log.Info("already trained on this data with this spec", "candidate", candidate.Name, "version", v.Number, "run_id", v.RunID)
+		return v.Number, nil
+	}
+	if err := r.registry.Ensure(ctx, c.Spec.Description); err != nil {
 		return 0, err
 	}
 	if whole, err := r.leftovers(ctx); err != nil {
 		return 0, err
 	} else if whole != nil {
-		c.Log.Info("an earlier try had finished its run; only the version was missing", "run_id", whole.ID)
+		c.Log.Info("registering the finished run of an earlier attempt", "run_id", whole.ID)
 		return r.register(ctx, whole.ID)
 	}
 

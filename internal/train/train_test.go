@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -144,12 +145,12 @@ func TestRun(t *testing.T) {
 	if r, err := c.MLflow.GetRun(ctx, cut.ID); err != nil || r.Status != mlflow.Killed {
 		t.Errorf("the run that was cut short: %v, %v; want %v", r.Status, err, mlflow.Killed)
 	}
-	reg := &registry.Registry{Client: c.MLflow, Model: c.Spec.Model}
-	v, err := reg.Find(ctx, key)
-	if err != nil || v.Number != number {
+	reg := registry.New(c.MLflow, c.Spec.Model)
+	v, found, err := reg.Find(ctx, registry.Training(c.Spec, c.DataDigest), "one")
+	if err != nil || !found || v.Number != number {
 		t.Fatalf("version %d, %v; want %d", v.Number, err, number)
 	}
-	if _, err := reg.Load(ctx, registry.Version{Name: v.Name, Version: fmt.Sprint(number)}); err != nil {
+	if _, err := reg.Load(ctx, v); err != nil {
 		t.Error(err)
 	}
 	run, err := c.MLflow.GetRun(ctx, v.RunID)
@@ -172,7 +173,9 @@ func TestRun(t *testing.T) {
 		t.Errorf("files %v, %v; want %v", files, err, model.Files)
 	}
 	for _, plot := range []string{"roc", "precision_recall", "calibration"} {
-		b, err := c.MLflow.ReadArtifact(ctx, root+"/plots/"+plot+".png", 1<<20)
+		file := filepath.Join(t.TempDir(), "plot")
+		err := c.MLflow.DownloadArtifact(ctx, root+"/plots/"+plot+".png", file, 1<<20)
+		b, _ := os.ReadFile(file)
 		if err != nil || !strings.HasPrefix(string(b), "\x89PNG") {
 			t.Errorf("%s is no PNG: %v", plot, err)
 		}

@@ -22,7 +22,7 @@ import (
 func (s *site) handler(ctx context.Context) ([]figure, error) {
 	server := serve.New(serve.Options{
 		Model: s.spec.Model, Cache: filepath.Join(s.dir, "cache"), Log: slog.New(slog.DiscardHandler),
-		Registry: &registry.Registry{Client: s.client, Model: s.spec.Model},
+		Registry: registry.New(s.client, s.spec.Model),
 	})
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan error, 1)

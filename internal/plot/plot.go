@@ -1,4 +1,7 @@
-package evaluate
+// Package plot draws what package evaluate measures: ROC, precision-recall and
+// calibration curves, as PNG or SVG. It links fonts and drawing libraries of some
+// megabytes, so only training imports it.
+package plot
 
 import (
 	"errors"
@@ -16,23 +19,19 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"mlops/internal/evaluate"
 )
 
 // Curve is the rows that one curve of a plot is drawn from.
 type Curve struct {
 	Name string // "Validation"
-	Rows *Ranking
+	Rows *evaluate.Ranking
 }
 
-// Importance is how much a feature counts for a model, in any unit.
-type Importance struct {
-	Name  string
-	Value float64
-}
-
-// PlotROC draws the ROC curves in the format "png" or "svg", with their areas,
+// ROC draws the ROC curves in the format "png" or "svg", with their areas,
 // and marks where the threshold (NaN: none) lies on each.
-func PlotROC(w io.Writer, format, title string, threshold float64, curves ...Curve) error {
+func ROC(w io.Writer, format, title string, threshold float64, curves ...Curve) error {
 	f, err := newFigure(title, "False positive rate", "True positive rate (recall)", curves)
 	if err != nil {
 		return err
@@ -40,19 +39,19 @@ func PlotROC(w io.Writer, format, title string, threshold float64, curves ...Cur
 	f.unitAxes()
 	f.line(chance, dotted, plotter.XYs{{X: 0, Y: 0}, {X: 1, Y: 1}})
 	for i, c := range curves {
-		l := f.line(colors[i], solid, xys(Thin(c.Rows.ROC(), maxPoints)))
+		l := f.line(colors[i], solid, xys(thin(c.Rows.ROC(), maxPoints)))
 		f.legend.Add(fmt.Sprintf("%s (AUC %.3f)", c.Name, c.Rows.AUC()), l)
 	}
-	f.threshold(threshold, curves, func(c Confusion) plotter.XY {
+	f.threshold(threshold, curves, func(c evaluate.Confusion) plotter.XY {
 		return plotter.XY{X: 1 - c.Specificity(), Y: c.Recall()}
 	})
 	f.legend.Add("Chance (AUC 0.500)", sample(chance, dotted))
 	return f.write(w, format)
 }
 
-// PlotPR draws the precision-recall curves like PlotROC, with their average
+// PrecisionRecall draws the precision-recall curves like ROC, with their average
 // precision and, dashed, the base rates: the precision of a guess.
-func PlotPR(w io.Writer, format, title string, threshold float64, curves ...Curve) error {
+func PrecisionRecall(w io.Writer, format, title string, threshold float64, curves ...Curve) error {
 	f, err := newFigure(title, "Recall", "Precision", curves)
 	if err != nil {
 		return err
@@ -67,20 +66,20 @@ func PlotPR(w io.Writer, format, title string, threshold float64, curves ...Curv
 	}
 	for i, c := range curves {
 		// The point at precision 1 is a convention; drawn, it is a spike.
-		l := f.line(colors[i], solid, xys(Thin(c.Rows.PrecisionRecall()[1:], maxPoints)))
+		l := f.line(colors[i], solid, xys(thin(c.Rows.PrecisionRecall()[1:], maxPoints)))
 		f.legend.Add(fmt.Sprintf("%s (average precision %.3f)", c.Name, c.Rows.AveragePrecision()), l)
 	}
-	f.threshold(threshold, curves, func(c Confusion) plotter.XY {
+	f.threshold(threshold, curves, func(c evaluate.Confusion) plotter.XY {
 		return plotter.XY{X: c.Recall(), Y: c.Precision()}
 	})
 	f.legend.Add("Base rate "+strings.Join(slices.Compact(rates), " / "), sample(dark, dashed))
 	return f.write(w, format)
 }
 
-// PlotCalibration draws, for tenths of the rows by score, the share of positive
+// Calibration draws, for tenths of the rows by score, the share of positive
 // ones over the mean score, which must be a probability. The axes end where the
 // points do.
-func PlotCalibration(w io.Writer, format, title string, curves ...Curve) error {
+func Calibration(w io.Writer, format, title string, curves ...Curve) error {
 	f, err := newFigure(title, "Mean predicted probability", "Share of positive rows", curves)
 	if err != nil {
 		return err
@@ -90,7 +89,7 @@ func PlotCalibration(w io.Writer, format, title string, curves ...Curve) error {
 		points := xys(c.Rows.Calibration(10))
 		for _, p := range points {
 			if p.X < 0 || p.X > 1 {
-				return fmt.Errorf("calibration plot: score %v is no probability", p.X)
+				return fmt.Errorf("calibration plot: score %v is not a probability", p.X)
 			}
 			top = max(top, p.X, p.Y)
 		}
@@ -102,51 +101,6 @@ func PlotCalibration(w io.Writer, format, title string, curves ...Curve) error {
 	f.line(chance, dotted, plotter.XYs{{X: 0, Y: 0}, {X: top, Y: top}})
 	f.legend.Add("Perfect", sample(chance, dotted))
 	f.legend.Top, f.legend.Left = true, true
-	return f.write(w, format)
-}
-
-// PlotImportance draws the most important features, at most 20, the first on
-// top, each with its share of the sum over all. Values are at least 0.
-func PlotImportance(w io.Writer, format, title string, features []Importance) error {
-	features = slices.Clone(features)
-	slices.SortStableFunc(features, func(a, b Importance) int {
-		switch {
-		case a.Value > b.Value:
-			return -1
-		case a.Value < b.Value:
-			return 1
-		}
-		return 0
-	})
-	sum := 0.0
-	for _, f := range features {
-		if !(f.Value >= 0) || math.IsInf(f.Value, 0) {
-			return fmt.Errorf("importance plot: feature %q has the importance %v", f.Name, f.Value)
-		}
-		sum += f.Value
-	}
-	if sum == 0 {
-		return errors.New("importance plot: no feature has any importance")
-	}
-	features = features[:min(len(features), 20)]
-	slices.Reverse(features) // the vertical axis goes up
-	f := emptyFigure(title, "Share of all features' importance", "")
-	values := make(plotter.Values, len(features))
-	names := make([]string, len(features))
-	for i, x := range features {
-		values[i], names[i] = x.Value/sum, x.Name
-	}
-	bars, err := plotter.NewBarChart(values, vg.Points(11))
-	if err != nil {
-		return fmt.Errorf("importance plot: %w", err)
-	}
-	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, colors[0], 0
-	f.plot.Add(bars)
-	f.plot.NominalY(names...)
-	f.grid.Horizontal.Color = nil
-	f.plot.X.Min, f.plot.X.Max = 0, slices.Max(values)*1.05
-	f.plot.Y.Min, f.plot.Y.Max = -0.6, float64(len(features))-0.4
-	f.height = vg.Points(float64(90 + 17*len(features)))
 	return f.write(w, format)
 }
 
@@ -231,7 +185,7 @@ func (f *figure) axes(top, step float64) {
 	}
 }
 
-func xys(points []Point) plotter.XYs {
+func xys(points []evaluate.Point) plotter.XYs {
 	out := make(plotter.XYs, len(points))
 	for i, p := range points {
 		out[i] = plotter.XY{X: p.X, Y: p.Y}
@@ -275,7 +229,7 @@ func (f *figure) marks(c color.Color, points plotter.XYs) *plotter.Scatter {
 }
 
 // threshold marks each curve where the labels at t are.
-func (f *figure) threshold(t float64, curves []Curve, at func(Confusion) plotter.XY) {
+func (f *figure) threshold(t float64, curves []Curve, at func(evaluate.Confusion) plotter.XY) {
 	if math.IsNaN(t) {
 		return
 	}

@@ -1,0 +1,199 @@
+package promote
+
+import (
+	"errors"
+	"fmt"
+
+	"mlops/internal/dataset"
+	"mlops/internal/registry"
+)
+
+// Comparison is all that Decide goes by.
+type Comparison struct {
+	Spec *dataset.Spec // of the newest training
+	Rows int           // of the validation split, on which all contenders were scored
+
+	// Champion is the version in production; its number is 0 where there is none.
+	Champion registry.Version
+	// ChampionSpec is the spec stored with it; nil where it can't be read.
+	ChampionSpec *dataset.Spec
+
+	// Contenders are the candidates of the newest training, the oldest first, and
+	// the champion where it isn't among them.
+	Contenders []Contender
+}
+
+// Contender is a version with what it scored on the validation rows.
+type Contender struct {
+	Version   registry.Version
+	Candidate bool  // of the newest training; else it is only the champion
+	Unusable  error // why it can't be served, and was not scored
+
+	Metric    float64 // the first of the spec's metrics
+	AUC       float64
+	Low, High float64 // bounds of the AUC's 95 % confidence interval
+}
+
+// Decision is what becomes of the contenders.
+type Decision struct {
+	Version  int    // in production afterwards; 0: none
+	Promoted bool   // it was not before
+	Reason   string // in words
+	Notes    []Note // what to leave on the versions and their runs
+	Err      error  // no candidate is fit for production; wraps ErrRefused where another try can't help
+}
+
+// Note is what to leave on a version.
+type Note struct {
+	Version registry.Version
+	Outcome registry.Outcome
+	Reason  string
+}
+
+// ErrRefused says that the gate refuses, and that another try can't help.
+var ErrRefused = errors.New("refused by the gate")
+
+// refusal is an error that is ErrRefused and says only its own words.
+type refusal string
+
+func (r refusal) Error() string        { return string(r) }
+func (r refusal) Is(target error) bool { return target == ErrRefused }
+
+// Decide compares the candidates with each other and with the champion. A
+// candidate is promoted only if it is strictly better than the champion; of
+// equal candidates the one in production wins, then the oldest.
+func Decide(c Comparison) Decision {
+	if err := conflict(c.Champion, c.ChampionSpec, c.Spec); err != nil {
+		d := Decision{Version: c.Champion.Number, Reason: "refused: " + err.Error(), Err: err}
+		for _, e := range c.Contenders {
+			if e.Candidate {
+				d.Notes = append(d.Notes, Note{e.Version, registry.Refused, d.Reason})
+			}
+		}
+		return d
+	}
+	best, current := c.leaders()
+	if best == nil {
+		return c.refuse(current)
+	}
+	d := Decision{Version: best.Version.Number, Promoted: true}
+	on := fmt.Sprintf("by %s on %d validation rows", c.Spec.Metrics[0], c.Rows)
+	same := fmt.Sprintf("by %s on the same %d validation rows", c.Spec.Metrics[0], c.Rows)
+	switch {
+	case best == current:
+		d.Promoted = false
+		d.Reason = fmt.Sprintf("in production: %s is still the best, %s", best, on)
+	case current != nil && !(best.Metric > current.Metric):
+		d = Decision{Version: current.Version.Number}
+		d.Reason = fmt.Sprintf("not promoted: %s is no better than %s in production, %s", best, current, same)
+	case current != nil:
+		d.Reason = fmt.Sprintf("promoted: %s is better than %s, %s", best, current, same)
+	case c.Champion.Number != 0:
+		d.Reason = fmt.Sprintf("promoted: %s is the best, %s; version %d, in production until now, can't be scored: %v", best, on, c.Champion.Number, c.unusable())
+	default:
+		d.Reason = fmt.Sprintf("promoted: %s is the best, %s; nothing was in production", best, on)
+	}
+	d.Notes = c.notes(best, current, d)
+	return d
+}
+
+func (e *Contender) String() string {
+	return fmt.Sprintf("version %d (%s) with %.6f", e.Version.Number, e.Version.Candidate, e.Metric)
+}
+
+// chance reports whether the AUC is no better than that of a guess.
+func (e *Contender) chance() bool { return !(e.AUC > 0.5 && e.Low > 0.5) }
+
+// leaders returns the best candidate that may be in production, and the champion
+// where it could be scored.
+func (c *Comparison) leaders() (best, current *Contender) {
+	for i := range c.Contenders {
+		e := &c.Contenders[i]
+		if e.Unusable != nil {
+			continue
+		}
+		if e.Version.Number == c.Champion.Number {
+			current = e
+		}
+		if !e.Candidate || e.chance() {
+			continue
+		}
+		if best == nil || e.Metric > best.Metric || e.Metric == best.Metric && e == current {
+			best = e
+		}
+	}
+	return best, current
+}
+
+// refuse is the decision where no candidate may be in production.
+func (c *Comparison) refuse(current *Contender) Decision {
+	d := Decision{Version: c.Champion.Number, Notes: c.notes(nil, current, Decision{})}
+	nearest, candidates := (*Contender)(nil), 0
+	for i := range c.Contenders {
+		e := &c.Contenders[i]
+		if !e.Candidate {
+			continue
+		}
+		candidates++
+		if e.Unusable == nil && (nearest == nil || e.AUC > nearest.AUC) {
+			nearest = e
+		}
+	}
+	if nearest == nil {
+		d.Err = fmt.Errorf("none of the %d candidates of this training can be served: %w", candidates, c.unusable())
+	} else {
+		d.Err = refusal(fmt.Sprintf("none of the %d candidates of %s is better than chance; the nearest is version %d (%s): %s; check that the target and the features are what they should be, or give it more rows",
+			candidates, c.Spec.Model, nearest.Version.Number, nearest.Version.Candidate, c.chanceOf(nearest)))
+	}
+	d.Reason = "refused: " + d.Err.Error()
+	return d
+}
+
+func (c *Comparison) chanceOf(e *Contender) string {
+	return fmt.Sprintf("its AUC is %.4f on %d validation rows, 95 %% interval %.4f to %.4f; a guess has 0.5", e.AUC, c.Rows, e.Low, e.High)
+}
+
+// unusable says why contenders can't be served.
+func (c *Comparison) unusable() error {
+	var errs []error
+	for _, e := range c.Contenders {
+		errs = append(errs, e.Unusable)
+	}
+	return errors.Join(errs...)
+}
+
+// notes say of each contender why it was or was not promoted. What stays in
+// production keeps the reason for which it was promoted, where the run that did
+// so lived to note it.
+func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
+	var notes []Note
+	metric := c.Spec.Metrics[0]
+	for i := range c.Contenders {
+		e := &c.Contenders[i]
+		note := Note{Version: e.Version}
+		switch {
+		case e.Unusable != nil:
+			continue
+		case e == current && !d.Promoted && e.Version.Outcome == registry.Promoted:
+			note.Outcome, note.Reason = registry.Promoted, e.Version.Reason
+		case e == current && !d.Promoted:
+			note.Outcome = registry.Promoted
+			note.Reason = fmt.Sprintf("promoted: by a run that was interrupted before it noted why; %.6f by %s on %d validation rows", e.Metric, metric, c.Rows)
+		case e == current:
+			note.Outcome = registry.Replaced
+			note.Reason = fmt.Sprintf("replaced by version %d: %.6f against %.6f by %s on the same %d validation rows", best.Version.Number, best.Metric, e.Metric, metric, c.Rows)
+		case e == best && d.Promoted:
+			note.Outcome, note.Reason = registry.Promoted, d.Reason
+		case e == best:
+			note.Outcome, note.Reason = registry.Lost, d.Reason
+		case e.chance():
+			note.Outcome = registry.Refused
+			note.Reason = "refused: no better than chance: " + c.chanceOf(e)
+		default:
+			note.Outcome = registry.Lost
+			note.Reason = fmt.Sprintf("not promoted: %.6f by %s, version %d has %.6f on the same %d validation rows", e.Metric, metric, best.Version.Number, best.Metric, c.Rows)
+		}
+		notes = append(notes, note)
+	}
+	return notes
+}

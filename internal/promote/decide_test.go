@@ -1,0 +1,203 @@
+package promote_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/dataset"
+	"mlops/internal/promote"
+	"mlops/internal/registry"
+)
+
+const small = `name: things
+title: Things
+model: things
+task: binary
+columns:
+  - {name: a, type: integer}
+  - {name: kind, type: category}
+  - {name: good, type: category}
+target: {column: good, positive: ["yes", "maybe"]}
+cohort:
+  - {column: kind, values: [dead, gone], because: nothing is to be predicted}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features: [{number: a}]
+threshold: {maximize: f1}
+metrics: [auc]
+candidates: [{name: one, rounds: 5}]
+`
+
+func parse(t *testing.T, oldNew ...string) *dataset.Spec {
+	t.Helper()
+	spec, err := dataset.Parse([]byte(strings.NewReplacer(oldNew...).Replace(small)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// scored is a candidate with that metric, which is also its AUC, surely better
+// than chance.
+func scored(number int, metric float64) promote.Contender {
+	return promote.Contender{
+		Version:   registry.Version{Name: "things", Number: number, Candidate: fmt.Sprint("c", number)},
+		Candidate: true,
+		Metric:    metric, AUC: metric, Low: metric - 0.01, High: metric + 0.01,
+	}
+}
+
+// outsider is the champion where it is not of this training.
+func outsider(c promote.Contender, outcome registry.Outcome) promote.Contender {
+	c.Candidate, c.Version.Outcome, c.Version.Reason = false, outcome, "as it was"
+	return c
+}
+
+func interval(c promote.Contender, low, high float64) promote.Contender {
+	c.Low, c.High = low, high
+	return c
+}
+
+func unusable(c promote.Contender) promote.Contender {
+	c.Unusable = fmt.Errorf("version %d is broken", c.Version.Number)
+	return c
+}
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	const promoted, replaced, lost, refused = registry.Promoted, registry.Replaced, registry.Lost, registry.Refused
+	for _, test := range []struct {
+		name       string
+		champion   int
+		contenders []promote.Contender
+		version    int
+		promoted   bool
+		outcomes   map[int]registry.Outcome
+		says       []string // of the reason
+		refused    bool
+		fails      bool
+	}{
+		{"the first", 0, []promote.Contender{scored(1, 0.6), scored(2, 0.7)},
+			2, true, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"promoted: version 2 (c2) with 0.700000 is the best", "by auc on 100 validation rows", "nothing was in production"}, false, false},
+		{"of equal candidates the oldest", 0, []promote.Contender{scored(1, 0.7), scored(2, 0.7)},
+			1, true, map[int]registry.Outcome{1: promoted, 2: lost}, nil, false, false},
+		{"of equal candidates the one in production", 2, []promote.Contender{scored(1, 0.7), scored(2, 0.7)},
+			2, false, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"in production: version 2", "still the best"}, false, false},
+		{"better than the champion", 1, []promote.Contender{scored(2, 0.8), scored(3, 0.75), outsider(scored(1, 0.7), promoted)},
+			2, true, map[int]registry.Outcome{1: replaced, 2: promoted, 3: lost}, []string{"version 2 (c2) with 0.800000 is better than version 1", "same 100 validation rows"}, false, false},
+		{"no better than the champion", 1, []promote.Contender{scored(2, 0.7), outsider(scored(1, 0.7), promoted)},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.700000 is no better than version 1 (c1) with 0.700000 in production"}, false, false},
+		{"the champion can't be scored", 1, []promote.Contender{scored(2, 0.6), unusable(outsider(scored(1, 0), promoted))},
+			2, true, map[int]registry.Outcome{2: promoted}, []string{"version 1, in production until now, can't be scored: version 1 is broken"}, false, false},
+		{"the best candidate can't be served", 0, []promote.Contender{unusable(scored(1, 0)), scored(2, 0.6)},
+			2, true, map[int]registry.Outcome{2: promoted}, nil, false, false},
+		{"no candidate can be served", 3, []promote.Contender{unusable(scored(1, 0)), outsider(scored(3, 0.6), promoted)},
+			3, false, map[int]registry.Outcome{3: promoted}, []string{"none of the 1 candidates", "version 1 is broken"}, false, true},
+		{"a champion whose promotion was cut short", 1, []promote.Contender{scored(2, 0.6), outsider(scored(1, 0.7), "")},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, nil, false, false},
+
+		{"worse than chance", 0, []promote.Contender{interval(scored(1, 0.48), 0.4, 0.56)},
+			0, false, map[int]registry.Outcome{1: refused}, []string{"refused: none of the 1 candidates of things is better than chance", "version 1 (c1)", "0.4800 on 100 validation rows", "0.4000 to 0.5600", "a guess has 0.5"}, true, true},
+		{"exactly chance", 0, []promote.Contender{interval(scored(1, 0.5), 0.5, 0.5)},
+			0, false, map[int]registry.Outcome{1: refused}, nil, true, true},
+		{"the interval includes chance", 3, []promote.Contender{interval(scored(1, 0.55), 0.5, 0.6), interval(scored(2, 0.54), 0.49, 0.6), outsider(scored(3, 0.7), promoted)},
+			3, false, map[int]registry.Outcome{1: refused, 2: refused, 3: promoted}, []string{"nearest is version 1"}, true, true},
+		{"one is better than chance", 0, []promote.Contender{interval(scored(1, 0.9), 0.4, 1), scored(2, 0.6)},
+			2, true, map[int]registry.Outcome{1: refused, 2: promoted}, nil, false, false},
+		{"an unknown AUC", 0, []promote.Contender{interval(scored(1, 0.6), 0, 1)},
+			0, false, map[int]registry.Outcome{1: refused}, nil, true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			spec := parse(t)
+			c := promote.Comparison{Spec: spec, Rows: 100, Contenders: test.contenders}
+			if test.champion != 0 {
+				c.Champion, c.ChampionSpec = registry.Version{Name: "things", Number: test.champion}, spec
+			}
+			d := promote.Decide(c)
+			if d.Version != test.version || d.Promoted != test.promoted {
+				t.Errorf("version %d, promoted %v; want %d, %v", d.Version, d.Promoted, test.version, test.promoted)
+			}
+			outcomes := map[int]registry.Outcome{}
+			for _, n := range d.Notes {
+				outcomes[n.Version.Number] = n.Outcome
+				if n.Reason == "" {
+					t.Errorf("version %d has no reason", n.Version.Number)
+				}
+			}
+			if diff := cmp.Diff(test.outcomes, outcomes); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+			contains(t, "reason", d.Reason, test.says...)
+			if got := errors.Is(d.Err, promote.ErrRefused); got != test.refused || (d.Err != nil) != test.fails {
+				t.Errorf("error %v, refused %v; want an error %v, refused %v", d.Err, got, test.fails, test.refused)
+			}
+		})
+	}
+}
+
+// What stays in production keeps its reason, unless the run that promoted it
+// left none.
+func TestDecideKeepsTheReason(t *testing.T) {
+	t.Parallel()
+	for outcome, want := range map[registry.Outcome]string{
+		registry.Promoted: "as it was",
+		registry.Lost:     "promoted: by a run that was interrupted before it noted why; 0.700000 by auc on 100 validation rows",
+	} {
+		spec := parse(t)
+		d := promote.Decide(promote.Comparison{Spec: spec, Rows: 100, Champion: registry.Version{Name: "things", Number: 1}, ChampionSpec: spec,
+			Contenders: []promote.Contender{scored(2, 0.6), outsider(scored(1, 0.7), outcome)}})
+		if got := d.Notes[1].Reason; got != want {
+			t.Errorf("after %q: reason %q, want %q", outcome, got, want)
+		}
+	}
+}
+
+// A champion that predicts something else is neither compared nor replaced.
+func TestDecideRefusesAnotherQuestion(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		dataset string   // tag of the champion
+		change  []string // of its spec; nil: it can't be read
+		says    []string // nothing: no conflict
+	}{
+		{"the same", "things", []string{}, nil},
+		{"other words, columns and features", "things", []string{"title: Things", "title: Objects", "because: nothing", "because: nothing at all", "rounds: 5", "rounds: 6", "metrics: [auc]", "metrics: [average_precision]"}, nil},
+		{"the same in another order", "things", []string{`["yes", "maybe"]`, `["maybe", "yes"]`, "values: [dead, gone], because: nothing is to be predicted}", "values: [gone], because: x}\n  - {column: kind, values: [dead], because: y}"}, nil},
+		{"another data set", "others", []string{"name: things", "name: others"}, []string{`data set "others" in production, "things" in the spec`}},
+		{"another target column", "things", []string{"target: {column: good", "target: {column: kind", "  - {column: kind, values: [dead, gone], because: nothing is to be predicted}", "  - {column: good, values: [dead, gone], because: x}"}, []string{`target column "kind" in production, "good" in the spec`}},
+		{"other positive values", "things", []string{`["yes", "maybe"]`, `["yes"]`}, []string{`positive values "yes" in production, "maybe, yes" in the spec`}},
+		{"another cohort", "things", []string{"values: [dead, gone]", "values: [dead]"}, []string{`cohort leaves out "kind = dead" in production, "kind = dead, gone" in the spec`}},
+		{"two differences", "others", []string{"name: things", "name: others", `["yes", "maybe"]`, `["yes"]`}, []string{"data set", "positive values"}},
+		{"unreadable, of another data set", "others", nil, []string{`data set "others" in production, "things" in the spec`}},
+		{"unreadable, of the same", "things", nil, nil},
+		{"unreadable, of an unknown one", "", nil, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := promote.Comparison{Spec: parse(t), Rows: 100, Champion: registry.Version{Name: "things", Number: 1, Dataset: test.dataset},
+				Contenders: []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)}}
+			if test.change != nil {
+				c.ChampionSpec = parse(t, test.change...)
+			}
+			d := promote.Decide(c)
+			if len(test.says) == 0 {
+				if d.Err != nil || !d.Promoted {
+					t.Errorf("promoted %v, %v; want no conflict", d.Promoted, d.Err)
+				}
+				return
+			}
+			if !errors.Is(d.Err, promote.ErrRefused) || d.Promoted || d.Version != 1 {
+				t.Fatalf("version %d, promoted %v, error %v; want version 1 to stay and ErrRefused", d.Version, d.Promoted, d.Err)
+			}
+			contains(t, "error", d.Err.Error(), append(test.says, "version 1 of things in production", "another name under model:")...)
+			if len(d.Notes) != 1 || d.Notes[0].Version.Number != 2 || d.Notes[0].Outcome != registry.Refused || d.Notes[0].Reason != d.Reason {
+				t.Errorf("notes %+v, want the reason on version 2 alone", d.Notes)
+			}
+		})
+	}
+}

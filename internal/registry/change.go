@@ -1,0 +1,137 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"mlops/internal/mlflow"
+)
+
+// Candidate names what a version is made of. Its tags stand on the run and on
+// the version alike.
+type Candidate struct {
+	Dataset  string
+	Name     string
+	Training string // see Training
+}
+
+// Tags are those by which the run and the version are found again.
+func (c Candidate) Tags() map[string]string {
+	return map[string]string{
+		TagDataset:     c.Dataset,
+		TagCandidate:   c.Name,
+		TagTraining:    c.Training,
+		TagTrainingKey: Key(c.Training, c.Name),
+	}
+}
+
+// Register makes a version of a run whose artifacts are complete. The registered
+// model must exist.
+func (r *Registry) Register(ctx context.Context, c Candidate, runID string) (Version, error) {
+	v, err := r.client.CreateVersion(ctx, mlflow.NewVersion{
+		Name:   r.model,
+		Source: "runs:/" + runID + "/" + Folder,
+		RunID:  runID,
+		Tags:   c.Tags(),
+	})
+	if err != nil {
+		return Version{}, fmt.Errorf("registering run %s: %w", runID, err)
+	}
+	return version(v), nil
+}
+
+// Promote puts a version into production. What it replaces is noted first, so
+// that Repair can set the alias previous after a kill.
+func (r *Registry) Promote(ctx context.Context, next Version) error {
+	current, err := r.Production(ctx)
+	if err != nil && !errors.Is(err, ErrNoVersion) {
+		return err
+	}
+	if current.Number == next.Number {
+		return nil
+	}
+	if current.Number != 0 {
+		if err := r.tag(ctx, next, TagReplaces, strconv.Itoa(current.Number)); err != nil {
+			return err
+		}
+	}
+	if err := r.client.SetAlias(ctx, r.model, Production, next.Number); err != nil {
+		return fmt.Errorf("putting version %d of %s into production: %w", next.Number, r.model, err)
+	}
+	_, err = r.Repair(ctx)
+	return err
+}
+
+// Repair makes the tag of the best model and the alias previous agree with the
+// alias production, which a promotion that was killed may have moved alone. It
+// returns the version in production, or ErrNoVersion.
+func (r *Registry) Repair(ctx context.Context) (Version, error) {
+	production, missing := r.Production(ctx)
+	if missing != nil && !errors.Is(missing, ErrNoVersion) {
+		return Version{}, missing
+	}
+	best, err := r.Best(ctx)
+	if err != nil {
+		return Version{}, err
+	}
+	for _, v := range best {
+		if v.Number == production.Number {
+			continue
+		}
+		if v.Outcome == Promoted || v.Outcome == "" {
+			if err := r.tag(ctx, v, TagOutcome, string(Replaced)); err != nil {
+				return Version{}, err
+			}
+		}
+		if err := r.client.DeleteVersionTag(ctx, r.model, v.Number, TagBest); err != nil {
+			return Version{}, fmt.Errorf("removing tag %s from version %d of %s: %w", TagBest, v.Number, r.model, err)
+		}
+	}
+	if missing != nil {
+		return Version{}, missing
+	}
+	if !production.Best {
+		if err := r.tag(ctx, production, TagBest, "true"); err != nil {
+			return Version{}, err
+		}
+		production.Best = true
+	}
+	if production.Replaces != 0 {
+		if err := r.client.SetAlias(ctx, r.model, Previous, production.Replaces); err != nil {
+			return Version{}, fmt.Errorf("setting alias %s of %s to version %d: %w", Previous, r.model, production.Replaces, err)
+		}
+	}
+	return production, nil
+}
+
+// maxReason bounds a reason in characters, well below what MLflow stores of a tag.
+const maxReason = 4000
+
+// Note leaves the outcome and the reason on a version and its run. It does
+// nothing where the version says so already: the outcome is written last, so
+// that one there means that all of it is.
+func (r *Registry) Note(ctx context.Context, v Version, o Outcome, reason string) error {
+	if cut := []rune(reason); len(cut) > maxReason {
+		reason = string(cut[:maxReason-1]) + "…"
+	}
+	if v.noted && v.Outcome == o && v.Reason == reason {
+		return nil
+	}
+	tags := map[string]string{TagOutcome: string(o), TagPromotion: reason}
+	if err := r.client.LogBatch(ctx, v.RunID, mlflow.Batch{Tags: tags}); err != nil {
+		return fmt.Errorf("noting the outcome on the run of version %d of %s: %w", v.Number, r.model, err)
+	}
+	if err := r.tag(ctx, v, TagPromotion, reason); err != nil {
+		return err
+	}
+	return r.tag(ctx, v, TagOutcome, string(o))
+}
+
+func (r *Registry) tag(ctx context.Context, v Version, key, value string) error {
+	if err := r.client.SetVersionTag(ctx, r.model, v.Number, key, value); err != nil {
+		return fmt.Errorf("setting tag %s of version %d of %s: %w", key, v.Number, r.model, err)
+	}
+	return nil
+}

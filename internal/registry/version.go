@@ -1,0 +1,94 @@
+package registry
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"mlops/internal/mlflow"
+)
+
+// Version is a version of a registered model, with what the platform notes on
+// it.
+type Version struct {
+	Name    string // of the registered model
+	Number  int
+	RunID   string
+	Created time.Time
+
+	Dataset   string // name of the spec that it was trained by
+	Candidate string
+	Training  string  // see Training
+	Outcome   Outcome // of the gate; empty: it has not decided yet
+	Reason    string  // why, as a sentence
+	Replaces  int     // number of the version in production before it; 0: none
+	Best      bool    // tagged as the one in production
+
+	noted bool // Outcome is a tag, not only read out of the reason
+}
+
+// Same reports whether both are the same version, whatever is noted on it. A
+// registry that was set up again gives the same number to another run.
+func (v Version) Same(other Version) bool {
+	return v.Name == other.Name && v.Number == other.Number && v.RunID == other.RunID
+}
+
+// Outcome is what became of a version at the gate.
+type Outcome string
+
+const (
+	Promoted Outcome = "promoted" // put into production
+	Replaced Outcome = "replaced" // in production until a better one was promoted
+	Lost     Outcome = "lost"     // no better than another candidate or the one in production
+	Refused  Outcome = "refused"  // must not be in production, however well it scores
+)
+
+// Tags of a version. Programs read these; only TagPromotion is meant for people.
+const (
+	TagDataset     = "dataset"      // the spec's name
+	TagCandidate   = "candidate"    // the candidate's name
+	TagTrainingKey = "training_key" // digest of all that made the version; see Key
+	TagTraining    = "training"     // digest of what the candidates of one training share
+	TagBest        = "best_model"   // "true" on the version in production
+	TagOutcome     = "outcome"      // an Outcome
+	TagPromotion   = "promotion"    // the reason for the outcome, as a sentence
+	TagReplaces    = "replaces"     // number of the version that was in production before this one
+)
+
+// version reads what MLflow says of a version.
+func version(v mlflow.Version) Version {
+	out := Version{
+		Name: v.Name, Number: v.Number, RunID: v.RunID, Created: v.Created,
+		Dataset: v.Tags[TagDataset], Candidate: v.Tags[TagCandidate], Training: v.Tags[TagTraining],
+		Outcome: Outcome(v.Tags[TagOutcome]), Reason: v.Tags[TagPromotion],
+		Best: v.Tags[TagBest] == "true",
+	}
+	out.noted = out.Outcome != ""
+	if !out.noted {
+		out.Outcome = legacyOutcome(out.Reason)
+	}
+	out.Replaces, _ = strconv.Atoi(v.Tags[TagReplaces]) // the first in production replaces none
+	return out
+}
+
+// legacyOutcome reads the outcome of a version that was decided on before there
+// was TagOutcome: its reason began with it.
+func legacyOutcome(reason string) Outcome {
+	for _, o := range []struct {
+		prefix  string
+		outcome Outcome
+	}{{"promoted: ", Promoted}, {"replaced by ", Replaced}, {"not promoted: ", Lost}} {
+		if strings.HasPrefix(reason, o.prefix) {
+			return o.outcome
+		}
+	}
+	return ""
+}
+
+func versions(list []mlflow.Version) []Version {
+	out := make([]Version, len(list))
+	for i, v := range list {
+		out[i] = version(v)
+	}
+	return out
+}
