@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/host"
+	"mlops/internal/pgserver"
 	"mlops/internal/postgres"
 )
 
@@ -175,11 +176,11 @@ func postgresCommand(bin, data string, port int) []string {
 // dataMajor returns the major version that created the data folder, 0 if there is
 // none.
 func dataMajor(data string) int {
-	text, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
+	major, err := pgserver.Major(data)
 	if err != nil {
 		return 0
 	}
-	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	n, _ := strconv.Atoi(major)
 	return n
 }
 

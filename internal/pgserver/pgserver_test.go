@@ -1,6 +1,7 @@
-package main
+package pgserver
 
 import (
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,9 +65,9 @@ func standIn(t *testing.T, initdb string) {
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }
 
-func testCluster(t *testing.T) *cluster {
-	return &cluster{data: filepath.Join(t.TempDir(), "18", "docker"), user: "postgres", password: "secret", database: `a"b`,
-		method: "scram-sha-256", say: func(text string) { t.Log(text) }, environ: os.Environ()}
+func testServer(t *testing.T) *server {
+	return &server{data: filepath.Join(t.TempDir(), "18", "docker"), user: "postgres", password: "secret", database: `a"b`,
+		method: "scram-sha-256", log: slog.New(slog.NewTextHandler(t.Output(), nil)), environ: os.Environ()}
 }
 
 func read(t *testing.T, names ...string) string {
@@ -80,7 +81,7 @@ func read(t *testing.T, names ...string) string {
 
 func TestPrepareMakesTheDatabaseOnce(t *testing.T) {
 	standIn(t, "")
-	c := testCluster(t)
+	c := testServer(t)
 	if err := c.prepare(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestPrepareMakesTheDatabaseOnce(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(c.data, making)); err == nil {
 		t.Error("the folder in which it was made is still there")
 	}
-	// The kubelet opens a volume for its group; the second start must not make anything anew.
+	// The kubelet opens a volume for its group; the second start must not make anything again.
 	if err := os.Chmod(c.data, 0o2770); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestPrepareAfterAKill(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			standIn(t, "")
-			k := testCluster(t)
+			k := testServer(t)
 			for _, name := range c.left {
 				path := filepath.Join(k.data, name)
 				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -161,7 +162,7 @@ func TestPrepareAfterAKill(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(k.data, making)); err == nil {
 				t.Error("the folder in which it was made is still there")
 			}
-			if read(t, k.data, version) != "18\n" {
+			if read(t, k.data, versionFile) != "18\n" {
 				t.Error("no PG_VERSION")
 			}
 		})
@@ -171,17 +172,17 @@ func TestPrepareAfterAKill(t *testing.T) {
 // The same with a real kill, in the middle of initdb.
 func TestPrepareKilledInInitdb(t *testing.T) {
 	if data := os.Getenv("POSTGRES_IMAGE_TEST_DATA"); data != "" { // the process that is killed
-		c := &cluster{data: data, user: "postgres", password: "secret", database: "postgres", method: "trust", say: func(string) {}, environ: os.Environ()}
+		c := &server{data: data, user: "postgres", password: "secret", database: "postgres", method: "trust", log: slog.New(slog.DiscardHandler), environ: os.Environ()}
 		t.Fatal("was not killed: ", c.prepare())
 	}
 	standIn(t, "kill -9 $PPID; sleep 1")
-	c := testCluster(t)
+	c := testServer(t)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestPrepareKilledInInitdb$")
 	cmd.Env = append(os.Environ(), "POSTGRES_IMAGE_TEST_DATA="+c.data)
 	if out, err := cmd.CombinedOutput(); err == nil || strings.Contains(string(out), "was not killed") {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if read(t, c.data, making, version) != "18\n" {
+	if read(t, c.data, making, versionFile) != "18\n" {
 		t.Error("the kill came before PG_VERSION was written")
 	}
 	standIn(t, "")
@@ -196,16 +197,16 @@ func TestPrepareKilledInInitdb(t *testing.T) {
 func TestPrepareRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, file, text string
-		change           func(*cluster)
+		change           func(*server)
 		want             string
 	}{
-		{"another version's data", version, "17\n", nil, "made by Postgres 17"},
+		{"another version's data", versionFile, "17\n", nil, "made by Postgres 17"},
 		{"somebody's files", "photo.jpg", "", nil, "holds files but no database: photo.jpg"},
-		{"no password", "", "", func(c *cluster) { c.password = "" }, "POSTGRES_PASSWORD"},
+		{"no password", "", "", func(c *server) { c.password = "" }, "POSTGRES_PASSWORD"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			standIn(t, "")
-			k := testCluster(t)
+			k := testServer(t)
 			if err := os.MkdirAll(k.data, 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -227,11 +228,11 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 	t.Run("initdb fails", func(t *testing.T) {
 		standIn(t, "exit 3")
-		c := testCluster(t)
+		c := testServer(t)
 		if err := c.prepare(); err == nil || !strings.Contains(err.Error(), "initdb") {
 			t.Errorf("error %v", err)
 		}
-		if _, err := os.Stat(filepath.Join(c.data, version)); err == nil {
+		if _, err := os.Stat(filepath.Join(c.data, versionFile)); err == nil {
 			t.Error("a database that was not made counts as made")
 		}
 	})
