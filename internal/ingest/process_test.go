@@ -154,7 +154,7 @@ func TestSplit(t *testing.T) {
 				seen := 0
 				err := Rows(context.Background(), conn, cfg.Spec, Selection{Salt: salt}, func(split string, f [][]byte) error {
 					seen++
-					group := RowGroup(f)
+					group := rowGroup(f)
 					if cfg.Spec.Key != "" {
 						group = string(f[0])
 					}
@@ -165,7 +165,7 @@ func TestSplit(t *testing.T) {
 					if s == "" {
 						s = "s1"
 					}
-					if want := SplitOf(s, group, cfg.Spec.Split); split != want {
+					if want := splitOf(s, group, cfg.Spec.Split); split != want {
 						return fmt.Errorf("salt %q, group %q: SQL says %s, Go says %s", s, group, split, want)
 					}
 					return nil
@@ -206,14 +206,14 @@ func TestSplitOf(t *testing.T) {
 		{"penguins-1", "a\x1fb", "validation"},
 	}
 	for _, tt := range tests {
-		if got := SplitOf(tt.salt, tt.group, dataset.Split{Train: 70, Validation: 15, Test: 15}); got != tt.want {
-			t.Errorf("SplitOf(%q, %q) = %s, want %s", tt.salt, tt.group, got, tt.want)
+		if got := splitOf(tt.salt, tt.group, dataset.Split{Train: 70, Validation: 15, Test: 15}); got != tt.want {
+			t.Errorf("splitOf(%q, %q) = %s, want %s", tt.salt, tt.group, got, tt.want)
 		}
 	}
-	if got := SplitOf("s", "g", dataset.Split{Train: 0, Validation: 0, Test: 100}); got != dataset.Test {
+	if got := splitOf("s", "g", dataset.Split{Train: 0, Validation: 0, Test: 100}); got != dataset.Test {
 		t.Errorf("all to test: got %s", got)
 	}
-	if got := SplitOf("s", "g", dataset.Split{Train: 100}); got != dataset.Train {
+	if got := splitOf("s", "g", dataset.Split{Train: 100}); got != dataset.Train {
 		t.Errorf("all to train: got %s", got)
 	}
 }

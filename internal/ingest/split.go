@@ -2,8 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -160,10 +158,12 @@ func decided(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) (rule, err
 	return r, nil
 }
 
-// SplitSQL returns the SQL expression of a clean row's split under a salt:
-// SplitOf of its group's text. A row without a group goes by its key, and where
-// there is none by all its values, so that equal rows stay together and neither
-// the order nor the number of the sources matters.
+// SplitSQL returns the SQL expression of a clean row's split under a salt. The
+// first four bytes of SHA-256(salt ":" group) as a big-endian number, divided by
+// 2^32, give a place between 0 and 1, where the shares follow one another. A row
+// without a group goes by its key, and one without a key by all its values, so
+// that equal rows stay together and neither the order nor the number of the
+// sources matters.
 func SplitSQL(spec *dataset.Spec, salt string) string {
 	values := make([]string, len(spec.Columns))
 	for i, name := range columnNames(spec, "") {
@@ -182,35 +182,4 @@ func SplitSQL(spec *dataset.Spec, salt string) string {
 		(('x' || encode(substring(sha256(convert_to(%s || ':' || %s, 'UTF8')) FROM 1 FOR 4), 'hex'))::bit(32)::bigint * 100) >> 32,
 		ARRAY[%d, %d]::bigint[])]`,
 		quoteText(salt), by, spec.Split.Train, spec.Split.Train+spec.Split.Validation)
-}
-
-// SplitOf returns the split of a group: the first four bytes of
-// SHA-256(salt ":" group) as a big-endian number, divided by 2^32, say where it
-// lies between 0 and 1; the shares follow one another there.
-func SplitOf(salt, group string, shares dataset.Split) string {
-	h := sha256.Sum256([]byte(salt + ":" + group))
-	percent := int(uint64(binary.BigEndian.Uint32(h[:4])) * 100 >> 32)
-	switch {
-	case percent < shares.Train:
-		return dataset.Train
-	case percent < shares.Train+shares.Validation:
-		return dataset.Validation
-	}
-	return dataset.Test
-}
-
-// RowGroup is the group of a clean row that has neither group nor key: its
-// values, nil where one is missing.
-func RowGroup(fields [][]byte) string {
-	var b strings.Builder
-	for i, f := range fields {
-		if i > 0 {
-			b.WriteByte(0x1f)
-		}
-		if f == nil {
-			b.WriteByte(0x1e)
-		}
-		b.Write(f)
-	}
-	return b.String()
 }

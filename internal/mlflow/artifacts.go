@@ -1,7 +1,6 @@
 package mlflow
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,9 +25,9 @@ type Artifact struct {
 	Size int64 // bytes; 0 for a folder
 }
 
-// ArtifactPath turns a mlflow-artifacts: URI, as Run.ArtifactURI is one, into
-// the path that the artifact calls take. A URI of another scheme or of another
-// server is an error: its store's keys are the server's business.
+// ArtifactPath turns a mlflow-artifacts: URI, such as Run.ArtifactURI, into the path
+// that the artifact calls take. A URI of another scheme or another server is an
+// error: only the server has the keys of its store.
 func (c *Client) ArtifactPath(uri string) (string, error) {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "mlflow-artifacts" {
@@ -40,9 +39,8 @@ func (c *Client) ArtifactPath(uri string) (string, error) {
 	return strings.Trim(u.Path, "/"), nil
 }
 
-// checkPath refuses what MLflow would refuse, and what it would take for
-// another path than the one that was meant: it decodes a path once more than
-// HTTP does, and stores "50%2F.txt" as ".txt" in the folder "50".
+// checkPath rejects paths that MLflow rejects or would misread: it decodes a path
+// once more than HTTP does and stores "50%2F.txt" as ".txt" in the folder "50".
 func checkPath(p string) error {
 	bad := ""
 	switch decoded, err := url.PathUnescape(p); {
@@ -70,9 +68,9 @@ func proxyPath(p string) string {
 	return proxy + "/" + strings.Join(parts, "/")
 }
 
-// UploadArtifact stores body, from its start to its end, as the file at path
-// ("1/<run>/artifacts/model/MLmodel"; see ArtifactPath). What was there is
-// replaced; a reader sees the old or the new file, never a part.
+// UploadArtifact stores the whole body as the file at path
+// ("1/<run>/artifacts/model/MLmodel"; see ArtifactPath). An existing file is
+// replaced; a reader sees the old or the new one, never a part.
 func (c *Client) UploadArtifact(ctx context.Context, path string, body io.ReadSeeker) error {
 	if err := checkPath(path); err != nil {
 		return err
@@ -80,8 +78,8 @@ func (c *Client) UploadArtifact(ctx context.Context, path string, body io.ReadSe
 	return c.do(ctx, request{method: http.MethodPut, path: proxyPath(path), upload: body})
 }
 
-// ListArtifacts returns what is directly below a folder. A folder that does not
-// exist is empty; MLflow knows no other.
+// ListArtifacts returns what is directly below a folder. To MLflow a folder that
+// does not exist is an empty one.
 func (c *Client) ListArtifacts(ctx context.Context, path string) ([]Artifact, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
@@ -106,24 +104,9 @@ func (c *Client) ListArtifacts(ctx context.Context, path string) ([]Artifact, er
 	return list, nil
 }
 
-// ReadArtifact returns the bytes of the file at path, ErrNotFound where there
-// is none, or ErrTooLarge where it has more than limit bytes.
-func (c *Client) ReadArtifact(ctx context.Context, path string, limit int64) ([]byte, error) {
-	var buf bytes.Buffer
-	err := c.download(ctx, path, limit, func(r io.Reader) error {
-		buf.Reset()
-		_, err := buf.ReadFrom(r)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
-}
-
-// DownloadArtifact copies the file at path into a file here, by way of a
-// temporary one beside it: file is whole or, after an error, what it was. The
-// errors are those of ReadArtifact.
+// DownloadArtifact copies the file at path into a local file, atomically: after an
+// error the local file is what it was. The error is ErrNotFound if there is no file
+// at path and ErrTooLarge if it has more than limit bytes.
 func (c *Client) DownloadArtifact(ctx context.Context, path, file string, limit int64) error {
 	tmp, err := renameio.NewPendingFile(file, renameio.WithTempDir(filepath.Dir(file)), renameio.WithStaticPermissions(0o644))
 	if err != nil {
@@ -149,7 +132,7 @@ func (c *Client) DownloadArtifact(ctx context.Context, path, file string, limit 
 	return nil
 }
 
-// download streams the file at path to read, which starts anew at each try.
+// download streams the file at path to read, which starts over at each attempt.
 func (c *Client) download(ctx context.Context, file string, limit int64, read func(io.Reader) error) error {
 	if err := checkPath(file); err != nil {
 		return err
@@ -164,9 +147,9 @@ func (c *Client) download(ctx context.Context, file string, limit int64, read fu
 	}}
 	err := c.do(ctx, r)
 
-	// With S3 behind it, the proxy answers 500 INTERNAL_ERROR for a file that
-	// isn't there, and for a folder, or where it fails halfway, an ending 200
-	// without a length. Its list knows better.
+	// With S3 behind it, the proxy responds 500 INTERNAL_ERROR for a file that does
+	// not exist, and with a truncated 200 without a length for a folder or when it
+	// fails half-way. Its listing is right.
 	var e *Error
 	unsure := errors.As(err, &e) && e.Status == http.StatusInternalServerError
 	if !unsure && (err != nil || length >= 0) || !strings.Contains(file, "/") {
@@ -184,14 +167,14 @@ func (c *Client) download(ctx context.Context, file string, limit int64, read fu
 	case unsure:
 		e.missing = i < 0
 	case i < 0 || list[i].Dir:
-		return fmt.Errorf("artifact %s is no file", file)
+		return fmt.Errorf("artifact %s is not a file", file)
 	case list[i].Size != size:
 		return fmt.Errorf("artifact %s: got %d of %d bytes", file, size, list[i].Size)
 	}
 	return err
 }
 
-// limited is a reader that fails, unlike io.LimitReader, where there is more.
+// limited is a reader that, unlike io.LimitReader, fails if there is more.
 type limited struct {
 	r           io.Reader
 	left, limit int64

@@ -105,7 +105,7 @@ func TestServerGoesAway(t *testing.T) {
 		t.Fatalf("got %v, want ErrUnavailable after 3 tries", err)
 	}
 	t.Log(err)
-	if got, err := f.ReadArtifact(ctx, path, 1<<20); err != nil || !bytes.Equal(got, old) {
+	if got, err := f.readArtifact(ctx, path, 1<<20); err != nil || !bytes.Equal(got, old) {
 		t.Errorf("after half an upload the file has %d bytes, %v", len(got), err)
 	}
 	if list, err := f.ListArtifacts(ctx, f.root+"/model"); err != nil || len(list) != 1 {
@@ -124,7 +124,7 @@ func TestServerGoesAway(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if got, err := f.ReadArtifact(ctx, path, 1<<20); err != nil || string(got) != "the new file" {
+	if got, err := f.readArtifact(ctx, path, 1<<20); err != nil || string(got) != "the new file" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if err := c.LogBatch(ctx, f.run.ID, Batch{Tags: many(1, "x")}); err != nil {

@@ -2,10 +2,9 @@
 // promotion and serving use: experiments, runs, artifacts through the server's
 // proxy, registered models, versions and their aliases.
 //
-// A call is repeated within bounds when the server is out of reach or says to
-// come back later, provided that repeating it can do no harm; where it could
-// (CreateRun, CreateVersion) it is repeated only when the call surely did
-// nothing.
+// A call is retried within bounds while the server is unreachable or overloaded,
+// provided that a retry does no harm. The calls where it could (CreateRun,
+// CreateVersion) are retried only if the first attempt certainly did nothing.
 package mlflow
 
 import (
@@ -25,32 +24,32 @@ import (
 
 // Options of a Client. The zero value is usable.
 type Options struct {
-	// Username and Password for HTTP basic authentication; if both are empty, the
-	// base URL's.
+	// Username and Password for HTTP basic authentication. Default: those of the
+	// base URL.
 	Username, Password string
 
 	// Token is sent as a bearer token instead.
 	Token string
 
-	// Timeout bounds one try of a call; of an artifact's transfer, the time
-	// without progress. Default 30 s.
+	// Timeout bounds one attempt of a call; for an artifact's transfer it bounds
+	// the time without progress. Default 30 s.
 	Timeout time.Duration
 
-	// Tries bounds how often a call is made. Default 5; 1 means no repeating.
+	// Tries is the maximum number of attempts. Default 5; 1 means no retries.
 	Tries int
 
-	// Wait is the wait before the second try; it triples each time and varies
-	// by a quarter. Default 500 ms.
+	// Wait is the pause before the second attempt; it triples each time and is
+	// jittered by a quarter. Default 500 ms.
 	Wait time.Duration
 
-	// Patience bounds a call with its repetitions: no try starts later than
-	// this after the first. Default 30 s.
+	// Patience bounds a call with its retries: no attempt starts later than this
+	// after the first. Default 30 s.
 	Patience time.Duration
 
 	// UserAgent names the calling program. Default "mlops".
 	UserAgent string
 
-	// Transport makes the HTTP calls. Default: Go's own, which gives up an idle
+	// Transport makes the HTTP calls. Default: Go's own, which closes an idle
 	// connection before MLflow does.
 	Transport http.RoundTripper
 }
@@ -62,9 +61,8 @@ type Client struct {
 	http *http.Client
 }
 
-// New returns a client of the server at baseURL (http or https, perhaps with
-// user and password, perhaps with the path prefix that the server or a proxy
-// before it uses). It makes no call.
+// New returns a client of the server at baseURL: http or https, optionally with
+// user and password and with a path prefix. It makes no call.
 func New(baseURL string, opts Options) (*Client, error) {
 	u, err := url.Parse(baseURL)
 	if err != nil {
@@ -104,7 +102,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 	}
 	if opts.Transport == nil {
 		// uvicorn closes a connection that was idle for 5 s. A call sent at that
-		// moment fails, and CreateRun could not be repeated.
+		// moment fails, and CreateRun could not be retried.
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.IdleConnTimeout = 3 * time.Second
 		opts.Transport = t
@@ -121,11 +119,6 @@ func New(baseURL string, opts Options) (*Client, error) {
 	}, nil
 }
 
-// Health asks the server whether it is up. It needs no database.
-func (c *Client) Health(ctx context.Context) error {
-	return c.do(ctx, request{method: http.MethodGet, path: "health"})
-}
-
 const (
 	api          = "api/2.0/mlflow/"
 	maxAnswer    = 64 << 20 // of an API call; the largest are pages of a search
@@ -139,19 +132,20 @@ type request struct {
 	query  url.Values
 	in     any // body, as JSON; nil: none
 
-	// once is set where a second call would do something else than the first:
-	// it is then repeated only where the first surely did nothing.
+	// once is set for a call that is not idempotent: it is retried only if the
+	// first attempt certainly did nothing.
 	once bool
 
 	// upload is the body of an artifact, instead of in.
 	upload io.ReadSeeker
 
-	// read takes a good answer's body. Errors of its own are not repeated.
+	// read takes the body of a successful response. Its own errors are not
+	// retried.
 	read func(*answer) error
 }
 
 // get, post and remove are calls with JSON both ways; out may be nil. All are
-// safe to repeat unless a request says otherwise.
+// idempotent.
 func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {
 	return c.do(ctx, request{method: http.MethodGet, path: api + path, query: query, read: decoder(out)})
 }
@@ -174,16 +168,16 @@ func decoder(out any) func(*answer) error {
 			return err
 		}
 		if len(text) > maxAnswer {
-			return fmt.Errorf("answer is longer than %d bytes", maxAnswer)
+			return fmt.Errorf("response is longer than %d bytes", maxAnswer)
 		}
 		if err := json.Unmarshal(text, out); err != nil {
-			return fmt.Errorf("answer is not MLflow's JSON: %w", err)
+			return fmt.Errorf("response is not MLflow's JSON: %w", err)
 		}
 		return nil
 	}
 }
 
-// do makes a call, repeated as Options says.
+// do makes a call, with the retries of Options.
 func (c *Client) do(ctx context.Context, r request) error {
 	var payload []byte
 	if r.in != nil {
@@ -233,7 +227,8 @@ func (c *Client) do(ctx context.Context, r request) error {
 	return last
 }
 
-// try makes a call once. The duration is how long the server asks to wait.
+// try makes one attempt. The duration is how long the server wants the client to
+// wait.
 func (c *Client) try(ctx context.Context, r request, target *url.URL, body io.ReadSeeker) (*Error, time.Duration) {
 	w := newWatch(ctx, c.opts.Timeout)
 	defer w.stop()
@@ -285,7 +280,7 @@ func (c *Client) try(ctx context.Context, r request, target *url.URL, body io.Re
 		return complaint(resp), retryAfter(resp)
 	}
 	if r.read == nil {
-		// Read to the end, the connection can be used again.
+		// A connection whose response is read to the end can be reused.
 		io.Copy(io.Discard, io.LimitReader(resp.Body, maxComplaint))
 		return nil, 0
 	}
@@ -295,14 +290,14 @@ func (c *Client) try(ctx context.Context, r request, target *url.URL, body io.Re
 	}
 	if err := r.read(got); err != nil {
 		if got.err != nil {
-			return &Error{Err: fmt.Errorf("reading the answer: %w", w.explain(got.err))}, 0
+			return &Error{Err: fmt.Errorf("reading the response: %w", w.explain(got.err))}, 0
 		}
 		return &Error{Status: resp.StatusCode, Err: localError{err}}, 0
 	}
 	return nil, 0
 }
 
-// complaint reads an answer that is not 200.
+// complaint reads a response other than 200.
 func complaint(resp *http.Response) *Error {
 	e := &Error{Status: resp.StatusCode}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxComplaint))

@@ -71,7 +71,7 @@ func TestErrors(t *testing.T) {
 	experiment := func(c *Client) error { _, err := c.ExperimentByName(t.Context(), "nope"); return err }
 	alias := func(c *Client) error { _, err := c.GetAlias(t.Context(), "m1", "production"); return err }
 	version := func(c *Client) error { _, err := c.GetVersion(t.Context(), "m1", 1); return err }
-	read := func(c *Client) error { _, err := c.ReadArtifact(t.Context(), "1/model", 10); return err }
+	read := func(c *Client) error { _, err := c.readArtifact(t.Context(), "1/model", 10); return err }
 	sentinels := []error{ErrNotFound, ErrExists, ErrUnavailable, ErrTooLarge}
 	tests := []struct {
 		reason string
@@ -91,7 +91,7 @@ func TestErrors(t *testing.T) {
 		{"404 of an address without MLflow is no missing thing", 404, noRoute, experiment, nil, "is the base URL right, with its path prefix?"},
 		{"the artifact routes have errors of another form", 400, isDirectory, read, nil,
 			"mlflow: GET /api/2.0/mlflow-artifacts/artifacts/1/model: 400: Artifact path refers to a directory"},
-		{"200 with a page is not MLflow", 200, "<html>hello</html>", experiment, nil, "answer is not MLflow's JSON"},
+		{"200 with a page is not MLflow", 200, "<html>hello</html>", experiment, nil, "response is not MLflow's JSON"},
 		{"an artifact over the limit", 200, "12345678901", read, ErrTooLarge, "artifact is larger than the limit of 10 bytes"},
 		{"the database went away", 503, databaseGone, experiment, ErrUnavailable, "503 TEMPORARILY_UNAVAILABLE: (psycopg2.OperationalError) connection to server failed (tried 5 times)"},
 		{"a proxy's page is quoted in short", 502, "<html>\n" + strings.Repeat("Bad Gateway ", 100), experiment, ErrUnavailable, "502: <html> Bad Gateway Bad"},
@@ -127,7 +127,7 @@ func TestRepeats(t *testing.T) {
 		return c.LogBatch(t.Context(), "r", Batch{Tags: map[string]string{"a": "b"}})
 	}
 	upload := func(c *Client) error { return c.UploadArtifact(t.Context(), "a/b", strings.NewReader("body")) }
-	read := func(c *Client) error { _, err := c.ReadArtifact(t.Context(), "a/b", 100); return err }
+	read := func(c *Client) error { _, err := c.readArtifact(t.Context(), "a/b", 100); return err }
 	good := reply(200, `{}`)
 	short := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "100")
@@ -283,7 +283,7 @@ func TestTimeout(t *testing.T) {
 		}
 	})
 	c.opts.Timeout, c.opts.Tries = 500*time.Millisecond, 1
-	got, err := c.ReadArtifact(t.Context(), "a/b", 100)
+	got, err := c.readArtifact(t.Context(), "a/b", 100)
 	if err != nil || len(got) != 10 {
 		t.Errorf("got %d bytes and %v of a slow artifact", len(got), err)
 	}
@@ -322,7 +322,7 @@ func TestRequest(t *testing.T) {
 	defer s.Close()
 	url := strings.Replace(s.URL, "http://", "http://me:se%2Fcret@", 1) + "/ml/"
 	c := newClient(t, url, Options{UserAgent: "train-model"})
-	if _, err := c.ReadArtifact(t.Context(), "1/a b/ä?.txt", 10); err != nil {
+	if _, err := c.readArtifact(t.Context(), "1/a b/ä?.txt", 10); err != nil {
 		t.Fatal(err)
 	}
 	user, password, _ := got.BasicAuth()
@@ -349,7 +349,7 @@ func TestMissingInS3(t *testing.T) {
 	for name, want := range map[string]bool{"other.txt": true, "none.txt": false} {
 		list := fmt.Sprintf(`{"files":[{"path":%q,"is_dir":false,"file_size":3}]}`, name)
 		c, _ := serve(t, reply(500, notInS3), reply(200, list))
-		_, err := c.ReadArtifact(t.Context(), "1/a/none.txt", 10)
+		_, err := c.readArtifact(t.Context(), "1/a/none.txt", 10)
 		if err == nil || errors.Is(err, ErrNotFound) != want {
 			t.Errorf("the folder has %s: got %v, want ErrNotFound %v", name, err, want)
 		}
@@ -365,10 +365,10 @@ func TestCutShortInS3(t *testing.T) {
 	for list, want := range map[string]string{
 		`{"path":"b","is_dir":false,"file_size":3}`: "",
 		`{"path":"b","is_dir":false,"file_size":9}`: "artifact a/b: got 3 of 9 bytes",
-		`{"path":"b","is_dir":true}`:                "artifact a/b is no file",
+		`{"path":"b","is_dir":true}`:                "artifact a/b is not a file",
 	} {
 		c, _ := serve(t, body, reply(200, `{"files":[`+list+`]}`))
-		got, err := c.ReadArtifact(t.Context(), "a/b", 10)
+		got, err := c.readArtifact(t.Context(), "a/b", 10)
 		if want == "" && (err != nil || string(got) != "abc") || want != "" && (err == nil || err.Error() != want) {
 			t.Errorf("%s: got %q, %v, want error %q", list, got, err, want)
 		}

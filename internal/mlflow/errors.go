@@ -18,15 +18,15 @@ var (
 	// ErrExists: the name is taken.
 	ErrExists = errors.New("already exists")
 
-	// ErrUnavailable: no answer, or one that says to come back later, and the
-	// tries are used up.
+	// ErrUnavailable: no response, or one that says to try again later, and no
+	// attempts are left.
 	ErrUnavailable = errors.New("MLflow is unavailable")
 
 	// ErrTooLarge: an artifact is larger than the caller's limit.
 	ErrTooLarge = errors.New("artifact is larger than the limit")
 )
 
-// MLflow's error codes that decide something here (databricks.proto).
+// MLflow's error codes that matter here (databricks.proto).
 const (
 	codeNotFound     = "RESOURCE_DOES_NOT_EXIST"
 	codeNotFoundAlso = "NOT_FOUND"
@@ -39,13 +39,13 @@ const (
 type Error struct {
 	Method  string
 	Path    string // from the server's root, without host, user and query
-	Status  int    // HTTP status; 0 where there was no answer
-	Code    string // MLflow's error_code; empty where the answer was not MLflow's
+	Status  int    // HTTP status; 0 without a response
+	Code    string // MLflow's error_code; empty if the response was not MLflow's
 	Message string
-	Tries   int   // how often the call was made
-	Err     error // what stopped the call where there was no full answer
+	Tries   int   // attempts made
+	Err     error // why there was no complete response
 
-	missing bool // this answer stands for "not there" though its code is another
+	missing bool // this response means "not found" although its code is another
 }
 
 func (e *Error) Error() string {
@@ -72,7 +72,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// stopped adds to what was wrong with the server why we stopped trying.
+// stopped adds why the retries ended to what was wrong with the server.
 func (e *Error) stopped(ctx context.Context) *Error {
 	switch {
 	case e.Err == nil:
@@ -99,15 +99,15 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// passing reports whether an answer says that the same call may work later.
+// passing reports whether a response says that the same call may succeed later.
 func (e *Error) passing() bool {
 	switch e.Status {
 	case http.StatusTooManyRequests, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	case http.StatusInternalServerError:
-		// So the proxy answers while the store behind it is away; what MLflow
-		// itself objects to has a code.
+		// This is how the proxy responds while the store behind it is away; MLflow's
+		// own errors have a code.
 		return e.Code == "" && strings.Contains(e.Path, proxy)
 	}
 	return false

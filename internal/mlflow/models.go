@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// EnsureModel creates a registered model unless there is one of that name. A
-// name may hold neither "/" nor ":".
+// EnsureModel creates a registered model unless there is one of that name. A name
+// must not contain "/" or ":".
 func (c *Client) EnsureModel(ctx context.Context, name, description string) error {
 	err := c.post(ctx, "registered-models/create", map[string]any{"name": name, "description": description}, nil)
 	if errors.Is(err, ErrExists) {
@@ -62,7 +62,7 @@ func (v version) version() (Version, error) {
 	}, nil
 }
 
-// oneVersion is the answer of calls that return one.
+// oneVersion is the response of calls that return one version.
 type oneVersion struct {
 	Version version `json:"model_version"`
 }
@@ -77,15 +77,15 @@ type NewVersion struct {
 	Tags        map[string]string
 }
 
-// CreateVersion registers a version. Like CreateRun it is repeated only where
-// the server could not be reached at all: a caller that must not register twice
-// gives it a tag of its own and looks for it with SearchVersions first.
+// CreateVersion registers a version. Like CreateRun it is retried only if the server
+// could not be reached at all: a caller that must not register twice gives the
+// version a unique tag and looks for it with SearchVersions first.
 //
-// MLflow checks that Source and RunID name the same run, but neither that the
-// run exists nor that it has the artifacts.
+// MLflow checks that Source and RunID name the same run, but not that the run
+// exists or that it has the artifacts.
 func (c *Client) CreateVersion(ctx context.Context, n NewVersion) (Version, error) {
 	in := map[string]any{"name": n.Name, "source": n.Source, "tags": fromMap(n.Tags)}
-	// MLflow takes an empty run_id or model_id for one that was given.
+	// MLflow treats an empty run_id or model_id as if it were set.
 	for k, v := range map[string]string{"run_id": n.RunID, "model_id": n.ModelID, "description": n.Description} {
 		if v != "" {
 			in[k] = v
@@ -152,7 +152,7 @@ func (c *Client) SetVersionTag(ctx context.Context, name string, number int, key
 	}, nil)
 }
 
-// DeleteVersionTag removes a tag of a version. One that is not there is no error.
+// DeleteVersionTag removes a tag of a version. It is no error if there is none.
 func (c *Client) DeleteVersionTag(ctx context.Context, name string, number int, key string) error {
 	return c.remove(ctx, "model-versions/delete-tag", map[string]any{
 		"name": name, "version": strconv.Itoa(number), "key": key,
@@ -169,8 +169,8 @@ func (c *Client) GetAlias(ctx context.Context, name, alias string) (Version, err
 	err := c.get(ctx, "registered-models/alias", url.Values{"name": {name}, "alias": {alias}}, &out)
 	if err != nil {
 		// An alias that is not set is "400 INVALID_PARAMETER_VALUE: Registered
-		// model alias x not found." What else that code can mean here is a
-		// name that can't be an alias: that one isn't set either.
+		// model alias x not found." The same code for a name that can't be an alias
+		// means that it isn't set either.
 		var e *Error
 		if errors.As(err, &e) && e.Status == http.StatusBadRequest && e.Code == codeInvalid {
 			e.missing = true
@@ -180,22 +180,16 @@ func (c *Client) GetAlias(ctx context.Context, name, alias string) (Version, err
 	return out.Version.version()
 }
 
-// SetAlias lets an alias point to a version, and no more to another one. MLflow
-// refuses "latest" and names like "v1".
+// SetAlias moves an alias to a version. MLflow rejects "latest" and names like "v1".
 func (c *Client) SetAlias(ctx context.Context, name, alias string, number int) error {
 	return c.post(ctx, "registered-models/alias", map[string]any{
 		"name": name, "alias": alias, "version": strconv.Itoa(number),
 	}, nil)
 }
 
-// DeleteAlias removes an alias. One that is not set is no error.
-func (c *Client) DeleteAlias(ctx context.Context, name, alias string) error {
-	return c.remove(ctx, "registered-models/alias", map[string]any{"name": name, "alias": alias})
-}
-
-// DownloadURI returns where MLflow says a version's artifacts are. It may be a
+// downloadURI returns where MLflow says a version's artifacts are. It may be a
 // runs:/ or models:/ URI; ResolveArtifacts follows it.
-func (c *Client) DownloadURI(ctx context.Context, name string, number int) (string, error) {
+func (c *Client) downloadURI(ctx context.Context, name string, number int) (string, error) {
 	var out struct {
 		URI string `json:"artifact_uri"`
 	}
@@ -204,14 +198,14 @@ func (c *Client) DownloadURI(ctx context.Context, name string, number int) (stri
 	return out.URI, err
 }
 
-// ResolveArtifacts returns the path in the artifact proxy below which a
-// version's files are: ReadArtifact(ctx, path+"/MLmodel", limit) reads one. It
-// follows runs:/<run>/<path>, models:/<logged model>, models:/<name>/<version>
-// and mlflow-artifacts:/<path>. Any other location (s3:// or a file's path, of
-// a server without the proxy) is an error that names it.
+// ResolveArtifacts returns the path in the artifact proxy below which a version's
+// files are, for DownloadArtifact. It follows runs:/<run>/<path>,
+// models:/<logged model>, models:/<name>/<version> and mlflow-artifacts:/<path>. Any
+// other location (s3:// or a file path, from a server without the proxy) is an
+// error that names it.
 func (c *Client) ResolveArtifacts(ctx context.Context, v Version) (string, error) {
-	uri, err := c.DownloadURI(ctx, v.Name, v.Number)
-	// Versions made from versions made from versions: the bound is against a loop.
+	uri, err := c.downloadURI(ctx, v.Name, v.Number)
+	// A version may point to another version; the bound prevents a loop.
 	for range 8 {
 		if err != nil {
 			break
@@ -234,7 +228,7 @@ func (c *Client) ResolveArtifacts(ctx context.Context, v Version) (string, error
 			if bad != nil {
 				return "", fmt.Errorf("version %d of model %q: its artifacts are at %q, which names no version", v.Number, v.Name, uri)
 			}
-			uri, err = c.DownloadURI(ctx, head, n)
+			uri, err = c.downloadURI(ctx, head, n)
 		default:
 			p, bad := c.ArtifactPath(uri)
 			if bad != nil {

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// repeatable reports whether a call that failed like this may be made again.
+// repeatable reports whether a call that failed like this may be retried.
 func repeatable(e *Error, r request) bool {
 	if e.Status != 0 {
 		if r.once {
-			// A proxy's 502 or MLflow's 503 (its database went away) may come
+			// A proxy's 502 or MLflow's 503 (its database went away) may arrive
 			// after the work was done.
 			return e.Status == http.StatusTooManyRequests
 		}
@@ -27,7 +27,7 @@ func repeatable(e *Error, r request) bool {
 	if local(e.Err) {
 		return false
 	}
-	// What could not connect did nothing.
+	// A call that could not connect did nothing.
 	var op *net.OpError
 	if errors.As(e.Err, &op) && op.Op == "dial" {
 		return true
@@ -46,7 +46,7 @@ func local(err error) bool {
 	return errors.As(err, &l) || errors.As(err, &cert) || errors.Is(err, context.Canceled)
 }
 
-// retryAfter reads the header of that name where it gives seconds.
+// retryAfter reads the header Retry-After if it is in seconds.
 func retryAfter(resp *http.Response) time.Duration {
 	s, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	if err != nil || s < 0 || s > 3600 {
@@ -55,7 +55,7 @@ func retryAfter(resp *http.Response) time.Duration {
 	return time.Duration(s) * time.Second
 }
 
-// watch ends a try that takes, or goes without progress for, too long.
+// watch ends an attempt that takes too long, or makes no progress for too long.
 type watch struct {
 	ctx    context.Context
 	parent context.Context
@@ -76,11 +76,11 @@ func (w *watch) stop() {
 	w.cancel(nil)
 }
 
-// moved gives the try its time anew.
+// moved restarts the timeout.
 func (w *watch) moved() { w.timer.Reset(w.limit) }
 
-// explain puts the true cause in the place of a bare "context canceled", and
-// leaves out what Error says already.
+// explain replaces a bare "context canceled" by its cause and leaves out what Error
+// says already.
 func (w *watch) explain(err error) error {
 	if w.parent.Err() != nil {
 		return w.parent.Err()
@@ -100,10 +100,11 @@ type timeoutError struct{ after time.Duration }
 func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
 func (e timeoutError) Timeout() bool { return true }
 
-// answer is a good answer's body. It notes whether the network ended it.
+// answer is the body of a successful response. It notes whether the network cut it
+// off.
 type answer struct {
 	r      io.Reader
-	length int64 // bytes; -1 where the server did not say
+	length int64 // bytes; -1 if unknown
 	moved  func()
 	err    error
 }
@@ -119,8 +120,8 @@ func (a *answer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// upload is a body that is read from its start. After Close it is not read any
-// more, so that the next try can rewind it.
+// upload is a body that is read from its start. After Close it is no longer read,
+// so that the next attempt can rewind it.
 type upload struct {
 	size  int64
 	moved func()
@@ -146,7 +147,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
-		return 0, errors.New("this try is over")
+		return 0, errors.New("this attempt is over")
 	}
 	n, err := u.body.Read(p)
 	if n > 0 && u.moved != nil {
@@ -165,7 +166,7 @@ func (u *upload) Close() error {
 	return nil
 }
 
-// failure is the error that reading the body itself gave.
+// failure is the error of reading the body itself.
 func (u *upload) failure() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()

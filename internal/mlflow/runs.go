@@ -30,13 +30,13 @@ func (c *Client) ExperimentByName(ctx context.Context, name string) (Experiment,
 	return out.Experiment, err
 }
 
-// EnsureExperiment returns the experiment with that name and creates it first
-// where there is none. Several callers may do so at the same time. A deleted
-// experiment keeps its name, and is an error.
+// EnsureExperiment returns the experiment with that name and creates it if there is
+// none. It may be called concurrently. A deleted experiment keeps its name and is
+// an error.
 func (c *Client) EnsureExperiment(ctx context.Context, name string) (Experiment, error) {
 	e, err := c.ExperimentByName(ctx, name)
 	if errors.Is(err, ErrNotFound) {
-		// Its second try finds the first's work, or another caller's.
+		// The retry finds what the first attempt or another caller created.
 		err = c.post(ctx, "experiments/create", map[string]any{"name": name}, nil)
 		if err == nil || errors.Is(err, ErrExists) {
 			e, err = c.ExperimentByName(ctx, name)
@@ -51,7 +51,7 @@ func (c *Client) EnsureExperiment(ctx context.Context, name string) (Experiment,
 	return e, nil
 }
 
-// RunStatus is where a run stands.
+// RunStatus is the state of a run.
 type RunStatus string
 
 const (
@@ -61,7 +61,7 @@ const (
 	Killed   RunStatus = "KILLED"
 )
 
-// Run is one training, with what was logged of it.
+// Run is one training with everything logged of it.
 type Run struct {
 	ID           string
 	ExperimentID string
@@ -112,15 +112,15 @@ func (r run) run() Run {
 // NewRun is what CreateRun needs.
 type NewRun struct {
 	ExperimentID string
-	Name         string    // empty: MLflow makes one up
+	Name         string    // empty: MLflow generates one
 	Start        time.Time // zero: now
 	Tags         map[string]string
 }
 
-// CreateRun starts a run. MLflow has no key that would make this safe to
-// repeat, so it is repeated only where the server could not be reached at all:
-// after another error a run may have been made or not. A caller that must not
-// make two gives it a tag of its own and looks for it with SearchRuns first.
+// CreateRun starts a run. MLflow has no idempotency key, so the call is retried only
+// if the server could not be reached at all: after another error the run may or may
+// not exist. A caller that must not create two gives the run a unique tag and looks
+// for it with SearchRuns first.
 func (c *Client) CreateRun(ctx context.Context, n NewRun) (Run, error) {
 	if n.Start.IsZero() {
 		n.Start = time.Now()
@@ -203,8 +203,8 @@ func pageSize(page, limit, have int) int {
 	return page
 }
 
-// Quote makes a string a literal of MLflow's filter language, which knows no
-// escapes: a value with both kinds of quotes can't be searched for.
+// Quote makes a string a literal of MLflow's filter language, which has no escapes:
+// a value with both kinds of quotes can't be searched for.
 func Quote(s string) (string, error) {
 	switch {
 	case !strings.Contains(s, "'"):
@@ -212,10 +212,10 @@ func Quote(s string) (string, error) {
 	case !strings.Contains(s, `"`):
 		return `"` + s + `"`, nil
 	}
-	return "", fmt.Errorf("%q can't stand in an MLflow filter: it holds both kinds of quotes", s)
+	return "", fmt.Errorf("%q can't be used in an MLflow filter: it has both kinds of quotes", s)
 }
 
-// Metric is one value of a metric. MLflow keeps the key, time, step and value
+// Metric is one value of a metric. MLflow stores the same key, time, step and value
 // once, however often they are logged.
 type Metric struct {
 	Key   string
@@ -224,16 +224,15 @@ type Metric struct {
 	Step  int64
 }
 
-// Batch is what is logged to a run at one go.
+// Batch is what LogBatch logs to a run.
 type Batch struct {
 	Metrics []Metric
-	Params  map[string]string // MLflow refuses another value for one it has
+	Params  map[string]string // MLflow rejects a second value for the same key
 	Tags    map[string]string
 }
 
-// Limits of one log-batch call, of a param's and of a tag's value in
-// characters (mlflow/utils/validation.py). MLflow cuts longer values without a
-// word.
+// Limits of one log-batch call, and of a param's and a tag's value in characters
+// (mlflow/utils/validation.py). MLflow silently truncates longer values.
 const (
 	maxMetrics    = 1000
 	maxParams     = 100
@@ -244,10 +243,9 @@ const (
 	maxTagValue   = 8000
 )
 
-// LogBatch logs params, then tags, then metrics, in as many calls as MLflow's
-// limits need. It may be repeated as it is, and is: a batch that failed in its
-// middle is partly logged. A metric without a time gets the present one, the
-// same in every repetition.
+// LogBatch logs params, then tags, then metrics, in as many calls as MLflow's limits
+// require. It is idempotent and retried; a batch that failed half-way is partly
+// logged. A metric without a time gets the current one, the same in every attempt.
 func (c *Client) LogBatch(ctx context.Context, runID string, b Batch) error {
 	items, err := b.items(time.Now())
 	if err != nil {

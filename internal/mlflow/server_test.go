@@ -176,7 +176,7 @@ func TestServerArtifacts(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
-		got, err := f.ReadArtifact(ctx, f.root+"/"+name, int64(len(text)))
+		got, err := f.readArtifact(ctx, f.root+"/"+name, int64(len(text)))
 		if err != nil || !bytes.Equal(got, text) {
 			t.Errorf("%s: got %d bytes and %v, want %d", name, len(got), err, len(text))
 		}
@@ -213,7 +213,7 @@ func TestServerArtifacts(t *testing.T) {
 	if got, _ := os.ReadFile(file); len(entries) != 1 || !bytes.Equal(got, big) {
 		t.Errorf("after failures there are %d files, the old one with %d bytes", len(entries), len(got))
 	}
-	if _, err := f.ReadArtifact(ctx, f.root+"/model", 100); err == nil {
+	if _, err := f.readArtifact(ctx, f.root+"/model", 100); err == nil {
 		t.Error("a folder can be read")
 	}
 }
@@ -284,7 +284,7 @@ func TestServerVersions(t *testing.T) {
 		t.Errorf("limit 1: got %v, %v", v, err)
 	}
 	for range 2 {
-		if err := f.DeleteAlias(ctx, f.model, "previous"); err != nil {
+		if err := f.deleteAlias(ctx, f.model, "previous"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -304,7 +304,7 @@ func TestServerMissing(t *testing.T) {
 		"run to log to":       func() error { return f.LogBatch(ctx, no, Batch{Tags: many(1, "")}) },
 		"experiment of a run": func() error { _, err := f.CreateRun(ctx, NewRun{ExperimentID: "999999999"}); return err },
 		"version":             func() error { _, err := f.GetVersion(ctx, f.model, 1); return err },
-		"version's place":     func() error { _, err := f.DownloadURI(ctx, f.model, 1); return err },
+		"version's place":     func() error { _, err := f.downloadURI(ctx, f.model, 1); return err },
 		"version to tag":      func() error { return f.SetVersionTag(ctx, f.model, 1, "a", "b") },
 		"model of an alias":   func() error { _, err := f.GetAlias(ctx, "no-"+f.model, "production"); return err },
 		"model of a version": func() error {
@@ -312,7 +312,7 @@ func TestServerMissing(t *testing.T) {
 			return err
 		},
 		"impossible alias":     func() error { _, err := f.GetAlias(ctx, f.model, "a/b"); return err },
-		"artifact":             func() error { _, err := f.ReadArtifact(ctx, f.root+"/none", 1); return err },
+		"artifact":             func() error { _, err := f.readArtifact(ctx, f.root+"/none", 1); return err },
 		"version's to resolve": func() error { _, err := f.ResolveArtifacts(ctx, Version{Name: f.model, Number: 1}); return err },
 	} {
 		if err := call(); !errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) {
@@ -414,7 +414,7 @@ func TestServerResolve(t *testing.T) {
 }
 
 func TestServerHealth(t *testing.T) {
-	if err := newClient(t, server(t), Options{}).Health(t.Context()); err != nil {
+	if err := newClient(t, server(t), Options{}).health(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -116,7 +116,7 @@ func construct(rng *rand.Rand, kinds []int, trees, depth int, full bool) []tree 
 // TestConstructedSameAsLibxgboost lets both read models that were drawn, not
 // trained, of every depth, and compares all ways to score a row.
 func TestConstructedSameAsLibxgboost(t *testing.T) {
-	lib := library(t)
+	ref := newReference(t)
 	rows := 0
 	compare := func(rng *rand.Rand, kinds []int, trees []tree, walked bool) error {
 		data := writeJSON(t, kinds, 0.02+0.96*rng.Float64(), trees)
@@ -127,13 +127,8 @@ func TestConstructedSameAsLibxgboost(t *testing.T) {
 		if (m.forest == nil) != walked {
 			return fmt.Errorf("walked as it is: %v, want %v", m.forest == nil, walked)
 		}
-		b, err := lib.LoadModel(data)
-		if err != nil {
-			return err
-		}
-		defer b.Close()
 		check := draw(rng, kinds, 300, []float64{0, 0.1, 0.9}[rng.IntN(3)], true)
-		margins, err := b.PredictMargin(check.matrix(t, lib, false))
+		margins, err := ref.margins(data, check)
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func sameMargins(m *Model, rows []float32, want []float32) error {
 
 // TestSameAsLibxgboost draws models and rows of every kind and compares.
 func TestSameAsLibxgboost(t *testing.T) {
-	lib := library(t)
+	lib, ref := library(t), newReference(t)
 	models := 120
 	if testing.Short() {
 		models = 24
@@ -173,15 +173,19 @@ func TestSameAsLibxgboost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			margins, err := b.PredictMargin(matrix)
+			ubj, err := b.SaveUBJ()
 			if err != nil {
 				t.Fatal(err)
 			}
-			for form, save := range map[string]func() ([]byte, error){"UBJ": b.SaveUBJ, "JSON": b.SaveJSON} {
-				data, err := save()
-				if err != nil {
-					t.Fatal(err)
-				}
+			margins, err := ref.margins(ubj, check)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := ref.json(ubj)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for form, data := range map[string][]byte{"UBJ": ubj, "JSON": text} {
 				m, err := Parse(data)
 				if err != nil {
 					t.Fatalf("%s: %v", form, err)

@@ -9,19 +9,19 @@ import (
 	"unsafe"
 )
 
-// Booster is a model, being trained or loaded.
+// Booster is a model that is or was trained.
 type Booster struct {
 	lib    *Library
 	handle uintptr
 }
 
-// NewBooster makes an untrained model. params are XGBoost's parameters by name,
+// newBooster makes an untrained model. params are XGBoost's parameters by name,
 // in order (eval_metric may stand there several times); a parameter that XGBoost
 // does not know is a warning in its log, a wrong value an error of the first
 // Update. matrices are those that it will be trained and evaluated on: their
 // predictions are then kept from round to round, and the model takes the
 // features' names and types from the first.
-func (l *Library) NewBooster(params [][2]string, matrices ...*Matrix) (*Booster, error) {
+func (l *Library) newBooster(params [][2]string, matrices ...*Matrix) (*Booster, error) {
 	const doing = "making a booster"
 	b := &Booster{lib: l}
 	handles := make([]uintptr, len(matrices))
@@ -38,25 +38,9 @@ func (l *Library) NewBooster(params [][2]string, matrices ...*Matrix) (*Booster,
 		}
 	}
 	for _, p := range append(params[:len(params):len(params)], [2]string{"validate_parameters", "1"}) {
-		if err := b.SetParam(p[0], p[1]); err != nil {
+		if err := b.setParam(p[0], p[1]); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", doing, err), b.Close())
 		}
-	}
-	return b, nil
-}
-
-// LoadModel makes a booster of a saved model, UBJ or JSON.
-func (l *Library) LoadModel(model []byte) (*Booster, error) {
-	if len(model) == 0 {
-		return nil, errors.New("loading a model: it is empty")
-	}
-	b, err := l.NewBooster(nil)
-	if err != nil {
-		return nil, err
-	}
-	err = l.call("loading a model", func() int32 { return l.c.boosterLoad(b.handle, model, uint64(len(model))) })
-	if err != nil {
-		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
@@ -81,23 +65,23 @@ func (b *Booster) setFeatures(m *Matrix) error {
 	return nil
 }
 
-// SetParam sets one of XGBoost's parameters.
-func (b *Booster) SetParam(name, value string) error {
+// setParam sets one of XGBoost's parameters.
+func (b *Booster) setParam(name, value string) error {
 	return b.lib.call("setting parameter "+name, func() int32 {
 		return b.lib.c.boosterSetParam(b.handle, name, value)
 	})
 }
 
-// Update boosts one more round, numbered from 0, on a matrix with labels.
-func (b *Booster) Update(round int, m *Matrix) error {
+// update boosts one more round, numbered from 0, on a matrix with labels.
+func (b *Booster) update(round int, m *Matrix) error {
 	return b.lib.call(fmt.Sprintf("boosting round %d", round), func() int32 {
 		return b.lib.c.boosterUpdate(b.handle, int32(round), m.handle)
 	})
 }
 
-// Eval computes the model's metrics (eval_metric) on a matrix. It returns them
+// eval computes the model's metrics (eval_metric) on a matrix. It returns them
 // by their names.
-func (b *Booster) Eval(round int, m *Matrix) (map[string]float64, error) {
+func (b *Booster) eval(round int, m *Matrix) (map[string]float64, error) {
 	const name = "m"
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
@@ -133,10 +117,7 @@ func (b *Booster) Eval(round int, m *Matrix) (map[string]float64, error) {
 // Predict returns each row's prediction: for binary:logistic the probability.
 func (b *Booster) Predict(m *Matrix) ([]float32, error) { return b.predict(m, 0) }
 
-// PredictMargin returns each row's sum of leaves, before the objective's link:
-// for binary:logistic the log-odds.
-func (b *Booster) PredictMargin(m *Matrix) ([]float32, error) { return b.predict(m, 1) }
-
+// predict returns predictions of XGBoost's type 0, probabilities, or 1, margins.
 func (b *Booster) predict(m *Matrix, kind int) ([]float32, error) {
 	config := fmt.Sprintf(`{"type":%d,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}`, kind)
 	var result []float32
@@ -158,8 +139,8 @@ func (b *Booster) predict(m *Matrix, kind int) ([]float32, error) {
 	return result, err
 }
 
-// Slice returns a copy with the rounds in [begin, end) only.
-func (b *Booster) Slice(begin, end int) (*Booster, error) {
+// slice returns a copy with the rounds in [begin, end) only.
+func (b *Booster) slice(begin, end int) (*Booster, error) {
 	doing := fmt.Sprintf("cutting the model to rounds [%d, %d)", begin, end)
 	rounds, err := b.Rounds()
 	if err != nil {
@@ -188,9 +169,6 @@ func (b *Booster) Rounds() (int, error) {
 // SaveUBJ returns the model in XGBoost's binary form, universal binary JSON.
 func (b *Booster) SaveUBJ() ([]byte, error) { return b.save("ubj") }
 
-// SaveJSON returns the model in XGBoost's JSON form.
-func (b *Booster) SaveJSON() ([]byte, error) { return b.save("json") }
-
 func (b *Booster) save(format string) ([]byte, error) {
 	var model []byte
 	err := b.lib.call("saving the model", func() int32 {
@@ -205,13 +183,13 @@ func (b *Booster) save(format string) ([]byte, error) {
 	return model, err
 }
 
-// SetAttr stores a text with the model, which the saved forms keep.
-func (b *Booster) SetAttr(key, value string) error {
+// setAttr stores a text with the model, which the saved forms keep.
+func (b *Booster) setAttr(key, value string) error {
 	return b.lib.call("setting attribute "+key, func() int32 { return b.lib.c.boosterSetAttr(b.handle, key, value) })
 }
 
-// Attr returns a text stored with the model, and whether it is there.
-func (b *Booster) Attr(key string) (value string, ok bool, err error) {
+// attr returns a text stored with the model, and whether it is there.
+func (b *Booster) attr(key string) (value string, ok bool, err error) {
 	err = b.lib.call("reading attribute "+key, func() int32 {
 		var out *byte
 		var found int32

@@ -1,12 +1,10 @@
-// Package xgboost trains gradient-boosted trees with XGBoost's shared library.
-// It speaks the library's C API (xgboost/c_api.h, version 3) through purego, so
-// that our programs are built without cgo. Only training uses it; what is
-// trained is scored by package tree.
+// Package xgboost trains gradient-boosted trees with XGBoost's shared library. It
+// calls the library's C API (xgboost/c_api.h, version 3) through purego, so that no
+// program needs cgo. Only training uses it; package tree scores with the result.
 package xgboost
 
 import (
 	"fmt"
-	"log/slog"
 	"runtime"
 	"strings"
 	"unsafe"
@@ -14,26 +12,25 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// Library is a loaded libxgboost. It and what it makes may be used by several
-// goroutines at once, but nothing while or after it is closed. It stays loaded
-// until the process ends, since OpenMP's threads do too.
+// Library is a loaded libxgboost. It and its matrices and boosters are safe for
+// concurrent use, but none may be used during or after its Close. The library stays
+// loaded until the process ends, as OpenMP's threads do.
 //
 // All calls run one after the other on a thread of the library's own. Its last
-// error and its log callback are kept for each thread, and OpenMP starts a team
-// for each thread that calls it: with two teams there would be more threads than
-// processors, and it would then wait in a slower way.
+// error is kept for each thread, and OpenMP starts a team for each thread that
+// calls it: two teams would be more threads than processors, which makes OpenMP
+// wait in a slower way.
 type Library struct {
 	version string
 	calls   chan func()
 	c       functions
 }
 
-// functions are those of the C API that we call. Each returns 0, or -1 and
+// functions are the functions of the C API in use. Each returns 0, or -1 and
 // leaves a message for lastError.
 type functions struct {
-	lastError   func() string
-	version     func(major, minor, patch *int32)
-	setCallback func(callback uintptr) int32
+	lastError func() string
+	version   func(major, minor, patch *int32)
 
 	matrixFromDense   func(data, config string, out *uintptr) int32
 	matrixSetInfo     func(matrix uintptr, field, data string) int32
@@ -50,7 +47,6 @@ type functions struct {
 	boosterSlice       func(booster uintptr, begin, end, step int32, out *uintptr) int32
 	boosterRounds      func(booster uintptr, out *int32) int32
 	boosterSave        func(booster uintptr, config string, n *uint64, out **byte) int32
-	boosterLoad        func(booster uintptr, data []byte, n uint64) int32
 	boosterSetAttr     func(booster uintptr, key, value string) int32
 	boosterAttr        func(booster uintptr, key string, out **byte, found *int32) int32
 }
@@ -68,7 +64,6 @@ func Load(path string) (*Library, error) {
 	}{
 		{"XGBGetLastError", &l.c.lastError},
 		{"XGBoostVersion", &l.c.version},
-		{"XGBRegisterLogCallback", &l.c.setCallback},
 		{"XGDMatrixCreateFromDense", &l.c.matrixFromDense},
 		{"XGDMatrixSetInfoFromInterface", &l.c.matrixSetInfo},
 		{"XGDMatrixSetStrFeatureInfo", &l.c.matrixSetFeatures},
@@ -83,7 +78,6 @@ func Load(path string) (*Library, error) {
 		{"XGBoosterSlice", &l.c.boosterSlice},
 		{"XGBoosterBoostedRounds", &l.c.boosterRounds},
 		{"XGBoosterSaveModelToBuffer", &l.c.boosterSave},
-		{"XGBoosterLoadModelFromBuffer", &l.c.boosterLoad},
 		{"XGBoosterSetAttr", &l.c.boosterSetAttr},
 		{"XGBoosterGetAttr", &l.c.boosterAttr},
 	} {
@@ -110,20 +104,6 @@ func Load(path string) (*Library, error) {
 
 // Version returns the library's version, such as "2.1.0".
 func (l *Library) Version() string { return l.version }
-
-// LogTo hands the library's own messages (such as the warning that a parameter
-// is unknown) to a logger; until it is called they go to stderr as plain lines.
-func (l *Library) LogTo(logger *slog.Logger) error {
-	callback := purego.NewCallback(func(message *byte) {
-		text := strings.TrimSpace(goString(message))
-		if strings.Contains(text, "WARNING:") {
-			logger.Warn(text, "from", "xgboost")
-			return
-		}
-		logger.Info(text, "from", "xgboost")
-	})
-	return l.call("setting the log", func() int32 { return l.c.setCallback(callback) })
-}
 
 // call runs a function of the C API and reads its error.
 func (l *Library) call(doing string, f func() int32) error {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Matrix is a table of features with labels, in the library's memory. It is
-// XGBoost's DMatrix: for the sizes that we train on, that is quicker to make and
-// to train on than a QuantileDMatrix, which saves memory only.
+// Matrix is a table of features with labels in the library's memory, XGBoost's
+// DMatrix. At these sizes it is faster to make and to train on than a
+// QuantileDMatrix, which only saves memory.
 type Matrix struct {
 	lib    *Library
 	handle uintptr
@@ -19,7 +19,7 @@ type Matrix struct {
 }
 
 // NewMatrix copies a dense table into the library. data holds rows*cols values,
-// row after row, NaN where a value is missing. names are the features' names;
+// row by row, NaN for a missing value. names are the features' names;
 // nil leaves them out. categorical says which columns hold category codes, whole
 // numbers from 0 up; nil means none does.
 func (l *Library) NewMatrix(data []float32, rows, cols int, names []string, categorical []bool) (*Matrix, error) {
@@ -36,12 +36,12 @@ func (l *Library) NewMatrix(data []float32, rows, cols int, names []string, cate
 	}
 	seen := make(map[string]bool, len(names))
 	for _, n := range names {
-		// Python's reader refuses these, and it should be able to read our models.
+		// Python's reader rejects these and should be able to read the models.
 		if n == "" || strings.ContainsAny(n, "[]<\x00") {
 			return nil, fmt.Errorf("%s: feature name %q is empty or has one of [ ] < NUL", doing, n)
 		}
 		if seen[n] {
-			return nil, fmt.Errorf("%s: feature name %q is there twice", doing, n)
+			return nil, fmt.Errorf("%s: duplicate feature name %q", doing, n)
 		}
 		seen[n] = true
 	}

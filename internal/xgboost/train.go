@@ -14,7 +14,7 @@ type Config struct {
 	Rounds        int         // at most, and at least 1
 	EarlyStopping int         // stop after that many rounds without a better validation AUC; 0: never
 
-	// Progress, where set, is told the validation AUC of each round (from 0),
+	// Progress, if set, is called with the validation AUC of each round (from 0),
 	// in order, on the goroutine that called Train.
 	Progress func(round int, auc float64)
 }
@@ -54,10 +54,10 @@ func (l *Library) train(ctx context.Context, c Config, train, validation *Matrix
 		if p[0] != "eval_metric" {
 			params = append(params, p)
 		} else if p[1] != "auc" {
-			return nil, Result{}, fmt.Errorf("parameter eval_metric is %s, but rounds are judged by auc", p[1])
+			return nil, Result{}, fmt.Errorf("parameter eval_metric is %s, but rounds are compared by auc", p[1])
 		}
 	}
-	b, err := l.NewBooster(params, train, validation)
+	b, err := l.newBooster(params, train, validation)
 	if err != nil {
 		return nil, Result{}, err
 	}
@@ -66,10 +66,10 @@ func (l *Library) train(ctx context.Context, c Config, train, validation *Matrix
 		if err := ctx.Err(); err != nil {
 			return b, r, fmt.Errorf("stopped before round %d of %d: %w", round, c.Rounds, err)
 		}
-		if err := b.Update(round, train); err != nil {
+		if err := b.update(round, train); err != nil {
 			return b, r, err
 		}
-		metrics, err := b.Eval(round, validation)
+		metrics, err := b.eval(round, validation)
 		if err != nil {
 			return b, r, err
 		}
@@ -89,7 +89,7 @@ func (l *Library) train(ctx context.Context, c Config, train, validation *Matrix
 		}
 	}
 	if c.EarlyStopping > 0 {
-		best, err := b.Slice(0, r.BestRound+1)
+		best, err := b.slice(0, r.BestRound+1)
 		if err != nil {
 			return b, r, err
 		}
@@ -98,8 +98,8 @@ func (l *Library) train(ctx context.Context, c Config, train, validation *Matrix
 		}
 		b = best
 	}
-	if err := b.SetAttr("best_iteration", strconv.Itoa(r.BestRound)); err != nil {
+	if err := b.setAttr("best_iteration", strconv.Itoa(r.BestRound)); err != nil {
 		return b, r, err
 	}
-	return b, r, b.SetAttr("best_score", strconv.FormatFloat(r.BestAUC, 'g', -1, 64))
+	return b, r, b.setAttr("best_score", strconv.FormatFloat(r.BestAUC, 'g', -1, 64))
 }
