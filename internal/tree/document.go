@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// document is what we read of XGBoost's model, in the shape of its JSON form
+// document is the part of XGBoost's model that is read, as in its JSON form
 // (https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html). Its
 // UBJ form has the same names.
 type document struct {
@@ -36,8 +36,8 @@ type document struct {
 	} `json:"learner"`
 }
 
-// treeDocument is one tree: arrays with one entry a node, and the categories of
-// its categorical splits one after the other.
+// treeDocument is one tree: arrays with one entry per node, and the categories of
+// all its categorical splits, concatenated.
 type treeDocument struct {
 	ID    int32 `json:"id"`
 	Param struct {
@@ -56,8 +56,8 @@ type treeDocument struct {
 	Categories    []int32 `json:"categories"`
 }
 
-// UnmarshalJSON is the usual decoding, but refuses a tree without nodes at once,
-// so that many small ones can't fill the memory.
+// UnmarshalJSON decodes as usual but rejects a tree without nodes at once, so that
+// many of them can't fill the memory.
 func (t *treeDocument) UnmarshalJSON(data []byte) error {
 	type plain treeDocument
 	if err := json.Unmarshal(data, (*plain)(t)); err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	maxSlots   = 1 << 16 // a node names its slot in 16 bits
+	maxSlots   = 1 << 16 // a node stores its slot in 16 bits
 	maxAnswers = 1 << 24 // bytes that the answers to categories may take
 
 	fullDepth = 6              // trees of up to this depth are padded to it
@@ -15,29 +15,28 @@ const (
 	abreast   = 4              // trees that are walked side by side
 )
 
-// forest is the trees in the shape in which they are walked.
+// forest holds the trees in the layout in which they are walked.
 //
-// All that a split asks of a row is a yes or no: is feature 7 at least 3.5? Is
-// the code of feature 9 in this set? Boosted trees ask the same questions often,
-// so the distinct ones are answered first, for all trees at once: a row becomes a
-// byte a question, its slot, with 1 for right and 0 for left. The slots of a
-// feature lie side by side, so that a run of bytes is copied to fill them. What
-// is left of a step down a tree is two loads and an addition, whatever the kind
-// of split, with no branch that could be predicted wrongly.
+// A split asks a row a yes-or-no question: is feature 7 at least 3.5? Is the code
+// of feature 9 in this set? Boosted trees repeat the same questions, so the
+// distinct ones are answered first, for all trees at once: a row becomes one byte
+// per question, its slot, with 1 for right and 0 for left. The slots of a feature
+// are adjacent, so one copy of bytes fills them. What is left of a step down a tree
+// is two loads and an addition for any kind of split, without a branch that could
+// be mispredicted.
 type forest struct {
 	numbers    []numberSlots
 	categories []categorySlots
 	slots      int
-	ladder     []byte // as many ones as a feature has slots at most, then as many zeros
+	ladder     []byte // as many ones as the largest feature has slots, then as many zeros
 
-	// Either full trees of depth fullDepth, four together: the split at place p
-	// of a tree, from 1, has its children at 2p and 2p+1; past the last level
-	// these are leaves, which are at p-block. Where the number of trees is no
-	// multiple of four, others without a value follow.
+	// Either full trees of depth fullDepth, in groups of four: the split at place
+	// p of a tree, from 1, has its children at 2p and 2p+1; past the last level
+	// they are leaves, stored at p-block. Empty trees fill up the last group.
 	splits [][abreast * block]uint16 // the split's slot
 	leaves [][abreast * block]float32
 
-	// Or, if they are too deep for that, trees as they are, one after the other.
+	// Or, if they are too deep for that, the trees as they are, one after another.
 	roots []int32
 	steps []step
 }
@@ -49,24 +48,25 @@ type step struct {
 	value float32 // of a leaf
 }
 
-// numberSlots answer whether a feature is at least a threshold: one for each
-// threshold that the value reaches, then zeros. Splits with the same threshold
-// have two slots where a missing value goes left here and right there.
+// numberSlots answer whether a feature is at least a threshold: a one for each
+// threshold that the value reaches, then zeros. A threshold has two slots if a
+// missing value goes left at one of its splits and right at another.
 type numberSlots struct {
 	feature, slot int
 	keys          []int32 // the thresholds, ascending
 	missing       []byte  // the answers for a missing value
 
-	// Most values are small whole numbers: counts, ages, codes. By such a value,
-	// how many thresholds it reaches.
+	// The number of thresholds that a small whole number reaches, by that number:
+	// most values are counts, ages or codes.
 	whole []uint16
 }
 
-// maxWhole bounds the table of small whole numbers, so that those of all features
-// stay in the first cache.
+// maxWhole bounds the tables of small whole numbers, so that those of all features
+// stay in the first-level cache.
 const maxWhole = 128
 
-// reach counts the thresholds that v reaches; for a missing value any number.
+// reach counts the thresholds that v reaches; the count is arbitrary for a missing
+// value.
 func (s *numberSlots) reach(v float32) int {
 	if i := int32(v); float32(i) == v && uint32(i) < uint32(len(s.whole)) {
 		return int(s.whole[i])
@@ -79,10 +79,10 @@ type categorySlots struct {
 	feature, slot int
 	width         int
 	codes         int    // codes from here on are in no set
-	answers       []byte // width of them for each code, then for no set, then for missing
+	answers       []byte // width bytes for each code, then for codes in no set, then for a missing value
 
-	words  int      // that hold width bits
-	packed []uint64 // the answers once more, a bit each, words of them for each code
+	words  int      // needed for width bits
+	packed []uint64 // the answers again as bits, words of them for each code
 }
 
 // code returns the place of a value in answers.
@@ -98,7 +98,7 @@ func (s *categorySlots) code(v float32) int {
 
 // scratch is what scoring a row needs besides the forest.
 type scratch struct {
-	// answers holds the row's answers by slot. Its size is fixed so that a slot
+	// answers holds the row's answers by slot. Its size is constant so that a slot
 	// needs no bounds check; only the forest's own slots are used.
 	answers [maxSlots]byte
 	reached []int // by entry of numbers, how many thresholds the value reaches
@@ -134,8 +134,8 @@ func key(v float32) int32 {
 	return b ^ int32(uint32(b>>31)>>1)
 }
 
-// countReached counts the keys that are not above k, by halving. It is written
-// without a branch, which would be predicted wrongly every other time.
+// countReached counts the keys that are not above k by bisection, without a branch:
+// one would be mispredicted half of the time.
 func countReached(keys []int32, k int32) int {
 	count := uint(0)
 	for n := uint(len(keys)); n > 0; {
@@ -160,8 +160,8 @@ func (f *forest) margin(x *scratch, sum float32) float32 {
 		}
 		return sum
 	}
-	// A step waits for two loads from the cache; those of four trees do so at the
-	// same time. Six lines, not a loop: that is 10 % quicker.
+	// A step waits for two loads from the cache; four trees overlap theirs. Six
+	// lines are 10 % faster than a loop.
 	for i := range f.splits {
 		s, l := &f.splits[i], &f.leaves[i]
 		p0, p1, p2, p3 := uint(1), uint(1), uint(1), uint(1)
@@ -179,8 +179,8 @@ func (f *forest) margin(x *scratch, sum float32) float32 {
 	return sum
 }
 
-// down goes from place p of the tree-th of four trees to a child. The remainder
-// changes nothing; it tells the compiler that p is within the tree.
+// down goes from place p of one of four trees to a child. The remainder changes
+// nothing; it tells the compiler that p is within the tree.
 func down(a *[maxSlots]byte, splits *[abreast * block]uint16, tree, p uint) uint {
 	return 2*p + uint(a[splits[tree*block+p%block]])
 }
@@ -208,7 +208,7 @@ func ask(n *node) question {
 	return q
 }
 
-// newForest lays trees out. It returns nil where they ask so many questions that
+// newForest lays out trees. It returns nil if they ask so many questions that
 // answering them all would take longer than walking the trees.
 func newForest(trees []tree) *forest {
 	f := &forest{}
@@ -241,8 +241,8 @@ func newForest(trees []tree) *forest {
 		first := i % abreast * block
 		splits := f.splits[i/abreast][first : first+block]
 		leaves := f.leaves[i/abreast][first : first+block]
-		// fill writes a node of the tree, and all below it, to a place of the full
-		// one. Below a leaf any slot will do: all leaves there have its value.
+		// fill writes a node and everything below it to a place of the full tree.
+		// Below a leaf any slot will do: all leaves there have its value.
 		var fill func(n *node, place int)
 		fill = func(n *node, place int) {
 			if place >= block {
@@ -262,8 +262,8 @@ func newForest(trees []tree) *forest {
 	return f
 }
 
-// assignSlots gives each question of the trees a slot, and reports whether there
-// are few enough.
+// assignSlots gives each question of the trees a slot and reports whether there
+// are few enough of them.
 func (f *forest) assignSlots(trees []tree) (map[question]uint16, bool) {
 	slots := make(map[question]uint16)
 	sets := make(map[question][]int32)

@@ -10,14 +10,14 @@ import (
 	"sync"
 )
 
-// Model is a boosted model of trees with the objective binary:logistic. It does
-// not change; any number of goroutines may score with it at once.
+// Model is a boosted model of trees with the objective binary:logistic. It is
+// immutable; any number of goroutines may score with it at once.
 type Model struct {
 	features int
 	names    []string
 	base     float32 // the margin before the first tree
 	trees    []tree
-	forest   *forest    // nil where the trees are walked as they are
+	forest   *forest    // nil: the trees are walked node by node
 	pool     *sync.Pool // of the forest's *scratch
 	slabs    *sync.Pool // of the forest's *slab
 }
@@ -47,7 +47,7 @@ func (m *Model) Trees() int { return len(m.trees) }
 
 // Score returns a row's probability. The row holds the features in the order of
 // FeatureNames; NaN is a missing value, a categorical feature is its code. Score
-// panics if the row has another length than Features.
+// panics if the row's length is not Features.
 func (m *Model) Score(row []float32) float32 {
 	m.check(row, 1)
 	var p [1]float32
@@ -55,9 +55,9 @@ func (m *Model) Score(row []float32) float32 {
 	return p[0]
 }
 
-// ScoreBatch scores len(out) rows that lie one after the other in rows, and
-// stores their probabilities in out. They are the same to the bit as Score's.
-// ScoreBatch panics if the lengths do not fit.
+// ScoreBatch scores len(out) rows, concatenated in rows, and stores their
+// probabilities in out. They equal Score's bit for bit. ScoreBatch panics if the
+// lengths do not match.
 func (m *Model) ScoreBatch(rows, out []float32) {
 	m.check(rows, len(out))
 	m.score(rows, out)
@@ -70,10 +70,10 @@ func (m *Model) score(rows, out []float32) {
 		}
 		return
 	}
-	if m.forest.roots == nil && len(out) >= fewest {
+	if m.forest.roots == nil && len(out) >= minSlabRows {
 		x := m.slabs.Get().(*slab)
-		for len(out) >= fewest {
-			n := min(lanes, len(out))
+		for len(out) >= minSlabRows {
+			n := min(slabRows, len(out))
 			m.forest.margins(rows[:n*m.features], m.features, m.base, x)
 			for i := range n {
 				out[i] = sigmoid(x.sums[i])
@@ -102,8 +102,8 @@ func sigmoid(margin float32) float32 {
 	return 1 / (e + 1)
 }
 
-// walk returns a row's margin by following each tree node by node. It is what
-// the forest's answers must agree with, and serves models too large for one.
+// walk returns a row's margin by following each tree node by node. The forest must
+// agree with it; models too large for a forest are scored by it.
 func (m *Model) walk(row []float32) float32 {
 	sum := m.base
 	for i := range m.trees {

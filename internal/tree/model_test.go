@@ -55,7 +55,7 @@ func TestEveryLayoutScoresTheSame(t *testing.T) {
 			if m.forest == nil {
 				t.Fatalf("depth %d, %d trees: no forest", depth, trees)
 			}
-			const n = 2*lanes + fewest + 5 // two whole slabs and a part of one
+			const n = 2*slabRows + minSlabRows + 5 // two whole slabs and a part of one
 			rows, out := make([]float32, n*features), make([]float32, n)
 			odd := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), -1, 2, 5, 7.5, 1 << 24, 1e30}
 			for i := range rows {

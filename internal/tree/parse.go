@@ -14,16 +14,16 @@ import (
 const (
 	logistic = "binary:logistic"
 
-	// maxCategory is the first code that XGBoost takes for invalid: above it
-	// float32 does not hold every whole number.
+	// maxCategory is the first code that XGBoost considers invalid: above it
+	// float32 does not represent every whole number.
 	maxCategory = 1 << 24
 
-	// minBase is XGBoost's kRtEps, to which it bounds base_score before it takes
-	// the log-odds.
+	// minBase is XGBoost's kRtEps, to which it clamps base_score before taking the
+	// log-odds.
 	minBase = 1e-6
 )
 
-// node is a split or a leaf. A split's children lie side by side.
+// node is a split or a leaf. A split's children are adjacent.
 type node struct {
 	feature     int32
 	left        int32   // the left child's index, the right one's is left+1; 0: a leaf
@@ -36,12 +36,12 @@ type node struct {
 // tree is a decision tree. The root is nodes[0], a child comes after its parent.
 type tree struct {
 	nodes []node
-	depth int // the most splits on a way from root to leaf
+	depth int // the most splits on a path from root to leaf
 }
 
-// Parse reads a model that XGBoost 3 saved as UBJ or JSON; it sees which from
-// the first bytes. The model must be a boosted one of trees with the objective
-// binary:logistic. Errors name the tree and the node.
+// Parse reads a model that XGBoost 3 saved as UBJ or JSON; the first bytes tell
+// which. It must be a boosted model of trees with the objective binary:logistic.
+// Errors name the tree and the node.
 func Parse(data []byte) (*Model, error) {
 	d, err := read(data)
 	if err != nil {
@@ -54,7 +54,7 @@ func Parse(data []byte) (*Model, error) {
 	return m, nil
 }
 
-// read tells the two forms apart by what follows the first brace: in UBJ the
+// read tells the two formats apart by what follows the first brace: in UBJ the
 // type of a key's length.
 func read(data []byte) (*document, error) {
 	if bytes.HasPrefix(data, []byte("{L")) {
@@ -121,7 +121,7 @@ func (d *document) model() (*Model, error) {
 }
 
 // baseMargin turns base_score, a probability, into log-odds, in the float32
-// steps that XGBoost takes. Since 3.1 it is an array with one number an output.
+// steps that XGBoost takes. Since 3.1 it is an array with one number per output.
 func baseMargin(text string) (float32, error) {
 	number := text
 	if s, ok := strings.CutPrefix(text, "["); ok {
@@ -135,7 +135,7 @@ func baseMargin(text string) (float32, error) {
 	return -float32(math.Log(float64(1/q - 1))), nil
 }
 
-// tree checks the arrays and takes the nodes over that can be reached.
+// tree checks the arrays and copies the nodes that can be reached.
 func (d *treeDocument) tree(features int32) (tree, error) {
 	n := len(d.Left)
 	for _, a := range []struct {
@@ -216,8 +216,8 @@ func (d *treeDocument) categories() (map[int32][]int32, error) {
 	byNode := make(map[int32][]int32, n)
 	next := int64(0)
 	for i, at := range d.CategoryNodes {
-		// Segments follow each other; were they to overlap, a small file could
-		// ask for much work.
+		// Segments are consecutive; if they could overlap, a small file could cause
+		// a lot of work.
 		begin, count, all := d.CategoryBegin[i], d.CategoryCount[i], int64(len(d.Categories))
 		if begin != next || count < 1 || count > all-begin {
 			return nil, fmt.Errorf("node %d: its %d categories from %d on are not among the %d that follow %d", at, count, begin, all, next)

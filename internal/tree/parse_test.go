@@ -251,7 +251,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil || m.Features() > 1000 {
 			return
 		}
-		const n = lanes + fewest + 5
+		const n = slabRows + minSlabRows + 5
 		rows, out := make([]float32, n*m.Features()), make([]float32, n)
 		for i := range rows {
 			rows[i] = []float32{0, float32(math.NaN()), 3, -1, 60}[(i/max(m.Features(), 1)+i)%5]

@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// maxDepth bounds how deeply values are nested in a UBJ document; XGBoost's own
-// go nine deep.
+// maxDepth bounds how deeply values are nested in a UBJ document; XGBoost's are
+// nested nine deep.
 const maxDepth = 64
 
 var errCut = errors.New("the file ends within it")
@@ -82,8 +82,8 @@ func (r *ubjReader) length() int64 {
 	return 0
 }
 
-// total returns what n values of that size take; it fails where that is more
-// than is left.
+// total returns how many bytes n values of that size take; it fails if that is
+// more than is left.
 func (r *ubjReader) total(n, size int64) int64 {
 	if n < 0 || n > int64(len(r.data)) { // else the product could overflow
 		r.fail(errCut)
@@ -107,7 +107,7 @@ func width(kind byte) int64 {
 	return 0
 }
 
-// number decodes a number of that type from as many bytes as its width.
+// number decodes a number of that type from exactly its width in bytes.
 func number[T int32 | int64 | float32](r *ubjReader, kind byte, b []byte) T {
 	var n int64
 	switch kind {
@@ -271,7 +271,7 @@ func (r *ubjReader) skip() {
 	}
 }
 
-// readUBJ reads the members of document that are there.
+// readUBJ reads those members of document that are present.
 func readUBJ(data []byte) (*document, error) {
 	r := &ubjReader{data: data, size: len(data)}
 	d := &document{}

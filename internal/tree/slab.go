@@ -2,33 +2,32 @@ package tree
 
 import "encoding/binary"
 
-// Many rows are scored lanes at a time: each answer is a word with a bit a row,
-// so that one step of the processor asks a question of, or goes down a tree with,
-// all of them. A row's leaf is a number of fullDepth bits, the root's answer
-// first. In these words bit k of all rows' leaves is one word, which the answers
-// of level k give, chosen by the bits above: 57 choices take 64 rows down a tree,
-// against 384 steps one by one. Then the bits of each row are put together and
-// the leaves added, tree by tree in their order, as margin does. A row then costs
-// 0.56 µs instead of 1.7 with 500 trees of numeric splits, 1.4 instead of 2.0 with
-// categorical ones (make bench).
+// Large batches are scored slabRows at a time. Each answer is a word with one bit
+// per row, so one instruction answers a question, or takes a step down a tree, for
+// all of them. A row's leaf is a number of fullDepth bits, the root's answer first.
+// Bit k of all rows' leaves is one word, selected from the answers of level k by
+// the bits above: 57 selections take 64 rows down a tree, against 384 steps one by
+// one. Then each row's bits are put together and its leaves added, tree by tree in
+// the order that margin uses. A row costs 0.56 µs instead of 1.7 with 500 trees of
+// numeric splits, 1.4 instead of 2.0 with categorical ones (make bench).
 
 const (
-	lanes  = 64 // rows that are scored together
-	fewest = 32 // that are: it pays from 21 with numeric splits, from 45 with categorical ones
+	slabRows    = 64 // rows scored together
+	minSlabRows = 32 // fewer are scored one by one: a slab pays from 21 rows with numeric splits, from 45 with categorical ones
 )
 
 // slab is what scoring many rows needs besides the forest.
 type slab struct {
-	answers [maxSlots]uint64   // by slot, a bit a row; only the forest's own are used
-	words   [lanes]uint64      // of a feature's answers, a word a row
-	hits    []uint64           // by how many thresholds they reach, the rows that do
-	sums    [lanes]float32     // the rows' margins
-	levels  [abreast]levelBits // of the trees that are being walked
+	answers [maxSlots]uint64   // by slot, one bit per row; only the forest's own are used
+	words   [slabRows]uint64   // of a feature's answers, one per row
+	hits    []uint64           // the rows that reach exactly that many thresholds
+	sums    [slabRows]float32  // the rows' margins
+	levels  [abreast]levelBits // of the trees being walked
 }
 
 // levelBits are the rows' answers on each level of a tree: of level k, the bits
 // of rows 8j to 8j+7 are byte j.
-type levelBits [fullDepth][lanes / 8]byte
+type levelBits [fullDepth][slabRows / 8]byte
 
 func (f *forest) newSlab() *slab {
 	most := 0
@@ -38,7 +37,7 @@ func (f *forest) newSlab() *slab {
 	return &slab{hits: make([]uint64, most+1)}
 }
 
-// margins sets x.sums to the margins of up to lanes rows of the given width.
+// margins sets x.sums to the margins of up to slabRows rows of the given width.
 func (f *forest) margins(rows []float32, width int, base float32, x *slab) {
 	for i := range f.numbers {
 		f.numbers[i].answer(rows, width, x)
@@ -51,14 +50,14 @@ func (f *forest) margins(rows []float32, width int, base float32, x *slab) {
 	}
 	for i := range f.splits {
 		for t := range x.levels {
-			walkLanes(&x.answers, (*[block]uint16)(f.splits[i][t*block:]), &x.levels[t])
+			walkSlab(&x.answers, (*[block]uint16)(f.splits[i][t*block:]), &x.levels[t])
 		}
 		addLeaves(&x.sums, &x.levels, &f.leaves[i])
 	}
 }
 
-// answer fills in the answers to a feature's thresholds: a slot's rows are those
-// that reach more thresholds than come before it.
+// answer fills in the answers to a feature's thresholds. A slot's rows are those
+// that reach more thresholds than there are before it.
 func (s *numberSlots) answer(rows []float32, width int, x *slab) {
 	hits := x.hits[:len(s.keys)+1]
 	clear(hits)
@@ -94,10 +93,10 @@ func (s *categorySlots) answer(rows []float32, width int, x *slab) {
 	}
 }
 
-// transpose mirrors a square of bits: bit i of word j and bit j of word i trade
-// places. Quarters of the square do, then quarters of these, and so on (Warren,
-// Hacker's Delight, 7-3): three steps at a time on eight words, which then stay in
-// registers, take 92 ns where a loop for each step takes 130.
+// transpose mirrors a square of bits: bit i of word j and bit j of word i change
+// places. Quarters of the square are exchanged, then quarters of these, and so on
+// (Warren, Hacker's Delight, 7-3). Three steps at a time on eight words, which then
+// stay in registers, take 92 ns; a loop per step takes 130.
 func transpose(w *[64]uint64) {
 	for i := range 8 {
 		a, b, c, d, e, f, g, h := w[i], w[i+8], w[i+16], w[i+24], w[i+32], w[i+40], w[i+48], w[i+56]
@@ -136,17 +135,18 @@ func transpose(w *[64]uint64) {
 	}
 }
 
-// trade gives the high half of each part of low for the low half of that of high.
+// trade exchanges the high half of each part of low with the low half of the same
+// part of high.
 func trade(low, high uint64, half uint, mask uint64) (uint64, uint64) {
 	swap := (low>>half ^ high) & mask
 	return low ^ swap<<half, high ^ swap
 }
 
-// choose takes b's bits where c has ones, a's elsewhere.
+// choose returns b's bits where c has ones, a's elsewhere.
 func choose(c, a, b uint64) uint64 { return a ^ (a^b)&c }
 
-// walkLanes goes down a tree with all rows and sets their answers on each level.
-func walkLanes(a *[maxSlots]uint64, s *[block]uint16, to *levelBits) {
+// walkSlab takes all rows down a tree and sets their answers on each level.
+func walkSlab(a *[maxSlots]uint64, s *[block]uint16, to *levelBits) {
 	b0 := a[s[1]]
 	b1 := choose(b0, a[s[2]], a[s[3]])
 	b2 := choose(b0, choose(b1, a[s[4]], a[s[5]]), choose(b1, a[s[6]], a[s[7]]))
@@ -166,14 +166,14 @@ func walkLanes(a *[maxSlots]uint64, s *[block]uint16, to *levelBits) {
 	}
 }
 
-// choose8 takes from the answers of eight splits the one that three bits name.
+// choose8 selects, of the answers of eight splits, the one that three bits name.
 func choose8(a *[maxSlots]uint64, s *[8]uint16, b2, b1, b0 uint64) uint64 {
 	return choose(b2,
 		choose(b1, choose(b0, a[s[0]], a[s[1]]), choose(b0, a[s[2]], a[s[3]])),
 		choose(b1, choose(b0, a[s[4]], a[s[5]]), choose(b0, a[s[6]], a[s[7]])))
 }
 
-// spread has at a byte its eight bits as the lowest ones of eight bytes.
+// spread maps a byte to eight bytes, each with one of its bits as the lowest.
 var spread = func() (t [256]uint64) {
 	for b := range t {
 		for i := range 8 {
@@ -184,13 +184,13 @@ var spread = func() (t [256]uint64) {
 }()
 
 // addLeaves adds the leaves of four trees to the rows' sums.
-func addLeaves(sums *[lanes]float32, levels *[abreast]levelBits, leaves *[abreast * block]float32) {
-	for j := range lanes / 8 {
+func addLeaves(sums *[slabRows]float32, levels *[abreast]levelBits, leaves *[abreast * block]float32) {
+	for j := range slabRows / 8 {
 		s := (*[8]float32)(sums[8*j:])
 		s0, s1, s2, s3, s4, s5, s6, s7 := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
 		for t := range levels {
 			b := &levels[t]
-			// A byte a row, and in it the number of the leaf.
+			// One byte per row: the number of its leaf.
 			at := spread[b[0][j]]<<5 | spread[b[1][j]]<<4 | spread[b[2][j]]<<3 | spread[b[3][j]]<<2 | spread[b[4][j]]<<1 | spread[b[5][j]]
 			l := (*[block]float32)(leaves[t*block:])
 			s0 += l[at%block]
