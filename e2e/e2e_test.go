@@ -23,6 +23,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/figures"
 	"mlops/internal/kube"
@@ -188,11 +189,11 @@ func checkRows(t *testing.T, r *kube.Release, name string, want int64) overview.
 
 // served returns what the server at base has in service, once its answers hold
 // the scores that are stored with it.
-func served(t *testing.T, base string) overview.Model {
+func served(t *testing.T, base string) *api.Model {
 	t.Helper()
-	var view overview.Model
-	eventually(t, time.Minute, func() error { return overview.Get(t.Context(), base+"/model", &view) })
-	if err := view.Scores(t.Context(), base); err != nil {
+	var view *api.Model
+	eventually(t, time.Minute, func() (err error) { view, err = api.NewClient(base, nil).Model(t.Context()); return err })
+	if err := overview.Scores(t.Context(), base, view); err != nil {
 		t.Error(err)
 	}
 	return view

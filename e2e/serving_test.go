@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"mlops/dashboards/board"
+	"mlops/internal/api"
 	"mlops/internal/kube"
-	"mlops/internal/overview"
 	"mlops/internal/registry"
 	"mlops/loadtest"
 )
@@ -60,8 +61,8 @@ func testSwap(t *testing.T, m *machine) {
 				return
 			}
 			eventually(t, 30*time.Second, func() error {
-				var view overview.Model
-				if err := overview.Get(t.Context(), inference+"/model", &view); err != nil {
+				view, err := api.NewClient(inference, nil).Model(t.Context())
+				if err != nil {
 					return err
 				}
 				if view.Model.Number != fmt.Sprint(number) {
@@ -176,8 +177,17 @@ func scraped(ctx context.Context, base string) error {
 			ActiveTargets []struct{ ScrapePool, Health, LastError string }
 		}
 	}
-	if err := overview.Get(ctx, base+"/api/v1/targets", &targets); err != nil {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/targets", nil)
+	if err != nil {
 		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&targets); err != nil {
+		return fmt.Errorf("%s: %w", resp.Status, err)
 	}
 	pools := map[string]bool{}
 	for _, a := range targets.Data.ActiveTargets {

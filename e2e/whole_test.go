@@ -21,10 +21,10 @@ import (
 	"github.com/minio/minio-go/v7"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
 	"mlops/internal/kube"
-	"mlops/internal/overview"
 	"mlops/internal/registry"
 )
 
@@ -166,8 +166,8 @@ func (f *faults) whole(t *testing.T) {
 		if production, err = reg.Production(t.Context()); err != nil {
 			return err
 		}
-		var view overview.Model
-		if err := overview.Get(t.Context(), inference+"/model", &view); err != nil {
+		view, err := api.NewClient(inference, nil).Model(t.Context())
+		if err != nil {
 			return err
 		}
 		if view.Model.Number != strconv.Itoa(production.Number) || view.Model.RunID != production.RunID {

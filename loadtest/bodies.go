@@ -9,7 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
+
+	"mlops/internal/api"
 )
 
 // Body is what one request sends.
@@ -71,47 +72,30 @@ func countRecords(body []byte) (int, error) {
 // Samples asks a server for the records that its model was verified with, which
 // are rows of its test split, and makes a body of each.
 func Samples(ctx context.Context, target string) ([]Body, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target+"/model", nil)
+	model, err := api.NewClient(target, nil).Model(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("asking for samples: %w", err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking for samples: %w", err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxLine))
-	if err != nil {
-		return nil, fmt.Errorf("asking for samples: %w", err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking for samples: GET %s/model answers %s", target, status(res, text))
-	}
-	var model struct {
-		Samples []struct {
-			Record json.RawMessage `json:"record"`
-		} `json:"samples"`
-	}
-	if err := json.Unmarshal(text, &model); err != nil {
 		return nil, fmt.Errorf("asking for samples: %w", err)
 	}
 	var bodies []Body
 	for _, s := range model.Samples {
-		if len(s.Record) > 0 {
-			bodies = append(bodies, Body{s.Record, 1})
+		if s.Record == nil {
+			continue
 		}
+		text, err := json.Marshal(s.Record)
+		if err != nil {
+			return nil, fmt.Errorf("encoding a sample: %w", err)
+		}
+		bodies = append(bodies, Body{text, 1})
 	}
 	if len(bodies) == 0 {
-		return nil, fmt.Errorf("GET %s/model shows no samples; give records", target)
+		return nil, fmt.Errorf("GET %s/model shows no samples; give a file of records", target)
 	}
 	return bodies, nil
 }
 
-// status says in a line what an answer that is not wanted holds.
+// status sums up a response that is not a 200, in a line.
 func status(res *http.Response, body []byte) string {
-	var problem struct{ Title, Detail string }
+	var problem api.Problem
 	if json.Unmarshal(body, &problem) == nil && problem.Detail != "" {
 		return fmt.Sprintf("%s: %s", res.Status, short(problem.Detail))
 	}

@@ -8,12 +8,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/api"
 	"mlops/internal/overview"
 )
 
 // answer is what make demo ends with.
-func (s *services) answer(ctx context.Context, view overview.Model, took time.Duration) (string, error) {
-	example, err := view.Example(ctx, localhost(s.inference), s.spec, func(ctx context.Context, database string) (*pgx.Conn, error) {
+func (s *services) answer(ctx context.Context, view *api.Model, took time.Duration) (string, error) {
+	example, err := overview.Example(ctx, localhost(s.inference), view, s.spec, func(ctx context.Context, database string) (*pgx.Conn, error) {
 		return pgx.Connect(ctx, s.postgres.Steps(database))
 	})
 	if err != nil {

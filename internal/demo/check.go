@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
@@ -36,8 +37,12 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 		running[name] = r
 	}
 	inference, ui := running["inference-"+spec.Name], running["ui-"+spec.Name]
-	var view overview.Model
-	if err := errors.Join(overview.Get(ctx, inference.URL()+"/readyz", nil), overview.Get(ctx, inference.URL()+"/model", &view)); err != nil {
+	client := api.NewClient(inference.URL(), nil)
+	if err := client.Ready(ctx); err != nil {
+		return err
+	}
+	view, err := client.Model(ctx)
+	if err != nil {
 		return err
 	}
 	var errs []error
@@ -49,7 +54,7 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 		fmt.Fprintln(out, "ok  ", what)
 	}
 	ok("MLflow's alias and tag name the version that is served", checkVersion(ctx, running["mlflow"], spec.Model, view))
-	ok(fmt.Sprintf("/predict gives the stored scores of %d records", len(view.Samples)), view.Scores(ctx, inference.URL()))
+	ok(fmt.Sprintf("/predict gives the stored scores of %d records", len(view.Samples)), overview.Scores(ctx, inference.URL(), view))
 	ok("the page answers, with a form for the version that is served", checkPage(ctx, ui, view))
 	ok("the rows add up", checkRows(ctx, c.State, running["postgres"], spec.Name, wantRows))
 	if wantAUC > 0 {
@@ -62,7 +67,7 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 	return errors.Join(errs...)
 }
 
-func checkVersion(ctx context.Context, ml *local.Record, name string, view overview.Model) error {
+func checkVersion(ctx context.Context, ml *local.Record, name string, view *api.Model) error {
 	client, err := mlflow.New(ml.URL(), mlflow.Options{UserAgent: "mlops-demo"})
 	if err != nil {
 		return err
@@ -80,7 +85,7 @@ func checkVersion(ctx context.Context, ml *local.Record, name string, view overv
 	return nil
 }
 
-func checkPage(ctx context.Context, ui *local.Record, view overview.Model) error {
+func checkPage(ctx context.Context, ui *local.Record, view *api.Model) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, ui.URL()+"/", nil)
 	if err != nil {
 		return err

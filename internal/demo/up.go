@@ -13,12 +13,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/host"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
-	"mlops/internal/overview"
 	"mlops/internal/program"
 	"mlops/internal/progress"
 	"mlops/internal/registry"
@@ -62,10 +62,12 @@ func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 	if err := s.pipeline(ctx, c, d, set); err != nil {
 		return "", err
 	}
-	var view overview.Model
+	var view *api.Model
 	err = d.Do("serving", func(*slog.Logger) (string, error) {
-		view, err = s.awaitServed(ctx)
-		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), err
+		if view, err = s.awaitServed(ctx); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), nil
 	})
 	if err != nil {
 		return "", err
@@ -235,35 +237,39 @@ const serveLimit = time.Minute
 
 // awaitServed returns what the server says of its model once that is the version
 // in production.
-func (s *services) awaitServed(ctx context.Context) (overview.Model, error) {
+func (s *services) awaitServed(ctx context.Context) (*api.Model, error) {
 	client, err := mlflow.New(s.mlflow.URL(), mlflow.Options{UserAgent: "mlops-demo"})
 	if err != nil {
-		return overview.Model{}, err
+		return nil, err
 	}
 	want, err := registry.New(client, s.spec.Model).Production(ctx)
 	if errors.Is(err, registry.ErrNoVersion) {
-		return overview.Model{}, fmt.Errorf("the pipeline ended and nothing is in production of %s", s.spec.Model)
+		return nil, fmt.Errorf("the pipeline ended and nothing is in production of %s", s.spec.Model)
 	}
 	if err != nil {
-		return overview.Model{}, err
+		return nil, err
 	}
+	inference := api.NewClient(s.inference.URL(), nil)
 	var last error
 	for end := time.Now().Add(serveLimit); time.Now().Before(end); {
-		var view overview.Model
-		if last = overview.Get(ctx, s.inference.URL()+"/readyz", nil); last == nil {
-			last = overview.Get(ctx, s.inference.URL()+"/model", &view)
+		var view *api.Model
+		if last = inference.Ready(ctx); last == nil {
+			view, last = inference.Model(ctx)
 		}
 		if last == nil && view.Model.Number == fmt.Sprint(want.Number) {
 			return view, nil
 		}
 		if last == nil {
-			last = fmt.Errorf("it serves version %s%s", view.Model.Number, view.Refusal())
+			last = fmt.Errorf("it serves version %s", view.Model.Number)
+			if r := view.Refused; r != nil {
+				last = fmt.Errorf("%w and has refused version %s: %s", last, r.Version, r.Reason)
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return overview.Model{}, ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return overview.Model{}, fmt.Errorf("the server does not serve version %d of %s: %w", want.Number, s.spec.Model, last)
+	return nil, fmt.Errorf("the server does not serve version %d of %s: %w", want.Number, s.spec.Model, last)
 }

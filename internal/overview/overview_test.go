@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 )
 
@@ -34,17 +35,7 @@ func TestTruthQuery(t *testing.T) {
 }
 
 func TestCompareScores(t *testing.T) {
-	view := func() Model {
-		v := Model{Threshold: 0.5, Model: Version{Number: "3", RunID: "r"}}
-		v.Samples = append(v.Samples, v.Samples...)
-		for _, p := range []float64{0.2, 0.5} {
-			v.Samples = append(v.Samples, struct {
-				Record      map[string]string `json:"record"`
-				Probability float64           `json:"probability"`
-			}{nil, p})
-		}
-		return v
-	}()
+	view := &api.Model{Threshold: 0.5, Model: api.Version{Number: "3", RunID: "r"}, Samples: []api.Sample{{Probability: 0.2}, {Probability: 0.5}}}
 	for _, tt := range []struct {
 		run    string
 		labels []int
@@ -56,16 +47,13 @@ func TestCompareScores(t *testing.T) {
 		{"r", []int{0, 1}, []float64{0.2000009, 0.5}, "", "within the tolerance"},
 		{"r", []int{0, 1}, []float64{0.200002, 0.5}, "record 0", "beyond it"},
 		{"r", []int{0, 0}, []float64{0.2, 0.5}, "record 1: label 0", "a label against the threshold"},
-		{"r", []int{0}, []float64{0.2}, "2 records, 1", "a prediction is missing"},
+		{"r", []int{0}, []float64{0.2}, "2 records, got 1", "a prediction is missing"},
 		{"q", []int{0, 1}, []float64{0.2, 0.5}, "version", "another version answered"},
 	} {
-		var got Predictions
+		got := &api.Predictions{}
 		got.Model.RunID = tt.run
 		for i := range tt.labels {
-			got.Predictions = append(got.Predictions, struct {
-				Label       int     `json:"label"`
-				Probability float64 `json:"probability"`
-			}{tt.labels[i], tt.probs[i]})
+			got.Predictions = append(got.Predictions, api.Prediction{Label: tt.labels[i], Probability: tt.probs[i]})
 		}
 		err := CompareScores(view, got)
 		if tt.fail == "" && err != nil || tt.fail != "" && (err == nil || !strings.Contains(err.Error(), tt.fail)) {

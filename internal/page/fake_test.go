@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/net/html"
+
+	"mlops/internal/api"
 )
 
 // fakeInference answers as the inference server's contract says. Its model is
@@ -25,11 +27,11 @@ type fakeInference struct {
 	*httptest.Server
 
 	mu          sync.Mutex
-	model       *Model
+	model       *api.Model
 	status      int // of /predict; 0: 200
 	problem     string
 	probability float64
-	asked       []Record      // what /predict was asked
+	asked       []api.Record  // what /predict was asked
 	swap        func()        // not nil: done when /predict is asked, before it answers
 	hold        chan struct{} // not nil: /predict waits for it
 	held        chan struct{} // gets a word when it does
@@ -43,13 +45,13 @@ func newFake(t *testing.T, name string) *fakeInference {
 	return f
 }
 
-func readModel(t *testing.T, name string) *Model {
+func readModel(t *testing.T, name string) *api.Model {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m Model
+	var m api.Model
 	if err := json.Unmarshal(text, &m); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +65,7 @@ func (f *fakeInference) change(change func()) {
 	change()
 }
 
-func (f *fakeInference) records() []Record {
+func (f *fakeInference) records() []api.Record {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.asked)
@@ -90,7 +92,7 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fakeProblem(w, f.status, f.problem)
 			return
 		}
-		var record Record
+		var record api.Record
 		if err := json.NewDecoder(r.Body).Decode(&record); err != nil {
 			fakeProblem(w, 400, `{"title":"The body is not a request","status":400,"detail":"not JSON"}`)
 			return
@@ -103,7 +105,7 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v := f.model.Model
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{
-			"model":       map[string]string{"name": v.Name, "version": v.Version, "run_id": v.RunID},
+			"model":       map[string]string{"name": v.Name, "version": v.Number, "run_id": v.RunID},
 			"predictions": []map[string]any{{"label": label, "probability": f.probability}},
 		})
 	default:

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 )
 
@@ -40,7 +41,7 @@ type Group struct {
 
 // Field is one column on the form.
 type Field struct {
-	Column      Column
+	Column      api.Column
 	ID          string // of the element
 	Label       string
 	Range       string   // "0 to 120"; empty where there is none
@@ -59,7 +60,7 @@ type Option struct{ Value, Text string }
 func (f Field) Input() string {
 	// A number field shows nothing where its text is no number; then the text
 	// must stay visible.
-	if f.Column.Type != "category" {
+	if f.Column.Type != api.Category {
 		if _, ok := dataset.ParseNumber([]byte(f.Value)); ok || f.Value == "" {
 			return "number"
 		}
@@ -69,7 +70,7 @@ func (f Field) Input() string {
 
 // Step is the number field's step.
 func (f Field) Step() string {
-	if f.Column.Type == "integer" {
+	if f.Column.Type == api.Integer {
 		return "1"
 	}
 	return "any"
@@ -94,7 +95,7 @@ func bound(x *float64) string {
 }
 
 // known returns a field's value, empty where it stands for a missing one.
-func (d *Dataset) known(value string) string {
+func known(d *api.Dataset, value string) string {
 	value = strings.TrimSpace(value)
 	if slices.Contains(d.Missing, value) {
 		return ""
@@ -104,13 +105,13 @@ func (d *Dataset) known(value string) string {
 
 // hidden reports whether a column is sent as the sample has it. The target is
 // not: nobody tells the model the answer.
-func (d *Dataset) hidden(c Column) bool {
+func hidden(d *api.Dataset, c api.Column) bool {
 	return c.Form == "" && c.Name != d.Target.Column
 }
 
 // signature tells two forms apart: a page that was made for another one must
 // be loaded again.
-func (d *Dataset) signature() string {
+func signature(d *api.Dataset) string {
 	text, err := json.Marshal([]any{d.Columns, d.Target})
 	if err != nil { // strings and numbers always marshal
 		panic(err)
@@ -121,17 +122,17 @@ func (d *Dataset) signature() string {
 
 // submitted reads the record from a form that was sent. Columns left empty are
 // missing values and are left out, as is what is no column of the data set.
-func (d *Dataset) submitted(form url.Values) Record {
-	r := Record{}
+func submitted(d *api.Dataset, form url.Values) api.Record {
+	r := api.Record{}
 	for _, c := range d.Columns {
-		if c.Form == "" && !d.hidden(c) {
+		if c.Form == "" && !hidden(d, c) {
 			continue
 		}
 		value := form.Get(valuePrefix + c.Name)
 		if value == otherValue {
 			value = form.Get(otherPrefix + c.Name)
 		}
-		if value = d.known(value); value != "" {
+		if value = known(d, value); value != "" {
 			r[c.Name] = value
 		}
 	}
@@ -140,18 +141,18 @@ func (d *Dataset) submitted(form url.Values) Record {
 
 // check finds what the inference server would refuse, for every column at once
 // and in words that fit beside a field.
-func (d *Dataset) check(r Record) []FieldError {
-	var errs []FieldError
+func check(d *api.Dataset, r api.Record) []api.FieldError {
+	var errs []api.FieldError
 	for _, c := range d.Columns {
 		value, ok := r[c.Name]
-		if !ok || c.Type == "category" {
+		if !ok || c.Type == api.Category {
 			continue
 		}
 		x, number := dataset.ParseNumber([]byte(value))
 		_, notInteger := strconv.ParseInt(value, 10, 64)
 		reason := ""
 		switch {
-		case c.Type == "integer" && notInteger != nil:
+		case c.Type == api.Integer && notInteger != nil:
 			reason = "must be a whole number"
 		case !number:
 			reason = "must be a number"
@@ -161,7 +162,7 @@ func (d *Dataset) check(r Record) []FieldError {
 			reason = "must be at most " + bound(c.Max)
 		}
 		if reason != "" {
-			errs = append(errs, FieldError{c.Name, reason})
+			errs = append(errs, api.FieldError{Field: c.Name, Reason: reason})
 		}
 	}
 	return errs
@@ -169,9 +170,9 @@ func (d *Dataset) check(r Record) []FieldError {
 
 // groups makes the form: the record's values, marked where they differ from
 // the sample's, with the errors beside their fields.
-func (m *Model) groups(record, sample Record, errs []FieldError) []Group {
+func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Group {
 	d := &m.Dataset
-	var groups []Group
+	var list []Group
 	index := map[string]int{}
 	for i, c := range d.Columns {
 		if c.Form == "" {
@@ -179,19 +180,19 @@ func (m *Model) groups(record, sample Record, errs []FieldError) []Group {
 		}
 		g, ok := index[c.Form]
 		if !ok {
-			g = len(groups)
+			g = len(list)
 			index[c.Form] = g
-			groups = append(groups, Group{Name: c.Form})
+			list = append(list, Group{Name: c.Form})
 		}
 		f := Field{
 			Column: c, ID: "f" + strconv.Itoa(i), Label: c.Label, Range: rangeOf(c),
-			Value: d.known(record[c.Name]), Sample: d.known(sample[c.Name]),
+			Value: known(d, record[c.Name]), Sample: known(d, sample[c.Name]),
 		}
 		if f.Label == "" || f.Label == c.Name {
 			f.Label = words(c.Name)
 		}
-		if c.Type == "category" {
-			m.offer(&f)
+		if c.Type == api.Category {
+			offer(m, &f)
 		}
 		f.SampleText = f.text(f.Sample)
 		for _, e := range errs {
@@ -199,19 +200,19 @@ func (m *Model) groups(record, sample Record, errs []FieldError) []Group {
 				f.Error = e.Reason
 			}
 		}
-		groups[g].Fields = append(groups[g].Fields, f)
+		list[g].Fields = append(list[g].Fields, f)
 	}
-	for i := range groups {
-		groups[i].Compact = compact(groups[i].Fields)
-		if groups[i].Compact {
-			groups[i].Common = common(groups[i].Fields)
+	for i := range list {
+		list[i].Compact = compact(list[i].Fields)
+		if list[i].Compact {
+			list[i].Common = common(list[i].Fields)
 		}
 	}
-	return groups
+	return list
 }
 
 // offer gives a category's field its options or suggestions.
-func (m *Model) offer(f *Field) {
+func offer(m *api.Model, f *Field) {
 	var options []Option
 	add := func(value, text string) {
 		if value != "" && !slices.ContainsFunc(options, func(o Option) bool { return o.Value == value }) {
@@ -231,7 +232,7 @@ func (m *Model) offer(f *Field) {
 		return
 	}
 	for _, s := range m.Samples {
-		v := m.Dataset.known(s.Record[f.Column.Name])
+		v := known(&m.Dataset, s.Record[f.Column.Name])
 		add(v, v)
 	}
 	for _, o := range options {
@@ -259,7 +260,7 @@ func words(name string) string {
 	return strings.ToUpper(name[:size]) + name[size:]
 }
 
-func rangeOf(c Column) string {
+func rangeOf(c api.Column) string {
 	switch {
 	case c.Min != nil && c.Max != nil:
 		return fmt.Sprintf("%s to %s", bound(c.Min), bound(c.Max))

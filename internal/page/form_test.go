@@ -5,58 +5,60 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/api"
 )
 
 func ptr(x float64) *float64 { return &x }
 
 func TestSubmitted(t *testing.T) {
 	d := &readModel(t, "penguins").Dataset
-	d.Columns = append(d.Columns, Column{Name: "note", Type: "category"})
+	d.Columns = append(d.Columns, api.Column{Name: "note", Type: "category"})
 	tests := []struct {
 		why  string
 		form url.Values
-		want Record
+		want api.Record
 	}{
-		{"values go as they are", url.Values{"c.species": {"Adelie"}, "c.body_mass_g": {"3750"}}, Record{"species": "Adelie", "body_mass_g": "3750"}},
-		{"an empty field is a missing value", url.Values{"c.species": {""}, "c.year": {"  "}}, Record{}},
-		{"a marker of a missing value is one", url.Values{"c.species": {"NA"}}, Record{}},
-		{"spaces around a value go", url.Values{"c.year": {" 2007 "}}, Record{"year": "2007"}},
-		{"another value is the one typed", url.Values{"c.species": {"…"}, "o.species": {"Emperor"}}, Record{"species": "Emperor"}},
-		{"another value left empty is missing", url.Values{"c.species": {"…"}, "o.species": {""}}, Record{}},
-		{"what is typed without choosing another is not used", url.Values{"c.species": {"Adelie"}, "o.species": {"Emperor"}}, Record{"species": "Adelie"}},
-		{"a column that is not asked for goes along", url.Values{"c.note": {"x"}}, Record{"note": "x"}},
-		{"the target is not sent", url.Values{"c.sex": {"male"}}, Record{}},
-		{"fields of the page and strangers are not sent", url.Values{"sample": {"1"}, "run": {"r"}, "c.height": {"3"}}, Record{}},
+		{"values go as they are", url.Values{"c.species": {"Adelie"}, "c.body_mass_g": {"3750"}}, api.Record{"species": "Adelie", "body_mass_g": "3750"}},
+		{"an empty field is a missing value", url.Values{"c.species": {""}, "c.year": {"  "}}, api.Record{}},
+		{"a marker of a missing value is one", url.Values{"c.species": {"NA"}}, api.Record{}},
+		{"spaces around a value go", url.Values{"c.year": {" 2007 "}}, api.Record{"year": "2007"}},
+		{"another value is the one typed", url.Values{"c.species": {"…"}, "o.species": {"Emperor"}}, api.Record{"species": "Emperor"}},
+		{"another value left empty is missing", url.Values{"c.species": {"…"}, "o.species": {""}}, api.Record{}},
+		{"what is typed without choosing another is not used", url.Values{"c.species": {"Adelie"}, "o.species": {"Emperor"}}, api.Record{"species": "Adelie"}},
+		{"a column that is not asked for goes along", url.Values{"c.note": {"x"}}, api.Record{"note": "x"}},
+		{"the target is not sent", url.Values{"c.sex": {"male"}}, api.Record{}},
+		{"fields of the page and strangers are not sent", url.Values{"sample": {"1"}, "run": {"r"}, "c.height": {"3"}}, api.Record{}},
 	}
 	for _, test := range tests {
-		if diff := cmp.Diff(test.want, d.submitted(test.form)); diff != "" {
+		if diff := cmp.Diff(test.want, submitted(d, test.form)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.why, diff)
 		}
 	}
 }
 
 func TestCheck(t *testing.T) {
-	d := &Dataset{Columns: []Column{
+	d := &api.Dataset{Columns: []api.Column{
 		{Name: "count", Type: "integer", Min: ptr(1), Max: ptr(14)},
 		{Name: "size", Type: "number", Max: ptr(2.5)},
 		{Name: "kind", Type: "category"},
 	}}
 	tests := []struct {
 		why    string
-		record Record
-		want   []FieldError
+		record api.Record
+		want   []api.FieldError
 	}{
-		{"missing values are fine", Record{}, nil},
-		{"the bounds are inside", Record{"count": "14", "size": "2.5"}, nil},
-		{"a category is any text", Record{"kind": "1e9x"}, nil},
-		{"below", Record{"count": "0"}, []FieldError{{"count", "must be at least 1"}}},
-		{"above", Record{"size": "2.51"}, []FieldError{{"size", "must be at most 2.5"}}},
-		{"a fraction is no integer", Record{"count": "3.5"}, []FieldError{{"count", "must be a whole number"}}},
-		{"Go's other numbers are none", Record{"size": "0x1p-2"}, []FieldError{{"size", "must be a number"}}},
-		{"not a number at all, in two columns", Record{"count": "a", "size": "NaN"}, []FieldError{{"count", "must be a whole number"}, {"size", "must be a number"}}},
+		{"missing values are fine", api.Record{}, nil},
+		{"the bounds are inside", api.Record{"count": "14", "size": "2.5"}, nil},
+		{"a category is any text", api.Record{"kind": "1e9x"}, nil},
+		{"below", api.Record{"count": "0"}, []api.FieldError{{Field: "count", Reason: "must be at least 1"}}},
+		{"above", api.Record{"size": "2.51"}, []api.FieldError{{Field: "size", Reason: "must be at most 2.5"}}},
+		{"a fraction is no integer", api.Record{"count": "3.5"}, []api.FieldError{{Field: "count", Reason: "must be a whole number"}}},
+		{"Go's other numbers are none", api.Record{"size": "0x1p-2"}, []api.FieldError{{Field: "size", Reason: "must be a number"}}},
+		{"not a number at all, in two columns", api.Record{"count": "a", "size": "NaN"}, []api.FieldError{{Field: "count", Reason: "must be a whole number"}, {Field: "size", Reason: "must be a number"}}},
 	}
 	for _, test := range tests {
-		if diff := cmp.Diff(test.want, d.check(test.record)); diff != "" {
+		if diff := cmp.Diff(test.want, check(d, test.record)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.why, diff)
 		}
 	}
@@ -64,7 +66,7 @@ func TestCheck(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	m := readModel(t, "diabetes")
-	groups := m.groups(m.Samples[0].Record, m.Samples[0].Record, nil)
+	list := groups(m, m.Samples[0].Record, m.Samples[0].Record, nil)
 	type shape struct {
 		Name    string
 		Fields  int
@@ -72,7 +74,7 @@ func TestGroups(t *testing.T) {
 		Common  string
 	}
 	var got []shape
-	for _, g := range groups {
+	for _, g := range list {
 		got = append(got, shape{g.Name, len(g.Fields), g.Compact, g.Common})
 	}
 	want := []shape{
@@ -89,9 +91,9 @@ func TestOffer(t *testing.T) {
 	for i := range long {
 		long[i] = string(rune('A' + i))
 	}
-	m := &Model{
-		Dataset: Dataset{Missing: []string{"?"}},
-		Samples: []Sample{{Record: Record{"c": "x"}}, {Record: Record{"c": "?"}}, {Record: Record{"c": "y"}}, {Record: Record{"c": "x"}}},
+	m := &api.Model{
+		Dataset: api.Dataset{Missing: []string{"?"}},
+		Samples: []api.Sample{{Record: api.Record{"c": "x"}}, {Record: api.Record{"c": "?"}}, {Record: api.Record{"c": "y"}}, {Record: api.Record{"c": "x"}}},
 	}
 	tests := []struct {
 		why         string
@@ -99,15 +101,15 @@ func TestOffer(t *testing.T) {
 		options     []Option
 		suggestions []string
 	}{
-		{"codes come with their names", Field{Column: Column{Codes: []Code{{"1", "Emergency"}}}}, []Option{{"1", "1 · Emergency"}}, nil},
-		{"values beside codes follow", Field{Column: Column{Codes: []Code{{"1", "Emergency"}}, Values: []string{"1", "2"}}}, []Option{{"1", "1 · Emergency"}, {"2", "2"}}, nil},
-		{"a value that is not listed is kept", Field{Column: Column{Values: []string{"a"}}, Value: "b", Sample: "c"}, []Option{{"a", "a"}, {"b", "b"}, {"c", "c"}}, nil},
-		{"open values are suggested from the samples, once each", Field{Column: Column{Name: "c"}}, nil, []string{"x", "y"}},
-		{"a long list is suggested", Field{Column: Column{Values: long}}, nil, long},
+		{"codes come with their names", Field{Column: api.Column{Codes: []api.Code{{Code: "1", Name: "Emergency"}}}}, []Option{{"1", "1 · Emergency"}}, nil},
+		{"values beside codes follow", Field{Column: api.Column{Codes: []api.Code{{Code: "1", Name: "Emergency"}}, Values: []string{"1", "2"}}}, []Option{{"1", "1 · Emergency"}, {"2", "2"}}, nil},
+		{"a value that is not listed is kept", Field{Column: api.Column{Values: []string{"a"}}, Value: "b", Sample: "c"}, []Option{{"a", "a"}, {"b", "b"}, {"c", "c"}}, nil},
+		{"open values are suggested from the samples, once each", Field{Column: api.Column{Name: "c"}}, nil, []string{"x", "y"}},
+		{"a long list is suggested", Field{Column: api.Column{Values: long}}, nil, long},
 	}
 	for _, test := range tests {
 		f := test.field
-		m.offer(&f)
+		offer(m, &f)
 		if diff := cmp.Diff(test.options, f.Options); diff != "" {
 			t.Errorf("%s: options (-want +got):\n%s", test.why, diff)
 		}
@@ -120,11 +122,11 @@ func TestOffer(t *testing.T) {
 func TestSignature(t *testing.T) {
 	a, b := readModel(t, "penguins"), readModel(t, "penguins")
 	b.Dataset.Description = "other words"
-	if a.Dataset.signature() != b.Dataset.signature() {
+	if signature(&a.Dataset) != signature(&b.Dataset) {
 		t.Error("the signature changes with the description, which no form depends on")
 	}
 	b.Dataset.Columns[0].Values = append(b.Dataset.Columns[0].Values, "Emperor")
-	if a.Dataset.signature() == b.Dataset.signature() {
+	if signature(&a.Dataset) == signature(&b.Dataset) {
 		t.Error("the signature does not change with a column's values")
 	}
 }
@@ -147,7 +149,7 @@ func TestSample(t *testing.T) {
 		{"a model without samples, one asked for", "2", 0, 0, 1, "", "none"},
 	}
 	for _, test := range tests {
-		v := (&Model{Samples: make([]Sample, test.count)}).sample(test.asked)
+		v := findSample(&api.Model{Samples: make([]api.Sample, test.count)}, test.asked)
 		if v.Number != test.number || v.Next != test.next || v.Missing != test.missing || v.Value() != test.value {
 			t.Errorf("%s: sample(%q) = %+v", test.why, test.asked, v)
 		}

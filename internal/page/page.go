@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -23,6 +22,8 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"mlops/internal/api"
 )
 
 const (
@@ -64,13 +65,13 @@ func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) 
 		log:     log,
 		metrics: newMetrics(),
 		inference: &inference{
-			base: u,
-			log:  log,
-			client: &http.Client{
+			url: u.String(),
+			log: log,
+			client: api.NewClient(u.String(), &http.Client{
 				Timeout:       timeout,
 				Transport:     transport,
 				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			},
+			}),
 		},
 	}
 	if s.assets, err = newAssets(); err != nil {
@@ -156,17 +157,17 @@ func (s *Server) showForm(w http.ResponseWriter, r *http.Request) {
 		s.wait(w, err)
 		return
 	}
-	sample := m.sample(r.URL.Query().Get("sample"))
-	var record Record
+	sample := findSample(m, r.URL.Query().Get("sample"))
+	var record api.Record
 	if sample.Number > 0 {
 		record = m.Samples[sample.Number-1].Record
 	}
 	s.render(w, http.StatusOK, "form.html", newForm(m, sample, record, nil))
 }
 
-// sample finds the sample that a page asks for: a number from 1, "none" for an
+// findSample finds the sample that a request names: a number from 1, "none" for an
 // empty form, or nothing for the first.
-func (m *Model) sample(asked string) sampleView {
+func findSample(m *api.Model, asked string) sampleView {
 	n := len(m.Samples)
 	v := sampleView{Count: n, Next: 1}
 	if asked == "none" || n == 0 {
@@ -205,16 +206,16 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 		}
 		m = last // so that what was typed is not lost
 	}
-	record := m.Dataset.submitted(r.PostForm)
-	sample := m.sample(r.PostForm.Get("sample"))
+	record := submitted(&m.Dataset, r.PostForm)
+	sample := findSample(m, r.PostForm.Get("sample"))
 	if r.PostForm.Get("run") != m.Model.RunID {
 		sample.Probability = nil // another version's samples; they may not be the same
 	}
 
-	var answer *Answer
+	var answer *api.Predictions
 	if err == nil {
-		if errs := m.Dataset.check(record); len(errs) > 0 {
-			err = &Problem{
+		if errs := check(&m.Dataset, record); len(errs) > 0 {
+			err = &api.Problem{
 				Title: "Some values can't be used", Status: http.StatusUnprocessableEntity, Errors: errs,
 			}
 		}
@@ -231,7 +232,7 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 	}
 	if answer.Model.RunID != m.Model.RunID { // swapped between the two requests
 		if newer, err := s.inference.Model(r.Context()); err == nil {
-			m, sample = newer, newer.sample(r.PostForm.Get("sample"))
+			m, sample = newer, findSample(newer, r.PostForm.Get("sample"))
 			sample.Probability = nil
 		}
 	}
@@ -259,32 +260,32 @@ func (s *Server) wait(w http.ResponseWriter, err error) {
 func (s *Server) proxyPredict(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		p := &Problem{Type: "about:blank", Title: "The request can't be read", Status: http.StatusBadRequest, Detail: "The connection ended early."}
+		p := &api.Problem{Type: api.Untyped, Title: "The request can't be read", Status: http.StatusBadRequest, Detail: "The connection ended early."}
 		if tooLarge(err) {
 			p.Title, p.Status = "The request is too large", http.StatusRequestEntityTooLarge
 			p.Detail = fmt.Sprintf("This page's server takes at most %d bytes; send larger batches to the inference server.", bodyLimit)
 		}
-		writeProblem(w, p)
+		p.Write(w)
 		return
 	}
-	resp, data, err := s.inference.do(r.Context(), http.MethodPost, "/predict", r.Header.Get("Content-Type"), body)
+	resp, err := s.inference.do(r.Context(), http.MethodPost, "/predict", r.Header.Get("Content-Type"), body)
 	if err != nil {
-		writeProblem(w, asProblem(err))
+		asProblem(err).Write(w)
 		return
 	}
-	copyAnswer(w, resp, data)
+	copyResponse(w, resp)
 }
 
 // proxyModel hands out what the inference server says of its model. Pages ask
 // every few seconds: the tag spares them the body while nothing has changed.
 func (s *Server) proxyModel(w http.ResponseWriter, r *http.Request) {
-	resp, data, err := s.inference.do(r.Context(), http.MethodGet, "/model", "", nil)
+	resp, err := s.inference.do(r.Context(), http.MethodGet, "/model", "", nil)
 	if err != nil {
-		writeProblem(w, asProblem(err))
+		asProblem(err).Write(w)
 		return
 	}
-	if resp.StatusCode == http.StatusOK {
-		sum := sha256.Sum256(data)
+	if resp.Status == http.StatusOK {
+		sum := sha256.Sum256(resp.Body)
 		tag := `"` + hex.EncodeToString(sum[:8]) + `"`
 		w.Header().Set("ETag", tag)
 		w.Header().Set("Cache-Control", "no-cache")
@@ -293,17 +294,17 @@ func (s *Server) proxyModel(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	copyAnswer(w, resp, data)
+	copyResponse(w, resp)
 }
 
-func copyAnswer(w http.ResponseWriter, resp *http.Response, data []byte) {
+func copyResponse(w http.ResponseWriter, resp *api.Response) {
 	for _, name := range []string{"Content-Type", "Retry-After"} {
 		if value := resp.Header.Get(name); value != "" {
 			w.Header().Set(name, value)
 		}
 	}
-	w.WriteHeader(resp.StatusCode)
-	w.Write(data)
+	w.WriteHeader(resp.Status)
+	w.Write(resp.Body)
 }
 
 func (s *Server) notFound(w http.ResponseWriter, _ *http.Request) {
@@ -318,20 +319,13 @@ func (s *Server) notAllowed(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func writeProblem(w http.ResponseWriter, p *Problem) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(p.Status)
-	json.NewEncoder(w).Encode(p)
-}
-
 // asProblem returns the problem in err; any other error is one of ours.
-func asProblem(err error) *Problem {
-	var p *Problem
-	if errors.As(err, &p) {
+func asProblem(err error) *api.Problem {
+	if p := api.AsProblem(err); p != nil {
 		return p
 	}
-	return &Problem{
-		Type: "about:blank", Title: "The request could not be finished",
+	return &api.Problem{
+		Type: api.Untyped, Title: "The request could not be finished",
 		Status: http.StatusBadGateway, Detail: "Please try again.",
 	}
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
+
+	"mlops/internal/api"
 )
 
 func TestNew(t *testing.T) {
@@ -36,13 +38,13 @@ func TestFormOfSample(t *testing.T) {
 
 	// What a browser would send at once is the sample without the target and
 	// without what is missing.
-	want := Record{}
+	want := api.Record{}
 	for name, value := range f.model.Samples[1].Record {
 		if value != "?" && name != "readmitted" {
 			want[name] = value
 		}
 	}
-	if diff := cmp.Diff(want, f.model.Dataset.submitted(d.form())); diff != "" {
+	if diff := cmp.Diff(want, submitted(&f.model.Dataset, d.form())); diff != "" {
 		t.Errorf("the form's record (-sample +form):\n%s", diff)
 	}
 
@@ -73,18 +75,18 @@ func TestSafe(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	f := newFake(t, "penguins")
 	m := f.model
-	m.Model.Name, m.Model.Version, m.Model.Candidate = evil, evil, evil
+	m.Model.Name, m.Model.Number, m.Model.Candidate = evil, evil, evil
 	m.Dataset.Title, m.Dataset.Description, m.Dataset.Cite = evil, evil, evil
 	m.Dataset.Target.Labels.Positive = evil
-	m.Refused = &Refusal{Version: evil, Reason: evil}
-	m.Metrics = map[string]*float64{"test_" + evil: ptr(1)}
-	m.Dataset.Columns = []Column{
-		{Name: evil, Label: evil, Form: evil, Type: "category", Values: []string{evil}, Codes: []Code{{evil + "1", evil}}},
+	m.Refused = &api.Refusal{Version: evil, Reason: evil}
+	m.Metrics = map[string]float64{"test_" + evil: 1}
+	m.Dataset.Columns = []api.Column{
+		{Name: evil, Label: evil, Form: evil, Type: "category", Values: []string{evil}, Codes: []api.Code{{Code: evil + "1", Name: evil}}},
 		{Name: "n" + evil, Form: evil, Type: "number"},
 		{Name: "o" + evil, Form: evil, Type: "category"},
 		{Name: "h" + evil, Type: "category"},
 	}
-	m.Samples = []Sample{{Record: Record{evil: evil, "n" + evil: evil, "o" + evil: evil, "h" + evil: evil}}}
+	m.Samples = []api.Sample{{Record: api.Record{evil: evil, "n" + evil: evil, "o" + evil: evil, "h" + evil: evil}}}
 	s := newServer(t, f.URL)
 
 	first := get(s, "/")
@@ -109,7 +111,7 @@ func TestSafe(t *testing.T) {
 		}
 	}
 	// The names survive the way through the form; the number is refused.
-	got := m.Dataset.submitted(d.form())
+	got := submitted(&m.Dataset, d.form())
 	if diff := cmp.Diff(m.Samples[0].Record, got); diff != "" {
 		t.Errorf("the form's record (-sample +form):\n%s", diff)
 	}
@@ -233,7 +235,7 @@ func TestSwap(t *testing.T) {
 		form := parse(t, get(s, "/")).form()
 		swap := func() {
 			m := *f.model
-			m.Model.Version, m.Model.RunID, m.Threshold = "4", "r4", 0.31
+			m.Model.Number, m.Model.RunID, m.Threshold = "4", "r4", 0.31
 			f.model = &m
 		}
 		if why == "before the form is sent" {
@@ -262,8 +264,8 @@ func TestWaiting(t *testing.T) {
 
 	tests := []struct{ why, base, heading, detail string }{
 		{"no model yet", f.URL, "No model is in service yet", "no version of it has the alias production"},
-		{"nobody there", gone.URL, "The inference server does not answer", "It may be starting, restarting or busy."},
-		{"somebody else there", odd.URL, "The inference server's answer can't be read", "It and this page may be of different versions; the log says more."},
+		{"nobody there", gone.URL, "The inference server does not respond", "It may be starting, restarting or busy."},
+		{"somebody else there", odd.URL, "The inference server's response can't be read", "It may be of another version than this page; the page's log says more."},
 	}
 	for _, test := range tests {
 		s := newServer(t, test.base)
@@ -299,7 +301,7 @@ func TestDownWhilePosting(t *testing.T) {
 	f.Close()
 	w := postForm(s, form)
 	d := parse(t, w)
-	if w.Code != http.StatusBadGateway || !strings.Contains(text(d.one("section", "id", "panel")), "does not answer") {
+	if w.Code != http.StatusBadGateway || !strings.Contains(text(d.one("section", "id", "panel")), "does not respond") {
 		t.Errorf("status %d; the panel says %s", w.Code, text(d.one("section", "id", "panel")))
 	}
 	if diff := cmp.Diff(form["c.race"], d.form()["c.race"]); diff != "" || d.form().Get("sample") != "3" {
@@ -312,11 +314,11 @@ func TestProxy(t *testing.T) {
 	s := newServer(t, f.URL)
 
 	w := post(s, "/predict", "application/json", `{"species":"Adelie"}`)
-	var a Answer
-	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != 200 || a.Model.Version != "1" || len(a.Predictions) != 1 {
+	var a api.Predictions
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != 200 || a.Model.Number != "1" || len(a.Predictions) != 1 {
 		t.Errorf("/predict: status %d, %s", w.Code, w.Body)
 	}
-	if diff := cmp.Diff([]Record{{"species": "Adelie"}}, f.records()); diff != "" {
+	if diff := cmp.Diff([]api.Record{{"species": "Adelie"}}, f.records()); diff != "" {
 		t.Errorf("/predict handed on (-want +got):\n%s", diff)
 	}
 
@@ -327,7 +329,7 @@ func TestProxy(t *testing.T) {
 	}
 
 	w = get(s, "/model")
-	var m Model
+	var m api.Model
 	if err := json.Unmarshal(w.Body.Bytes(), &m); err != nil || m.Model.Name != "penguin-sex" {
 		t.Errorf("/model: %s", w.Body)
 	}
@@ -338,7 +340,7 @@ func TestProxy(t *testing.T) {
 	if again.Code != http.StatusNotModified || again.Body.Len() != 0 {
 		t.Errorf("/model unchanged: status %d", again.Code)
 	}
-	f.change(func() { f.model.Model.Version = "2" })
+	f.change(func() { f.model.Model.Number = "2" })
 	again = httptest.NewRecorder()
 	if s.ServeHTTP(again, r); again.Code != 200 {
 		t.Errorf("/model changed: status %d", again.Code)
@@ -346,7 +348,7 @@ func TestProxy(t *testing.T) {
 
 	f.Close()
 	for _, w := range []*httptest.ResponseRecorder{get(s, "/model"), post(s, "/predict", "application/json", `{}`)} {
-		var p Problem
+		var p api.Problem
 		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != 502 || p.Status != 502 || p.Title == "" {
 			t.Errorf("without inference: status %d, %s", w.Code, w.Body)
 		}

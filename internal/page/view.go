@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mlops/internal/api"
 )
 
 //go:embed html/*.html
@@ -23,7 +25,7 @@ const same = 1e-5
 // formView is what form.html shows.
 type formView struct {
 	Title     string // of the window
-	Model     *Model
+	Model     *api.Model
 	Signature string
 	Groups    []Group
 	Hidden    []hiddenField
@@ -58,7 +60,7 @@ type resultView struct {
 	Probability float64
 	Label       string
 	Difference  string // to the stored probability
-	Answered    Version
+	Answered    api.Version
 }
 
 type problemView struct {
@@ -73,22 +75,22 @@ type metricView struct{ Name, Value string }
 
 // newForm makes the view of a form with this record in it, started from that
 // sample.
-func newForm(m *Model, sample sampleView, record Record, errs []FieldError) *formView {
+func newForm(m *api.Model, sample sampleView, record api.Record, errs []api.FieldError) *formView {
 	d := &m.Dataset
-	var start Record
+	var start api.Record
 	if sample.Number > 0 {
 		start = m.Samples[sample.Number-1].Record
 	}
 	v := &formView{
-		Title:     d.heading(),
+		Title:     heading(d),
 		Model:     m,
-		Signature: d.signature(),
-		Groups:    m.groups(record, start, errs),
+		Signature: signature(d),
+		Groups:    groups(m, record, start, errs),
 		Sample:    sample,
 		Metrics:   testMetrics(m.Metrics),
 	}
 	for _, c := range d.Columns {
-		if value := d.known(record[c.Name]); value != "" && d.hidden(c) {
+		if value := known(d, record[c.Name]); value != "" && hidden(d, c) {
 			v.Hidden = append(v.Hidden, hiddenField{c.Name, valuePrefix + c.Name, value})
 		}
 	}
@@ -96,15 +98,11 @@ func newForm(m *Model, sample sampleView, record Record, errs []FieldError) *for
 }
 
 // answered puts a prediction into the panel.
-func (v *formView) answered(a *Answer) {
+func (v *formView) answered(a *api.Predictions) {
 	p := a.Predictions[0]
-	labels := v.Model.Dataset.Target.Labels
 	v.Result = resultView{
 		Predicted: true, Positive: p.Label == 1, Probability: p.Probability,
-		Label: labels.Negative, Answered: a.Model,
-	}
-	if v.Result.Positive {
-		v.Result.Label = labels.Positive
+		Label: v.Model.Dataset.Target.Labels.Word(p.Label), Answered: a.Model,
 	}
 	if stored := v.Sample.Probability; stored != nil {
 		if v.Result.Difference = points(p.Probability - *stored); math.Abs(p.Probability-*stored) < same {
@@ -115,7 +113,7 @@ func (v *formView) answered(a *Answer) {
 }
 
 // failed puts a problem into the panel.
-func (v *formView) failed(p *Problem) {
+func (v *formView) failed(p *api.Problem) {
 	view := &problemView{Title: p.Title, Detail: p.Detail}
 	if len(p.Errors) > 0 {
 		view.Detail = "" // the list says it
@@ -135,7 +133,7 @@ func (v *formView) failed(p *Problem) {
 	v.Title = "Error · " + v.Title
 }
 
-func (d *Dataset) heading() string {
+func heading(d *api.Dataset) string {
 	if d.Title == "" {
 		return d.Name
 	}
@@ -144,17 +142,17 @@ func (d *Dataset) heading() string {
 
 // testMetrics are the metrics of the test rows, by name, the area under the
 // curve first: it decides promotion.
-func testMetrics(metrics map[string]*float64) []metricView {
+func testMetrics(metrics map[string]float64) []metricView {
 	var views []metricView
 	for name, x := range metrics {
 		short, ok := strings.CutPrefix(name, "test_")
-		if !ok || x == nil {
+		if !ok {
 			continue
 		}
 		if short = strings.ReplaceAll(short, "_", " "); short == "auc" {
 			short = "AUC"
 		}
-		views = append(views, metricView{short, strconv.FormatFloat(*x, 'f', 3, 64)})
+		views = append(views, metricView{short, strconv.FormatFloat(x, 'f', 3, 64)})
 	}
 	sort.Slice(views, func(i, j int) bool {
 		if a, b := views[i].Name == "AUC", views[j].Name == "AUC"; a != b {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
 )
@@ -32,10 +33,8 @@ type decoder struct {
 
 // fieldError is a request that can't be scored, and the place that says why.
 type fieldError struct {
-	Record int    `json:"record"`          // index in the array
-	Field  string `json:"field,omitempty"` // column's name
-	Reason string `json:"reason"`
-	syntax bool   // not JSON at all, or not of a form we take
+	api.FieldError
+	syntax bool // not JSON at all, or not in an accepted form
 }
 
 func (e *fieldError) Error() string {
@@ -164,7 +163,7 @@ func (d *decoder) fields(vector []float32) error {
 			return err
 		}
 		if d.seen[c] {
-			return &fieldError{Record: d.record, Field: d.spec.Columns[c].Name, Reason: "given twice"}
+			return &fieldError{FieldError: api.FieldError{Record: d.record, Field: d.spec.Columns[c].Name, Reason: "given twice"}}
 		}
 		d.seen[c] = true
 		if err := d.value(vector, c); err != nil {
@@ -202,7 +201,7 @@ func (d *decoder) member(guess int) (column int, err error) {
 	}
 	c := d.spec.Column(string(key))
 	if c < 0 {
-		return 0, &fieldError{Record: d.record, Field: clip(key), Reason: "no column has this name"}
+		return 0, &fieldError{FieldError: api.FieldError{Record: d.record, Field: clip(key), Reason: "no column has this name"}}
 	}
 	if d.peek() != ':' {
 		return 0, d.syntax("expected : after %q", clip(key))
@@ -227,9 +226,9 @@ func (d *decoder) value(vector []float32, c int) error {
 	case b == 'n':
 		return d.literal("null")
 	case b == 't' || b == 'f':
-		err = &fieldError{Record: d.record, Field: col.Name, Reason: "is true or false; a number or a string is wanted"}
+		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is true or false; a number or a string is wanted"}}
 	case b == '{' || b == '[':
-		err = &fieldError{Record: d.record, Field: col.Name, Reason: "is an object or an array; a number or a string is wanted"}
+		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is an object or an array; a number or a string is wanted"}}
 	default:
 		err = d.syntax("expected a value for %q", col.Name)
 	}
@@ -244,7 +243,7 @@ func (d *decoder) value(vector []float32, c int) error {
 	}
 	text, err = d.spec.Value(c, text)
 	if err != nil {
-		return &fieldError{Record: d.record, Field: col.Name, Reason: err.Error()}
+		return &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: err.Error()}}
 	}
 	if text != nil {
 		d.unknown += d.encoder.Set(vector, c, text)
@@ -425,11 +424,8 @@ func (d *decoder) unicode() (rune, bool) {
 func (d *decoder) syntax(format string, args ...any) error {
 	line := 1 + bytes.Count(d.text[:d.pos], []byte("\n"))
 	column := d.pos - bytes.LastIndexByte(d.text[:d.pos], '\n')
-	return &fieldError{
-		Record: d.record,
-		Reason: fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d, byte %d)", line, column),
-		syntax: true,
-	}
+	reason := fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d, byte %d)", line, column)
+	return &fieldError{FieldError: api.FieldError{Record: d.record, Reason: reason}, syntax: true}
 }
 
 // clip keeps a name short enough for an error message.

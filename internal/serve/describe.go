@@ -2,109 +2,94 @@ package serve
 
 import (
 	"encoding/json"
-	"sort"
+	"net/http"
+	"slices"
 	"strconv"
-	"time"
+	"strings"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
-	"mlops/internal/model"
 )
 
-// description is the answer of GET /model, from which the page is built.
-type description struct {
-	Model struct {
-		version
-		Candidate string `json:"candidate"`
-	} `json:"model"`
-	LoadedAt  time.Time          `json:"loaded_at"`
-	CreatedAt time.Time          `json:"created_at"`
-	Threshold float64            `json:"threshold"`
-	Metrics   map[string]float64 `json:"metrics"`
-	Dataset   datasetView        `json:"dataset"`
-	Samples   []model.Sample     `json:"samples"`
+// describe responds to GET /model.
+func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
+	served := s.served.Load()
+	if served == nil {
+		fail(w, s.noModel("No model is loaded"))
+		return
+	}
+	m := served.description
+	if r := s.refused.Load(); r != nil {
+		m.Refused = &r.Refusal
+	}
+	body, err := json.Marshal(m)
+	if err != nil {
+		fail(w, api.Problem{Status: http.StatusInternalServerError})
+		return
+	}
+	w.Header()["Content-Type"] = jsonType
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(append(body, '\n'))
 }
 
-type datasetView struct {
-	Name        string       `json:"name"`
-	Title       string       `json:"title"`
-	Description string       `json:"description"`
-	Cite        string       `json:"cite,omitempty"`
-	Missing     []string     `json:"missing"` // markers of a missing value, besides the empty field
-	Target      targetView   `json:"target"`
-	Columns     []columnView `json:"columns"`
-}
-
-type targetView struct {
-	Column string `json:"column"`
-	Labels struct {
-		Positive string `json:"positive"`
-		Negative string `json:"negative"`
-	} `json:"labels"`
-}
-
-type columnView struct {
-	Name   string       `json:"name"`
-	Type   dataset.Type `json:"type"`
-	Label  string       `json:"label"`
-	Form   string       `json:"form,omitempty"`
-	Values []string     `json:"values,omitempty"`
-	Codes  []codeView   `json:"codes,omitempty"`
-	Min    *float64     `json:"min,omitempty"`
-	Max    *float64     `json:"max,omitempty"`
-}
-
-type codeView struct {
-	Code string `json:"code"`
-	Name string `json:"name"`
-}
-
-// describe writes what does not change while a version is served.
-func describe(s *served) ([]byte, error) {
+// description is what GET /model says of a served version.
+func description(s *served) api.Model {
 	spec, serving := s.model.Spec, s.model.Serving
-	d := description{
+	m := api.Model{
+		Model:     wireVersion(s.version),
 		LoadedAt:  s.loadedAt,
 		CreatedAt: serving.Created,
 		Threshold: serving.Threshold,
 		Metrics:   serving.Metrics,
-		Samples:   serving.Samples,
-		Dataset: datasetView{
+		Dataset: api.Dataset{
 			Name:        spec.Name,
 			Title:       spec.Title,
 			Description: spec.Description,
 			Cite:        spec.Source.Cite,
 			Missing:     spec.Missing,
-			Target:      targetView{Column: spec.Target.Column},
+			Target: api.Target{
+				Column: spec.Target.Column,
+				Labels: api.Labels{Positive: spec.Target.Labels.Positive, Negative: spec.Target.Labels.Negative},
+			},
+			Columns: columns(spec),
 		},
 	}
-	d.Model.version, d.Model.Candidate = wire(s.version), serving.Candidate
-	d.Dataset.Target.Labels.Positive = spec.Target.Labels.Positive
-	d.Dataset.Target.Labels.Negative = spec.Target.Labels.Negative
+	m.Model.Candidate = serving.Candidate
+	for _, sample := range serving.Samples {
+		m.Samples = append(m.Samples, api.Sample{Record: sample.Record, Probability: sample.Probability})
+	}
+	return m
+}
+
+// columns are the columns that a client may set, in the table's order.
+func columns(spec *dataset.Spec) []api.Column {
+	var list []api.Column
 	for i := range spec.Columns {
 		if spec.Ignored(i) {
 			continue
 		}
 		c := &spec.Columns[i]
-		d.Dataset.Columns = append(d.Dataset.Columns, columnView{
-			Name: c.Name, Type: c.Type, Label: c.Label, Form: c.Form,
+		list = append(list, api.Column{
+			Name: c.Name, Type: string(c.Type), Label: c.Label, Form: c.Form,
 			Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max,
 		})
 	}
-	return json.Marshal(d)
+	return list
 }
 
-// codes lists code names, in the codes' order as numbers where they are numbers.
-func codes(names map[string]string) []codeView {
-	var out []codeView
+// codes lists the names of codes: in numeric order if all codes are numbers.
+func codes(names map[string]string) []api.Code {
+	var list []api.Code
 	for code, name := range names {
-		out = append(out, codeView{code, name})
+		list = append(list, api.Code{Code: code, Name: name})
 	}
-	sort.Slice(out, func(i, j int) bool {
-		a, errA := strconv.Atoi(out[i].Code)
-		b, errB := strconv.Atoi(out[j].Code)
-		if errA == nil && errB == nil {
-			return a < b
+	slices.SortFunc(list, func(a, b api.Code) int {
+		x, errX := strconv.Atoi(a.Code)
+		y, errY := strconv.Atoi(b.Code)
+		if errX == nil && errY == nil {
+			return x - y
 		}
-		return out[i].Code < out[j].Code
+		return strings.Compare(a.Code, b.Code)
 	})
-	return out
+	return list
 }

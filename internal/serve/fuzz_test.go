@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"mlops/internal/api"
 	"mlops/internal/model"
 )
 
@@ -65,7 +66,7 @@ func FuzzDecode(f *testing.F) {
 func FuzzPredict(f *testing.F) {
 	seedBodies(f)
 	s, _ := serving(f, 1)
-	api := s.Handler()
+	h := s.Handler()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, "/predict", bytes.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
@@ -73,15 +74,15 @@ func FuzzPredict(f *testing.F) {
 			r.ContentLength = -1
 		}
 		w := httptest.NewRecorder()
-		api.ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 		switch w.Code {
 		case 200:
-			var a answer
+			var a api.Predictions
 			if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || len(a.Predictions) == 0 {
 				t.Errorf("answered %s: %v", w.Body, err)
 			}
 		case 400, 422:
-			var p problem
+			var p api.Problem
 			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Status != w.Code || p.Detail == "" {
 				t.Errorf("refused with %s: %v", w.Body, err)
 			}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mlops/internal/api"
 	"mlops/internal/model"
 	"mlops/loadtest"
 )
@@ -337,7 +338,7 @@ func TestBodiesInMemory(t *testing.T) {
 		open = append(open, dial(t, address, length, strings.Repeat(" ", length-10)))
 	}
 	eventually(t, "two bodies", func() bool { return s.memory.used.Load() > 2*(length-10) })
-	if status, text := read(t, dial(t, address, length, " ")); status != 503 || !strings.Contains(text, problemBusy) {
+	if status, text := read(t, dial(t, address, length, " ")); status != 503 || !strings.Contains(text, api.Overloaded) {
 		t.Errorf("a body for which there is no room: status %d: %s", status, text)
 	}
 	if used := s.memory.used.Load(); used > most {

@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"mlops/internal/api"
 )
 
 // metrics are what /metrics shows:
@@ -126,7 +128,7 @@ func (m *metrics) handler() http.Handler {
 
 // problemLabel is a problem's type as a label: its last word.
 func problemLabel(t string) string {
-	if t == problemBlank {
+	if t == api.Untyped {
 		return "internal"
 	}
 	return path.Base(t)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"mlops/internal/api"
 )
 
 // observe wraps a handler so that its requests are counted and timed.
@@ -17,9 +19,9 @@ func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 	seconds := m.seconds.WithLabelValues(name)
 	ok := m.requests.WithLabelValues(name, "200")
 	var busy, overloaded prometheus.Counter
-	if slices.Contains(problemTypes[name], problemBusy) { // who has no time has none to look labels up
+	if slices.Contains(problemTypes[name], api.Overloaded) { // who has no time has none to look labels up
 		busy = m.requests.WithLabelValues(name, "503")
-		overloaded = m.problems.WithLabelValues(name, problemLabel(problemBusy))
+		overloaded = m.problems.WithLabelValues(name, problemLabel(api.Overloaded))
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -29,7 +31,7 @@ func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 		switch {
 		case sw.code == 0 || sw.code == http.StatusOK:
 			ok.Inc()
-		case sw.problem == problemBusy:
+		case sw.problem == api.Overloaded:
 			busy.Inc()
 			overloaded.Inc()
 		default:
@@ -67,10 +69,10 @@ func (s *Server) rescue(name string, w *statusWriter, r *http.Request, next http
 		s.log.Error("a handler panicked", "handler", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		if whole = w.code == 0; whole {
 			w.Header().Del("Content-Length")
-			problem{Status: http.StatusInternalServerError, Detail: "this request met an error of the server, which was logged"}.write(w)
+			fail(w, api.Problem{Status: http.StatusInternalServerError, Detail: "the server failed on this request; its log says why"})
 			return
 		}
-		w.code, w.problem = http.StatusInternalServerError, problemBlank
+		w.code, w.problem = http.StatusInternalServerError, api.Untyped
 	}()
 	next(w, r)
 	return true

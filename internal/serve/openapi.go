@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 )
 
@@ -129,16 +130,12 @@ func recordSchema(spec *dataset.Spec) object {
 func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
 	view := struct {
 		Title, Model, Version, Example string
-		Columns                        []columnView
+		Columns                        []api.Column
 	}{Title: s.options.Model, Model: s.options.Model}
 	if served := s.served.Load(); served != nil {
 		spec := served.model.Spec
 		view.Title, view.Version = spec.Title, strconv.Itoa(served.version.Number)
-		for i := range spec.Columns {
-			if c := &spec.Columns[i]; !spec.Ignored(i) {
-				view.Columns = append(view.Columns, columnView{Name: c.Name, Type: c.Type, Label: c.Label, Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max})
-			}
-		}
+		view.Columns = columns(spec)
 		if example, err := json.MarshalIndent(served.model.Serving.Samples[0].Record, "", "  "); err == nil {
 			view.Example = string(example)
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 
+	"mlops/internal/api"
 	"mlops/internal/model"
 )
 
@@ -18,26 +19,26 @@ const (
 func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 	served := s.served.Load()
 	if served == nil {
-		s.noModel("No model to answer with").write(w)
+		fail(w, s.noModel("No model is loaded"))
 		return
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
-		problem{Type: problemMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/json"}.write(w)
+		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/json"})
 		return
 	}
 	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
-		problem{Type: problemMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must come as it is, without a Content-Encoding"}.write(w)
+		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must not have a Content-Encoding"})
 		return
 	}
 	x := newExchange(&s.memory)
 	defer x.free()
 	if err := x.read(w, r); err != nil {
-		bodyProblem(err, len(x.body)).write(w)
+		fail(w, bodyProblem(err, len(x.body)))
 		return
 	}
 	unknown, err := s.admit(x, served.model)
 	if err != nil {
-		scoreProblem(err).write(w)
+		fail(w, scoreProblem(err))
 		return
 	}
 	if unknown > 0 {
@@ -99,7 +100,7 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 	return positives
 }
 
-var jsonType = []string{"application/json"}
+var jsonType = []string{api.MediaType}
 
 // bench is what a request that is being scored needs besides.
 type bench struct {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/api"
 )
 
 func TestPredict(t *testing.T) {
@@ -28,14 +30,14 @@ func TestPredict(t *testing.T) {
 		{"a record without values", `{}`, []float32{sure(0.75)}},
 	} {
 		a := predict(t, s, test.body)
-		if diff := cmp.Diff(version{Name: "tiny", Version: "1", RunID: "run1"}, a.Model); diff != "" {
+		if diff := cmp.Diff(api.Version{Name: "tiny", Number: "1", RunID: "run1"}, a.Model); diff != "" {
 			t.Errorf("%s: model differs (-want +got):\n%s", test.reason, diff)
 		}
 		if len(a.Predictions) != len(test.want) {
 			t.Fatalf("%s: %d predictions, want %d", test.reason, len(a.Predictions), len(test.want))
 		}
 		for i, p := range a.Predictions {
-			if math.Abs(float64(p.Probability-test.want[i])) > 1e-7 || (p.Label == 1) != (test.want[i] >= 0.5) {
+			if math.Abs(p.Probability-float64(test.want[i])) > 1e-7 || (p.Label == 1) != (test.want[i] >= 0.5) {
 				t.Errorf("%s: prediction %d is %+v, want probability %v", test.reason, i, p, test.want[i])
 			}
 		}
@@ -77,7 +79,7 @@ func TestPredictMany(t *testing.T) {
 	for _, form := range []string{body.String(), `{"instances":` + body.String() + `}`} {
 		var got []float32
 		for _, p := range predict(t, s, form).Predictions {
-			got = append(got, p.Probability)
+			got = append(got, float32(p.Probability))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("probabilities differ (-want +got):\n%s", diff)
@@ -94,7 +96,7 @@ func TestUnknownValuesAreCounted(t *testing.T) {
 }
 
 func TestBadRequests(t *testing.T) {
-	const post, json400, record422 = http.MethodPost, problemJSON, problemRecord
+	const post, json400, record422 = http.MethodPost, api.InvalidJSON, api.InvalidRecord
 	type row struct {
 		reason, method, path, body string
 		status                     int
@@ -102,18 +104,18 @@ func TestBadRequests(t *testing.T) {
 		field                      string // that it names
 	}
 	rows := []row{
-		{"nothing there", "GET", "/", "", 404, problemNotFound, ""},
-		{"nothing there for POST", post, "/predictions", "{}", 404, problemNotFound, ""},
-		{"slash at the end", post, "/predict/", "{}", 404, problemNotFound, ""},
-		{"two slashes are not redirected, which would make a GET of it", post, "//predict", "{}", 404, problemNotFound, ""},
-		{"dots in the path", "GET", "/a/../model", "", 404, problemNotFound, ""},
-		{"GET of predict", "GET", "/predict", "", 405, problemMethod, ""},
-		{"HEAD of predict", "HEAD", "/predict", "", 405, problemMethod, ""},
-		{"PUT of predict", "PUT", "/predict", "{}", 405, problemMethod, ""},
-		{"DELETE of model", "DELETE", "/model", "", 405, problemMethod, ""},
-		{"POST to model", post, "/model", "{}", 405, problemMethod, ""},
-		{"POST to metrics", post, "/metrics", "{}", 405, problemMethod, ""},
-		{"POST to readyz", post, "/readyz", "", 405, problemMethod, ""},
+		{"nothing there", "GET", "/", "", 404, api.NotFound, ""},
+		{"nothing there for POST", post, "/predictions", "{}", 404, api.NotFound, ""},
+		{"slash at the end", post, "/predict/", "{}", 404, api.NotFound, ""},
+		{"two slashes are not redirected, which would make a GET of it", post, "//predict", "{}", 404, api.NotFound, ""},
+		{"dots in the path", "GET", "/a/../model", "", 404, api.NotFound, ""},
+		{"GET of predict", "GET", "/predict", "", 405, api.MethodNotAllowed, ""},
+		{"HEAD of predict", "HEAD", "/predict", "", 405, api.MethodNotAllowed, ""},
+		{"PUT of predict", "PUT", "/predict", "{}", 405, api.MethodNotAllowed, ""},
+		{"DELETE of model", "DELETE", "/model", "", 405, api.MethodNotAllowed, ""},
+		{"POST to model", post, "/model", "{}", 405, api.MethodNotAllowed, ""},
+		{"POST to metrics", post, "/metrics", "{}", 405, api.MethodNotAllowed, ""},
+		{"POST to readyz", post, "/readyz", "", 405, api.MethodNotAllowed, ""},
 		{"array in a later record", post, "/predict", `[{"size":1},{"size":[1]}]`, 422, record422, "size"},
 		{"number below min in the last of many", post, "/predict", "[" + strings.Repeat(`{"size":1},`, 3*chunk) + `{"size":-1}]`, 422, record422, "size"},
 		{"very long name", post, "/predict", `{"` + strings.Repeat("x", 1000) + `":1}`, 422, record422, strings.Repeat("x", 80) + "..."},
@@ -171,7 +173,7 @@ func TestBadRequests(t *testing.T) {
 
 func checkProblem(t *testing.T, reason string, w *httptest.ResponseRecorder, status int, kind, field string) {
 	t.Helper()
-	var p problem
+	var p api.Problem
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
 		t.Errorf("%s: status %d, %v: %s", reason, w.Code, err, w.Body)
 		return
@@ -217,7 +219,7 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", test.reason, w.Code, test.status, w.Body)
 		}
 		if test.status == 415 {
-			checkProblem(t, test.reason, w, 415, problemMedia, "")
+			checkProblem(t, test.reason, w, 415, api.UnsupportedMedia, "")
 		}
 	}
 }
@@ -242,9 +244,9 @@ func TestTooLarge(t *testing.T) {
 		status  int
 		problem string
 	}{
-		{"announced", maxBody + 1, 0, 413, problemTooLarge},
-		{"announced beyond an int32", 1 << 40, 0, 413, problemTooLarge},
-		{"not announced", -1, 2 * maxBody, 413, problemTooLarge},
+		{"announced", maxBody + 1, 0, 413, api.TooLarge},
+		{"announced beyond an int32", 1 << 40, 0, 413, api.TooLarge},
+		{"not announced", -1, 2 * maxBody, 413, api.TooLarge},
 	} {
 		var body endless
 		r := httptest.NewRequest(http.MethodPost, "/predict", &body)
@@ -309,10 +311,10 @@ func TestDescribe(t *testing.T) {
 	if diff := cmp.Diff([]string{"size", "count", "kind", "odd name"}, names); diff != "" {
 		t.Errorf("columns differ, of which key and target are left out (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]codeView{{"1", "one"}, {"2", "two"}, {"10", "ten"}}, d.Dataset.Columns[2].Codes); diff != "" {
+	if diff := cmp.Diff([]api.Code{{Code: "1", Name: "one"}, {Code: "2", Name: "two"}, {Code: "10", Name: "ten"}}, d.Dataset.Columns[2].Codes); diff != "" {
 		t.Errorf("codes differ (-want +got):\n%s", diff)
 	}
-	if d.Model.Version != "1" || d.Model.Candidate != "one" || d.Threshold != 0.5 || len(d.Samples) != 3 || d.Metrics["test_auc"] != 0.75 || d.Refused != nil {
+	if d.Model.Number != "1" || d.Model.Candidate != "one" || d.Threshold != 0.5 || len(d.Samples) != 3 || d.Metrics["test_auc"] != 0.75 || d.Refused != nil {
 		t.Errorf("described as %+v", d)
 	}
 }

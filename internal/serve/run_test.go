@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 	"weak"
+
+	"mlops/internal/api"
 )
 
 // run starts a server with Run on an address of its own; stop ends its context
@@ -66,7 +68,7 @@ func askAll(t *testing.T, address string, want map[string]float32) (answered fun
 					t.Error(err)
 					return
 				}
-				var a answer
+				var a api.Predictions
 				err = json.NewDecoder(res.Body).Decode(&a)
 				res.Body.Close()
 				if err != nil || res.StatusCode != 200 || len(a.Predictions) != 501 {
@@ -74,12 +76,12 @@ func askAll(t *testing.T, address string, want map[string]float32) (answered fun
 					return
 				}
 				for _, p := range a.Predictions {
-					if p.Probability != want[a.Model.Version] {
-						t.Errorf("version %s with probability %v, its own is %v", a.Model.Version, p.Probability, want[a.Model.Version])
+					if float32(p.Probability) != want[a.Model.Number] {
+						t.Errorf("version %s with probability %v, its own is %v", a.Model.Number, p.Probability, want[a.Model.Number])
 						return
 					}
 				}
-				counts[a.Model.Version].Add(1)
+				counts[a.Model.Number].Add(1)
 			}
 		})
 	}
@@ -95,7 +97,7 @@ func versions(t *testing.T, r *shelf, count int) (files map[string]map[string][]
 		r.put(t, number, files[number])
 		s := newServer(t, r, t.TempDir())
 		poll(t, s)
-		want[number] = predict(t, s, "{}").Predictions[0].Probability
+		want[number] = float32(predict(t, s, "{}").Predictions[0].Probability)
 	}
 	return files, want
 }
@@ -150,8 +152,8 @@ func TestEverythingUnderLoad(t *testing.T) {
 			r.put(t, "666", with(files[number], "model.ubj", nil))
 			poll(t, s)
 			d := describedAs(t, s)
-			if d.Model.Version != before || d.Refused == nil || d.Refused.Version != "666" {
-				t.Errorf("serves %s, refused %+v, want %s and a refused one", d.Model.Version, d.Refused, before)
+			if d.Model.Number != before || d.Refused == nil || d.Refused.Version != "666" {
+				t.Errorf("serves %s, refused %+v, want %s and a refused one", d.Model.Number, d.Refused, before)
 			}
 		case 1:
 			v := r.put(t, number, files[number])
@@ -167,7 +169,7 @@ func TestEverythingUnderLoad(t *testing.T) {
 			}
 			restarted := newServer(t, r, cache)
 			restarted.fromCache()
-			if got := predict(t, restarted, "{}"); got.Model.Version != before || got.Predictions[0].Probability != want[before] {
+			if got := predict(t, restarted, "{}"); got.Model.Number != before || float32(got.Predictions[0].Probability) != want[before] {
 				t.Errorf("a server that starts now answers %+v, want version %s", got, before)
 			}
 			r.goAway(nil)

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"mlops/internal/api"
 	"mlops/internal/model"
 	"mlops/internal/registry"
 	"mlops/internal/tree"
@@ -209,33 +210,21 @@ func ask(s *Server, method, path, body string) *httptest.ResponseRecorder {
 // textLog is a log that can be read.
 func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
-// answer is the body of POST /predict.
-type answer struct {
-	Model       version
-	Predictions []struct {
-		Label       int
-		Probability float32
-	}
-}
-
-func predict(t testing.TB, s *Server, body string) answer {
+func predict(t testing.TB, s *Server, body string) *api.Predictions {
 	t.Helper()
 	w := ask(s, http.MethodPost, "/predict", body)
 	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("status %d, %s: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
 	}
-	var a answer
+	var a api.Predictions
 	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 		t.Fatal(err)
 	}
-	return a
+	return &a
 }
 
 // model as GET /model tells it.
-func describedAs(t testing.TB, s *Server) (d struct {
-	description
-	Refused *refusal `json:"refused"`
-}) {
+func describedAs(t testing.TB, s *Server) (d api.Model) {
 	t.Helper()
 	w := ask(s, http.MethodGet, "/model", "")
 	if w.Code != http.StatusOK {

@@ -6,7 +6,6 @@ package serve
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"mlops/internal/api"
 	"mlops/internal/model"
 )
 
@@ -86,7 +86,7 @@ func (s *Server) Handler() http.Handler {
 	get("/docs", s.observe("docs", s.docs))
 	get("/metrics", s.guard("metrics", s.metrics.handler().ServeHTTP))
 	r.NotFoundHandler = s.observe("other", func(w http.ResponseWriter, r *http.Request) {
-		problem{Type: problemNotFound, Status: http.StatusNotFound, Detail: "there is nothing here; /docs says what there is"}.write(w)
+		fail(w, api.Problem{Type: api.NotFound, Status: http.StatusNotFound, Detail: "no such path; /docs lists what there is"})
 	})
 	r.MethodNotAllowedHandler = s.observe("other", func(w http.ResponseWriter, r *http.Request) {
 		allow := "GET, HEAD"
@@ -94,7 +94,7 @@ func (s *Server) Handler() http.Handler {
 			allow = http.MethodPost
 		}
 		w.Header().Set("Allow", allow)
-		problem{Type: problemMethod, Status: http.StatusMethodNotAllowed, Detail: "use " + allow}.write(w)
+		fail(w, api.Problem{Type: api.MethodNotAllowed, Status: http.StatusMethodNotAllowed, Detail: "use " + allow})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		// The router copies each request, to add to it what nobody here reads.
@@ -160,11 +160,11 @@ func (s *Server) httpServer() *http.Server {
 // reached a registry in which nothing is in production yet.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if s.draining.Load() {
-		problem{Status: http.StatusServiceUnavailable, Title: "Not ready", Detail: "the server is stopping"}.write(w)
+		fail(w, api.Problem{Status: http.StatusServiceUnavailable, Title: "Not ready", Detail: "the server is stopping"})
 		return
 	}
 	if s.served.Load() == nil && !(s.reached.Load() && !s.pointed.Load()) {
-		s.noModel("Not ready").write(w)
+		fail(w, s.noModel("Not ready"))
 		return
 	}
 	w.Write([]byte("ready\n"))
@@ -187,21 +187,4 @@ func (s *Server) whyNone() string {
 	default:
 		return fmt.Sprintf("no version of %s is in production yet: run the training pipeline", s.options.Model)
 	}
-}
-
-// describe answers GET /model.
-func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
-	served := s.served.Load()
-	if served == nil {
-		s.noModel("No model to answer with").write(w)
-		return
-	}
-	refused, err := json.Marshal(s.refused.Load())
-	if err != nil {
-		problem{Status: http.StatusInternalServerError}.write(w)
-		return
-	}
-	w.Header()["Content-Type"] = jsonType
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(fmt.Appendf(nil, "%s,\"refused\":%s}\n", served.describe[:len(served.describe)-1], refused))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"mlops/internal/api"
 	"mlops/internal/model"
 	"mlops/internal/registry"
 )
@@ -25,35 +26,27 @@ type Registry interface {
 	Download(ctx context.Context, v registry.Version, dir string) error
 }
 
-// version is how the API names one.
-type version struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	RunID   string `json:"run_id"`
-}
-
-func wire(v registry.Version) version {
-	return version{Name: v.Name, Version: strconv.Itoa(v.Number), RunID: v.RunID}
-}
-
 // served is a version in service. It never changes: a swap puts another in its
 // place, and a request keeps the one it started with.
 type served struct {
 	version  registry.Version
 	model    *model.Model
 	loadedAt time.Time
-	prefix   []byte // of every answer of /predict
-	describe []byte // the answer of /model, but for what was refused
+	prefix   []byte // of every response of /predict
+
+	description api.Model // GET /model's, without a refusal
+}
+
+// wireVersion names a version as the API does.
+func wireVersion(v registry.Version) api.Version {
+	return api.Version{Name: v.Name, Number: strconv.Itoa(v.Number), RunID: v.RunID}
 }
 
 // refusal is a version that was not taken into service.
 type refusal struct {
-	Version string    `json:"version"`
-	Reason  string    `json:"reason"`
-	At      time.Time `json:"at"` // when it was refused first
-
+	api.Refusal
 	of      registry.Version
-	checked time.Time // when it was refused last
+	checked time.Time // when it was last refused
 }
 
 const (
@@ -185,11 +178,13 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		return err
 	}
 	next := &served{version: v, model: m, loadedAt: time.Now().UTC()}
-	if next.prefix, err = json.Marshal(wire(v)); err != nil {
+	name, err := json.Marshal(wireVersion(v))
+	if err != nil {
 		return err
 	}
-	next.prefix = fmt.Appendf(nil, `{"model":%s,"predictions":[`, next.prefix)
-	if next.describe, err = describe(next); err != nil {
+	next.prefix = fmt.Appendf(nil, `{"model":%s,"predictions":[`, name)
+	next.description = description(next)
+	if _, err := json.Marshal(next.description); err != nil { // before it is served
 		return err
 	}
 	old := s.served.Swap(next)
@@ -212,7 +207,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 
 func (s *Server) refuse(v registry.Version, why error) {
 	now := time.Now().UTC()
-	next := &refusal{Version: strconv.Itoa(v.Number), Reason: why.Error(), At: now, of: v, checked: now}
+	next := &refusal{Refusal: api.Refusal{Version: strconv.Itoa(v.Number), Reason: why.Error(), At: now}, of: v, checked: now}
 	if last := s.refused.Load(); last != nil && last.of.Same(v) {
 		next.At = last.At
 		s.refused.Store(next)
@@ -231,7 +226,7 @@ func (s *Server) current() string {
 // remember notes the served version for a start without the registry and drops
 // the copies of all others.
 func (s *Server) remember(v registry.Version) {
-	text, err := json.Marshal(wire(v))
+	text, err := json.Marshal(wireVersion(v))
 	if err == nil {
 		err = renameio.WriteFile(s.current(), text, 0o644, renameio.WithTempDir(s.options.Cache))
 	}
@@ -256,11 +251,11 @@ func (s *Server) fromCache() {
 	if err != nil {
 		return
 	}
-	var w version
+	var w api.Version
 	if err := json.Unmarshal(text, &w); err != nil || w.Name != s.options.Model {
 		return
 	}
-	number, err := strconv.Atoi(w.Version)
+	number, err := strconv.Atoi(w.Number)
 	if err != nil {
 		return
 	}

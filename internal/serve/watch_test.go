@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mlops/internal/api"
 )
 
 func TestNothingInProduction(t *testing.T) {
@@ -22,7 +24,7 @@ func TestNothingInProduction(t *testing.T) {
 	for _, path := range []string{"/predict", "/model"} {
 		method := map[string]string{"/predict": http.MethodPost, "/model": http.MethodGet}[path]
 		w := ask(s, method, path, "{}")
-		checkProblem(t, path, w, 503, problemNoModel, "")
+		checkProblem(t, path, w, 503, api.NoModel, "")
 		if !strings.Contains(w.Body.String(), "no version of tiny is in production yet") || w.Header().Get("Retry-After") == "" {
 			t.Errorf("%s: no reason or no Retry-After: %s", path, w.Body)
 		}
@@ -61,7 +63,7 @@ func TestRegistryAway(t *testing.T) {
 		w := ask(s, http.MethodGet, "/readyz", "")
 		return w.Code == 503 && strings.Contains(w.Body.String(), "no route to host")
 	})
-	checkProblem(t, "registry away", ask(s, http.MethodPost, "/predict", "{}"), 503, problemNoModel, "")
+	checkProblem(t, "registry away", ask(s, http.MethodPost, "/predict", "{}"), 503, api.NoModel, "")
 	r.put(t, "1", bundle(t, 1))
 	r.goAway(nil)
 	eventually(t, "ready once it is back", func() bool { return ask(s, http.MethodGet, "/readyz", "").Code == 200 })
@@ -103,8 +105,8 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%s: no longer ready: %s", test.reason, w.Body)
 		}
 		d := describedAs(t, s)
-		if d.Model.Version != "1" || d.Refused == nil || d.Refused.Version != "2" || !strings.Contains(d.Refused.Reason, test.want) {
-			t.Errorf("%s: serves %s, refused %+v, want version 1 and %q in the reason", test.reason, d.Model.Version, d.Refused, test.want)
+		if d.Model.Number != "1" || d.Refused == nil || d.Refused.Version != "2" || !strings.Contains(d.Refused.Reason, test.want) {
+			t.Errorf("%s: serves %s, refused %+v, want version 1 and %q in the reason", test.reason, d.Model.Number, d.Refused, test.want)
 		}
 		if got := metric(t, s, "mlops_model_refused_total"); got != "1" {
 			t.Errorf("%s: %s refused, want 1", test.reason, got)
@@ -135,8 +137,8 @@ func TestRefuse(t *testing.T) {
 		poll(t, s)
 		r.put(t, "3", good)
 		poll(t, s)
-		if d := describedAs(t, s); d.Model.Version != "3" || d.Refused != nil {
-			t.Errorf("%s: serves %s, refused %+v, want version 3", test.reason, d.Model.Version, d.Refused)
+		if d := describedAs(t, s); d.Model.Number != "3" || d.Refused != nil {
+			t.Errorf("%s: serves %s, refused %+v, want version 3", test.reason, d.Model.Number, d.Refused)
 		}
 	}
 }
@@ -148,7 +150,7 @@ func TestRefusedFirst(t *testing.T) {
 	poll(t, s)
 	for _, path := range []string{"/readyz", "/model"} {
 		w := ask(s, http.MethodGet, path, "")
-		checkProblem(t, path, w, 503, problemNoModel, "")
+		checkProblem(t, path, w, 503, api.NoModel, "")
 		if !strings.Contains(w.Body.String(), "version 1 of tiny is in production but was refused") {
 			t.Errorf("%s: %s", path, w.Body)
 		}
@@ -169,7 +171,7 @@ func TestAliasTakenAway(t *testing.T) {
 	v.Name = ""
 	r.point(v)
 	poll(t, s)
-	if got := predict(t, s, "{}").Model.Version; got != "1" {
+	if got := predict(t, s, "{}").Model.Number; got != "1" {
 		t.Errorf("serves %q, want the old version on", got)
 	}
 	refused := newShelf(t)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mlops/internal/api"
 	"mlops/internal/model"
 )
 
@@ -60,18 +61,18 @@ func TestWire(t *testing.T) {
 		{"the path in percents", "POST /%70redict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 200, ""},
 		{"a query", "POST /predict?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 200, ""},
 
-		{"no body", head + "\r\n", 400, problemJSON},
-		{"a length shorter than the record", head + "Content-Length: 1\r\n\r\n{}", 400, problemJSON},
-		{"a longer one, then no more", head + "Content-Length: 3\r\n\r\n{}", 400, problemRead},
-		{"a chunk shorter than it says", head + "Transfer-Encoding: chunked\r\n\r\n9\r\n{}", 400, problemRead},
-		{"chunks without an end", head + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", 400, problemRead},
-		{"a chunk of no length", head + "Transfer-Encoding: chunked\r\n\r\nx\r\n{}\r\n0\r\n\r\n", 400, problemRead},
-		{"a chunk of a negative length", head + "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n", 400, problemRead},
-		{"a chunk longer than any", head + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}", 400, problemRead},
-		{"a length of 1 EiB", head + "Content-Length: 1152921504606846976\r\n\r\n{}", 413, problemTooLarge},
-		{"another method", "BREW /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 405, problemMethod},
+		{"no body", head + "\r\n", 400, api.InvalidJSON},
+		{"a length shorter than the record", head + "Content-Length: 1\r\n\r\n{}", 400, api.InvalidJSON},
+		{"a longer one, then no more", head + "Content-Length: 3\r\n\r\n{}", 400, api.IncompleteBody},
+		{"a chunk shorter than it says", head + "Transfer-Encoding: chunked\r\n\r\n9\r\n{}", 400, api.IncompleteBody},
+		{"chunks without an end", head + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", 400, api.IncompleteBody},
+		{"a chunk of no length", head + "Transfer-Encoding: chunked\r\n\r\nx\r\n{}\r\n0\r\n\r\n", 400, api.IncompleteBody},
+		{"a chunk of a negative length", head + "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n", 400, api.IncompleteBody},
+		{"a chunk longer than any", head + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}", 400, api.IncompleteBody},
+		{"a length of 1 EiB", head + "Content-Length: 1152921504606846976\r\n\r\n{}", 413, api.TooLarge},
+		{"another method", "BREW /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 405, api.MethodNotAllowed},
 		{"OPTIONS of everything", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 200, ""}, // net/http's own answer
-		{"CONNECT", "CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n", 404, problemNotFound},
+		{"CONNECT", "CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n", 404, api.NotFound},
 
 		{"a length that is none", head + "Content-Length: two\r\n\r\n{}", 400, ""},
 		{"a negative length", head + "Content-Length: -2\r\n\r\n{}", 400, ""},

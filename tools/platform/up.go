@@ -14,6 +14,7 @@ import (
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/host"
 	"mlops/internal/kube"
@@ -228,12 +229,16 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 		defer f.Close()
 		base, shown = "http://"+f.Address, "http://localhost:8000"
 	}
-	var view overview.Model
+	var view *api.Model
 	err = c.do("serving", func(func(string)) (string, error) {
-		err := until(ctx, time.Minute, func(ctx context.Context) error {
-			return overview.Get(ctx, base+"/model", &view)
+		err := until(ctx, time.Minute, func(ctx context.Context) (err error) {
+			view, err = api.NewClient(base, nil).Model(ctx)
+			return err
 		})
-		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), err
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("version %s of %s", view.Model.Number, view.Model.Name), nil
 	})
 	if err != nil {
 		return err
@@ -243,7 +248,7 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 		return err
 	}
 	defer closed()
-	example, err := view.Example(ctx, base, spec, databases)
+	example, err := overview.Example(ctx, base, view, spec, databases)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,144 @@
+// Package api is the wire contract of the inference server: the bodies of
+// GET /model and POST /predict, its problem types, and a client. The server and
+// everything that talks to it use these types, so they can't drift apart.
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// MediaType is the media type of every body that is not a problem.
+const MediaType = "application/json"
+
+// Version names a version of a registered model.
+type Version struct {
+	Name      string `json:"name"`
+	Number    string `json:"version"`
+	RunID     string `json:"run_id"`
+	Candidate string `json:"candidate,omitempty"` // set by GET /model only
+}
+
+// Model is the body of GET /model: the version that is served, and what a client
+// needs to build a form for it.
+type Model struct {
+	Model     Version            `json:"model"`
+	LoadedAt  time.Time          `json:"loaded_at"`  // when the server began to serve it
+	CreatedAt time.Time          `json:"created_at"` // when it was trained
+	Threshold float64            `json:"threshold"`  // records with at least this probability are labelled positive
+	Metrics   map[string]float64 `json:"metrics"`    // by "<split>_<metric>"; undefined ones are left out
+	Dataset   Dataset            `json:"dataset"`
+	Samples   []Sample           `json:"samples"`
+	Refused   *Refusal           `json:"refused"` // a newer version that the server does not serve
+}
+
+// Dataset is the part of a data set's YAML that clients need.
+type Dataset struct {
+	Name        string   `json:"name"`
+	Title       string   `json:"title"`
+	Description string   `json:"description"`
+	Cite        string   `json:"cite,omitempty"`
+	Missing     []string `json:"missing"` // markers of a missing value, besides the empty string
+	Target      Target   `json:"target"`
+	Columns     []Column `json:"columns"` // in the table's order, without the key and the target
+}
+
+// Target is the column that is predicted.
+type Target struct {
+	Column string `json:"column"`
+	Labels Labels `json:"labels"`
+}
+
+// Labels are the target's two outcomes in words.
+type Labels struct {
+	Positive string `json:"positive"`
+	Negative string `json:"negative"`
+}
+
+// Word returns the words for a prediction's label.
+func (l Labels) Word(label int) string {
+	if label == 1 {
+		return l.Positive
+	}
+	return l.Negative
+}
+
+// Types of columns.
+const (
+	Category = "category"
+	Integer  = "integer"
+	Number   = "number"
+)
+
+// Column is one column of the data set.
+type Column struct {
+	Name   string   `json:"name"`
+	Type   string   `json:"type"`             // Category, Integer or Number
+	Label  string   `json:"label"`            // for people; the name if empty
+	Form   string   `json:"form,omitempty"`   // the form's group that it belongs to; empty: not on the form
+	Values []string `json:"values,omitempty"` // usual values of a category; others are allowed
+	Codes  []Code   `json:"codes,omitempty"`  // usual codes of a category and their meanings
+	Min    *float64 `json:"min,omitempty"`
+	Max    *float64 `json:"max,omitempty"`
+}
+
+// Code is a coded value and its meaning.
+type Code struct {
+	Code string `json:"code"`
+	Name string `json:"name"`
+}
+
+// Record is a row as the table has it: column name to text. Reading it accepts
+// numbers as their text, and null as the empty string, which is a missing value.
+type Record map[string]string
+
+// UnmarshalJSON reads an object whose values are strings, numbers, booleans or null.
+func (r *Record) UnmarshalJSON(data []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	if fields == nil {
+		*r = nil
+		return nil
+	}
+	*r = make(Record, len(fields))
+	for name, raw := range fields {
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
+			if text = string(raw); strings.ContainsAny(text[:1], "{[") {
+				return fmt.Errorf("record: %s is neither a string nor a number", name)
+			}
+		}
+		(*r)[name] = text
+	}
+	return nil
+}
+
+// Sample is a record of the test split with the probability that was stored for
+// it when the model was trained.
+type Sample struct {
+	Record      Record  `json:"record"`
+	Probability float64 `json:"probability"`
+}
+
+// Refusal says why the server does not serve a newer version.
+type Refusal struct {
+	Version string    `json:"version"`
+	Reason  string    `json:"reason"`
+	At      time.Time `json:"at"` // when it was first refused
+}
+
+// Predictions is the body of a POST /predict that succeeded.
+type Predictions struct {
+	Model       Version      `json:"model"`
+	Predictions []Prediction `json:"predictions"` // one per record, in the request's order
+}
+
+// Prediction is the score of one record.
+type Prediction struct {
+	Label       int     `json:"label"` // 1 if positive, else 0
+	Probability float64 `json:"probability"`
+}
