@@ -4,9 +4,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -15,7 +18,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"mlops/internal/api"
 	"mlops/internal/kube"
+	"mlops/internal/mlflow"
+	"mlops/internal/registry"
+	"mlops/internal/signature"
 )
 
 // Argo's server on the node's port, as make up opens it.
@@ -26,6 +33,7 @@ func testDoors(t *testing.T, m *machine) {
 	r := m.release(t, "mlops")
 	t.Run("a workflow from a web page", func(t *testing.T) { testArgoToken(t, r) })
 	t.Run("MLflow without a login", func(t *testing.T) { testMLflowLogin(t, r) })
+	t.Run("a model that nobody signed", func(t *testing.T) { testFalseModel(t, r) })
 	t.Run("a privileged pod", func(t *testing.T) { testPrivileged(t, r) })
 	t.Run("a neighbour on the network", func(t *testing.T) { testNeighbour(t, m, r) })
 }
@@ -167,6 +175,68 @@ func testNeighbour(t *testing.T, m *machine, r *kube.Release) {
 			t.Errorf("a neighbour reaches %s", name)
 		}
 	}
+}
+
+// sign signs a version with the release's key.
+func sign(t *testing.T, r *kube.Release, client *mlflow.Client, model string, number int) {
+	t.Helper()
+	secret, err := r.Secret(t.Context(), "signing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := signature.ReadSigner([]byte(secret["MLOPS_SIGNING_KEY"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := registry.New(client, model)
+	_, subject, err := reg.Open(t.Context(), registry.Version{Name: model, Number: number})
+	if err == nil {
+		err = client.SetVersionTag(t.Context(), model, number, registry.TagSignature, signer.Sign(subject))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testFalseModel moves the alias past the gate, with the login of the steps: the version
+// that promotion has signed stays.
+func testFalseModel(t *testing.T, r *kube.Release) {
+	client := stepsClient(t, r)
+	before := served(t, inference)
+	versions, err := client.SearchVersions(t.Context(), "name='"+before.Model.Name+"'", nil, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := strconv.Atoi(before.Model.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range versions {
+		if v.Tags[registry.TagSignature] != "" {
+			continue
+		}
+		if err := client.SetAlias(t.Context(), v.Name, registry.Production, v.Number); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 30*time.Second, func() error {
+			view, err := api.NewClient(inference, nil).Model(t.Context())
+			if err != nil {
+				return err
+			}
+			if view.Refused == nil || view.Refused.Version != strconv.Itoa(v.Number) || !strings.Contains(view.Refused.Reason, "not signed") {
+				return fmt.Errorf("refused is %+v, want version %d because nobody signed it", view.Refused, v.Number)
+			}
+			return nil
+		})
+		if after := served(t, inference); after.Model != before.Model {
+			t.Errorf("%+v is served, want %+v", after.Model, before.Model)
+		}
+		if err := client.SetAlias(t.Context(), v.Name, registry.Production, good); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Error("every version is signed, want one that promotion has not chosen")
 }
 
 // testPrivileged asks for root on the machine.

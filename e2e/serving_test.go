@@ -53,6 +53,7 @@ func testSwap(t *testing.T, m *machine) {
 			other = v.Number
 		}
 	}
+	sign(t, r, client, name, other) // as promotion would have
 	report := underLoad(t, 10, func() {
 		for _, number := range []int{other, first} {
 			began := time.Now()

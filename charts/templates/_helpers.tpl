@@ -183,6 +183,12 @@ it waits for. (list . "mlflow" secret-name user-key password-key) */}}
 {{- define "mlops.secret.mlflow-inference" -}}
 {{- .Values.global.mlflow.inferenceSecret | default .Values.global.mlflow.existingSecret | default (include "mlops.name" (list . "mlflow-inference")) -}}
 {{- end -}}
+{{- define "mlops.secret.signing" -}}
+{{- .Values.global.signing.keySecret | default (include "mlops.name" (list . "signing")) -}}
+{{- end -}}
+{{- define "mlops.secret.signers" -}}
+{{- .Values.global.signing.trustedSecret | default (include "mlops.name" (list . "signers")) -}}
+{{- end -}}
 {{- define "mlops.secret.argo" -}}
 {{- .Values.global.postgres.argoSecret | default (include "mlops.name" (list . "postgres-argo")) -}}
 {{- end -}}

@@ -90,7 +90,17 @@ spec:
             secretKeyRef: {name: {{ include "mlops.name" (list $root (index . 1)) }}, key: {{ index . 2 }}}
         {{- end }}
         {{- end }}
-        {{- if or .first $login }}
+        {{- $signing := and $g.signing.enabled $v.pipelines.enabled }}
+        {{- if $signing }}
+        - name: MLOPS_SIGNING_KEY
+          valueFrom:
+            secretKeyRef: {name: {{ include "mlops.secret.signing" $root }}, key: MLOPS_SIGNING_KEY}
+        {{- end }}
+        {{- $registry := or .first $signing }}
+        {{- if $registry }}
+        - {name: MLOPS_SPEC, value: /etc/mlops/dataset.yaml}
+        {{- end }}
+        {{- if or $registry $login }}
         - {name: MLFLOW_TRACKING_URI, value: {{ include "mlops.mlflow.uri" $root | quote }}}
         {{- end }}
         {{- if .first }}
@@ -99,18 +109,17 @@ spec:
         {{- $parameters = dict "source" . }}
         {{- end }}
         - {name: MLOPS_FIRST_RUN, value: {{ $parameters | toJson | quote }}}
-        - {name: MLOPS_SPEC, value: /etc/mlops/dataset.yaml}
         - name: MLOPS_NAMESPACE
           valueFrom:
             fieldRef: {fieldPath: metadata.namespace}
         {{- end }}
-      {{- if and .first (include "mlops.mlflow.login" $root) }}
+      {{- if and $registry (include "mlops.mlflow.login" $root) }}
       envFrom:
         - secretRef: {name: {{ include "mlops.secret.mlflow-steps" $root }}}
       {{- end }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
-        {{- if .first }}
+        {{- if $registry }}
         - {name: dataset, mountPath: /etc/mlops, readOnly: true}
         {{- end }}
         {{- if .table }}
@@ -118,7 +127,7 @@ spec:
         {{- end }}
   volumes:
     - {name: tmp, emptyDir: {}}
-    {{- if .first }}
+    {{- if and $v.pipelines.enabled (or .first $g.signing.enabled) }}
     - name: dataset
       configMap: {name: {{ include "mlops.name" (list $root "dataset") }}}
     {{- end }}

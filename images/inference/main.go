@@ -14,6 +14,7 @@ import (
 	"mlops/internal/program"
 	"mlops/internal/registry"
 	"mlops/internal/serve"
+	"mlops/internal/signature"
 )
 
 func main() { program.Main(run) }
@@ -41,7 +42,17 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	var trusted signature.Trusted
+	if keys := program.EnvOr("MLOPS_SIGNERS", ""); keys != "" {
+		if trusted, err = signature.ReadTrusted([]byte(keys)); err != nil {
+			return program.Inputf("MLOPS_SIGNERS: %w", err)
+		}
+	} else {
+		log.Warn("MLOPS_SIGNERS is not set: versions are served whoever has made them")
+	}
 	server := serve.New(serve.Options{
+		Trusted:  trusted,
+		Memory:   program.MemoryLimit(),
 		Model:    name,
 		Cache:    program.EnvOr("MLOPS_CACHE", "/var/cache/mlops"),
 		Registry: registry.New(client, name),

@@ -12,6 +12,7 @@ import (
 	"mlops/internal/program"
 	"mlops/internal/promote"
 	"mlops/internal/registry"
+	"mlops/internal/signature"
 	"mlops/internal/step"
 )
 
@@ -33,7 +34,13 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return step.Ingest(err)
 	}
+	signer, trusted, err := keys()
+	if err != nil {
+		return err
+	}
 	decision, err := promote.Run(ctx, promote.Config{
+		Signer:     signer,
+		Trusted:    trusted,
 		Spec:       spec,
 		DataDigest: digest,
 		Rows:       clean.Rows,
@@ -47,4 +54,20 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	return step.Output("promoted", fmt.Sprint(decision.Version))
+}
+
+// keys returns the key that signs what is in production, and those whose signatures
+// count.
+func keys() (signer *signature.Signer, trusted signature.Trusted, err error) {
+	if text := program.EnvOr("MLOPS_SIGNING_KEY", ""); text != "" {
+		if signer, err = signature.ReadSigner([]byte(text)); err != nil {
+			return nil, nil, program.Inputf("MLOPS_SIGNING_KEY: %w", err)
+		}
+	}
+	if text := program.EnvOr("MLOPS_SIGNERS", ""); text != "" {
+		if trusted, err = signature.ReadTrusted([]byte(text)); err != nil {
+			return nil, nil, program.Inputf("MLOPS_SIGNERS: %w", err)
+		}
+	}
+	return signer, trusted, nil
 }

@@ -9,9 +9,10 @@
 // MLOPS_S3_{MLFLOW,LOADER}_{ACCESS_KEY_ID,SECRET_ACCESS_KEY};
 // MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD with
 // MLOPS_MLFLOW_{STEPS,INFERENCE}_PASSWORD, for MLflow's users;
-// MLOPS_FIRST_RUN (the pipeline's parameters as a JSON object) with MLOPS_SPEC,
-// MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and
-// MLOPS_NAMESPACE. What is not set is left out.
+// MLOPS_SIGNING_KEY, by which what an earlier release has put into production is
+// signed, and MLOPS_FIRST_RUN (the pipeline's parameters as a JSON object) with
+// MLOPS_NAMESPACE, both with MLOPS_SPEC, MLFLOW_TRACKING_URI,
+// MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. What is not set is left out.
 package main
 
 import (
@@ -31,6 +32,7 @@ import (
 	"mlops/internal/program"
 	"mlops/internal/registry"
 	"mlops/internal/setup"
+	"mlops/internal/signature"
 	"mlops/internal/source"
 	"mlops/internal/step"
 )
@@ -114,10 +116,30 @@ func configure(log *slog.Logger) (setup.Config, error) {
 			{Name: "inference", Password: os.Getenv("MLOPS_MLFLOW_INFERENCE_PASSWORD")},
 		}
 	}
+	if text := os.Getenv("MLOPS_SIGNING_KEY"); text != "" {
+		var err error
+		if c.Signer, err = signature.ReadSigner([]byte(text)); err != nil {
+			return c, program.Inputf("MLOPS_SIGNING_KEY: %w", err)
+		}
+		c.Registry = model
+	}
 	if text := os.Getenv("MLOPS_FIRST_RUN"); text != "" {
 		c.First = func() (*setup.FirstRun, error) { return firstRun(text) }
 	}
 	return c, nil
+}
+
+// model is the registered model that the data set's YAML names.
+func model() (*registry.Registry, error) {
+	spec, err := step.Spec()
+	if err != nil {
+		return nil, err
+	}
+	client, err := step.MLflow(mlflow.Options{Tries: 1, UserAgent: "mlops-setup"})
+	if err != nil {
+		return nil, err
+	}
+	return registry.New(client, spec.Model), nil
 }
 
 func firstRun(text string) (*setup.FirstRun, error) {
@@ -125,15 +147,11 @@ func firstRun(text string) (*setup.FirstRun, error) {
 	if err := json.Unmarshal([]byte(text), &parameters); err != nil {
 		return nil, program.Inputf("MLOPS_FIRST_RUN has to be a JSON object of strings: %w", err)
 	}
-	spec, err := step.Spec()
+	reg, err := model()
 	if err != nil {
 		return nil, err
 	}
 	namespace, err := program.Env("MLOPS_NAMESPACE")
-	if err != nil {
-		return nil, err
-	}
-	client, err := step.MLflow(mlflow.Options{Tries: 1, UserAgent: "mlops-setup"})
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +164,7 @@ func firstRun(text string) (*setup.FirstRun, error) {
 		return nil, program.Inputf("starting a first run: %w", err)
 	}
 	return &setup.FirstRun{
-		Registry:  registry.New(client, spec.Model),
+		Registry:  reg,
 		Workflows: &setup.Pipeline{Client: kube, Namespace: namespace, Parameters: parameters},
 	}, nil
 }

@@ -102,7 +102,7 @@ func TestNotes(t *testing.T) {
 			{"every node port, no Grafana", set(append(everyNodePort, "grafana.enabled=false")...), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909"}, []string{"Grafana", "%!"}},
 			{"an ingress", set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.tlsSecret=tls", "ui.service.type=ClusterIP"), []string{"https://m.example.com/", "port-forward svc/mlops-ui 8501"}, []string{"30851", "%!"}},
 			{"another data set", []string{"--set-file", "global.dataset.spec=" + spec}, []string{`-d '{"island":"Biscoe","species":"Adelie"}'`}, nil},
-			{"without pipelines", set("pipelines.enabled=false", "inference.model=m"), []string{"A PREDICTION", "-d '{}'"}, []string{"THE PIPELINE"}},
+			{"without pipelines", set("pipelines.enabled=false", "inference.model=m", "global.signing.enabled=false"), []string{"A PREDICTION", "-d '{}'"}, []string{"THE PIPELINE"}},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				out, wrong, err := run(t, helm, nil, append([]string{"install", "mlops", dir, "--namespace", "team", "--dry-run=client"}, test.flags...)...)

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"mlops/internal/signature"
 )
 
 // fromSecrets are the Secrets that a container takes all its variables from.
@@ -33,18 +35,18 @@ func TestLogins(t *testing.T) {
 			want  map[string][]string
 		}{
 			{"the release's own", nil, map[string][]string{
-				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference"}, "ui": nil,
+				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference", "mlops-signers"}, "ui": nil,
 				"load-raw-data": {"mlops-postgres-app", "mlops-s3-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
-				"candidates": {"mlops-postgres-app", "mlops-mlflow-steps"}, "train": {"mlops-postgres-app", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-app", "mlops-mlflow-steps"},
+				"candidates": {"mlops-postgres-app", "mlops-mlflow-steps"}, "train": {"mlops-postgres-app", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-app", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"},
 			}},
 			{"others'", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow", "global.mlflow.inferenceSecret=their-reader",
 				"minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.existingSecret=their-s3", "global.s3.loaderSecret=their-loader"), map[string][]string{
-				"inference": {"their-reader"}, "ui": nil,
+				"inference": {"their-reader", "mlops-signers"}, "ui": nil,
 				"load-raw-data": {"mlops-postgres-app", "their-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
-				"candidates": {"mlops-postgres-app", "their-mlflow"}, "train": {"mlops-postgres-app", "their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow"},
+				"candidates": {"mlops-postgres-app", "their-mlflow"}, "train": {"mlops-postgres-app", "their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"},
 			}},
-			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow"}}},
-			{"no login", set("global.mlflow.login=false"), map[string][]string{"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow"}, "inference": nil}},
+			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow", "mlops-signers"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"}}},
+			{"no login", set("global.mlflow.login=false"), map[string][]string{"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow"}, "inference": {"mlops-signers"}}},
 		} {
 			r := render(t, helm, "mlops", "mlops", test.flags...)
 			got := map[string][]string{}
@@ -108,6 +110,56 @@ func TestMLflowNames(t *testing.T) {
 			if got := matches(list("--cors-allowed-origins"), name); got != want {
 				t.Errorf("origin %q is accepted: %v, want %v", name, got, want)
 			}
+		}
+	})
+}
+
+// Only promotion and set-up have the private key, inference what it trusts; upgrades keep both, and
+// a key that is lost is made anew beside the ones that are trusted.
+func TestSigningKeys(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		first := renderWith(t, helm, nil)
+		keys := func(r *rendering) (*corev1.Secret, *corev1.Secret, *signature.Signer, signature.Trusted) {
+			t.Helper()
+			private, public := one[*corev1.Secret](t, r, "mlops-signing"), one[*corev1.Secret](t, r, "mlops-signers")
+			signer, err := signature.ReadSigner(private.Data["MLOPS_SIGNING_KEY"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			trusted, err := signature.ReadTrusted(public.Data["MLOPS_SIGNERS"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return private, public, signer, trusted
+		}
+		private, public, signer, trusted := keys(first)
+		subject := signature.Subject{Model: "m", Version: 1}
+		sum := signer.Sign(subject)
+		if err := trusted.Verify(subject, sum); err != nil || len(trusted) != 1 {
+			t.Errorf("%d trusted keys, the key's own signature: %v", len(trusted), err)
+		}
+		for _, o := range first.objects {
+			if o.kind != "Secret" && strings.Contains(o.text, "mlops-signing") && o.meta.GetName() != "promote-best-model" && o.kind != "Job" {
+				t.Errorf("%s has the signing key", o)
+			}
+		}
+		owned := map[string]*corev1.Secret{}
+		for _, s := range []*corev1.Secret{private, public} {
+			s = s.DeepCopy()
+			s.Annotations["meta.helm.sh/release-name"], s.Annotations["meta.helm.sh/release-namespace"] = "mlops", "mlops"
+			owned[s.Name] = s
+		}
+		same, sameTrusted, _, _ := keys(renderWith(t, helm, owned))
+		if !cmp.Equal(same.Data, private.Data) || !cmp.Equal(sameTrusted.Data, public.Data) {
+			t.Error("an upgrade makes other keys")
+		}
+		delete(owned, "mlops-signing")
+		_, _, other, both := keys(renderWith(t, helm, owned))
+		if err := both.Verify(subject, sum); err != nil {
+			t.Errorf("what the lost key has signed: %v", err)
+		}
+		if err := both.Verify(subject, other.Sign(subject)); err != nil || len(both) != 2 {
+			t.Errorf("%d trusted keys, the new key's signature: %v", len(both), err)
 		}
 	})
 }

@@ -75,6 +75,8 @@ func TestRefused(t *testing.T) {
 			{"a page without a server", set("inference.enabled=false"), "say in ui.inference which server the page asks instead"},
 			{"an Argo for everyone on the node's ports", set("argo.server.authMode=server", "nodePorts.argo.enabled=true"), "set argo.server.authMode=client"},
 			{"a switch for all doors at once", set("exposeAll=true"), "additional properties 'exposeAll' not allowed"},
+			{"a server and nothing that signs", set("pipelines.enabled=false", "inference.model=m"), "global.signing.trustedSecret"},
+			{"a signing key that nobody trusts", set("global.signing.keySecret=a"), "or neither"},
 			{"an ingress to nothing", set("ingress.enabled=true", "inference.enabled=false", "ui.enabled=false"), "neither inference nor ui"},
 
 			{"a data set that isn't YAML", []string{"--set-file", "global.dataset.spec=" + broken}, "global.dataset.spec is not YAML"},

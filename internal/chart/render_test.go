@@ -356,7 +356,7 @@ func TestSetUp(t *testing.T) {
 			{"a Postgres that somebody else prepared", prepared, []string{"PGHOST", "PGPASSWORD", "MLOPS_ROLE_APP_PASSWORD"}},
 			{"no MLflow", []string{"mlflow.enabled=false", "global.mlflow.uri=http://m"}, []string{"MLOPS_ROLE_MLFLOW_PASSWORD"}},
 			{"no Argo", []string{"argo.enabled=false"}, []string{"MLOPS_ROLE_ARGO_PASSWORD"}},
-			{"no first run", []string{"pipelines.runOnInstall=false", "global.mlflow.login=false"}, []string{"MLOPS_FIRST_RUN", "MLFLOW_TRACKING_URI"}},
+			{"no first run", []string{"pipelines.runOnInstall=false", "global.mlflow.login=false", "global.signing.enabled=false"}, []string{"MLOPS_FIRST_RUN", "MLFLOW_TRACKING_URI"}},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				_, variables := setup(t, render(t, helm, "mlops", "mlops", set(test.values...)...))

@@ -61,6 +61,8 @@ func scenarios() []scenario {
 		{name: "S3 elsewhere, a key for each", flags: set(append(externalS3, "global.s3.mlflowSecret=my-s3-mlflow", "global.s3.loaderSecret=my-s3-loader")...)},
 		{name: "MLflow elsewhere", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
 		{name: "MLflow elsewhere, with a login", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com", "global.mlflow.existingSecret=my-login", "global.mlflow.inferenceSecret=my-reader")},
+		{name: "keys of one's own", flags: set("global.signing.keySecret=my-signing", "global.signing.trustedSecret=my-signers")},
+		{name: "nothing signed", flags: set("global.signing.enabled=false")},
 		{name: "MLflow without a login", flags: set("global.mlflow.login=false", "mlflow.allowedHosts={mlflow.example.com,192.0.2.7:30500}")},
 		{name: "MLflow elsewhere, a table of the web, and so no S3", flags: set("minio.enabled=false", "mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
 		{name: "Argo elsewhere", flags: set("argo.enabled=false")},
@@ -70,7 +72,7 @@ func scenarios() []scenario {
 		{name: "no page", flags: set("ui.enabled=false", "ingress.enabled=true")},
 		{name: "no server", flags: set("inference.enabled=false", "ui.inference=http://inference.example.com")},
 		{name: "only a server and its page", flags: set("postgres.enabled=false", "minio.enabled=false", "mlflow.enabled=false", "argo.enabled=false", "prometheus.enabled=false", "grafana.enabled=false", "pipelines.enabled=false",
-			"global.mlflow.uri=http://mlflow.example.com", "inference.model=readmission")},
+			"global.mlflow.uri=http://mlflow.example.com", "inference.model=readmission", "global.signing.trustedSecret=my-signers")},
 		{name: "all services elsewhere", flags: set(append(append(externalPostgres, externalS3...), "global.postgres.existingSecret=my-postgres", "mlflow.enabled=false", "global.mlflow.uri=http://mlflow.example.com",
 			"argo.enabled=false", "prometheus.enabled=false", "global.prometheus.uri=http://prometheus.example.com", "grafana.existingSecret=my-grafana")...)},
 	}

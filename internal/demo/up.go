@@ -165,11 +165,15 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	if err != nil {
 		return nil, fmt.Errorf("keeping the data set's name: %w", err)
 	}
+	_, signers, err := c.State.SigningKeys()
+	if err != nil {
+		return nil, err
+	}
 	// They are up before there is a model: the server then answers 503 and takes
 	// each promoted version into service by itself.
 	err = d.Do("inference server", func(log *slog.Logger) (_ string, err error) {
 		s.inference, err = c.State.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
-			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.State.Path("models", spec.Name)}
+			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.State.Path("models", spec.Name), "MLOPS_SIGNERS=" + string(signers)}
 		})
 		if err != nil {
 			return "", err
@@ -204,13 +208,18 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 			env = append(env, e)
 		}
 	}
+	key, signers, err := c.State.SigningKeys()
+	if err != nil {
+		return err
+	}
+	env = append(env, "MLOPS_SIGNING_KEY="+string(key), "MLOPS_SIGNERS="+string(signers))
 	env = append(env, s.postgres.StepsEnv()...)
 	env = append(env, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_SPEC="+s.specPath, "MLOPS_XGBOOST="+s.venv.XGBoost())
 	logs := c.State.Path("log", "pipeline-"+s.spec.Name)
 	if err := os.RemoveAll(logs); err != nil {
 		return fmt.Errorf("clearing the last run's logs: %w", err)
 	}
-	_, err := workflow.Run(ctx, workflow.Options{
+	_, err = workflow.Run(ctx, workflow.Options{
 		Set: set, Workflow: "pipeline",
 		Parameters: map[string]string{"source": s.table.URL, "all": "true"},
 		Program: func(image string) (string, bool) {

@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/google/renameio/v2"
+
+	"mlops/internal/signature"
 )
 
 // State is the folder that holds everything the services of one demo keep.
@@ -100,12 +102,38 @@ func (s *State) Secrets() (*Secrets, error) {
 	return &sec, nil
 }
 
+// SigningKeys are the private key that promotion signs model versions with and the
+// public keys that the server trusts, in PEM. They are made when they are needed first;
+// more public keys may be added to the file of the trusted ones.
+func (s *State) SigningKeys() (private, trusted []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keyPath, trustedPath := s.Path("signing.key"), s.Path("signers.pem")
+	private, err = os.ReadFile(keyPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		if private, trusted, err = signature.Generate(); err != nil {
+			return nil, nil, err
+		}
+		// The public one first: a private one that is there has its public one.
+		if err = renameio.WriteFile(trustedPath, trusted, 0o644, renameio.WithTempDir(s.Dir)); err == nil {
+			err = renameio.WriteFile(keyPath, private, 0o600, renameio.WithTempDir(s.Dir))
+		}
+	}
+	if err == nil {
+		trusted, err = os.ReadFile(trustedPath)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the keys that model versions are signed with: %w", err)
+	}
+	return private, trusted, nil
+}
+
 // Purge deletes the data: databases, artifacts, copies of models, logs and
 // passwords; if everything is set, also virtual environments, built programs and
 // images. No service may be running. If it is killed it can be repeated, since the
 // passwords go last.
 func (s *State) Purge(everything bool) error {
-	names := []string{"postgres", "artifacts", "models", "datasets", "work", "minio", "log", "ports.json", "run", "secrets.json"}
+	names := []string{"postgres", "artifacts", "models", "datasets", "work", "minio", "log", "ports.json", "run", "signing.key", "signers.pem", "secrets.json"}
 	for _, n := range names {
 		if err := os.RemoveAll(s.Path(n)); err != nil {
 			return fmt.Errorf("deleting %s: %w", n, err)

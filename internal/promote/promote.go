@@ -13,6 +13,7 @@ import (
 	"mlops/internal/evaluate"
 	"mlops/internal/model"
 	"mlops/internal/registry"
+	"mlops/internal/signature"
 )
 
 // Config is what Run needs.
@@ -22,6 +23,9 @@ type Config struct {
 	Rows       dataset.Rows
 	Registry   *registry.Registry
 	Log        *slog.Logger
+
+	Signer  *signature.Signer // signs what is in production; nil: nothing is signed
+	Trusted signature.Trusted // keys whose signatures count besides the signer's
 }
 
 // Run compares and, where a candidate is better, promotes it. The error is
@@ -47,9 +51,10 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 		return Decision{}, err
 	}
 	// Where Decide will refuse, nothing has to be scored.
+	var subjects []signature.Subject
 	if conflict(comparison.Champion, comparison.ChampionSpec, c.Spec) == nil {
-		models, err := load(ctx, c, comparison.Contenders)
-		if err != nil {
+		var models []*model.Model
+		if models, subjects, err = load(ctx, c, comparison.Contenders, comparison.Champion); err != nil {
 			return Decision{}, err
 		}
 		if comparison.Rows, err = score(ctx, c, comparison.Contenders, models); err != nil {
@@ -57,6 +62,13 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 		}
 	}
 	d := Decide(comparison)
+	for i, subject := range subjects {
+		if e := comparison.Contenders[i]; e.Version.Number == d.Version && e.Unusable == nil {
+			if err := sign(ctx, c, e.Version, subject); err != nil {
+				return Decision{}, err
+			}
+		}
+	}
 	if err := apply(ctx, c.Registry, comparison, d); err != nil {
 		return Decision{}, err
 	}
@@ -106,24 +118,27 @@ func apply(ctx context.Context, reg *registry.Registry, c Comparison, d Decision
 	return nil
 }
 
-// load reads the contenders' models, nil for one that is unusable. The error is
-// one that another try may mend.
-func load(ctx context.Context, c Config, contenders []Contender) ([]*model.Model, error) {
-	models := make([]*model.Model, len(contenders))
+// load reads the contenders' models, nil for one that is unusable, and what their
+// signatures are over. The error is one that another try may mend.
+func load(ctx context.Context, c Config, contenders []Contender, champion registry.Version) ([]*model.Model, []signature.Subject, error) {
+	models, subjects := make([]*model.Model, len(contenders)), make([]signature.Subject, len(contenders))
 	for i := range contenders {
 		e := &contenders[i]
-		m, err := c.Registry.Load(ctx, e.Version)
+		m, subject, err := c.Registry.Open(ctx, e.Version)
+		if err == nil {
+			err = genuine(ctx, c, e.Version, subject, e.Version.Number == champion.Number)
+		}
 		if errors.Is(err, registry.ErrUnusable) {
 			c.Log.Error("version can't be served", "version", e.Version.Number, "reason", err)
 			e.Unusable = err
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		models[i] = m
+		models[i], subjects[i] = m, subject
 	}
-	return models, nil
+	return models, subjects, nil
 }
 
 // scorer scores the rows of one spec by a model that may be of another.

@@ -10,10 +10,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"mlops/internal/dataset"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
+	"mlops/internal/signature"
 )
 
 // Aliases of a registered model. MLflow's stages are deprecated; "Production" is
@@ -26,8 +28,8 @@ const (
 // Folder of a version's files below its run's artifacts.
 const Folder = "model"
 
-// maxFile bounds a version's file; the largest, the trees, has some megabytes.
-const maxFile = 512 << 20
+// maxVersion bounds all files of a version; the largest, the trees, has some megabytes.
+const maxVersion = 512 << 20
 
 var (
 	// ErrNoVersion says that the registry answers, but nothing is in production.
@@ -137,8 +139,12 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 	if err != nil {
 		return fmt.Errorf("locating the files of version %d of %s: %w: %w", v.Number, r.model, err, ErrUnusable)
 	}
+	left := int64(maxVersion)
 	for _, name := range files {
-		err := r.client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), maxFile)
+		err := r.client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), left)
+		if fi, statErr := os.Stat(filepath.Join(dir, name)); err == nil && statErr == nil {
+			left -= fi.Size()
+		}
 		if errors.Is(err, mlflow.ErrNotFound) || errors.Is(err, mlflow.ErrTooLarge) {
 			return fmt.Errorf("%s of version %d of %s: %w: %w", name, v.Number, r.model, err, ErrUnusable)
 		}
@@ -151,12 +157,30 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 
 // Load downloads a version and reads it, with the checks of model.Read.
 func (r *Registry) Load(ctx context.Context, v Version) (*model.Model, error) {
-	var m *model.Model
-	err := r.read(ctx, v, model.Files, func(dir string) (err error) {
-		m, err = model.Read(os.DirFS(dir))
+	m, _, err := r.Open(ctx, v)
+	return m, err
+}
+
+// Open is Load that also returns what a signature of the files it read is over.
+func (r *Registry) Open(ctx context.Context, v Version) (m *model.Model, subject signature.Subject, err error) {
+	err = r.read(ctx, v, model.Files, func(dir string) (err error) {
+		if subject, err = v.Subject(os.DirFS(dir)); err == nil {
+			m, err = model.Read(os.DirFS(dir))
+		}
 		return err
 	})
-	return m, err
+	return m, subject, err
+}
+
+// AnySigned reports whether any version was ever signed.
+func (r *Registry) AnySigned(ctx context.Context) (bool, error) {
+	all, err := r.Versions(ctx)
+	return slices.ContainsFunc(all, func(v Version) bool { return v.Signature != "" }), err
+}
+
+// Sign notes the signature of a version's files.
+func (r *Registry) Sign(ctx context.Context, v Version, signature string) error {
+	return r.tag(ctx, v, TagSignature, signature)
 }
 
 // Spec downloads the spec that is stored with a version.

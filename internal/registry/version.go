@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
 
 	"mlops/internal/mlflow"
+	"mlops/internal/model"
+	"mlops/internal/signature"
 )
 
 // Version is a version of a registered model, with what the platform notes on
@@ -23,6 +26,7 @@ type Version struct {
 	Reason    string  // why, as a sentence
 	Replaces  int     // number of the version in production before it; 0: none
 	Best      bool    // tagged as the one in production
+	Signature string  // of its files; empty: nobody signed it
 
 	noted bool // Outcome is a tag, not only read out of the reason
 }
@@ -31,6 +35,11 @@ type Version struct {
 // registry that was set up again gives the same number to another run.
 func (v Version) Same(other Version) bool {
 	return v.Name == other.Name && v.Number == other.Number && v.RunID == other.RunID
+}
+
+// Subject is what the version's signature is over, if its files are in this folder.
+func (v Version) Subject(files fs.FS) (signature.Subject, error) {
+	return signature.Of(v.Name, v.Number, files, model.Files)
 }
 
 // Outcome is what became of a version at the gate.
@@ -52,6 +61,7 @@ const (
 	TagBest        = "best_model"   // "true" on the version in production
 	TagOutcome     = "outcome"      // an Outcome
 	TagPromotion   = "promotion"    // the reason for the outcome, as a sentence
+	TagSignature   = "signature"    // of the version's files, by promotion
 	TagReplaces    = "replaces"     // number of the version that was in production before this one
 )
 
@@ -61,7 +71,7 @@ func version(v mlflow.Version) Version {
 		Name: v.Name, Number: v.Number, RunID: v.RunID, Created: v.Created,
 		Dataset: v.Tags[TagDataset], Candidate: v.Tags[TagCandidate], Training: v.Tags[TagTraining],
 		Outcome: Outcome(v.Tags[TagOutcome]), Reason: v.Tags[TagPromotion],
-		Best: v.Tags[TagBest] == "true",
+		Best: v.Tags[TagBest] == "true", Signature: v.Tags[TagSignature],
 	}
 	out.noted = out.Outcome != ""
 	if !out.noted {

@@ -18,6 +18,7 @@ import (
 
 	"mlops/internal/api"
 	"mlops/internal/model"
+	"mlops/internal/signature"
 )
 
 // Options are what a Server needs.
@@ -26,6 +27,14 @@ type Options struct {
 	Cache    string // folder of the local copies of versions
 	Registry Registry
 	Log      *slog.Logger
+
+	// Trusted are the keys one of which must have signed a version's files; nil:
+	// signatures are not looked at.
+	Trusted signature.Trusted
+
+	// Memory is how many bytes this process may take; 0: nothing says. A version
+	// that could not be loaded beside the served one is refused.
+	Memory int64
 
 	// Drain is how long a server that was told to stop still takes requests:
 	// on a cluster some time passes before nobody sends any more. Meanwhile it

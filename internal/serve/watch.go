@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"mlops/internal/api"
 	"mlops/internal/model"
 	"mlops/internal/registry"
@@ -60,6 +58,7 @@ const (
 // production into service and goes on with what it has when a version is
 // refused or the registry is away.
 func (s *Server) Watch(ctx context.Context) error {
+	s.autopsy()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	failing := false
@@ -114,11 +113,15 @@ func (s *Server) poll(ctx context.Context) error {
 		s.refused.Store(nil)
 		return nil
 	}
-	if r := s.refused.Load(); r != nil && r.of.Same(v) && time.Since(r.checked) < refuseAgain {
+	if r := s.refused.Load(); r != nil && r.of.Same(v) && r.of.Signature == v.Signature && time.Since(r.checked) < refuseAgain {
 		return nil
 	}
 	start := time.Now()
 	dir := s.folder(v)
+	if s.fatal(v) {
+		s.refuse(v, errFatal)
+		return nil
+	}
 	if _, err := os.Stat(dir); err == nil && s.take(v, dir, start) == nil {
 		s.remember(v)
 		return nil
@@ -173,6 +176,14 @@ func (s *Server) fetch(ctx context.Context, v registry.Version) error {
 
 // take verifies a version and puts it into service.
 func (s *Server) take(v registry.Version, dir string, start time.Time) error {
+	if err := s.genuine(v, dir); err != nil {
+		return err
+	}
+	if err := s.fits(dir); err != nil {
+		return err
+	}
+	loaded := s.attempt(v)
+	defer loaded()
 	m, err := model.Read(os.DirFS(dir))
 	if err != nil {
 		return err
@@ -214,6 +225,10 @@ func (s *Server) refuse(v registry.Version, why error) {
 		return // looked at again, and still refused
 	}
 	s.refused.Store(next)
+	if s.served.Load() == nil {
+		s.fromCache() // a server that has just started goes on with what it served before
+		s.refused.Store(next)
+	}
 	s.metrics.refused.Inc()
 	s.log.Error("version refused", "version", v.Number, "run_id", v.RunID, "reason", why)
 }
@@ -226,11 +241,7 @@ func (s *Server) current() string {
 // remember notes the served version for a start without the registry and drops
 // the copies of all others.
 func (s *Server) remember(v registry.Version) {
-	text, err := json.Marshal(wireVersion(v))
-	if err == nil {
-		err = renameio.WriteFile(s.current(), text, 0o644, renameio.WithTempDir(s.options.Cache))
-	}
-	if err != nil {
+	if err := writeJSON(s.current(), kept{wireVersion(v), v.Signature}); err != nil {
 		s.log.Warn("can't note which version is served", "error", err)
 		return
 	}
@@ -247,19 +258,15 @@ func (s *Server) remember(v registry.Version) {
 
 // fromCache starts from the local copy.
 func (s *Server) fromCache() {
-	text, err := os.ReadFile(s.current())
+	var k kept
+	if !readJSON(s.current(), &k) || k.Name != s.options.Model {
+		return
+	}
+	number, err := strconv.Atoi(k.Number)
 	if err != nil {
 		return
 	}
-	var w api.Version
-	if err := json.Unmarshal(text, &w); err != nil || w.Name != s.options.Model {
-		return
-	}
-	number, err := strconv.Atoi(w.Number)
-	if err != nil {
-		return
-	}
-	v := registry.Version{Name: w.Name, Number: number, RunID: w.RunID}
+	v := registry.Version{Name: k.Name, Number: number, RunID: k.RunID, Signature: k.Signature}
 	if err := s.take(v, s.folder(v), time.Now()); err != nil {
 		s.log.Error("the local copy is of no use", "version", v.Number, "reason", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"mlops/internal/postgres"
 	"mlops/internal/registry"
 	"mlops/internal/retry"
+	"mlops/internal/signature"
 	"mlops/internal/source"
 )
 
@@ -34,6 +35,9 @@ type Config struct {
 
 	MLflow      *mlflow.Client // of its administrator; nil: MLflow has no login
 	MLflowUsers []MLflowUser
+
+	Signer   *signature.Signer // of model versions; nil: they are not signed
+	Registry func() (*registry.Registry, error)
 
 	// First returns the first run; nil: none. It is called last, so that an error
 	// in the data set doesn't keep the services from their databases.
@@ -81,6 +85,11 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if c.MLflow != nil {
 		if err := logins(ctx, c); err != nil {
+			return err
+		}
+	}
+	if c.Signer != nil {
+		if err := adopt(ctx, c); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ are not Helm's). With the default values the text is the file's, byte by byte.
 {{- end -}}
 {{- $text = regexReplaceAll (printf "( +)image: mlops\\.local/([a-z-]+):%s\n" (replace "." "\\." $version)) $text $new -}}
 {{- $text = regexReplaceAll "((?:name|serviceAccountName): |http://)mlops-" $text (printf "${1}%s-" $root.Release.Name) -}}
-{{- range list (list "postgres-app" "mlops.secret.app") (list "s3-loader" "mlops.secret.s3-loader") (list "mlflow-steps" "mlops.secret.mlflow-steps") -}}
+{{- range list (list "postgres-app" "mlops.secret.app") (list "s3-loader" "mlops.secret.s3-loader") (list "mlflow-steps" "mlops.secret.mlflow-steps") (list "signing" "mlops.secret.signing") (list "signers" "mlops.secret.signers") -}}
 {{- $text = $text | replace (printf "name: %s\n" (include "mlops.name" (list $root (index . 0)))) (printf "name: %s\n" (include (index . 1) $root)) -}}
 {{- end -}}
 {{- with include "mlops.source" $root -}}
