@@ -1,6 +1,6 @@
-// Dashboards writes Grafana's dashboards into dashboards/json, from where the
-// chart takes them. With -check it asks a Prometheus, after there was traffic,
-// whether every expression gives data.
+// Command dashboards writes Grafana's dashboards into dashboards/json, where the chart
+// finds them. With -check it asks a Prometheus that has seen traffic whether every
+// expression has data.
 //
 //	go run ./dashboards
 //	go run ./dashboards -check http://localhost:9090
@@ -25,9 +25,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 	var check, out string
 	var interval time.Duration
 	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
-		f.StringVar(&check, "check", "", "base URL of a Prometheus to ask, instead of writing")
-		f.DurationVar(&interval, "interval", time.Minute, "with -check: what rates look back over, at least four scrapes")
-		f.StringVar(&out, "out", filepath.Join("dashboards", "json"), "folder to write to")
+		f.StringVar(&check, "check", "", "check the expressions in the Prometheus at this base URL instead of writing files")
+		f.DurationVar(&interval, "interval", time.Minute, "with -check: the interval of rates; at least four scrapes")
+		f.StringVar(&out, "out", filepath.Join("dashboards", "json"), "folder to write the files to")
 	})
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		if err := board.Check(ctx, check, interval); err != nil {
 			return fmt.Errorf("expressions without data:\n%w", err)
 		}
-		log.Info("every expression gives data", "expressions", len(board.Expressions(interval)))
+		log.Info("every expression has data", "expressions", len(board.Expressions(interval)))
 		return nil
 	}
 	for file, d := range board.All() {
@@ -45,7 +45,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(out, file), text, 0o644); err != nil {
-			return fmt.Errorf("writing dashboard: %w", err)
+			return fmt.Errorf("writing a dashboard: %w", err)
 		}
 	}
 	return nil

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Check asks a Prometheus every expression, as of now, and returns an error for
-// each that it refuses or that gives no number.
+// Check evaluates every expression in a Prometheus, and returns an error for each that
+// it refuses or that does not yield numbers.
 func Check(ctx context.Context, prometheus string, interval time.Duration) error {
 	var errs []error
 	for _, e := range Expressions(interval) {
@@ -26,7 +26,7 @@ func Check(ctx context.Context, prometheus string, interval time.Duration) error
 	return errors.Join(errs...)
 }
 
-// ask returns an error unless every series of the answer has a number.
+// ask returns an error unless every series of the result is a number.
 func ask(ctx context.Context, prometheus, query string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -60,7 +60,7 @@ func ask(ctx context.Context, prometheus, query string) error {
 		return fmt.Errorf("%s: %s", res.Status, answer.Error)
 	}
 	if answer.Data.ResultType != "vector" {
-		return fmt.Errorf("the answer is a %s, not a vector", answer.Data.ResultType)
+		return fmt.Errorf("the result is a %s, not a vector", answer.Data.ResultType)
 	}
 	if len(answer.Data.Result) == 0 {
 		return errors.New("no data")

@@ -1,6 +1,6 @@
-// Package board makes Grafana's dashboards: what they show is written in Go, once,
-// and goes to the JSON that Grafana is given, and as a list of expressions to the
-// tests that ask a real Prometheus whether each gives data.
+// Package board defines Grafana's dashboards in Go. From the same definition come the
+// JSON that Grafana reads, and the list of expressions with which tests ask a real
+// Prometheus whether each has data.
 package board
 
 import (
@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// A Dashboard in Grafana's JSON, as far as ours need it.
+// Dashboard is a dashboard in Grafana's JSON, as far as ours need it.
 type Dashboard struct {
-	UID           string      `json:"uid"` // stable: links hold on to it
+	UID           string      `json:"uid"` // stable: links refer to it
 	Title         string      `json:"title"`
 	Description   string      `json:"description"`
 	Tags          []string    `json:"tags"`
 	SchemaVersion int         `json:"schemaVersion"`
 	Version       int         `json:"version"`
 	Editable      bool        `json:"editable"`
-	GraphTooltip  int         `json:"graphTooltip"` // 1: one cross-hair in all panels
+	GraphTooltip  int         `json:"graphTooltip"` // 1: a shared crosshair in all panels
 	Refresh       string      `json:"refresh"`
 	Time          Range       `json:"time"`
 	Timezone      string      `json:"timezone"`
@@ -29,22 +29,22 @@ type Dashboard struct {
 }
 
 type (
-	// Range is the time that a dashboard shows at first.
+	// Range is the time that a dashboard shows initially.
 	Range struct {
 		From string `json:"from"`
 		To   string `json:"to"`
 	}
-	// Annotations is empty but must be there.
+	// Annotations is empty, but Grafana requires it.
 	Annotations struct {
 		List []struct{} `json:"list"`
 	}
-	// Templating is empty but must be there.
+	// Templating is empty, but Grafana requires it.
 	Templating struct {
 		List []struct{} `json:"list"`
 	}
 )
 
-// Panel is one of a dashboard's panels, or a row's heading.
+// Panel is a panel of a dashboard, or the heading of a row.
 type Panel struct {
 	ID          int          `json:"id"`
 	Type        string       `json:"type"`
@@ -59,7 +59,7 @@ type Panel struct {
 	Panels      *[]Panel     `json:"panels,omitempty"`    // rows only
 }
 
-// GridPos is a panel's place on a grid 24 columns wide.
+// GridPos is a panel's position on a grid 24 columns wide.
 type GridPos struct {
 	H int `json:"h"`
 	W int `json:"w"`
@@ -86,25 +86,25 @@ type Target struct {
 	Range        bool        `json:"range"`
 }
 
-// FieldConfig says how values are shown.
+// FieldConfig says how values are displayed.
 type FieldConfig struct {
 	Defaults  Defaults   `json:"defaults"`
 	Overrides []struct{} `json:"overrides"`
 }
 
-// Defaults hold for all of a panel's series.
+// Defaults apply to all series of a panel.
 type Defaults struct {
 	Unit       string      `json:"unit"`
 	Decimals   *int        `json:"decimals,omitempty"`
 	Min        *float64    `json:"min,omitempty"`
 	Max        *float64    `json:"max,omitempty"`
-	NoValue    string      `json:"noValue,omitempty"` // shown where there is no data
+	NoValue    string      `json:"noValue,omitempty"` // shown if there is no data
 	Color      Color       `json:"color"`
 	Thresholds *Thresholds `json:"thresholds,omitempty"`
 	Custom     *Lines      `json:"custom,omitempty"`
 }
 
-// Color says where series take their colour from.
+// Color says where the colours of series come from.
 type Color struct {
 	Mode string `json:"mode"`
 }
@@ -115,7 +115,7 @@ type Thresholds struct {
 	Steps []Step `json:"steps"`
 }
 
-// Step is a colour and the value from which on it holds; the first has none.
+// Step is a colour and the value from which it applies; the first step has none.
 type Step struct {
 	Color string   `json:"color"`
 	Value *float64 `json:"value"`
@@ -148,12 +148,12 @@ type StatOptions struct {
 	Orientation   string        `json:"orientation"`
 	WideLayout    bool          `json:"wideLayout"`
 
-	// How far a value has moved is not shown, but Grafana wants to be told so.
+	// Changes are not shown, but Grafana requires these fields.
 	ShowPercentChange      bool   `json:"showPercentChange"`
 	PercentChangeColorMode string `json:"percentChangeColorMode"`
 }
 
-// ReduceOptions make one value of a series.
+// ReduceOptions reduce a series to one value.
 type ReduceOptions struct {
 	Calcs  []string `json:"calcs"`
 	Fields string   `json:"fields"`
@@ -180,10 +180,10 @@ type Tooltip struct {
 	Sort string `json:"sort"`
 }
 
-// All returns every dashboard by the name of its file.
+// All returns every dashboard by file name.
 func All() map[string]Dashboard { return map[string]Dashboard{"serving.json": Serving()} }
 
-// JSON is a dashboard as Grafana reads it, the same at each call.
+// JSON returns a dashboard as Grafana reads it, always the same text.
 func JSON(d Dashboard) ([]byte, error) {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -195,8 +195,8 @@ func JSON(d Dashboard) ([]byte, error) {
 	return []byte(b.String()), nil
 }
 
-// rateInterval stands for Grafana's choice of an interval that holds at least
-// four scrapes.
+// rateInterval is Grafana's variable for an interval that contains at least four
+// scrapes.
 const rateInterval = "$__rate_interval"
 
 // Expression is a query of a panel.
@@ -209,8 +209,8 @@ func (e Expression) String() string {
 	return fmt.Sprintf("%s, %s, %s: %s", e.Dashboard, e.Panel, e.Ref, e.Query)
 }
 
-// Expressions returns every expression of every panel as Prometheus takes it,
-// with an interval in place of the one that Grafana chooses.
+// Expressions returns every expression of every panel as Prometheus accepts it, with
+// the given interval in place of Grafana's variable.
 func Expressions(interval time.Duration) []Expression {
 	var all []Expression
 	for file, d := range All() {

@@ -15,7 +15,7 @@ import (
 
 const folder = "../json"
 
-// What the chart takes is what this package makes, and nothing else lies there.
+// The files that the chart takes are what this package generates, and there are no others.
 func TestFilesAreCurrent(t *testing.T) {
 	all := All()
 	for file, d := range all {
@@ -32,7 +32,7 @@ func TestFilesAreCurrent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s is not current; go run ./dashboards writes it (-want +got):\n%s", file, diff)
+			t.Errorf("%s is out of date; go run ./dashboards rewrites it (-want +got):\n%s", file, diff)
 		}
 	}
 	entries, err := os.ReadDir(folder)
@@ -41,12 +41,12 @@ func TestFilesAreCurrent(t *testing.T) {
 	}
 	for _, e := range entries {
 		if _, ok := all[e.Name()]; !ok {
-			t.Errorf("nothing makes %s", e.Name())
+			t.Errorf("nothing generates %s", e.Name())
 		}
 	}
 }
 
-// What Grafana would not complain about but people would.
+// Mistakes that Grafana would accept, but people would not.
 func TestPanels(t *testing.T) {
 	for file, d := range All() {
 		if d.UID == "" || len(d.UID) > 40 || d.Title == "" {
@@ -92,14 +92,14 @@ func TestExpressions(t *testing.T) {
 		if strings.Contains(e.Query, "$") {
 			t.Errorf("%s has a variable that Prometheus doesn't know", e)
 		}
-		found = found || e == (Expression{"serving.json", "Requests a minute", "A", `60 * sum(rate(mlops_requests_total{handler="predict"}[90000ms]))`})
+		found = found || e == (Expression{"serving.json", "Requests per minute", "A", `60 * sum(rate(mlops_requests_total{handler="predict"}[90000ms]))`})
 	}
 	if !found {
-		t.Error("requests a minute are not among them")
+		t.Error("the requests per minute are missing")
 	}
 }
 
-// Check sends every expression, and only a number in every series passes.
+// Check sends every expression, and only series of numbers pass.
 func TestCheck(t *testing.T) {
 	const one, nan = `{"metric":{"a":"b"},"value":[1,"2.5"]}`, `{"metric":{"a":"c"},"value":[1,"NaN"]}`
 	vector := func(result string) string {

@@ -1,5 +1,4 @@
-// Command inference serves the version of one registered model that is in
-// production.
+// Command inference serves the production version of a registered model.
 package main
 
 import (
@@ -28,7 +27,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	// The watcher asks every second: a call that fails need not be repeated.
+	// The server polls every second, so a failed call need not be retried.
 	client, err := mlflow.New(tracking, mlflow.Options{Tries: 1, UserAgent: "mlops-inference",
 		Username: program.EnvOr("MLFLOW_TRACKING_USERNAME", ""), Password: program.EnvOr("MLFLOW_TRACKING_PASSWORD", ""), Token: program.EnvOr("MLFLOW_TRACKING_TOKEN", "")})
 	if err != nil {
@@ -48,7 +47,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 			return program.Inputf("MLOPS_SIGNERS: %w", err)
 		}
 	} else {
-		log.Warn("MLOPS_SIGNERS is not set: versions are served whoever has made them")
+		log.Warn("MLOPS_SIGNERS is not set: versions are served no matter who made them")
+	}
+	plainHTTP, err := onOff("MLOPS_PLAIN_HTTP")
+	if err != nil {
+		return err
 	}
 	server := serve.New(serve.Options{
 		Trusted:  trusted,
@@ -59,6 +62,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Log:      log,
 		Drain:    drain,
 		Limits:   limits,
+
+		NetHTTPOnly: !plainHTTP,
 	})
 	address := program.EnvOr("MLOPS_LISTEN", ":8000")
 	l, err := net.Listen("tcp", address)
@@ -69,12 +74,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 	return server.Run(ctx, l)
 }
 
-// limits reads the bounds that are set; 0 stands for the server's default.
+// limits reads the limits that are set; 0 means the server's default.
 func limits() (l serve.Limits, err error) {
 	number := func(name string, bits int) int64 {
 		n, bad := strconv.ParseInt(program.EnvOr(name, "0"), 10, bits)
 		if err == nil && (bad != nil || n < 0) {
-			err = program.Inputf("%s: %q is not a number from 0 on", name, program.EnvOr(name, ""))
+			err = program.Inputf("%s: %q is not a number of at least 0", name, program.EnvOr(name, ""))
 		}
 		return n
 	}
@@ -82,4 +87,16 @@ func limits() (l serve.Limits, err error) {
 	l.Queue = int(number("MLOPS_QUEUE", 32))
 	l.BodyMemory = number("MLOPS_BODY_MEMORY", 64)
 	return l, err
+}
+
+// onOff reads a switch that is on unless it is set to off.
+func onOff(name string) (bool, error) {
+	switch value := program.EnvOr(name, "on"); value {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	default:
+		return false, program.Inputf("%s: %q is neither on nor off", name, value)
+	}
 }

@@ -1,4 +1,4 @@
-// Command ui is the web page: a form to try the model in service.
+// Command ui serves the web page, a form to try the served model with.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"mlops/internal/program"
 )
 
-// inferenceTimeout is the longest wait for one answer of the inference server.
+// inferenceTimeout bounds each request to the inference server.
 const inferenceTimeout = 10 * time.Second
 
 func main() { program.Main(run) }

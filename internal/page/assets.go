@@ -17,8 +17,8 @@ import (
 //go:embed assets
 var assetFiles embed.FS
 
-// assets serves the embedded files under names that change with their content,
-// so that browsers keep them for ever and never use an old one.
+// assets serves the embedded files under names that change with their content, so
+// that browsers can cache them forever and never use an old one.
 type assets struct {
 	address map[string]string // style.css: /assets/style.<digest>.css
 	file    map[string]asset  // style.<digest>.css
@@ -49,12 +49,12 @@ func newAssets() (*assets, error) {
 	return a, nil
 }
 
-// Address is where a file is served. It is an error of the template to name
-// one that is not there.
+// Address is the URL of a file. A template that names one that doesn't exist is in
+// error.
 func (a *assets) Address(name string) (string, error) {
 	address, ok := a.address[name]
 	if !ok {
-		return "", fmt.Errorf("there is no asset %s", name)
+		return "", fmt.Errorf("no asset is named %s", name)
 	}
 	return address, nil
 }

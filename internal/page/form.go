@@ -17,26 +17,26 @@ import (
 )
 
 const (
-	// Names of the form's fields: a column's value, and what was typed for a
-	// value that the list does not offer. The prefixes keep columns of any name
-	// apart from the form's own fields.
+	// The form's field names begin with these: a column's value, and a value typed
+	// because the list does not offer it. The prefixes keep columns of any name apart
+	// from the form's own fields.
 	valuePrefix = "c."
 	otherPrefix = "o."
 
-	// otherValue is chosen in a list to type another value.
+	// otherValue is the list entry for typing another value.
 	otherValue = "…"
 
-	// longList is the most values that are offered as a list to choose from;
-	// more are suggested while one types.
-	longList = 40
+	// maxOptions is how many values are offered as a list to choose from; more are
+	// suggested while typing.
+	maxOptions = 40
 )
 
-// Group is the columns that stand together on the form.
+// Group is a group of columns on the form.
 type Group struct {
 	Name    string
 	Fields  []Field
-	Compact bool   // many short lists with the same values: set small
-	Common  string // in a compact group, the value that most of the sample's fields have
+	Compact bool   // many short lists with the same values: shown small
+	Common  string // in a compact group, the sample's most frequent value
 }
 
 // Field is one column on the form.
@@ -44,10 +44,10 @@ type Field struct {
 	Column      api.Column
 	ID          string // of the element
 	Label       string
-	Range       string   // "0 to 120"; empty where there is none
-	Options     []Option // to choose from; empty: typed
+	Range       string   // "0 to 120"; empty if there is none
+	Options     []Option // to choose from; if empty, the value is typed
 	Suggestions []string // while typing
-	Value       string   // empty: not known
+	Value       string   // empty if unknown
 	Sample      string   // the sample's value
 	SampleText  string   // the same, for people
 	Error       string
@@ -58,8 +58,7 @@ type Option struct{ Value, Text string }
 
 // Input is the type of the HTML element.
 func (f Field) Input() string {
-	// A number field shows nothing where its text is no number; then the text
-	// must stay visible.
+	// A number field would hide text that is not a number.
 	if f.Column.Type != api.Category {
 		if _, ok := dataset.ParseNumber([]byte(f.Value)); ok || f.Value == "" {
 			return "number"
@@ -76,7 +75,7 @@ func (f Field) Step() string {
 	return "any"
 }
 
-// Min and Max are the bounds as HTML takes them; empty where there is none.
+// Min and Max are the bounds as HTML attributes; empty if there are none.
 func (f Field) Min() string { return bound(f.Column.Min) }
 func (f Field) Max() string { return bound(f.Column.Max) }
 
@@ -94,7 +93,7 @@ func bound(x *float64) string {
 	return strconv.FormatFloat(*x, 'f', -1, 64)
 }
 
-// known returns a field's value, empty where it stands for a missing one.
+// known returns a field's value, or the empty string if it marks a missing value.
 func known(d *api.Dataset, value string) string {
 	value = strings.TrimSpace(value)
 	if slices.Contains(d.Missing, value) {
@@ -103,14 +102,14 @@ func known(d *api.Dataset, value string) string {
 	return value
 }
 
-// hidden reports whether a column is sent as the sample has it. The target is
-// not: nobody tells the model the answer.
+// hidden reports whether a column that is not on the form is sent as the sample has
+// it. The target never is.
 func hidden(d *api.Dataset, c api.Column) bool {
 	return c.Form == "" && c.Name != d.Target.Column
 }
 
-// signature tells two forms apart: a page that was made for another one must
-// be loaded again.
+// signature identifies a form: a page that was rendered with another form must be
+// reloaded.
 func signature(d *api.Dataset) string {
 	text, err := json.Marshal([]any{d.Columns, d.Target})
 	if err != nil { // strings and numbers always marshal
@@ -120,8 +119,8 @@ func signature(d *api.Dataset) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// submitted reads the record from a form that was sent. Columns left empty are
-// missing values and are left out, as is what is no column of the data set.
+// submitted reads the record from a submitted form. It leaves out columns that were
+// left empty, and fields that are no column of the data set.
 func submitted(d *api.Dataset, form url.Values) api.Record {
 	r := api.Record{}
 	for _, c := range d.Columns {
@@ -139,8 +138,8 @@ func submitted(d *api.Dataset, form url.Values) api.Record {
 	return r
 }
 
-// check finds what the inference server would refuse, for every column at once
-// and in words that fit beside a field.
+// check finds what the inference server would refuse, for all columns at once and in
+// words that fit beside a field.
 func check(d *api.Dataset, r api.Record) []api.FieldError {
 	var errs []api.FieldError
 	for _, c := range d.Columns {
@@ -168,8 +167,8 @@ func check(d *api.Dataset, r api.Record) []api.FieldError {
 	return errs
 }
 
-// groups makes the form: the record's values, marked where they differ from
-// the sample's, with the errors beside their fields.
+// groups builds the form: the record's values, marked where they differ from the
+// sample's, with the errors beside their fields.
 func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Group {
 	d := &m.Dataset
 	var list []Group
@@ -225,7 +224,7 @@ func offer(m *api.Model, f *Field) {
 	for _, v := range f.Column.Values {
 		add(v, v)
 	}
-	if len(options) > 0 && (len(f.Column.Codes) > 0 || len(options) <= longList) {
+	if len(options) > 0 && (len(f.Column.Codes) > 0 || len(options) <= maxOptions) {
 		add(f.Value, f.Value)
 		add(f.Sample, f.Sample)
 		f.Options = options
@@ -240,10 +239,10 @@ func offer(m *api.Model, f *Field) {
 	}
 }
 
-// text is how a value of the field is shown.
+// text is how a value of the field is shown to people.
 func (f Field) text(value string) string {
 	if value == "" {
-		return "not known"
+		return "unknown"
 	}
 	for _, o := range f.Options {
 		if o.Value == value {
@@ -253,7 +252,7 @@ func (f Field) text(value string) string {
 	return value
 }
 
-// words makes a label of a column's name.
+// words turns a column's name into a label.
 func words(name string) string {
 	name = strings.TrimSpace(strings.ReplaceAll(name, "_", " "))
 	_, size := utf8.DecodeRuneInString(name)
@@ -264,16 +263,16 @@ func rangeOf(c api.Column) string {
 	switch {
 	case c.Min != nil && c.Max != nil:
 		return fmt.Sprintf("%s to %s", bound(c.Min), bound(c.Max))
-	case c.Min != nil && *c.Min != 0: // that a count isn't negative goes without saying
-		return "from " + bound(c.Min)
+	case c.Min != nil && *c.Min != 0: // it is obvious that a count is not negative
+		return "at least " + bound(c.Min)
 	case c.Max != nil:
-		return "up to " + bound(c.Max)
+		return "at most " + bound(c.Max)
 	}
 	return ""
 }
 
-// compact reports whether most of a group's fields are short lists, so many
-// that the group would fill the page if each took a field's usual place.
+// compact reports whether a group has so many short lists that it would fill the page
+// if each had a field's usual size.
 func compact(fields []Field) bool {
 	const many, few, short = 10, 6, 14
 	n := 0
@@ -288,8 +287,8 @@ func compact(fields []Field) bool {
 	return n >= many && n == len(fields)
 }
 
-// common is the sample's most frequent value among the fields; the first in
-// their order where two are as frequent.
+// common is the sample's most frequent value among the fields; of equally frequent
+// ones, the first.
 func common(fields []Field) string {
 	count := map[string]int{}
 	best := ""
@@ -306,8 +305,8 @@ func common(fields []Field) string {
 	return best
 }
 
-// percent writes a probability for people, with one decimal; what would round
-// to nothing or to certainty is written as a bound.
+// percent formats a probability with one decimal; one that would round to 0 or 100 %
+// is shown as a bound.
 func percent(p float64) string {
 	switch {
 	case p > 0 && p < 0.0005:
@@ -318,7 +317,7 @@ func percent(p float64) string {
 	return strconv.FormatFloat(100*p, 'f', 1, 64) + "%"
 }
 
-// points writes a difference of two probabilities, in percentage points.
+// points formats the difference of two probabilities in percentage points.
 func points(d float64) string {
 	text := strconv.FormatFloat(100*math.Abs(d), 'f', 1, 64)
 	switch {

@@ -87,7 +87,7 @@ func TestGroups(t *testing.T) {
 }
 
 func TestOffer(t *testing.T) {
-	long := make([]string, longList+1)
+	long := make([]string, maxOptions+1)
 	for i := range long {
 		long[i] = string(rune('A' + i))
 	}

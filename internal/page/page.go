@@ -1,7 +1,7 @@
-// Package page is the web page: a form for one record, made of what the
-// inference server says of its model, and the prediction beside it. It names
-// no column of any data set. The page is made on the server and works without
-// JavaScript; with it, predictions come without a reload.
+// Package page is the web page: a form for one record, built from what the
+// inference server says about its model, with the prediction beside it. It names no
+// column of any data set. The page is rendered on the server and works without
+// JavaScript; with it, predictions appear without a reload.
 package page
 
 import (
@@ -21,49 +21,46 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mlops/internal/api"
+	"mlops/internal/metrics"
 )
 
 const (
-	// bodyLimit is the most that is read of one request: a record, many times over.
-	bodyLimit = 1 << 20
-
-	// drainTimeout is what requests that are under way at the end get to finish.
-	drainTimeout = 15 * time.Second
+	maxBody      = 1 << 20          // bytes of a request body; a record is far shorter
+	drainTimeout = 15 * time.Second // for the requests being served at the end
 )
 
 // contentSecurity allows the page's own files and nothing else.
 const contentSecurity = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// Server answers the page's requests.
+// Server serves the page.
 type Server struct {
 	inference *inference
 	log       *slog.Logger
 	templates *template.Template
 	assets    *assets
-	metrics   *metrics
+	metrics   *metrics.Page
 	handler   http.Handler
 	draining  atomic.Bool
 }
 
-// New returns the page of the inference server at base, an absolute http or
-// https URL. Requests to it end after timeout.
+// New returns the page of the inference server at base, an absolute http or https
+// URL. Requests to that server end after timeout.
 func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, fmt.Errorf("address of the inference server: %w", err)
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fmt.Errorf("address of the inference server: %q is not an http or https URL", base)
+		return nil, fmt.Errorf("address of the inference server: %q is not an absolute http or https URL", base)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 32
 	s := &Server{
 		log:     log,
-		metrics: newMetrics(),
+		metrics: metrics.NewPage(),
 		inference: &inference{
 			url: u.String(),
 			log: log,
@@ -92,28 +89,28 @@ func (s *Server) routes() http.Handler {
 	r.HandleFunc("/model", s.proxyModel).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }).Methods(http.MethodGet)
 	r.HandleFunc("/readyz", s.ready).Methods(http.MethodGet)
-	r.Handle("/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})).Methods(http.MethodGet)
+	r.Handle("/metrics", s.metrics.Handler()).Methods(http.MethodGet)
 	r.Handle("/assets/{name}", s.assets).Methods(http.MethodGet, http.MethodHead)
-	r.Use(s.metrics.count)
-	// mux leaves these two out of Use.
-	r.NotFoundHandler = s.metrics.count(http.HandlerFunc(s.notFound))
-	r.MethodNotAllowedHandler = s.metrics.count(http.HandlerFunc(s.notAllowed))
+	count := func(next http.Handler) http.Handler { return observe(s.metrics, next) }
+	r.Use(count)
+	// mux does not apply Use to these two.
+	r.NotFoundHandler = count(http.HandlerFunc(s.notFound))
+	r.MethodNotAllowedHandler = count(http.HandlerFunc(s.notAllowed))
 	return r
 }
 
-// ServeHTTP answers a request, with the headers that every answer has.
+// ServeHTTP responds to a request, with the headers that every response has.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", contentSecurity)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s.handler.ServeHTTP(w, r)
 }
 
-// Run serves on l until ctx ends. From then on /readyz answers 503, so that
-// nobody is sent here any more, and what is under way is answered before Run
-// returns.
+// Run serves on l until ctx ends. From then on /readyz responds with 503, so that no
+// more requests are routed here, and Run returns once those being served are done.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
@@ -141,8 +138,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// ready does not ask the inference server: without it the page still has
-// something to say.
+// ready does not ask the inference server: without it the page can still show why
+// there is no form.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if s.draining.Load() {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
@@ -185,16 +182,16 @@ func findSample(m *api.Model, asked string) sampleView {
 	return v
 }
 
-// submitForm is the way without JavaScript: the form is sent and comes back
-// with the prediction.
+// submitForm is the way without JavaScript: the form is submitted and comes back with
+// the prediction.
 func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		status := http.StatusBadRequest
-		text := "What was sent is not a form."
+		text := "The request is not a form."
 		if tooLarge(err) {
-			status, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("A form may have at most %d bytes.", bodyLimit)
+			status, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("A form may have at most %d bytes.", maxBody)
 		}
-		s.render(w, status, "message.html", messageView{Title: "Not a form", Heading: "That can't be read", Text: text})
+		s.render(w, status, "message.html", messageView{Title: "Bad request", Heading: "The form can't be read", Text: text})
 		return
 	}
 	m, err := s.inference.Model(r.Context())
@@ -204,19 +201,19 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 			s.wait(w, err)
 			return
 		}
-		m = last // so that what was typed is not lost
+		m = last // keep what was typed
 	}
 	record := submitted(&m.Dataset, r.PostForm)
 	sample := findSample(m, r.PostForm.Get("sample"))
 	if r.PostForm.Get("run") != m.Model.RunID {
-		sample.Probability = nil // another version's samples; they may not be the same
+		sample.Probability = nil // another version may have other samples
 	}
 
 	var answer *api.Predictions
 	if err == nil {
 		if errs := check(&m.Dataset, record); len(errs) > 0 {
 			err = &api.Problem{
-				Title: "Some values can't be used", Status: http.StatusUnprocessableEntity, Errors: errs,
+				Title: "Some values are invalid", Status: http.StatusUnprocessableEntity, Errors: errs,
 			}
 		}
 	}
@@ -230,7 +227,7 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 		s.render(w, p.Status, "form.html", v)
 		return
 	}
-	if answer.Model.RunID != m.Model.RunID { // swapped between the two requests
+	if answer.Model.RunID != m.Model.RunID { // replaced between the two requests
 		if newer, err := s.inference.Model(r.Context()); err == nil {
 			m, sample = newer, findSample(newer, r.PostForm.Get("sample"))
 			sample.Probability = nil
@@ -241,29 +238,29 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusOK, "form.html", v)
 }
 
-// wait shows that there is no model, and comes back by itself.
+// wait shows that there is no model, on a page that tries again by itself.
 func (s *Server) wait(w http.ResponseWriter, err error) {
 	p := asProblem(err)
 	v := messageView{
-		Title: "Waiting for a model", Heading: "No model is in service yet", Detail: p.Detail, Retry: true,
-		Text: "The server that answers predictions runs, but has no model to serve. Once one is trained and promoted, the form appears here by itself.",
+		Title: "Waiting for a model", Heading: "No model is being served yet", Detail: p.Detail, Retry: true,
+		Text: "The inference server is running, but has no model to serve. As soon as one has been trained and promoted, the form appears here by itself.",
 	}
 	if p.Status != http.StatusServiceUnavailable {
 		v.Title, v.Heading, v.Detail = "Waiting for the server", p.Title, p.Detail
-		v.Text = "This page gets its form and its predictions from the inference server. It keeps asking, and shows the form as soon as there is an answer."
+		v.Text = "This page gets its form and its predictions from the inference server. It keeps trying, and shows the form as soon as the server responds."
 	}
 	w.Header().Set("Retry-After", "3")
 	s.render(w, http.StatusServiceUnavailable, "message.html", v)
 }
 
-// proxyPredict hands a record on as it is, and the answer back as it is.
+// proxyPredict passes a record on unchanged, and the response back unchanged.
 func (s *Server) proxyPredict(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		p := &api.Problem{Type: api.Untyped, Title: "The request can't be read", Status: http.StatusBadRequest, Detail: "The connection ended early."}
+		p := &api.Problem{Type: api.Untyped, Title: "The request can't be read", Status: http.StatusBadRequest, Detail: "The connection ended before the whole request arrived."}
 		if tooLarge(err) {
 			p.Title, p.Status = "The request is too large", http.StatusRequestEntityTooLarge
-			p.Detail = fmt.Sprintf("This page's server takes at most %d bytes; send larger batches to the inference server.", bodyLimit)
+			p.Detail = fmt.Sprintf("This page's server takes at most %d bytes; send larger batches to the inference server.", maxBody)
 		}
 		p.Write(w)
 		return
@@ -276,8 +273,8 @@ func (s *Server) proxyPredict(w http.ResponseWriter, r *http.Request) {
 	copyResponse(w, resp)
 }
 
-// proxyModel hands out what the inference server says of its model. Pages ask
-// every few seconds: the tag spares them the body while nothing has changed.
+// proxyModel passes on what the inference server says about its model. Pages ask
+// every few seconds: the ETag saves them the body while nothing has changed.
 func (s *Server) proxyModel(w http.ResponseWriter, r *http.Request) {
 	resp, err := s.inference.do(r.Context(), http.MethodGet, "/model", "", nil)
 	if err != nil {
@@ -309,23 +306,23 @@ func copyResponse(w http.ResponseWriter, resp *api.Response) {
 
 func (s *Server) notFound(w http.ResponseWriter, _ *http.Request) {
 	s.render(w, http.StatusNotFound, "message.html", messageView{
-		Title: "Not found", Heading: "There is nothing here", Text: "The address leads nowhere on this server.",
+		Title: "Not found", Heading: "Page not found", Text: "There is no page at this address.",
 	})
 }
 
 func (s *Server) notAllowed(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusMethodNotAllowed, "message.html", messageView{
-		Title: "Not allowed", Heading: "That can't be done here", Text: "This address does not take " + r.Method + ".",
+		Title: "Not allowed", Heading: "Method not allowed", Text: "This address does not accept " + r.Method + " requests.",
 	})
 }
 
-// asProblem returns the problem in err; any other error is one of ours.
+// asProblem returns the problem in err. Any other error is the page's own.
 func asProblem(err error) *api.Problem {
 	if p := api.AsProblem(err); p != nil {
 		return p
 	}
 	return &api.Problem{
-		Type: api.Untyped, Title: "The request could not be finished",
+		Type: api.Untyped, Title: "The request could not be completed",
 		Status: http.StatusBadGateway, Detail: "Please try again.",
 	}
 }

@@ -48,7 +48,7 @@ func TestFormOfSample(t *testing.T) {
 		t.Errorf("the form's record (-sample +form):\n%s", diff)
 	}
 
-	for column, option := range map[string]string{"admission_type_id": "1 · Emergency", "race": "AfricanAmerican", "weight": "not known"} {
+	for column, option := range map[string]string{"admission_type_id": "1 · Emergency", "race": "AfricanAmerican", "weight": "unknown"} {
 		selected := d.field(column).all(func(n *html.Node) bool { return n.Data == "option" && has(n, "selected") })
 		if len(selected) != 1 || text(selected[0]) != option {
 			t.Errorf("%s: not the one option %q is selected", column, option)
@@ -128,8 +128,8 @@ func TestPredict(t *testing.T) {
 		positive    bool
 		difference  string
 	}{
-		{"above the threshold", 0.25, "readmitted within 30 days", "reaches the threshold", true, "+16.9 points"},
-		{"at the threshold", 0.1123, "readmitted within 30 days", "reaches the threshold", true, "+3.1 points"},
+		{"above the threshold", 0.25, "readmitted within 30 days", "at or above the threshold", true, "+16.9 points"},
+		{"at the threshold", 0.1123, "readmitted within 30 days", "at or above the threshold", true, "+3.1 points"},
 		{"below it", 0.05, "not readmitted within 30 days", "below the threshold", false, "−3.1 points"},
 		{"as stored, but for float32's last digits", 0.0812001, "not readmitted within 30 days", "below the threshold", false, "none"},
 	}
@@ -263,7 +263,7 @@ func TestWaiting(t *testing.T) {
 	defer odd.Close()
 
 	tests := []struct{ why, base, heading, detail string }{
-		{"no model yet", f.URL, "No model is in service yet", "no version of it has the alias production"},
+		{"no model yet", f.URL, "No model is being served yet", "no version of it has the alias production"},
 		{"nobody there", gone.URL, "The inference server does not respond", "It may be starting, restarting or busy."},
 		{"somebody else there", odd.URL, "The inference server's response can't be read", "It may be of another version than this page; the page's log says more."},
 	}
@@ -358,7 +358,7 @@ func TestProxy(t *testing.T) {
 func TestLimitsAndRoutes(t *testing.T) {
 	f := newFake(t, "penguins")
 	s := newServer(t, f.URL)
-	large := strings.Repeat("x", bodyLimit+1)
+	large := strings.Repeat("x", maxBody+1)
 	tests := []struct {
 		why  string
 		got  *httptest.ResponseRecorder
@@ -388,7 +388,7 @@ func TestLimitsAndRoutes(t *testing.T) {
 		`mlops_page_requests_total{code="404",handler="other"} 1`,
 		`mlops_page_requests_total{code="404",handler="/assets/{name}"} 1`,
 		`mlops_page_requests_total{code="405",handler="other"} 1`,
-		`mlops_page_request_seconds_count{handler="/"} 2`,
+		`mlops_page_request_duration_seconds_count{handler="/"} 2`,
 	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("/metrics lacks %s", line)

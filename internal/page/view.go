@@ -18,9 +18,9 @@ import (
 //go:embed html/*.html
 var htmlFiles embed.FS
 
-// same is the largest difference at which two probabilities count as the same:
-// the stored ones come from another library, whose sums are float32.
-const same = 1e-5
+// maxRounding is the largest difference at which two probabilities count as equal: the
+// stored ones were computed by another library in float32.
+const maxRounding = 1e-5
 
 // formView is what form.html shows.
 type formView struct {
@@ -31,7 +31,7 @@ type formView struct {
 	Hidden    []hiddenField
 	Sample    sampleView
 	Result    resultView
-	Problem   *problemView // what went wrong, instead of a prediction
+	Problem   *problemView // shown instead of a prediction
 	Metrics   []metricView
 }
 
@@ -39,13 +39,13 @@ type hiddenField struct{ Column, Name, Value string }
 
 // sampleView is the sample that the form started from.
 type sampleView struct {
-	Number      int // from 1; 0 where the form started empty
+	Number      int // from 1; 0 if the form started empty
 	Count, Next int
-	Missing     string   // a sample that was asked for and isn't there
-	Probability *float64 // the stored one; nil where there is none to compare with
+	Missing     string   // a sample that was requested but doesn't exist
+	Probability *float64 // the stored one; nil if there is none to compare with
 }
 
-// Value is the sample's number in addresses and in the form.
+// Value is the sample's number in URLs and in the form.
 func (s sampleView) Value() string {
 	if s.Number == 0 {
 		return "none"
@@ -59,7 +59,7 @@ type resultView struct {
 	Positive    bool
 	Probability float64
 	Label       string
-	Difference  string // to the stored probability
+	Difference  string // from the stored probability
 	Answered    api.Version
 }
 
@@ -68,13 +68,12 @@ type problemView struct {
 	Errors        []problemLine
 }
 
-// problemLine is one wrong column; ID is empty where it isn't on the form.
+// problemLine is one invalid value; ID is empty if its column isn't on the form.
 type problemLine struct{ ID, Label, Reason string }
 
 type metricView struct{ Name, Value string }
 
-// newForm makes the view of a form with this record in it, started from that
-// sample.
+// newForm is the view of a form that holds the record and started from the sample.
 func newForm(m *api.Model, sample sampleView, record api.Record, errs []api.FieldError) *formView {
 	d := &m.Dataset
 	var start api.Record
@@ -105,7 +104,7 @@ func (v *formView) answered(a *api.Predictions) {
 		Label: v.Model.Dataset.Target.Labels.Word(p.Label), Answered: a.Model,
 	}
 	if stored := v.Sample.Probability; stored != nil {
-		if v.Result.Difference = points(p.Probability - *stored); math.Abs(p.Probability-*stored) < same {
+		if v.Result.Difference = points(p.Probability - *stored); math.Abs(p.Probability-*stored) < maxRounding {
 			v.Result.Difference = "none"
 		}
 	}
@@ -116,7 +115,7 @@ func (v *formView) answered(a *api.Predictions) {
 func (v *formView) failed(p *api.Problem) {
 	view := &problemView{Title: p.Title, Detail: p.Detail}
 	if len(p.Errors) > 0 {
-		view.Detail = "" // the list says it
+		view.Detail = "" // the list says the same
 	}
 	for _, e := range p.Errors {
 		line := problemLine{Label: e.Field, Reason: e.Reason}
@@ -140,8 +139,8 @@ func heading(d *api.Dataset) string {
 	return d.Title
 }
 
-// testMetrics are the metrics of the test rows, by name, the area under the
-// curve first: it decides promotion.
+// testMetrics are the metrics on the test rows, by name; first the AUC, which decides
+// on promotion.
 func testMetrics(metrics map[string]float64) []metricView {
 	var views []metricView
 	for name, x := range metrics {
@@ -166,16 +165,16 @@ func testMetrics(metrics map[string]float64) []metricView {
 // messageView is what message.html shows: a page with one message.
 type messageView struct {
 	Title, Heading, Text, Detail string
-	Retry                        bool // come back by itself
+	Retry                        bool // try again by itself
 }
 
-// parseTemplates reads the pages. asset gives a file's address.
+// parseTemplates parses the pages. asset returns a file's URL.
 func parseTemplates(asset func(string) (string, error)) (*template.Template, error) {
 	t := template.New("").Funcs(template.FuncMap{
 		"asset":   asset,
 		"percent": percent,
 		"place":   func(p float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(p, 0), 1)) },
-		"anchor": func(p float64) string { // keeps a text above a mark inside the picture
+		"anchor": func(p float64) string { // keeps the text above a mark inside the drawing
 			switch {
 			case p < 0.25:
 				return "start"
@@ -194,16 +193,16 @@ func parseTemplates(asset func(string) (string, error)) (*template.Template, err
 	return t, nil
 }
 
-// render writes a page; nothing is written before all of it is made.
+// render writes a page; nothing is written before all of it is rendered.
 func (s *Server) render(w http.ResponseWriter, status int, name string, view any) {
 	var b bytes.Buffer
 	if err := s.templates.ExecuteTemplate(&b, name, view); err != nil {
-		s.log.Error("making the page", "template", name, "err", err)
-		http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+		s.log.Error("rendering the page", "template", name, "error", err)
+		http.Error(w, "The page could not be rendered; its log says why.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store") // it holds what somebody typed
+	w.Header().Set("Cache-Control", "no-store") // it contains what somebody typed
 	w.WriteHeader(status)
 	w.Write(b.Bytes())
 }

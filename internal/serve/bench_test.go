@@ -43,14 +43,14 @@ func request(h http.Handler, body string) func() {
 	}
 }
 
-// most of the allocations that one request may make in the handler.
-const mostAllocations = 10
+// maxAllocations of one request in the handler.
+const maxAllocations = 10
 
 func TestAllocations(t *testing.T) {
 	s, _ := serving(t, 1)
 	body := `{"size":1.5,"count":3,"kind":"2","odd name":"\u00e9"}`
-	if n := testing.AllocsPerRun(1000, request(http.HandlerFunc(s.predict), body)); n > mostAllocations {
-		t.Errorf("%v allocations in predict, want at most %d", n, mostAllocations)
+	if n := testing.AllocsPerRun(1000, request(http.HandlerFunc(s.predict), body)); n > maxAllocations {
+		t.Errorf("%v allocations in predict, want at most %d", n, maxAllocations)
 	} else {
 		t.Logf("%v allocations in predict", n)
 	}
@@ -115,19 +115,19 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkLane is what it costs that a request takes a place and gives it back.
-func BenchmarkLane(b *testing.B) {
-	l := newLane(64, 64, 64)
+// BenchmarkSlots measures taking a slot and returning it.
+func BenchmarkSlots(b *testing.B) {
+	l := newSlots(64, 64, 64)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if l.enter() {
-				l.leave()
+			if l.acquire() {
+				l.release()
 			}
 		}
 	})
 }
 
-// BenchmarkRespond writes the answer to one record and to many.
+// BenchmarkRespond writes the response to one record and to many.
 func BenchmarkRespond(b *testing.B) {
 	s, _ := serving(b, 1)
 	served := s.served.Load()
@@ -146,11 +146,11 @@ func BenchmarkRespond(b *testing.B) {
 	}
 }
 
-// BenchmarkRefuse is a request that comes when there is no place, and may not wait.
+// BenchmarkRefuse is a request that finds no slot and may not wait.
 func BenchmarkRefuse(b *testing.B) {
 	s, _ := serving(b, 1)
-	s.few = newLane(1, 0, 0)
-	s.few.enter()
+	s.small = newSlots(1, 0, 0)
+	s.small.acquire()
 	send := request(s.Handler(), `{"size":1.5,"count":3,"kind":"2"}`)
 	b.ReportAllocs()
 	for b.Loop() {

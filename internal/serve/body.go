@@ -7,46 +7,48 @@ import (
 	"mime"
 	"net/http"
 	"sync"
+
+	"mlops/internal/api"
 )
 
 const (
-	maxBody = 32 << 20 // bytes of a request's body
-	small   = 64 << 10 // bytes of a body up to which a request counts as small
-	modest  = 1 << 20  // bytes of all buffers up to which they are used again
-	first   = 4 << 10  // bytes of a buffer for a body of unknown length
+	maxBody     = 32 << 20 // bytes of a request body
+	smallBody   = 64 << 10 // bytes up to which a body, and its request, counts as small
+	maxPooled   = 1 << 20  // bytes of all buffers of an exchange that is used again
+	firstBuffer = 4 << 10  // bytes of the first buffer for a body of unknown length
 )
 
 var errTooLarge = errors.New("the body is too large")
 
-// exchange is what one request has in memory from its first byte to the last of
-// its answer. Those of modest size are used again.
+// exchange holds what one request has in memory, from its first byte to the last
+// of its response. Exchanges of modest size are used again.
 type exchange struct {
 	memory *memory
-	held   int64 // bytes taken of the memory
+	held   int64 // bytes taken from the memory
 
-	body   []byte
-	scores []float32 // one a record
-	answer []byte
+	body     []byte
+	scores   []float32 // one per record
+	response []byte
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// newExchange returns an exchange whose buffers, if it has any already, are held.
+// newExchange returns an exchange. Buffers that it brings along count as held.
 func newExchange(m *memory) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.memory = m
-	has := int64(cap(x.body) + 4*cap(x.scores) + cap(x.answer))
+	has := int64(cap(x.body) + 4*cap(x.scores) + cap(x.response))
 	if m.take(0, has) != nil {
-		return &exchange{memory: m} // rather without them than not at all
+		return &exchange{memory: m} // begin without buffers instead of failing
 	}
 	x.held = has
 	return x
 }
 
-// free gives back what the request held.
+// free returns what the request held.
 func (x *exchange) free() {
 	x.memory.give(x.held)
-	if x.held <= modest {
+	if x.held <= maxPooled {
 		x.memory, x.held = nil, 0
 		exchanges.Put(x)
 	}
@@ -63,14 +65,14 @@ func (x *exchange) hold(n int64) error {
 	return err
 }
 
-// read reads a whole body. What a client announces is taken at its word as long
-// as it is small; past that a buffer is at most twice as large as what has come.
+// read reads a whole body. The announced length is trusted as long as it is small;
+// beyond that a buffer is at most twice as large as what has arrived.
 func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
 	announced := r.ContentLength
 	if announced > maxBody {
 		return errTooLarge
 	}
-	if announced > modest { // better refused before it is sent than after
+	if announced > maxPooled { // better refused before it is sent than afterwards
 		if err := x.hold(announced); err != nil {
 			return err
 		}
@@ -79,10 +81,10 @@ func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
 	}
 	buf := x.body[:0]
 	defer func() { x.body = buf }()
-	whole, want := maxBody+1, first // one more than there is, to see the end
+	whole, want := maxBody+1, firstBuffer // one byte more than the body, to see its end
 	if announced >= 0 {
 		whole = int(announced) + 1
-		want = min(whole, small)
+		want = min(whole, smallBody)
 	}
 	body := http.MaxBytesReader(w, r.Body, maxBody)
 	for {
@@ -101,7 +103,7 @@ func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if len(buf) == cap(buf) {
-			if cap(buf) >= whole { // it is longer than announced: not over HTTP
+			if cap(buf) >= whole { // longer than announced: can't happen over HTTP
 				whole = maxBody + 1
 			}
 			want = min(2*cap(buf)+1, whole)
@@ -109,10 +111,10 @@ func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// reserve makes room for the scores of all records that the body can hold, and
-// for their answer up to a piece.
+// reserve makes room for the scores of all records that the body can hold, and for
+// their response up to flushSize.
 func (x *exchange) reserve() error {
-	const each = len(`{"label":0,"probability":0.123456789},`)
+	const perRecord = len(`{"label":0,"probability":0.123456789},`)
 	records := min(bytes.Count(x.body, []byte{'{'}), len(x.body)/len("{},")+1)
 	if n := records - cap(x.scores); n > 0 {
 		if err := x.hold(4 * int64(n)); err != nil {
@@ -121,21 +123,21 @@ func (x *exchange) reserve() error {
 		x.scores = make([]float32, 0, records)
 	}
 	x.scores = x.scores[:0]
-	if n := min(records*each, piece+each) - cap(x.answer); n > 0 && records > chunk {
+	if n := min(records*perRecord, flushSize+perRecord) - cap(x.response); n > 0 && records > chunk {
 		if err := x.hold(int64(n)); err != nil {
 			return err
 		}
-		x.answer = make([]byte, 0, n+cap(x.answer))
+		x.response = make([]byte, 0, n+cap(x.response))
 	}
 	return nil
 }
 
-// isJSON accepts application/json with parameters, and no type at all, which
-// is what quick scripts send.
+// isJSON accepts application/json with parameters, and no type at all, which is
+// what quick scripts send.
 func isJSON(contentType string) bool {
-	if contentType == "" || contentType == "application/json" {
+	if contentType == "" || contentType == api.MediaType {
 		return true
 	}
 	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && t == "application/json"
+	return err == nil && t == api.MediaType
 }

@@ -13,12 +13,11 @@ import (
 	"mlops/internal/feature"
 )
 
-// decoder reads the records of a request straight into feature vectors: no map,
-// no intermediate values. It takes one record (an object), an array of them, or
-// {"instances": [...]}, and strict JSON (RFC 8259) only.
+// decoder reads the records of a request straight into feature vectors, without
+// maps or intermediate values. It accepts one record (an object), an array of
+// records, or {"instances": [...]}, in strict JSON (RFC 8259).
 //
-// A decoder is used by one request at a time and then again by another; its
-// buffers stay.
+// A decoder serves one request at a time; the next one uses its buffers again.
 type decoder struct {
 	text    []byte
 	pos     int
@@ -26,12 +25,12 @@ type decoder struct {
 	encoder *feature.Encoder
 
 	record  int    // index of the record being read, for errors
-	seen    []bool // columns that the record has given
+	seen    []bool // columns that the record has set
 	scratch []byte // a string with its escapes resolved
-	unknown int    // values that the encoder did not know
+	unknown int    // values that training had not seen
 }
 
-// fieldError is a request that can't be scored, and the place that says why.
+// fieldError says why a request can't be scored, and where.
 type fieldError struct {
 	api.FieldError
 	syntax bool // not JSON at all, or not in an accepted form
@@ -44,11 +43,11 @@ func (e *fieldError) Error() string {
 	return fmt.Sprintf("record %d, %s: %s", e.Record, e.Field, e.Reason)
 }
 
-// release lets go of the last request's text and model.
+// release forgets the last request's text and model.
 func (d *decoder) release() { d.text, d.spec, d.encoder = nil, nil, nil }
 
-// decode reads text and puts each record into the vector that next gives for it.
-// The first thing that is wrong ends it.
+// decode reads text and puts each record into the vector that next returns for it.
+// It stops at the first mistake.
 func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []float32) error {
 	d.text, d.pos, d.record, d.unknown = text, 0, 0, 0
 	d.encoder, d.spec = encoder, encoder.Spec()
@@ -73,10 +72,10 @@ func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []fl
 		return err
 	}
 	if d.peek(); d.pos < len(d.text) {
-		return d.syntax("there is more after the end of the JSON value")
+		return d.syntax("unexpected text after the end of the JSON value")
 	}
 	if d.record == 0 {
-		return d.syntax("there is no record in the request")
+		return d.syntax("the request has no record")
 	}
 	return nil
 }
@@ -143,7 +142,7 @@ func (d *decoder) instances(next func() []float32) error {
 		return err
 	}
 	if d.peek() != '}' {
-		return d.syntax("expected } after the array of instances, which stands alone in its object")
+		return d.syntax("expected } after the array of instances, which must be alone in its object")
 	}
 	d.pos++
 	return nil
@@ -183,7 +182,7 @@ func (d *decoder) fields(vector []float32) error {
 }
 
 // member reads a column's name and the colon, and returns the column. Most requests
-// give the columns in the table's order, so the one after the last is tried first.
+// have the columns in the table's order, so it tries the guess first.
 func (d *decoder) member(guess int) (column int, err error) {
 	if d.peek() != '"' {
 		return 0, d.syntax("expected a column's name in quotes")
@@ -201,7 +200,7 @@ func (d *decoder) member(guess int) (column int, err error) {
 	}
 	c := d.spec.Column(string(key))
 	if c < 0 {
-		return 0, &fieldError{FieldError: api.FieldError{Record: d.record, Field: clip(key), Reason: "no column has this name"}}
+		return 0, &fieldError{FieldError: api.FieldError{Record: d.record, Field: clip(key), Reason: "there is no column with this name"}}
 	}
 	if d.peek() != ':' {
 		return 0, d.syntax("expected : after %q", clip(key))
@@ -221,14 +220,14 @@ func (d *decoder) value(vector []float32, c int) error {
 	case b == '-' || b >= '0' && b <= '9':
 		text, err = d.number()
 		if err == nil && col.Type != dataset.Number {
-			text = d.plain(text)
+			text = d.whole(text)
 		}
 	case b == 'n':
 		return d.literal("null")
 	case b == 't' || b == 'f':
-		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is true or false; a number or a string is wanted"}}
+		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is a boolean; it must be a number or a string"}}
 	case b == '{' || b == '[':
-		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is an object or an array; a number or a string is wanted"}}
+		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is an object or an array; it must be a number or a string"}}
 	default:
 		err = d.syntax("expected a value for %q", col.Name)
 	}
@@ -251,9 +250,9 @@ func (d *decoder) value(vector []float32, c int) error {
 	return nil
 }
 
-// plain writes a JSON number as a table would hold a code or an integer: 1.0 and
-// 1e0, which some clients make of 1, as 1.
-func (d *decoder) plain(number []byte) []byte {
+// whole writes a JSON number the way a table holds codes and integers: 1.0 and 1e0,
+// which some clients turn 1 into, as 1.
+func (d *decoder) whole(number []byte) []byte {
 	if bytes.IndexByte(number, '.') < 0 && bytes.IndexByte(number, 'e') < 0 && bytes.IndexByte(number, 'E') < 0 {
 		return number
 	}
@@ -344,7 +343,7 @@ func (d *decoder) str() ([]byte, error) {
 		case b == '\\':
 			return d.escaped(start)
 		case b < ' ':
-			return nil, d.syntax("a string holds a control character")
+			return nil, d.syntax("a string contains a control character")
 		case b < utf8.RuneSelf:
 			d.pos++
 		default:
@@ -355,13 +354,13 @@ func (d *decoder) str() ([]byte, error) {
 			d.pos += n
 		}
 	}
-	return nil, d.syntax("a string has no end")
+	return nil, d.syntax("a string is not terminated")
 }
 
-// maxEscaped bounds a string that has to be copied: no name or value is so long.
+// maxEscaped bounds a string that has to be copied; no name or value is that long.
 const maxEscaped = 64 << 10
 
-// escaped reads on a string in which an escape was met.
+// escaped reads the rest of a string, from its first escape on.
 func (d *decoder) escaped(start int) ([]byte, error) {
 	out := append(d.scratch[:0], d.text[start:d.pos]...)
 	for d.pos < len(d.text) {
@@ -374,7 +373,7 @@ func (d *decoder) escaped(start int) ([]byte, error) {
 		case len(out) > maxEscaped:
 			return nil, d.syntax("a string with escapes is longer than %d bytes", maxEscaped)
 		case b < ' ':
-			return nil, d.syntax("a string holds a control character")
+			return nil, d.syntax("a string contains a control character")
 		case b != '\\':
 			r, n := utf8.DecodeRune(d.text[d.pos:])
 			if r == utf8.RuneError && n == 1 {
@@ -393,7 +392,7 @@ func (d *decoder) escaped(start int) ([]byte, error) {
 		}
 		r, ok := d.unicode()
 		if !ok {
-			return nil, d.syntax("a string holds an escape that JSON doesn't know")
+			return nil, d.syntax("a string contains an escape that JSON doesn't have")
 		}
 		if utf16.IsSurrogate(r) {
 			low := rune(-1)
@@ -402,12 +401,12 @@ func (d *decoder) escaped(start int) ([]byte, error) {
 				low, ok = d.unicode()
 			}
 			if r = utf16.DecodeRune(r, low); r == utf8.RuneError || !ok {
-				return nil, d.syntax("a string holds half a surrogate pair")
+				return nil, d.syntax("a string contains half a surrogate pair")
 			}
 		}
 		out = utf8.AppendRune(out, r)
 	}
-	return nil, d.syntax("a string has no end")
+	return nil, d.syntax("a string is not terminated")
 }
 
 // unicode reads uXXXX.

@@ -91,11 +91,11 @@ func TestDecode(t *testing.T) {
 		{"level never seen is folded with one", `{"odd name":"x"}`, [][]float32{{nan, nan, nan, 1}}},
 		{"escapes in names and values", `{"odd\u0020name":"\u00e9\""}`, [][]float32{{nan, nan, nan, 0}}},
 		{"surrogate pair", `{"odd name":"\ud83d\ude00"}`, [][]float32{{nan, nan, nan, 1}}},
-		{"key and target are not looked at", `{"id":"x","y":"maybe","size":1}`, [][]float32{{1, nan, nan, nan}}},
+		{"the key and the target are ignored", `{"id":"x","y":"maybe","size":1}`, [][]float32{{1, nan, nan, nan}}},
 		{"order of columns does not matter", `{"kind":"2","count":3,"size":1.5}`, [][]float32{{1.5, 3, 1, nan}}},
 		{"white space everywhere", "\n{\t\"size\" : 1 ,\r\n\"count\":2}\n", [][]float32{{1, 2, nan, nan}}},
 	}
-	var d decoder // one for all: nothing may stay from one request to the next
+	var d decoder // one for all: nothing may remain from one request to the next
 	for _, test := range tests {
 		got, err := decodeAll(t, &d, test.body)
 		if err != nil {
@@ -123,10 +123,10 @@ var refusedBodies = []struct {
 	{"no record", `[]`, "no record", "", true},
 	{"no instance", `{"instances":[]}`, "no record", "", true},
 	{"instances as an object", `{"instances":{}}`, "not an array", "", true},
-	{"more beside instances", `{"instances":[{}],"size":1}`, "stands alone", "", true},
+	{"more beside instances", `{"instances":[{}],"size":1}`, "must be alone", "", true},
 	{"record that is an array", `[[1]]`, "record 0 is not an object", "", true},
 	{"record that is null", `[{},null]`, "record 1 is not an object", "", true},
-	{"cut short in a string", `{"size`, "no end", "", true},
+	{"cut short in a string", `{"size`, "not terminated", "", true},
 	{"cut short in a record", `{"size":1`, "expected , or }", "", true},
 	{"cut short in an array", `[{"size":1}`, "expected , or ]", "", true},
 	{"comma at the end of a record", `{"size":1,}`, "in quotes", "", true},
@@ -155,7 +155,7 @@ var refusedBodies = []struct {
 	{"unknown column in a later record", `[{"size":1},{"sise":2}]`, "record 1", "sise", false},
 	{"instances in the middle is a column like any other", `{"size":1,"instances":[]}`, "no column", "instances", false},
 	{"column twice", `{"size":1,"size":2}`, "twice", "size", false},
-	{"true", `{"size":true}`, "true or false", "size", false},
+	{"true", `{"size":true}`, "is a boolean", "size", false},
 	{"object as a value", `{"kind":{}}`, "object or an array", "kind", false},
 	{"array as a value", `{"kind":[1]}`, "object or an array", "kind", false},
 	{"text in a number column", `{"size":"big"}`, "not a number", "size", false},

@@ -89,8 +89,8 @@ func FuzzPredict(f *testing.F) {
 		default:
 			t.Errorf("status %d: %s", w.Code, w.Body)
 		}
-		if held, inside := s.memory.used.Load(), s.few.inside()+s.many.inside(); held != 0 || inside != 0 {
-			t.Errorf("%d bytes and %d places are still taken", held, inside)
+		if held, busy := s.memory.used.Load(), s.small.busy()+s.large.busy(); held != 0 || busy != 0 {
+			t.Errorf("%d bytes and %d slots are still taken", held, busy)
 		}
 	})
 }
@@ -123,7 +123,7 @@ func FuzzVersion(f *testing.F) {
 		if err != nil {
 			return
 		}
-		x := newExchange(&memory{most: 1 << 30})
+		x := newExchange(&memory{total: 1 << 30})
 		defer x.free()
 		x.body = append(x.body[:0], "[{},{}]"...)
 		if err := x.reserve(); err != nil {

@@ -83,7 +83,7 @@ func TestFalseModels(t *testing.T) {
 			if d.Model.Number != "1" || d.Refused == nil || d.Refused.Version != "2" || !strings.Contains(d.Refused.Reason, test.want) {
 				t.Errorf("%s, %s: serves %s, refused %+v, want version 1 and %q in the reason", test.reason, when, d.Model.Number, d.Refused, test.want)
 			}
-			if got := metric(t, s, "mlops_model_refused_total"); got != "1" {
+			if got := metric(t, s, "mlops_model_refusals_total"); got != "1" {
 				t.Errorf("%s, %s: %s refused, want 1", test.reason, when, got)
 			}
 		}
@@ -187,7 +187,7 @@ func TestDiedOverAVersion(t *testing.T) {
 			t.Errorf("restart %d: serves %s, refused %+v", restart, d.Model.Number, d.Refused)
 		}
 		long := *s.refused.Load()
-		long.checked = long.checked.Add(-refuseAgain)
+		long.checked = long.checked.Add(-recheckEvery)
 		s.refused.Store(&long)
 		poll(t, s)
 		if got := describedAs(t, s).Model.Number; got != "1" {

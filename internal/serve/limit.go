@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// Limits bound what requests to /predict may take at once. The zero value of a
-// field means its default.
+// Limits bound what requests for predictions may take at the same time. The zero
+// value of a field means its default.
 type Limits struct {
-	// Concurrency is how many requests of few records are scored at once; of
-	// those of many, an eighth as many besides. Default: eight times GOMAXPROCS,
-	// since one that was interrupted keeps its place.
+	// Concurrency is how many small requests are scored at a time; an eighth as
+	// many large ones are scored besides. Default: eight times GOMAXPROCS, since a
+	// request that is preempted keeps its slot.
 	Concurrency int
-	// Queue is how many requests a burst may leave waiting. A queue that does not
-	// end is kept shorter, see lane. Default: 2048.
+	// Queue is how many requests may wait in a burst. A queue that persists is kept
+	// shorter, see slots. Default: 2048.
 	Queue int
-	// BodyMemory is how many bytes the bodies that are here at once, and the room
-	// for their answers, may take. Default: 128 MiB.
+	// BodyMemory is how many bytes all bodies being served, and their responses,
+	// may take together. Default: 128 MiB.
 	BodyMemory int64
 }
 
@@ -35,125 +35,125 @@ func (l Limits) defaults() Limits {
 	return l
 }
 
-// errBusy says that a request may come again later.
-var errBusy = errors.New("too much is under way")
+// errBusy means that the request may succeed later.
+var errBusy = errors.New("too many requests")
 
 const (
-	patience = 20 * time.Millisecond // how long a queue may be long: a burst, not overload
-	longest  = time.Second           // that a request waits
+	queueGrace = 20 * time.Millisecond // how long a queue may be long: a burst, not overload
+	maxWait    = time.Second           // of a request in the queue
 )
 
-// lane lets so many requests at once pass, about in the order in which they came.
+// slots allows a number of requests at a time, roughly in the order in which they
+// arrive.
 //
-// Who finds no place waits. A burst may queue up to a bound; but a queue that has
-// not been empty for longer than patience is a sign of more load than can be
-// carried. Then fewer may wait, and all others are told so at once: where these
-// are a little fewer than there are places, hardly one of these stays empty, and
-// nobody waits longer than about the time that a request takes.
+// A request that gets no slot waits. A burst may queue up to a bound. A queue that
+// has not been empty for longer than queueGrace is a sign of overload: then only
+// fewer may wait, and further requests are refused at once. With a queue a little
+// shorter than the number of slots, hardly a slot stays idle, and no request waits
+// much longer than one takes to be scored.
 //
-// A place that is free is taken and given back by one atomic operation each.
-type lane struct {
-	places int64
-	few    int64 // that may wait in a queue that does not end
-	most   int64 // in a burst
+// Taking a free slot and returning it cost one atomic operation each.
+type slots struct {
+	total     int64
+	maxSteady int64 // requests that may wait in a queue that persists
+	maxBurst  int64 // requests that may wait in a burst
 
-	free  atomic.Int64  // places; below 0: requests that wait for one
-	turn  chan struct{} // a token for each that waited and whose turn it is
-	began atomic.Int64  // when the queue was last begun, since start
-	start time.Time
+	free   atomic.Int64  // free slots; below 0: requests that wait for one
+	turn   chan struct{} // a token for each waiting request that is granted a slot
+	queued atomic.Int64  // when the queue last ceased to be empty, in ns since start
+	start  time.Time
 
 	refused atomic.Int64
 }
 
-func newLane(places, few, most int) *lane {
-	l := &lane{places: int64(places), few: int64(few), most: int64(most), start: time.Now()}
-	l.free.Store(l.places)
-	l.turn = make(chan struct{}, places) // no more tokens than places are under way
-	return l
+func newSlots(total, maxSteady, maxBurst int) *slots {
+	s := &slots{total: int64(total), maxSteady: int64(maxSteady), maxBurst: int64(maxBurst), start: time.Now()}
+	s.free.Store(s.total)
+	s.turn = make(chan struct{}, total) // there are never more tokens than slots
+	return s
 }
 
-// enter takes a place, if need be after a wait, or reports that there is none.
-// Who has entered must leave.
-func (l *lane) enter() bool {
-	for free := l.free.Load(); free > 0; free = l.free.Load() {
-		if l.free.CompareAndSwap(free, free-1) {
+// acquire takes a slot, waiting for one if need be, or reports that there is none.
+// A slot that was acquired must be released.
+func (s *slots) acquire() bool {
+	for free := s.free.Load(); free > 0; free = s.free.Load() {
+		if s.free.CompareAndSwap(free, free-1) {
 			return true
 		}
 	}
-	if l.wait() {
+	if s.wait() {
 		return true
 	}
-	l.refused.Add(1)
+	s.refused.Add(1)
 	return false
 }
 
-// leave gives the place back, or on to who waits for it.
-func (l *lane) leave() {
-	if l.free.Add(1) <= 0 {
-		l.turn <- struct{}{}
+// release returns a slot, or passes it on to a request that waits for one.
+func (s *slots) release() {
+	if s.free.Add(1) <= 0 {
+		s.turn <- struct{}{}
 	}
 }
 
-func (l *lane) wait() bool {
+func (s *slots) wait() bool {
 	for {
-		free := l.free.Load()
-		now := int64(time.Since(l.start))
+		free := s.free.Load()
+		now := int64(time.Since(s.start))
 		switch waiting := -free; {
-		case waiting >= l.most:
+		case waiting >= s.maxBurst:
 			return false
-		case waiting >= l.few && now-l.began.Load() > int64(patience):
+		case waiting >= s.maxSteady && now-s.queued.Load() > int64(queueGrace):
 			return false
 		case waiting == 0:
-			l.began.Store(now)
+			s.queued.Store(now)
 		}
-		if l.free.CompareAndSwap(free, free-1) {
+		if s.free.CompareAndSwap(free, free-1) {
 			if free > 0 {
 				return true
 			}
 			break
 		}
 	}
-	tooLong := time.NewTimer(longest)
-	defer tooLong.Stop()
+	timeout := time.NewTimer(maxWait)
+	defer timeout.Stop()
 	select {
-	case <-l.turn:
+	case <-s.turn:
 		return true
-	case <-tooLong.C:
+	case <-timeout.C:
 	}
-	// No longer one of those that wait, unless all of them were given a place
-	// meanwhile: then one of the tokens is for this request.
-	for free := l.free.Load(); free < 0; free = l.free.Load() {
-		if l.free.CompareAndSwap(free, free+1) {
+	// Leave the queue, unless every request in it has been granted a slot meanwhile:
+	// then one of the tokens is for this one.
+	for free := s.free.Load(); free < 0; free = s.free.Load() {
+		if s.free.CompareAndSwap(free, free+1) {
 			return false
 		}
 	}
-	<-l.turn
+	<-s.turn
 	return true
 }
 
-// inside and waiting say how many requests have a place and how many want one.
-func (l *lane) inside() int64  { return l.places - max(l.free.Load(), 0) }
-func (l *lane) waiting() int64 { return max(-l.free.Load(), 0) }
+func (s *slots) busy() int64    { return s.total - max(s.free.Load(), 0) }
+func (s *slots) waiting() int64 { return max(-s.free.Load(), 0) }
 
-// memory is what the bodies under way may take together. Nobody waits for it:
-// who waited would hold what he has.
+// memory bounds what all bodies being served may take together. A request never
+// waits for memory: it would hold on to what it has meanwhile.
 type memory struct {
-	most    int64
+	total   int64
 	used    atomic.Int64
 	refused atomic.Int64
 }
 
-// share is the part of the memory that is open to a request that holds n bytes:
-// large ones leave a quarter to the small.
+// share is the part of the memory open to a request that holds n bytes: large ones
+// leave a quarter to small ones.
 func (m *memory) share(n int64) int64 {
-	if n > modest {
-		return m.most - m.most/4
+	if n > maxPooled {
+		return m.total - m.total/4
 	}
-	return m.most
+	return m.total
 }
 
-// take adds n bytes to the held ones of a request. It returns errTooLarge where
-// they could never be had, errBusy where others have them now.
+// take adds n bytes to the held ones of a request. It returns errTooLarge if the
+// request could never have them, errBusy if others have them now.
 func (m *memory) take(held, n int64) error {
 	share := m.share(held + n)
 	if held+n > share {

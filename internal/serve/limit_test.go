@@ -28,117 +28,117 @@ func TestLimitsHaveDefaults(t *testing.T) {
 	}
 }
 
-// enters starts a request and returns what enter said to it.
-func enters(l *lane) <-chan bool {
+// acquires starts a request and returns whether it gets a slot.
+func acquires(l *slots) <-chan bool {
 	was := l.waiting()
 	got := make(chan bool, 1)
-	go func() { got <- l.enter() }()
+	go func() { got <- l.acquire() }()
 	for len(got) == 0 && l.waiting() == was {
 		runtime.Gosched()
 	}
 	return got
 }
 
-func TestLaneHasTurns(t *testing.T) {
-	l := newLane(1, 1, 3)
-	if !l.enter() {
-		t.Fatal("no place in an empty lane")
+func TestSlotsTakeTurns(t *testing.T) {
+	l := newSlots(1, 1, 3)
+	if !l.acquire() {
+		t.Fatal("none of the slots is free at the start")
 	}
 	let := make(chan bool, 3)
 	for range 3 {
-		turn := enters(l)
+		turn := acquires(l)
 		go func() { let <- <-turn }()
 	}
-	if l.enter() {
+	if l.acquire() {
 		t.Error("a fourth may wait")
 	}
 	for i := range 3 {
 		if len(let) > 0 {
-			t.Error("let in before there was a place")
+			t.Error("granted before a slot was free")
 		}
-		l.leave()
+		l.release()
 		if !<-let {
-			t.Error("one that waited was refused when there was a place")
+			t.Error("a waiting request was refused although a slot was free")
 		}
-		if l.inside() != 1 || l.waiting() != int64(2-i) {
-			t.Errorf("after turn %d there are %d inside and %d waiting", i, l.inside(), l.waiting())
+		if l.busy() != 1 || l.waiting() != int64(2-i) {
+			t.Errorf("after turn %d there are %d busy and %d waiting", i, l.busy(), l.waiting())
 		}
 	}
-	l.leave()
-	if l.inside() != 0 || l.waiting() != 0 || l.refused.Load() != 1 {
-		t.Errorf("in the end %d inside, %d waiting, %d refused, want 0, 0, 1", l.inside(), l.waiting(), l.refused.Load())
+	l.release()
+	if l.busy() != 0 || l.waiting() != 0 || l.refused.Load() != 1 {
+		t.Errorf("in the end %d busy, %d waiting, %d refused, want 0, 0, 1", l.busy(), l.waiting(), l.refused.Load())
 	}
 }
 
-// A queue may be long for a short while only.
-func TestLaneKeepsAQueueShort(t *testing.T) {
-	l := newLane(2, 2, 100)
-	l.enter()
-	l.enter()
+// A queue may be long for a short time only.
+func TestSlotsKeepAQueueShort(t *testing.T) {
+	l := newSlots(2, 2, 100)
+	l.acquire()
+	l.acquire()
 	var turns []<-chan bool
 	for range 5 { // a burst
-		turns = append(turns, enters(l))
+		turns = append(turns, acquires(l))
 	}
-	l.start = l.start.Add(-2 * patience) // as if time had passed
+	l.start = l.start.Add(-2 * queueGrace) // as if time had passed
 	for range 3 {
-		if l.enter() {
-			t.Fatal("one more may wait in a queue that has been long for too long")
+		if l.acquire() {
+			t.Fatal("a further request may wait in a queue that has been long for too long")
 		}
 	}
 	for range 4 { // until fewer than two wait
-		l.leave()
+		l.release()
 	}
-	turns = append(turns, enters(l))
+	turns = append(turns, acquires(l))
 	if l.waiting() != 2 {
-		t.Fatalf("a short queue takes no more: %d wait", l.waiting())
+		t.Fatalf("a short queue accepts no request: %d wait", l.waiting())
 	}
 	for range 4 {
-		l.leave()
+		l.release()
 	}
 	for i, turn := range turns {
 		if !<-turn {
-			t.Errorf("request %d was refused although there was a place", i)
+			t.Errorf("request %d was refused although a slot was free", i)
 		}
 	}
-	if l.inside() != 0 || l.refused.Load() != 3 {
-		t.Errorf("%d inside, %d refused, want 0 and 3", l.inside(), l.refused.Load())
+	if l.busy() != 0 || l.refused.Load() != 3 {
+		t.Errorf("%d busy, %d refused, want 0 and 3", l.busy(), l.refused.Load())
 	}
 	// The next burst is one again.
-	l.enter()
-	l.enter()
+	l.acquire()
+	l.acquire()
 	for range 5 {
-		if len(enters(l)) > 0 {
+		if len(acquires(l)) > 0 {
 			t.Fatal("a new burst is refused")
 		}
 	}
 }
 
-func TestLaneLetsNobodyWaitForEver(t *testing.T) {
-	l := newLane(1, 1, 1)
-	l.enter()
+func TestSlotsBoundTheWait(t *testing.T) {
+	l := newSlots(1, 1, 1)
+	l.acquire()
 	start := time.Now()
-	if l.enter() {
-		t.Error("two have one place")
+	if l.acquire() {
+		t.Error("two requests have the only slot")
 	}
-	if time.Since(start) < longest {
-		t.Error("refused before its time")
+	if time.Since(start) < maxWait {
+		t.Error("refused too early")
 	}
-	if l.leave(); l.inside() != 0 || l.waiting() != 0 || len(l.turn) != 0 {
-		t.Errorf("%d inside, %d waiting, %d tokens are left", l.inside(), l.waiting(), len(l.turn))
+	if l.release(); l.busy() != 0 || l.waiting() != 0 || len(l.turn) != 0 {
+		t.Errorf("%d busy, %d waiting, %d tokens are left", l.busy(), l.waiting(), len(l.turn))
 	}
 }
 
-// However many come and go at once, there are never more inside than places, and
-// none is lost.
-func TestLaneUnderStress(t *testing.T) {
-	const places = 3
-	l := newLane(places, 2, 10)
+// However many requests come and go, never more are let in than there are slots, and
+// no slot is lost.
+func TestSlotsUnderStress(t *testing.T) {
+	const total = 3
+	l := newSlots(total, 2, 10)
 	var inside, most, passed, refused atomic.Int64
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
 			for range 2000 {
-				if !l.enter() {
+				if !l.acquire() {
 					refused.Add(1)
 					runtime.Gosched()
 					continue
@@ -149,19 +149,19 @@ func TestLaneUnderStress(t *testing.T) {
 				runtime.Gosched()
 				passed.Add(1)
 				inside.Add(-1)
-				l.leave()
+				l.release()
 			}
 		})
 	}
 	all.Wait()
-	if most.Load() > places || passed.Load()+refused.Load() != 50*2000 || refused.Load() != l.refused.Load() {
-		t.Errorf("%d inside at once of %d; %d passed, %d refused, %d counted", most.Load(), places, passed.Load(), refused.Load(), l.refused.Load())
+	if most.Load() > total || passed.Load()+refused.Load() != 50*2000 || refused.Load() != l.refused.Load() {
+		t.Errorf("%d at a time with %d slots; %d passed, %d refused, %d counted", most.Load(), total, passed.Load(), refused.Load(), l.refused.Load())
 	}
 	if passed.Load() == 0 || refused.Load() == 0 {
 		t.Errorf("%d passed and %d were refused: nothing was tried", passed.Load(), refused.Load())
 	}
-	if l.free.Load() != places || len(l.turn) != 0 {
-		t.Errorf("%d places and %d tokens are left, want %d and 0", l.free.Load(), len(l.turn), places)
+	if l.free.Load() != total || len(l.turn) != 0 {
+		t.Errorf("%d slots and %d tokens are left, want %d and 0", l.free.Load(), len(l.turn), total)
 	}
 }
 
@@ -188,20 +188,20 @@ func limited(t *testing.T, l Limits, takes time.Duration) (*Server, string) {
 	return s, address
 }
 
-// At twice the rate that a server can bear, it goes on answering as many
-// requests as it can, and none of them waits for long; the others are told at
-// once to come again. Scoring takes a fixed time here, so that the rate that the
-// server can bear is known and does not depend on the machine.
+// At twice the rate that the server can sustain, it still answers as many requests
+// as it can, none of them after a long wait; the others are told at once to try again
+// later. Scoring takes a fixed time here, so that the sustainable rate is known and
+// does not depend on the machine.
 func TestOverload(t *testing.T) {
 	const takes = 40 * time.Millisecond
-	const places = 4
-	bears := places / takes.Seconds()
-	s, address := limited(t, Limits{Concurrency: places}, takes)
+	const slots = 4
+	capacity := slots / takes.Seconds()
+	s, address := limited(t, Limits{Concurrency: slots}, takes)
 	body := []loadtest.Body{{JSON: []byte(`{"size":1}`), Records: 1}}
 	over := make(chan struct{})
 	var asked int
 	var others sync.WaitGroup
-	others.Go(func() { // what operates a server is not kept out
+	others.Go(func() { // probes and metrics still get through
 		for {
 			for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 				res, err := http.Get("http://" + address + path)
@@ -210,7 +210,7 @@ func TestOverload(t *testing.T) {
 					return
 				}
 				if res.Body.Close(); res.StatusCode != 200 {
-					t.Errorf("%s of a server that has much to do: %s", path, res.Status)
+					t.Errorf("%s of an overloaded server: %s", path, res.Status)
 				}
 				asked++
 			}
@@ -221,7 +221,7 @@ func TestOverload(t *testing.T) {
 			}
 		}
 	})
-	report, err := loadtest.Run(t.Context(), loadtest.Config{Target: "http://" + address, Rates: []float64{2 * bears}, Most: 400, Duration: 4 * time.Second, Bodies: body})
+	report, err := loadtest.Run(t.Context(), loadtest.Config{Target: "http://" + address, Rates: []float64{2 * capacity}, Most: 400, Duration: 4 * time.Second, Bodies: body})
 	close(over)
 	others.Wait()
 	if err != nil {
@@ -229,7 +229,7 @@ func TestOverload(t *testing.T) {
 	}
 	stage := report.Stages[0]
 	well, refused := stage.Requests-stage.Failed, stage.Errors["status 5xx"]
-	t.Logf("of %d requests %d were answered, %d refused; %.0f/s, the server bears %.0f/s; %+v, missed %+v", stage.Requests, well, refused, stage.PerSecond, bears, stage.Latency, *stage.Missed)
+	t.Logf("of %d requests %d were answered, %d refused; %.0f/s, capacity %.0f/s; %+v, missed %+v", stage.Requests, well, refused, stage.PerSecond, capacity, stage.Latency, *stage.Missed)
 	if stage.Failed != refused {
 		t.Errorf("%d failed, of which only %d were refused: %v", stage.Failed, refused, stage.Failures)
 	}
@@ -239,8 +239,8 @@ func TestOverload(t *testing.T) {
 		}
 	}
 	// Far from the figures of a machine with time, which are near 1 and 2.
-	if stage.PerSecond < bears/2 {
-		t.Errorf("%.0f answers a second, the server bears %.0f", stage.PerSecond, bears)
+	if stage.PerSecond < capacity/2 {
+		t.Errorf("%.0f answers a second, the capacity is %.0f", stage.PerSecond, capacity)
 	}
 	if refused < stage.Requests/8 {
 		t.Errorf("only %d of %d were refused", refused, stage.Requests)
@@ -252,14 +252,14 @@ func TestOverload(t *testing.T) {
 		t.Errorf("only %d other requests meanwhile", asked)
 	}
 	for name, want := range map[string]int64{
-		`mlops_predict_refused_total{lack="place"}`:                 refused,
-		`mlops_predict_refused_total{lack="memory"}`:                0,
+		`mlops_predict_rejected_requests_total{reason="queue"}`:     refused,
+		`mlops_predict_rejected_requests_total{reason="memory"}`:    0,
 		`mlops_problems_total{handler="predict",type="overloaded"}`: refused,
 		`mlops_requests_total{code="503",handler="predict"}`:        refused,
 		`mlops_requests_total{code="200",handler="predict"}`:        well,
-		`mlops_predict_scoring{records="few"}`:                      0,
-		`mlops_predict_waiting{records="few"}`:                      0,
-		`mlops_predict_body_bytes`:                                  0,
+		`mlops_predict_scoring_requests{size="small"}`:              0,
+		`mlops_predict_queued_requests{size="small"}`:               0,
+		`mlops_predict_body_memory_bytes`:                           0,
 	} {
 		if got := metric(t, s, name); got != fmt.Sprint(want) {
 			t.Errorf("%s is %s, want %d", name, got, want)
@@ -267,7 +267,7 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// Many connections are no overload as long as a processor has its time for each.
+// Many connections alone are no overload.
 func TestManyConnections(t *testing.T) {
 	_, address := limited(t, Limits{}, 0)
 	report, err := loadtest.Run(t.Context(), loadtest.Config{
@@ -283,18 +283,17 @@ func TestManyConnections(t *testing.T) {
 	t.Logf("%.0f answers a second", report.Stages[0].PerSecond)
 }
 
-// Requests of many records have places of their own, and do not keep out those
-// of few.
+// Large requests have slots of their own and do not keep small ones out.
 func TestLargeRequestsDoNotKeepOutSmallOnes(t *testing.T) {
 	s, address := limited(t, Limits{Concurrency: 8, Queue: 1}, 0)
 	hold := make(chan struct{})
 	s.score = func(x *exchange, m *model.Model) (int, error) {
-		if len(x.body) > small {
+		if len(x.body) > smallBody {
 			<-hold
 		}
 		return score(x, m)
 	}
-	large := "[" + strings.Repeat("{},", small/3+1) + "{}]"
+	large := "[" + strings.Repeat("{},", smallBody/3+1) + "{}]"
 	post := func(body string) int {
 		res, err := http.Post("http://"+address+"/predict", "application/json", strings.NewReader(body))
 		if err != nil {
@@ -312,7 +311,7 @@ func TestLargeRequestsDoNotKeepOutSmallOnes(t *testing.T) {
 	for range 2 {
 		go func() { answers <- post(large) }()
 	}
-	eventually(t, "one large request at its place and one that waits", func() bool { return s.many.inside() == 1 && s.many.waiting() == 1 })
+	eventually(t, "one large request with a slot and one that waits", func() bool { return s.large.busy() == 1 && s.large.waiting() == 1 })
 	if got := post(large); got != 503 {
 		t.Errorf("a third large request: status %d", got)
 	}
@@ -327,8 +326,8 @@ func TestLargeRequestsDoNotKeepOutSmallOnes(t *testing.T) {
 	}
 }
 
-// The bodies that are here at once take no more memory than is allowed for; a
-// small request finds room beside large ones that don't end.
+// All bodies together take no more memory than allowed; a small request finds room
+// beside large ones that never end.
 func TestBodiesInMemory(t *testing.T) {
 	const most = 16 << 20
 	s, address := limited(t, Limits{BodyMemory: most}, 0)
@@ -354,11 +353,11 @@ func TestBodiesInMemory(t *testing.T) {
 		}
 	}
 	eventually(t, "all memory back", func() bool { return s.memory.used.Load() == 0 })
-	// What can never have room is not asked to come again.
+	// A request that can never have room is not told to try again.
 	if status, text := read(t, dial(t, address, most, "{}")); status != 413 {
 		t.Errorf("a body as large as all the memory: status %d: %s", status, text)
 	}
-	if got := metric(t, s, `mlops_predict_refused_total{lack="memory"}`); got != "1" {
-		t.Errorf("%s were refused for lack of memory, want 1", got)
+	if got := metric(t, s, `mlops_predict_rejected_requests_total{reason="memory"}`); got != "1" {
+		t.Errorf("%s requests were rejected for memory, want 1", got)
 	}
 }

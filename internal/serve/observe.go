@@ -11,92 +11,70 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mlops/internal/api"
+	"mlops/internal/metrics"
 )
 
 // observe wraps a handler so that its requests are counted and timed.
 func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 	m := s.metrics
-	seconds := m.seconds.WithLabelValues(name)
-	ok := m.requests.WithLabelValues(name, "200")
+	duration := m.Duration.WithLabelValues(name)
+	ok := m.Requests.WithLabelValues(name, "200")
 	var busy, overloaded prometheus.Counter
-	if slices.Contains(problemTypes[name], api.Overloaded) { // who has no time has none to look labels up
-		busy = m.requests.WithLabelValues(name, "503")
-		overloaded = m.problems.WithLabelValues(name, problemLabel(api.Overloaded))
+	if slices.Contains(problemTypes[name], api.Overloaded) { // an overloaded server has no time to look labels up
+		busy = m.Requests.WithLabelValues(name, "503")
+		overloaded = m.Problems.WithLabelValues(name, problemLabel(api.Overloaded))
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		sw := statusWriter{ResponseWriter: w}
-		whole := s.rescue(name, &sw, r, next)
-		seconds.Observe(time.Since(start).Seconds())
+		sw := metrics.StatusWriter{ResponseWriter: w}
+		complete := s.rescue(name, &sw, r, next)
+		duration.Observe(time.Since(start).Seconds())
 		switch {
-		case sw.code == 0 || sw.code == http.StatusOK:
+		case sw.Code == 0 || sw.Code == http.StatusOK:
 			ok.Inc()
-		case sw.problem == api.Overloaded:
+		case sw.Problem == api.Overloaded:
 			busy.Inc()
 			overloaded.Inc()
 		default:
-			m.requests.WithLabelValues(name, strconv.Itoa(sw.code)).Inc()
-			if sw.problem != "" {
-				m.problems.WithLabelValues(name, problemLabel(sw.problem)).Inc()
+			m.Requests.WithLabelValues(name, strconv.Itoa(sw.Code)).Inc()
+			if sw.Problem != "" {
+				m.Problems.WithLabelValues(name, problemLabel(sw.Problem)).Inc()
 			}
 		}
-		if !whole {
-			panic(http.ErrAbortHandler) // all that still can tell the client
+		if !complete {
+			panic(http.ErrAbortHandler) // the only way left to tell the client
 		}
 	}
 }
 
-// guard wraps a handler that is not counted so that it can't take its
+// guard wraps a handler that is not counted, so that a panic in it can't take its
 // connection down.
 func (s *Server) guard(name string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !s.rescue(name, &statusWriter{ResponseWriter: w}, r, next) {
+		if !s.rescue(name, &metrics.StatusWriter{ResponseWriter: w}, r, next) {
 			panic(http.ErrAbortHandler)
 		}
 	}
 }
 
-// rescue calls a handler. Where it panics, that is logged and answered with a
-// 500; where part of an answer has gone out already, rescue reports that the
-// answer is not whole.
-func (s *Server) rescue(name string, w *statusWriter, r *http.Request, next http.HandlerFunc) (whole bool) {
+// rescue calls a handler. If the handler panics, rescue logs that and responds
+// with a 500, or, if part of a response is already on its way, reports that the
+// response is incomplete.
+func (s *Server) rescue(name string, w *metrics.StatusWriter, r *http.Request, next http.HandlerFunc) (complete bool) {
 	defer func() {
 		p := recover()
 		if p == nil {
 			return
 		}
-		s.metrics.panics.Inc()
+		s.metrics.Panics.Inc()
 		s.log.Error("a handler panicked", "handler", name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		if whole = w.code == 0; whole {
+		if complete = w.Code == 0; complete {
 			w.Header().Del("Content-Length")
 			fail(w, api.Problem{Status: http.StatusInternalServerError, Detail: "the server failed on this request; its log says why"})
 			return
 		}
-		w.code, w.problem = http.StatusInternalServerError, api.Untyped
+		w.Code, w.Problem = http.StatusInternalServerError, api.Untyped
 	}()
 	next(w, r)
 	return true
 }
-
-// statusWriter remembers the status code of an answer and, where it is a
-// problem, its type.
-type statusWriter struct {
-	http.ResponseWriter
-	code    int // 0 before the answer has begun
-	problem string
-}
-
-func (w *statusWriter) WriteHeader(code int) {
-	w.code = code
-	w.ResponseWriter.WriteHeader(code)
-}
-
-func (w *statusWriter) Write(b []byte) (int, error) {
-	if w.code == 0 {
-		w.code = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -10,8 +10,8 @@ import (
 	"mlops/internal/dataset"
 )
 
-// openAPI answers GET /openapi.json. The record's schema is that of the served
-// version's data set; without a model it is any object.
+// openAPI responds to GET /openapi.json. The schema of a record is that of the
+// served version's data set; while no model is loaded, any object.
 func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header()["Content-Type"] = jsonType
 	enc := json.NewEncoder(w)
@@ -53,32 +53,32 @@ func (s *Server) document() object {
 	}
 	return object{
 		"openapi": "3.1.0",
-		"info":    object{"title": title, "version": "1", "description": "Scores records with the model version that is in production."},
+		"info":    object{"title": title, "version": "1", "description": "Scores records with the model version in production."},
 		"paths": object{
 			"/predict": object{"post": object{
-				"summary":     "Score one record, an array of them, or {\"instances\": [...]}",
+				"summary":     "Score one record, an array of records, or {\"instances\": [...]}",
 				"requestBody": object{"required": true, "content": object{"application/json": body}},
 				"responses": object{
-					"200": answer("One prediction a record, in the order of the records", "Answer"),
-					"400": answer("Not JSON, not of one of the three forms, or without a record", "Problem"),
-					"413": answer("More than 32 MiB", "Problem"),
+					"200": answer("One prediction per record, in the request's order", "Predictions"),
+					"400": answer("Not JSON, not in one of the three forms, without a record, or incomplete", "Problem"),
+					"413": answer("The body is longer than 32 MiB", "Problem"),
 					"408": answer("The body did not arrive in time", "Problem"),
-					"415": answer("Not application/json, or compressed", "Problem"),
-					"422": answer("A record with an unknown column or a wrong value; nothing is scored", "Problem"),
-					"500": answer("An error of the server", "Problem"),
-					"503": answer("No model is in production, or there are more requests than can be answered in time; Retry-After says when to come again", "Problem"),
+					"415": answer("The body is not application/json, or has a Content-Encoding", "Problem"),
+					"422": answer("A record has an unknown column or an invalid value; no record is scored", "Problem"),
+					"500": answer("The server failed; its log says why", "Problem"),
+					"503": answer("No model is loaded, or the server is overloaded; Retry-After says when to try again", "Problem"),
 				},
 			}},
-			"/model":        get("The served version, its data set, metrics and samples", object{"200": text("What is served"), "503": answer("No model is in production", "Problem")}),
-			"/healthz":      get("The process is alive", object{"200": text("Alive")}),
-			"/readyz":       get("Requests may be sent", object{"200": text("Ready"), "503": answer("Not ready", "Problem")}),
+			"/model":        get("The served version, its data set, metrics and samples", object{"200": text("The served version"), "503": answer("No model is loaded", "Problem")}),
+			"/healthz":      get("Whether the process is alive", object{"200": text("Alive")}),
+			"/readyz":       get("Whether the server takes requests", object{"200": text("Ready"), "503": answer("Not ready", "Problem")}),
 			"/metrics":      get("Prometheus metrics", object{"200": text("Metrics")}),
 			"/openapi.json": get("This document", object{"200": text("OpenAPI 3.1")}),
-			"/docs":         get("This document for people", object{"200": text("HTML")}),
+			"/docs":         get("This document as a page", object{"200": text("HTML")}),
 		},
 		"components": object{"schemas": object{
 			"Record": record,
-			"Answer": object{"type": "object", "properties": object{
+			"Predictions": object{"type": "object", "properties": object{
 				"model": object{"type": "object", "properties": object{
 					"name": object{"type": "string"}, "version": object{"type": "string"}, "run_id": object{"type": "string"}}},
 				"predictions": object{"type": "array", "items": object{"type": "object", "properties": object{
@@ -119,14 +119,14 @@ func recordSchema(spec *dataset.Spec) object {
 			p["maximum"] = *c.Max
 		}
 		if spec.Ignored(i) {
-			p["description"] = c.Label + " (accepted and ignored)"
+			p["description"] = c.Label + " (accepted, but ignored)"
 		}
 		properties[c.Name] = p
 	}
 	return object{"type": "object", "properties": properties, "additionalProperties": false}
 }
 
-// docs answers GET /docs: the same document for people.
+// docs responds to GET /docs, the same document as a page.
 func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
 	view := struct {
 		Title, Model, Version, Example string
@@ -158,20 +158,21 @@ pre{padding:1rem;border:1px solid #8886;border-radius:8px;overflow:auto;max-heig
 table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8884}
 </style>
 <h1>{{.Title}}</h1>
-<p>{{if .Version}}Version {{.Version}} of <code>{{.Model}}</code> is in production.{{else}}No version of <code>{{.Model}}</code> is in production yet.{{end}}
-The machine-readable form of this page is <a href="openapi.json">openapi.json</a>.</p>
+<p>{{if .Version}}This server serves version {{.Version}} of <code>{{.Model}}</code>.{{else}}No version of <code>{{.Model}}</code> is in production yet.{{end}}
+For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 <table>
-<tr><td><code>POST /predict</code><td>scores a record (an object), an array of records, or <code>{"instances": [...]}</code>
-<tr><td><code>GET /model</code><td>the served version, its data set, metrics and samples
-<tr><td><code>GET /healthz</code>, <code>/readyz</code><td>the process is alive; requests may be sent
-<tr><td><code>GET /metrics</code><td>for Prometheus
+<tr><td><code>POST /predict</code><td>Score one record (an object), an array of records, or <code>{"instances": [...]}</code>
+<tr><td><code>GET /model</code><td>The served version, its data set, metrics and samples
+<tr><td><code>GET /healthz</code><td>Whether the process is alive
+<tr><td><code>GET /readyz</code><td>Whether the server takes requests
+<tr><td><code>GET /metrics</code><td>Metrics for Prometheus
 </table>
-<p>Values are JSON numbers or the strings that the table has. A column that is left out, <code>null</code> and the table's own markers are missing values; the key and the target are accepted and ignored.
-Errors are <code>application/problem+json</code> and name the record, the field and the reason; then nothing is scored.</p>
-{{if .Example}}<h2>A record</h2><pre>{{.Example}}</pre>{{end}}
+<p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers. The key and the target are accepted, but ignored.</p>
+<p>Errors are <code>application/problem+json</code> and name the record, the field and the reason. If any record is invalid, none is scored.</p>
+{{if .Example}}<h2>Example record</h2><pre>{{.Example}}</pre>{{end}}
 {{if .Columns}}<h2>Columns</h2>
 <table><tr><th>Column<th>Type<th>Meaning<th>Values
-{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}<td>{{.Label}}<td>{{if .Min}}from {{.Min}} {{end}}{{if .Max}}to {{.Max}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}
+{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}
 {{end}}</table>{{end}}
 </html>
 `))

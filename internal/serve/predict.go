@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	chunk = 256       // records scored at a time; bounds the memory of a large request
-	piece = 256 << 10 // bytes of an answer from which on it is sent in pieces
+	chunk     = 256       // records scored at a time; bounds the memory of a large request
+	flushSize = 256 << 10 // bytes of a response beyond which it is sent in pieces
 )
 
-// predict answers POST /predict.
+// predict responds to POST /predict.
 func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 	served := s.served.Load()
 	if served == nil {
@@ -42,45 +42,45 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if unknown > 0 {
-		s.metrics.unknown.Add(float64(unknown))
+		s.metrics.UnknownValues.Add(float64(unknown))
 	}
 	w.Header()["Content-Type"] = jsonType
 	positives := x.write(w, served)
-	s.metrics.labels[1].Add(float64(positives))
-	s.metrics.labels[0].Add(float64(len(x.scores) - positives))
+	s.predictions[1].Add(float64(positives))
+	s.predictions[0].Add(float64(len(x.scores) - positives))
 }
 
-// admit scores a request once it is its turn. Its place is only for what keeps a
-// processor busy: reading and answering wait for the client, who may be slow.
+// admit scores a request once it has a slot. It holds the slot only for what keeps
+// a processor busy: reading and responding wait for the client, which may be slow.
 func (s *Server) admit(x *exchange, m *model.Model) (unknown int, err error) {
 	if err := x.reserve(); err != nil {
 		return 0, err
 	}
-	lane := s.few
-	if len(x.body) > small {
-		lane = s.many
+	slots := s.small
+	if len(x.body) > smallBody {
+		slots = s.large
 	}
-	if !lane.enter() {
+	if !slots.acquire() {
 		return 0, errBusy
 	}
-	defer lane.leave()
+	defer slots.release()
 	return s.score(x, m)
 }
 
-// write answers with the scores and returns how many of them are positive. What
-// is large goes out in pieces: millions of empty records fit into a body, and
-// their answer takes ten times its space.
+// write responds with the scores and returns how many of them are positive. A
+// large response goes out in pieces: millions of empty records fit into a body,
+// and the response to them takes ten times its size.
 func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) {
 	threshold := served.model.Serving.Threshold
-	out := append(x.answer[:0], served.prefix...)
+	out := append(x.response[:0], served.prefix...)
 	whole := true
 	for i, p := range x.scores {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		if len(out) > piece {
+		if len(out) > flushSize {
 			whole = false
-			w.Write(out) // of no effect once the client has gone
+			w.Write(out) // has no effect once the client is gone
 			out = out[:0]
 		}
 		if float64(p) >= threshold {
@@ -92,34 +92,34 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 		out = strconv.AppendFloat(out, float64(p), 'g', -1, 32)
 		out = append(out, '}')
 	}
-	x.answer = append(out, "]}\n"...)
+	x.response = append(out, "]}\n"...)
 	if whole {
-		w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.answer))}
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.response))}
 	}
-	w.Write(x.answer)
+	w.Write(x.response)
 	return positives
 }
 
 var jsonType = []string{api.MediaType}
 
-// bench is what a request that is being scored needs besides.
-type bench struct {
+// workspace is what scoring a request needs besides its exchange.
+type workspace struct {
 	vectors []float32 // up to chunk vectors
 	decoder decoder
 }
 
-var benches = sync.Pool{New: func() any { return new(bench) }}
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 
-// score decodes the body and leaves one probability a record in x.scores. All
-// records are read before any is answered, so nothing is scored in part. It
-// returns how many values training had not seen.
+// score decodes the body and leaves one probability per record in x.scores. It
+// reads all records before any response begins, so no request is answered in part.
+// It returns how many values training had not seen.
 func score(x *exchange, m *model.Model) (unknown int, err error) {
-	b := benches.Get().(*bench)
+	ws := workspaces.Get().(*workspace)
 	width := m.Encoder.Width()
-	if cap(b.vectors) < width*chunk {
-		b.vectors = make([]float32, width*chunk)
+	if cap(ws.vectors) < width*chunk {
+		ws.vectors = make([]float32, width*chunk)
 	}
-	vectors := b.vectors[:width*chunk]
+	vectors := ws.vectors[:width*chunk]
 	n := 0 // vectors filled
 	flush := func() {
 		at := len(x.scores)
@@ -127,11 +127,11 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 		m.Trees.ScoreBatch(vectors[:n*width], x.scores[at:])
 		n = 0
 	}
-	err = b.decoder.decode(x.body, m.Encoder, func() []float32 {
+	err = ws.decoder.decode(x.body, m.Encoder, func() []float32 {
 		if n == chunk {
 			flush()
-			if len(x.body) > small {
-				runtime.Gosched() // a small request need not wait for the end of a large one
+			if len(x.body) > smallBody {
+				runtime.Gosched() // small requests need not wait for the end of a large one
 			}
 		}
 		n++
@@ -140,9 +140,9 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 	if err == nil {
 		flush()
 	}
-	unknown = b.decoder.unknown
-	b.decoder.release() // a version that was swapped out may go
-	benches.Put(b)
+	unknown = ws.decoder.unknown
+	ws.decoder.release() // a version that was replaced can be collected
+	workspaces.Put(ws)
 	return unknown, err
 }
 

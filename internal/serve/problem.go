@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"mlops/internal/api"
+	"mlops/internal/metrics"
 )
 
 // problemTypes are the types of problem that each handler may respond with.
@@ -23,8 +24,8 @@ func fail(w http.ResponseWriter, p api.Problem) {
 	if p.Type == "" {
 		p.Type = api.Untyped
 	}
-	if sw, ok := w.(*statusWriter); ok {
-		sw.problem = p.Type
+	if sw, ok := w.(*metrics.StatusWriter); ok {
+		sw.Problem = p.Type
 	}
 	p.Write(w)
 }

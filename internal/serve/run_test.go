@@ -120,7 +120,7 @@ func TestSwapUnderLoad(t *testing.T) {
 		t.Logf("version %s answered after %v", number, time.Since(start).Round(time.Millisecond))
 	}
 	over()
-	if got := metric(t, s, "mlops_model_swaps_total"); got != "4" {
+	if got := metric(t, s, "mlops_model_loads_total"); got != "4" {
 		t.Errorf("%s swaps, want 4", got)
 	}
 	stop()
@@ -187,10 +187,10 @@ func TestEverythingUnderLoad(t *testing.T) {
 		return !slices.ContainsFunc(stays, func(stays func() bool) bool { return stays() })
 	})
 	over()
-	if got := metric(t, s, "mlops_model_swaps_total"); got != fmt.Sprint(count-1) {
+	if got := metric(t, s, "mlops_model_loads_total"); got != fmt.Sprint(count-1) {
 		t.Errorf("%s swaps, want %d", got, count-1)
 	}
-	if got := metric(t, s, "mlops_model_refused_total"); got != fmt.Sprint(count/4-1) || strings.Count(log.String(), "version refused") != count/4-1 {
+	if got := metric(t, s, "mlops_model_refusals_total"); got != fmt.Sprint(count/4-1) || strings.Count(log.String(), "version refused") != count/4-1 {
 		t.Errorf("%s refused, want %d, all in the log:\n%s", got, count/4-1, log.String())
 	}
 }

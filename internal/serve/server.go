@@ -1,7 +1,6 @@
-// Package serve is the inference server: it decodes records, encodes and scores
-// them with the version that is in production, and follows the registry, so
-// that a promoted version is served within two seconds and without a failed
-// request.
+// Package serve is the inference server. It decodes records, encodes and scores
+// them with the version in production, and follows the registry, so that a promoted
+// version is served within two seconds and without a failed request.
 package serve
 
 import (
@@ -15,53 +14,61 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"mlops/internal/api"
+	"mlops/internal/metrics"
 	"mlops/internal/model"
+	"mlops/internal/plainhttp"
 	"mlops/internal/signature"
 )
 
 // Options are what a Server needs.
 type Options struct {
-	Model    string // registered model's name
-	Cache    string // folder of the local copies of versions
+	Model    string // the registered model's name
+	Cache    string // the folder for local copies of versions
 	Registry Registry
 	Log      *slog.Logger
 
-	// Trusted are the keys one of which must have signed a version's files; nil:
-	// signatures are not looked at.
+	// Trusted are the keys of which one must have signed a version's files; if nil,
+	// signatures are not checked.
 	Trusted signature.Trusted
 
-	// Memory is how many bytes this process may take; 0: nothing says. A version
-	// that could not be loaded beside the served one is refused.
+	// Memory is how many bytes this process may use; 0 if unknown. A version that
+	// could not be loaded beside the served one is refused.
 	Memory int64
 
-	// Drain is how long a server that was told to stop still takes requests:
-	// on a cluster some time passes before nobody sends any more. Meanwhile it
-	// is not ready and asks its clients, answer by answer, to connect anew.
+	// Drain is how long the server goes on taking requests after it was told to
+	// stop: on a cluster it takes a while until none are sent any more. Meanwhile
+	// it is not ready, and closes each connection after its next response.
 	Drain time.Duration
 
 	Limits Limits
+
+	// NetHTTPOnly leaves every request to net/http; otherwise package plainhttp
+	// reads short requests for predictions.
+	NetHTTPOnly bool
 }
 
 // Server answers for one registered model.
 type Server struct {
 	options Options
 	log     *slog.Logger
-	metrics *metrics
+	metrics *metrics.Inference
 
 	served  atomic.Pointer[served]
 	refused atomic.Pointer[refusal]
-	reached atomic.Bool            // the registry has answered since the start
-	pointed atomic.Bool            // when it last answered, something was in production
-	trouble atomic.Pointer[string] // why the last poll failed; nil when it did not
+	reached atomic.Bool            // the registry has responded since the start
+	pointed atomic.Bool            // its last response named a version in production
+	trouble atomic.Pointer[string] // why the last poll failed; nil if it did not
 
 	draining atomic.Bool // told to stop
 
-	memory memory
-	few    *lane // for requests of few records
-	many   *lane
-	score  func(*exchange, *model.Model) (unknown int, err error)
+	memory      memory
+	small       *slots // for requests with a small body
+	large       *slots
+	score       func(*exchange, *model.Model) (unknown int, err error)
+	predictions [2]prometheus.Counter // by label
 }
 
 // New returns a server without a model; Watch gives it one.
@@ -72,19 +79,20 @@ func New(o Options) *Server {
 	l := o.Limits.defaults()
 	s := &Server{
 		options: o, log: o.Log,
-		few: newLane(l.Concurrency, (3*l.Concurrency+3)/4, l.Queue),
-		// Who sends many records at once can wait; what bounds them is the memory.
-		many:  newLane((l.Concurrency+7)/8, l.Queue, l.Queue),
+		small: newSlots(l.Concurrency, (3*l.Concurrency+3)/4, l.Queue),
+		// Large requests may wait; memory bounds how many there are.
+		large: newSlots((l.Concurrency+7)/8, l.Queue, l.Queue),
 		score: score,
 	}
-	s.memory.most = l.BodyMemory
+	s.memory.total = l.BodyMemory
 	s.metrics = newMetrics(s)
+	s.predictions = predictionCounters(s.metrics)
 	return s
 }
 
 // Handler returns the API.
 func (s *Server) Handler() http.Handler {
-	r := mux.NewRouter().SkipClean(true) // a redirect would make a GET of a POST
+	r := mux.NewRouter().SkipClean(true) // a redirect would turn a POST into a GET
 	get := func(path string, h http.HandlerFunc) { r.HandleFunc(path, h).Methods(http.MethodGet, http.MethodHead) }
 	predict := s.observe("predict", s.predict)
 	r.HandleFunc("/predict", predict).Methods(http.MethodPost)
@@ -93,7 +101,7 @@ func (s *Server) Handler() http.Handler {
 	get("/readyz", s.guard("readyz", s.ready))
 	get("/openapi.json", s.observe("openapi", s.openAPI))
 	get("/docs", s.observe("docs", s.docs))
-	get("/metrics", s.guard("metrics", s.metrics.handler().ServeHTTP))
+	get("/metrics", s.guard("metrics", s.metrics.Handler().ServeHTTP))
 	r.NotFoundHandler = s.observe("other", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, api.Problem{Type: api.NotFound, Status: http.StatusNotFound, Detail: "no such path; /docs lists what there is"})
 	})
@@ -106,7 +114,7 @@ func (s *Server) Handler() http.Handler {
 		fail(w, api.Problem{Type: api.MethodNotAllowed, Status: http.StatusMethodNotAllowed, Detail: "use " + allow})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		// The router copies each request, to add to it what nobody here reads.
+		// The router copies each request to add variables that no handler reads.
 		if req.Method == http.MethodPost && req.URL.Path == "/predict" {
 			predict(w, req)
 			return
@@ -115,20 +123,20 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// Run listens, serves and follows the registry until the context ends, then lets
-// the requests under way finish.
+// Run serves and follows the registry until the context ends. Then it drains, and
+// lets the requests being served finish.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	front := s.newFront(l, s.httpServer())
+	server := s.wire(s.httpServer())
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx) }()
 	done := make(chan error, 1)
-	go func() { done <- front.serve() }()
+	go func() { done <- server.Serve(l) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	s.log.Info("stopping: the requests under way are finished first", "taking more for", s.options.Drain.String())
+	s.log.Info("stopping", "drain", s.options.Drain.String())
 	s.draining.Store(true)
 	select {
 	case err := <-done:
@@ -137,7 +145,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
-	if err := front.shutdown(drain); err != nil {
+	if err := server.Shutdown(drain); err != nil {
 		return fmt.Errorf("stopping: %w", err)
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
@@ -146,7 +154,23 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return <-watched
 }
 
-// httpServer bounds what a slow or silent client can hold.
+// listener serves connections: an http.Server, or a plainhttp.Server in front of it.
+type listener interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
+// wire returns what serves connections: plain requests for predictions are read
+// without net/http, unless that is switched off.
+func (s *Server) wire(h *http.Server) listener {
+	if s.options.NetHTTPOnly {
+		return h
+	}
+	return plainhttp.New(h, http.MethodPost, "/predict", s.log)
+}
+
+// httpServer bounds what a slow or silent client can hold up.
 func (s *Server) httpServer() *http.Server {
 	api := s.Handler()
 	return &http.Server{
@@ -158,15 +182,15 @@ func (s *Server) httpServer() *http.Server {
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
-		WriteTimeout:      90 * time.Second, // from the header's end on, so longer than reading may take
+		WriteTimeout:      90 * time.Second, // counts from the end of the header, so longer than ReadTimeout
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
 
-// ready answers /readyz: ready is who serves a verified version, and who has
-// reached a registry in which nothing is in production yet.
+// ready responds to /readyz. The server is ready once it serves a verified version,
+// or has reached a registry in which nothing is in production yet.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if s.draining.Load() {
 		fail(w, api.Problem{Status: http.StatusServiceUnavailable, Title: "Not ready", Detail: "the server is stopping"})
@@ -179,18 +203,18 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	w.Write([]byte("ready\n"))
 }
 
-// whyNone says why there is no model to answer with.
+// whyNone says why no model is loaded.
 func (s *Server) whyNone() string {
 	trouble := s.trouble.Load()
 	switch r := s.refused.Load(); {
 	case r != nil:
-		return fmt.Sprintf("version %s of %s is in production but was refused: %s", r.Version, s.options.Model, r.Reason)
+		return fmt.Sprintf("version %s of %s is in production, but the server refused it: %s", r.Version, s.options.Model, r.Reason)
 	case !s.reached.Load() && trouble != nil:
-		return "the registry has not answered yet: " + *trouble
+		return "the registry has not responded yet: " + *trouble
 	case !s.reached.Load():
-		return "the registry has not answered yet"
+		return "the registry has not responded yet"
 	case s.pointed.Load() && trouble != nil:
-		return "the version in production can't be fetched: " + *trouble
+		return "fetching the version in production failed: " + *trouble
 	case s.pointed.Load():
 		return "the version in production is being fetched"
 	default:

@@ -19,13 +19,14 @@ import (
 type Registry interface {
 	// Production returns the version in production, or registry.ErrNoVersion.
 	Production(ctx context.Context) (registry.Version, error)
-	// Download writes the files of a version, named in model.Files, into dir. An
-	// error that wraps registry.ErrUnusable is final, any other worth another try.
+	// Download writes the files of a version, listed in model.Files, into dir. An
+	// error that wraps registry.ErrUnusable is final; after any other a retry may
+	// succeed.
 	Download(ctx context.Context, v registry.Version, dir string) error
 }
 
-// served is a version in service. It never changes: a swap puts another in its
-// place, and a request keeps the one it started with.
+// served is a loaded version. It never changes: a swap replaces it with another, and
+// a request keeps the one it started with.
 type served struct {
 	version  registry.Version
 	model    *model.Model
@@ -40,7 +41,7 @@ func wireVersion(v registry.Version) api.Version {
 	return api.Version{Name: v.Name, Number: strconv.Itoa(v.Number), RunID: v.RunID}
 }
 
-// refusal is a version that was not taken into service.
+// refusal is a version that the server refused to serve.
 type refusal struct {
 	api.Refusal
 	of      registry.Version
@@ -48,15 +49,15 @@ type refusal struct {
 }
 
 const (
-	pollEvery   = time.Second
-	refuseAgain = time.Minute     // a refused version may have been mended in place
-	askFor      = 5 * time.Second // how long the registry may take to name a version
-	fetchFor    = time.Minute     // and to give its files
+	pollEvery    = time.Second
+	recheckEvery = time.Minute     // of a refused version: it may have been repaired in place
+	pollTimeout  = 5 * time.Second // for the registry to name a version
+	fetchTimeout = time.Minute     // for the registry to send its files
 )
 
-// Watch follows the registry until the context ends: it takes what is in
-// production into service and goes on with what it has when a version is
-// refused or the registry is away.
+// Watch follows the registry until the context ends. It loads each version that is
+// put into production, and keeps serving the current one if the new one is refused
+// or the registry can't be reached.
 func (s *Server) Watch(ctx context.Context) error {
 	s.autopsy()
 	tick := time.NewTicker(pollEvery)
@@ -69,12 +70,12 @@ func (s *Server) Watch(ctx context.Context) error {
 		}
 		switch {
 		case err != nil:
-			s.metrics.pollFails.Inc()
+			s.metrics.PollErrors.Inc()
 			trouble := err.Error()
 			s.trouble.Store(&trouble)
 			if !failing {
 				failing = true
-				s.log.Warn("can't follow the registry; going on with what is here", "error", err)
+				s.log.Warn("polling the registry failed; serving goes on with what is loaded", "error", err)
 				if s.served.Load() == nil {
 					s.fromCache()
 				}
@@ -82,7 +83,7 @@ func (s *Server) Watch(ctx context.Context) error {
 		case failing:
 			failing = false
 			s.trouble.Store(nil)
-			s.log.Info("following the registry again")
+			s.log.Info("the registry responds again")
 		}
 		select {
 		case <-ctx.Done():
@@ -92,11 +93,11 @@ func (s *Server) Watch(ctx context.Context) error {
 	}
 }
 
-// poll asks the registry once and swaps where there is something new. The error
-// is the registry's or the cache's; a version that is refused is no error.
+// poll asks the registry once, and loads the version in production if that is a new
+// one. The error is the registry's or the cache's; a refused version is no error.
 func (s *Server) poll(ctx context.Context) error {
-	ask, cancel := context.WithTimeout(ctx, askFor)
-	v, err := s.options.Registry.Production(ask)
+	asking, cancel := context.WithTimeout(ctx, pollTimeout)
+	v, err := s.options.Registry.Production(asking)
 	cancel()
 	if errors.Is(err, registry.ErrNoVersion) {
 		s.refused.Store(nil)
@@ -113,7 +114,7 @@ func (s *Server) poll(ctx context.Context) error {
 		s.refused.Store(nil)
 		return nil
 	}
-	if r := s.refused.Load(); r != nil && r.of.Same(v) && r.of.Signature == v.Signature && time.Since(r.checked) < refuseAgain {
+	if r := s.refused.Load(); r != nil && r.of.Same(v) && r.of.Signature == v.Signature && time.Since(r.checked) < recheckEvery {
 		return nil
 	}
 	start := time.Now()
@@ -126,9 +127,9 @@ func (s *Server) poll(ctx context.Context) error {
 		s.remember(v)
 		return nil
 	}
-	// There is no local copy, or one that is of no use.
-	fetch, cancel := context.WithTimeout(ctx, fetchFor)
-	err = s.fetch(fetch, v)
+	// There is no local copy, or it is damaged.
+	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
+	err = s.fetch(fetching, v)
 	cancel()
 	if errors.Is(err, registry.ErrUnusable) {
 		s.refuse(v, err)
@@ -146,20 +147,20 @@ func (s *Server) poll(ctx context.Context) error {
 	return nil
 }
 
-// folder is where the local copy of a version lies.
+// folder is where the local copy of a version is kept.
 func (s *Server) folder(v registry.Version) string {
 	return filepath.Join(s.options.Cache, v.Name, fmt.Sprintf("%d-%s", v.Number, v.RunID))
 }
 
-// fetch brings a version's files into the cache, whole or not at all.
+// fetch downloads a version's files into the cache, all of them or none.
 func (s *Server) fetch(ctx context.Context, v registry.Version) error {
 	dir := s.folder(v)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return fmt.Errorf("making the cache's folder: %w", err)
+		return fmt.Errorf("creating the cache folder: %w", err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".fetching-")
 	if err != nil {
-		return fmt.Errorf("making the cache's folder: %w", err)
+		return fmt.Errorf("creating the cache folder: %w", err)
 	}
 	defer os.RemoveAll(tmp)
 	if err := s.options.Registry.Download(ctx, v, tmp); err != nil {
@@ -169,12 +170,12 @@ func (s *Server) fetch(ctx context.Context, v registry.Version) error {
 		return fmt.Errorf("replacing the local copy: %w", err)
 	}
 	if err := os.Rename(tmp, dir); err != nil {
-		return fmt.Errorf("keeping the local copy: %w", err)
+		return fmt.Errorf("storing the local copy: %w", err)
 	}
 	return nil
 }
 
-// take verifies a version and puts it into service.
+// take verifies a version and begins to serve it.
 func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	if err := s.genuine(v, dir); err != nil {
 		return err
@@ -202,17 +203,17 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	s.refused.Store(nil)
 	took := time.Since(start)
 	if old != nil {
-		s.metrics.info.DeleteLabelValues(old.version.Name, strconv.Itoa(old.version.Number), old.version.RunID)
+		s.metrics.ModelInfo.DeleteLabelValues(old.version.Name, strconv.Itoa(old.version.Number), old.version.RunID)
 	}
-	s.metrics.info.WithLabelValues(v.Name, strconv.Itoa(v.Number), v.RunID).Set(1)
-	s.metrics.loadedAt.Set(float64(next.loadedAt.UnixMilli()) / 1000)
-	s.metrics.loadTime.Set(took.Seconds())
-	s.metrics.swaps.Inc()
+	s.metrics.ModelInfo.WithLabelValues(v.Name, strconv.Itoa(v.Number), v.RunID).Set(1)
+	s.metrics.ModelLoadedAt.Set(float64(next.loadedAt.UnixMilli()) / 1000)
+	s.metrics.ModelLoadTime.Set(took.Seconds())
+	s.metrics.ModelLoads.Inc()
 	attrs := []any{"version", v.Number, "run_id", v.RunID, "trees", m.Trees.Trees(), "took", took.Round(time.Millisecond).String()}
 	if old != nil {
-		attrs = append(attrs, "instead_of", old.version.Number)
+		attrs = append(attrs, "replaces", old.version.Number)
 	}
-	s.log.Info("version in service", attrs...)
+	s.log.Info("version loaded", attrs...)
 	return nil
 }
 
@@ -222,27 +223,28 @@ func (s *Server) refuse(v registry.Version, why error) {
 	if last := s.refused.Load(); last != nil && last.of.Same(v) {
 		next.At = last.At
 		s.refused.Store(next)
-		return // looked at again, and still refused
+		return // checked again, and still refused
 	}
 	s.refused.Store(next)
 	if s.served.Load() == nil {
-		s.fromCache() // a server that has just started goes on with what it served before
+		s.fromCache() // after a start, serve what was served before
 		s.refused.Store(next)
 	}
-	s.metrics.refused.Inc()
+	s.metrics.ModelRefusals.Inc()
 	s.log.Error("version refused", "version", v.Number, "run_id", v.RunID, "reason", why)
 }
 
-// current names the version to start from when the registry is away.
+// current is the file that names the version to start with if the registry can't be
+// reached.
 func (s *Server) current() string {
 	return filepath.Join(s.options.Cache, s.options.Model+".json")
 }
 
-// remember notes the served version for a start without the registry and drops
-// the copies of all others.
+// remember notes which version is served, for a start without the registry, and
+// deletes the copies of all others.
 func (s *Server) remember(v registry.Version) {
 	if err := writeJSON(s.current(), kept{wireVersion(v), v.Signature}); err != nil {
-		s.log.Warn("can't note which version is served", "error", err)
+		s.log.Warn("can't note which version is served: a start without the registry will find another one or none", "error", err)
 		return
 	}
 	entries, err := os.ReadDir(filepath.Dir(s.folder(v)))
@@ -256,7 +258,7 @@ func (s *Server) remember(v registry.Version) {
 	}
 }
 
-// fromCache starts from the local copy.
+// fromCache loads the local copy.
 func (s *Server) fromCache() {
 	var k kept
 	if !readJSON(s.current(), &k) || k.Name != s.options.Model {
@@ -268,6 +270,6 @@ func (s *Server) fromCache() {
 	}
 	v := registry.Version{Name: k.Name, Number: number, RunID: k.RunID, Signature: k.Signature}
 	if err := s.take(v, s.folder(v), time.Now()); err != nil {
-		s.log.Error("the local copy is of no use", "version", v.Number, "reason", err)
+		s.log.Error("the local copy can't be served", "version", v.Number, "reason", err)
 	}
 }

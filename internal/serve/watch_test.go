@@ -68,7 +68,7 @@ func TestRegistryAway(t *testing.T) {
 	r.goAway(nil)
 	eventually(t, "ready once it is back", func() bool { return ask(s, http.MethodGet, "/readyz", "").Code == 200 })
 	eventually(t, "served once it is back", func() bool { return s.served.Load() != nil && s.trouble.Load() == nil })
-	if metric(t, s, "mlops_registry_errors_total") == "0" {
+	if metric(t, s, "mlops_registry_poll_errors_total") == "0" {
 		t.Error("no registry error was counted")
 	}
 }
@@ -108,17 +108,17 @@ func TestRefuse(t *testing.T) {
 		if d.Model.Number != "1" || d.Refused == nil || d.Refused.Version != "2" || !strings.Contains(d.Refused.Reason, test.want) {
 			t.Errorf("%s: serves %s, refused %+v, want version 1 and %q in the reason", test.reason, d.Model.Number, d.Refused, test.want)
 		}
-		if got := metric(t, s, "mlops_model_refused_total"); got != "1" {
+		if got := metric(t, s, "mlops_model_refusals_total"); got != "1" {
 			t.Errorf("%s: %s refused, want 1", test.reason, got)
 		}
 
 		// Once a minute it is looked at again; that is no new refusal.
 		long := *s.refused.Load()
-		long.checked = long.checked.Add(-refuseAgain)
+		long.checked = long.checked.Add(-recheckEvery)
 		s.refused.Store(&long)
 		poll(t, s)
-		if _, downloads := r.counts(); downloads != 3 || metric(t, s, "mlops_model_refused_total") != "1" {
-			t.Errorf("%s: %d downloads a minute later, %s refused", test.reason, downloads-1, metric(t, s, "mlops_model_refused_total"))
+		if _, downloads := r.counts(); downloads != 3 || metric(t, s, "mlops_model_refusals_total") != "1" {
+			t.Errorf("%s: %d downloads a minute later, %s refused", test.reason, downloads-1, metric(t, s, "mlops_model_refusals_total"))
 		}
 		if got := describedAs(t, s).Refused; got == nil || !got.At.Equal(d.Refused.At) {
 			t.Errorf("%s: refused %+v a minute later, want it still and since %s", test.reason, got, d.Refused.At)
@@ -151,7 +151,7 @@ func TestRefusedFirst(t *testing.T) {
 	for _, path := range []string{"/readyz", "/model"} {
 		w := ask(s, http.MethodGet, path, "")
 		checkProblem(t, path, w, 503, api.NoModel, "")
-		if !strings.Contains(w.Body.String(), "version 1 of tiny is in production but was refused") {
+		if !strings.Contains(w.Body.String(), "version 1 of tiny is in production, but the server refused it") {
 			t.Errorf("%s: %s", path, w.Body)
 		}
 	}

@@ -24,10 +24,10 @@ func listen(t *testing.T, s *Server, change func(*http.Server)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := s.newFront(l, srv)
+	server := s.wire(srv)
 	done := make(chan error, 1)
-	go func() { done <- front.serve() }()
-	t.Cleanup(func() { front.abort(); <-done; front.all.Wait() })
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() { server.Close(); <-done })
 	return l.Addr().String()
 }
 
@@ -98,34 +98,37 @@ func TestWire(t *testing.T) {
 		{"nothing at all", "", 0, ""},
 		{"half a request line", "POST /pre", 400, ""},
 	} {
-		t.Run(test.reason, func(t *testing.T) {
-			s, _ := serving(t, 1)
-			c := connect(t, listen(t, s, func(*http.Server) {}))
-			// A server that has heard enough need not listen to the rest.
-			go func() {
-				io.WriteString(c, test.sent)
-				c.(*net.TCPConn).CloseWrite()
-			}()
-			res, err := http.ReadResponse(bufio.NewReader(c), nil)
-			if test.status == 0 {
-				if err == nil {
-					t.Errorf("answered with %s", res.Status)
+		for _, only := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, net/http only %v", test.reason, only), func(t *testing.T) {
+				s, _ := serving(t, 1)
+				s.options.NetHTTPOnly = only
+				c := connect(t, listen(t, s, func(*http.Server) {}))
+				// A server that has heard enough need not listen to the rest.
+				go func() {
+					io.WriteString(c, test.sent)
+					c.(*net.TCPConn).CloseWrite()
+				}()
+				res, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if test.status == 0 {
+					if err == nil {
+						t.Errorf("answered with %s", res.Status)
+					}
+					return
 				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			isProblem := res.Header.Get("Content-Type") == "application/problem+json"
-			if res.StatusCode != test.status || isProblem != (test.kind != "") || !strings.Contains(string(text), test.kind) {
-				t.Errorf("got %s, %.200s; want %d, %q", res.Status, text, test.status, test.kind)
-			}
-			eventually(t, "all given back", func() bool { return s.memory.used.Load() == 0 && s.few.inside() == 0 })
-		})
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, err := io.ReadAll(res.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				isProblem := res.Header.Get("Content-Type") == "application/problem+json"
+				if res.StatusCode != test.status || isProblem != (test.kind != "") || !strings.Contains(string(text), test.kind) {
+					t.Errorf("got %s, %.200s; want %d, %q", res.Status, text, test.status, test.kind)
+				}
+				eventually(t, "all given back", func() bool { return s.memory.used.Load() == 0 && s.small.busy() == 0 })
+			})
+		}
 	}
 }
 
@@ -218,7 +221,7 @@ func TestSlowClients(t *testing.T) {
 		}
 	}
 	eventually(t, "all given back", func() bool {
-		return s.memory.used.Load() == 0 && s.few.inside() == 0 && s.many.inside() == 0
+		return s.memory.used.Load() == 0 && s.small.busy() == 0 && s.large.busy() == 0
 	})
 	if status, _ := read(t, dial(t, address, 2, "{}")); status != 200 {
 		t.Errorf("afterwards: status %d", status)
@@ -265,7 +268,7 @@ func TestPanic(t *testing.T) {
 	}
 	c := connect(t, listen(t, s, func(*http.Server) {}))
 	in := bufio.NewReader(c)
-	for i := range 3 * int(s.few.places) { // on one connection, more often than there are places
+	for i := range 3 * int(s.small.total) { // on one connection, more often than there are slots
 		body, want := `{"kind":"77"}`, 500
 		if i%2 == 1 {
 			body, want = `{"kind":"1"}`, 200
@@ -280,13 +283,13 @@ func TestPanic(t *testing.T) {
 			t.Fatalf("request %d: %s: %s", i, res.Status, text)
 		}
 	}
-	panics := fmt.Sprint((3*s.few.places + 1) / 2)
+	panics := fmt.Sprint((3*s.small.total + 1) / 2)
 	for name, want := range map[string]string{
 		"mlops_panics_total": panics,
 		`mlops_requests_total{code="500",handler="predict"}`:      panics,
 		`mlops_problems_total{handler="predict",type="internal"}`: panics,
-		`mlops_predict_scoring{records="few"}`:                    "0",
-		"mlops_predict_body_bytes":                                "0",
+		`mlops_predict_scoring_requests{size="small"}`:            "0",
+		"mlops_predict_body_memory_bytes":                         "0",
 	} {
 		if got := metric(t, s, name); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
@@ -308,4 +311,59 @@ func TestPanic(t *testing.T) {
 		}()
 		half(&sink{header: http.Header{}}, nil)
 	}()
+}
+
+// A connection is handed over to net/http in the middle of what was sent at once, and
+// every request is answered in its turn, with the same headers.
+func TestMixedConnection(t *testing.T) {
+	s, _ := serving(t, 1)
+	address := listen(t, s, func(*http.Server) {})
+	ask := func(line, header, body string) string {
+		return fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n%s", line, len(body), header, body)
+	}
+	const predict = "POST /predict"
+	requests := []struct {
+		sent   string
+		status int
+	}{
+		{ask(predict, "", `{"size":1}`), 200},
+		{ask(predict, "", `{"sise":1}`), 422},
+		{ask(predict, "", `[`), 400},
+		{ask(predict, "", ""), 400},
+		{ask(predict, "", "["+strings.Repeat("{},", 2000)+"{}]"), 200},
+		{ask("GET /readyz", "", ""), 200}, // from here on net/http's
+		{ask(predict, "", `{"size":1}`), 200},
+		{ask(predict, "Content-Type: text/csv\r\n", "1"), 415},
+		{ask(predict, "", "["+strings.Repeat("{},", 20000)+"{}]"), 200},
+	}
+	for from := range requests { // each as the first of its connection
+		c := connect(t, address)
+		var all strings.Builder
+		for _, r := range requests[from:] {
+			all.WriteString(r.sent)
+		}
+		go io.WriteString(c, all.String())
+		in := bufio.NewReader(c)
+		for i, r := range requests[from:] {
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatalf("from %d, request %d: %v", from, i, err)
+			}
+			text, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != r.status {
+				t.Errorf("from %d, request %d: %s, %v: %.100s", from, i, res.Status, err, text)
+			}
+			if at, err := http.ParseTime(res.Header.Get("Date")); err != nil || time.Since(at).Abs() > 10*time.Second {
+				t.Errorf("from %d, request %d: Date is %q", from, i, res.Header.Get("Date"))
+			}
+			want := "application/json"
+			if r.status != 200 {
+				want = "application/problem+json"
+			}
+			if got := res.Header.Get("Content-Type"); got != want && !strings.HasPrefix(r.sent, "GET") {
+				t.Errorf("from %d, request %d: Content-Type is %q, want %q", from, i, got, want)
+			}
+		}
+		c.Close()
+	}
 }

@@ -1,6 +1,6 @@
-// The form with JavaScript: predictions without a reload, marks on what was
-// changed, and a foot that follows the model in service. Without it the form
-// is sent and comes back with the same.
+// The form with JavaScript: predictions without a reload, marks on changed values, and
+// a footer that follows the served model. Without it the form is submitted and comes
+// back with the same content.
 'use strict';
 
 const form = document.getElementById('record');
@@ -8,7 +8,7 @@ const panel = document.getElementById('panel');
 const result = document.getElementById('result');
 const dock = form.querySelector('.dock');
 const buttons = form.querySelectorAll('button[type=submit]');
-const another = '…'; // chosen in a list to type another value
+const another = '…'; // the list entry for typing another value
 
 // Fields
 
@@ -42,7 +42,7 @@ function fieldOf(column) {
   return [...form.querySelectorAll('.field')].find((f) => f.dataset.column === column);
 }
 
-// record is what the API takes: text as in the table, nothing for a missing value.
+// record is what the API accepts: text as in the table, without missing values.
 function record() {
   const r = {};
   for (const input of form.querySelectorAll('input[type=hidden][name^="c."]')) r[input.name.slice(2)] = input.value;
@@ -81,7 +81,7 @@ function showAnswer(answer) {
   const positive = label === 1;
   fill('probability', percent(probability));
   fill('label', positive ? panel.dataset.positive : panel.dataset.negative);
-  fill('side', positive ? 'reaches the threshold' : 'below the threshold');
+  fill('side', positive ? 'at or above the threshold' : 'below the threshold');
   fill('answered', `${answer.model.name}, version ${answer.model.version}`);
   if ('stored' in panel.dataset) fill('difference', points(probability - Number(panel.dataset.stored)));
   panel.querySelector('.chip').classList.toggle('positive', positive);
@@ -99,8 +99,8 @@ function describeScale(more) {
 
 // showProblem takes application/problem+json.
 function showProblem({ title, detail, errors = [] }) {
-  fill('problem', title || 'That did not work');
-  fill('detail', errors.length ? '' : detail || ''); // the list says it
+  fill('problem', title || 'The prediction failed');
+  fill('detail', errors.length ? '' : detail || ''); // the list says the same
   const list = panel.querySelector('[data-fill=errors]');
   list.replaceChildren();
   for (const { field: column, reason } of errors) {
@@ -134,7 +134,7 @@ async function predict() {
     if (!control.checkValidity()) wrong.push({ field: field.dataset.column, reason: control.validationMessage });
   }
   if (wrong.length) {
-    showProblem({ title: 'Some values can’t be used', errors: wrong });
+    showProblem({ title: 'Some values are invalid', errors: wrong });
     controlOf(fieldOf(wrong[0].field)).focus();
     return;
   }
@@ -154,7 +154,7 @@ async function predict() {
   showAnswer(body);
 }
 
-form.noValidate = true; // errors stand beside their fields, not in bubbles
+form.noValidate = true; // show errors beside their fields, not in bubbles
 form.addEventListener('submit', async (event) => {
   event.preventDefault();
   if (busy) return;
@@ -163,7 +163,7 @@ form.addEventListener('submit', async (event) => {
   try {
     await predict();
   } catch {
-    showProblem({ title: 'The server does not answer', detail: 'What you typed is still here; please try again.' });
+    showProblem({ title: 'The server does not respond', detail: 'Your input is still here; please try again.' });
   }
   for (const b of buttons) b.removeAttribute('aria-disabled');
   busy = false;
@@ -180,14 +180,14 @@ form.addEventListener('change', (event) => {
   if (event.target.value === another) event.target.closest('.field').querySelector('.other').focus();
 });
 
-// The model in service
+// The served model
 
 const about = () => document.getElementById('about');
-let seen = null; // what /model said last
-let fresh = null; // the page with a newer model, while the panel still shows an older one's
+let seen = null; // the last response of /model
+let fresh = null; // the page of a newer model, while the panel still shows an older one's prediction
 
-// follow takes the foot as the server makes it now. A prediction that is shown
-// keeps the threshold it was made with, until the next.
+// follow replaces the footer with the server's current one. A prediction on display
+// keeps the threshold it was made with, until the next one.
 async function follow() {
   const resp = await fetch(location.pathname + location.search, { cache: 'no-store' });
   if (!resp.ok) return;
@@ -200,8 +200,8 @@ async function follow() {
   document.getElementById('stale').hidden = page.getElementById('record').dataset.signature === form.dataset.signature;
 }
 
-// refreshPanel takes the threshold of the model that is now in service. The
-// sample's stored probability is another version's: nothing to compare with.
+// refreshPanel adopts the threshold of the model that is served now. The sample's
+// stored probability is another version's, so it is no longer compared.
 function refreshPanel() {
   if (!fresh) return;
   for (const old of panel.querySelectorAll('.scale [data-at=threshold]')) {
@@ -237,10 +237,10 @@ async function poll() {
       }
     }
   } catch {
-    setAway('This page’s server does not answer. Trying again.');
+    setAway('This page’s server does not respond. Trying again.');
   }
   setTimeout(poll, 3000);
 }
 
-for (const field of form.querySelectorAll('.field')) mark(field); // a browser may have put back what was typed
+for (const field of form.querySelectorAll('.field')) mark(field); // a browser may have restored what was typed
 setTimeout(poll, 1000);

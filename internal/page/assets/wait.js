@@ -1,4 +1,4 @@
-// The page without a model: asks for one, and goes to the form once there is.
+// The page without a model: asks for one, and goes to the form once there is one.
 'use strict';
 
 async function ask() {
@@ -12,7 +12,7 @@ async function ask() {
     const detail = document.getElementById('detail');
     if (problem.detail && detail.textContent !== problem.detail) detail.textContent = problem.detail;
   } catch {
-    // This page's own server is away; the next question may find it again.
+    // This page's own server is away; the next attempt may reach it again.
   }
   setTimeout(ask, 2000);
 }

@@ -1,0 +1,69 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Inference holds the inference server's metrics.
+type Inference struct {
+	set
+	Requests      *prometheus.CounterVec   // by handler and code
+	Problems      *prometheus.CounterVec   // by handler and type
+	Duration      *prometheus.HistogramVec // by handler
+	Predictions   *prometheus.CounterVec   // by label
+	UnknownValues prometheus.Counter
+	Panics        prometheus.Counter
+
+	ModelInfo     *prometheus.GaugeVec // by name, version and run_id
+	ModelLoadedAt prometheus.Gauge
+	ModelLoadTime prometheus.Gauge
+	ModelLoads    prometheus.Counter
+	ModelRefusals prometheus.Counter
+	PollErrors    prometheus.Counter
+}
+
+// NewInference returns the metrics in a registry of their own. What the server's
+// limits count anyway is added by the Watch methods.
+func NewInference() *Inference {
+	s := newSet()
+	return &Inference{
+		set:      s,
+		Requests: s.counters("mlops_requests_total", "Requests answered.", "handler", "code"),
+		Problems: s.counters("mlops_problems_total", "Requests answered with a problem, by the last part of the problem's type; internal is an error of the server.", "handler", "type"),
+		Duration: s.histograms("mlops_request_duration_seconds", "Time from the start of a request's handler to its end.",
+			[]float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5}, "handler"),
+		Predictions:   s.counters("mlops_predictions_total", "Records scored, by the predicted label: 1 is positive.", "label"),
+		UnknownValues: s.counter("mlops_unknown_values_total", "Categorical values in scored records that training had not seen."),
+		Panics:        s.counter("mlops_panics_total", "Handlers that panicked; the log has the stack."),
+
+		ModelInfo: s.make.NewGaugeVec(prometheus.GaugeOpts{Name: "mlops_model_info", Help: "1 for the model version that is served."},
+			[]string{"name", "version", "run_id"}),
+		ModelLoadedAt: s.gauge("mlops_model_loaded_timestamp_seconds", "Unix time at which the served version was loaded."),
+		ModelLoadTime: s.gauge("mlops_model_load_duration_seconds", "Time it took to fetch and verify the served version."),
+		ModelLoads:    s.counter("mlops_model_loads_total", "Model versions loaded, the first one included."),
+		ModelRefusals: s.counter("mlops_model_refusals_total", "Model versions in production that the server refused to serve; GET /model says why."),
+		PollErrors:    s.counter("mlops_registry_poll_errors_total", "Polls of the model registry that failed."),
+	}
+}
+
+// WatchQueue adds the requests of one size that are being scored, and that wait for it.
+func (m *Inference) WatchQueue(size string, scoring, queued func() int64) {
+	labels := prometheus.Labels{"size": size}
+	m.watch("mlops_predict_scoring_requests", "Prediction requests being scored; bodies above 64 KiB are large.", labels, scoring)
+	m.watch("mlops_predict_queued_requests", "Prediction requests waiting to be scored.", labels, queued)
+}
+
+// WatchRejections adds the requests rejected for one reason.
+func (m *Inference) WatchRejections(reason string, rejected func() int64) {
+	m.make.NewCounterFunc(prometheus.CounterOpts{
+		Name: "mlops_predict_rejected_requests_total", Help: "Prediction requests rejected with a 503 because the queue was full, or the memory for bodies was taken.",
+		ConstLabels: prometheus.Labels{"reason": reason},
+	}, func() float64 { return float64(rejected()) })
+}
+
+// WatchBodies adds the memory that requests take.
+func (m *Inference) WatchBodies(bytes func() int64) {
+	m.watch("mlops_predict_body_memory_bytes", "Memory held for the bodies of prediction requests and their responses.", nil, bytes)
+}
+
+func (m *Inference) watch(name, help string, labels prometheus.Labels, value func() int64) {
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(value()) })
+}

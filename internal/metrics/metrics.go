@@ -1,0 +1,71 @@
+// Package metrics holds every metric of our servers, each server's in a registry
+// of its own. docs/reference/metrics.md lists them; a test keeps that true.
+package metrics
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// set is a registry and the metrics in it, besides those of the Go runtime and of
+// the process.
+type set struct {
+	registry *prometheus.Registry
+	make     promauto.Factory
+}
+
+func newSet() set {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return set{r, promauto.With(r)}
+}
+
+// Handler serves the metrics as Prometheus reads them.
+func (s set) Handler() http.Handler {
+	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
+}
+
+func (s set) counter(name, help string) prometheus.Counter {
+	return s.make.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+}
+
+func (s set) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return s.make.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func (s set) gauge(name, help string) prometheus.Gauge {
+	return s.make.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+}
+
+func (s set) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return s.make.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+}
+
+// StatusWriter remembers how a request was answered.
+type StatusWriter struct {
+	http.ResponseWriter
+	Code    int    // 0 before the response has begun
+	Problem string // the type of a problem, set by the handler
+}
+
+// WriteHeader remembers the first status.
+func (w *StatusWriter) WriteHeader(code int) {
+	if w.Code == 0 {
+		w.Code = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *StatusWriter) Write(b []byte) (int, error) {
+	if w.Code == 0 {
+		w.Code = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController and http.MaxBytesReader reach the connection.
+func (w *StatusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,79 @@
+package metrics
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+// The reference lists every metric of both servers, and nothing else.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inference := NewInference()
+	zero := func() int64 { return 0 }
+	inference.WatchQueue("small", zero, zero)
+	inference.WatchRejections("queue", zero)
+	inference.WatchBodies(zero)
+	inference.Requests.WithLabelValues("h", "200")
+	inference.Problems.WithLabelValues("h", "t")
+	inference.Duration.WithLabelValues("h")
+	inference.Predictions.WithLabelValues("1")
+	inference.ModelInfo.WithLabelValues("n", "1", "r")
+	page := NewPage()
+	page.Requests.WithLabelValues("h", "200")
+	page.Duration.WithLabelValues("h")
+	for heading, s := range map[string]set{"## Inference server": inference.set, "## Web page": page.set} {
+		want := table(t, s)
+		_, after, found := strings.Cut(string(text), heading+"\n")
+		if !found {
+			t.Errorf("the reference has no heading %q", heading)
+			continue
+		}
+		section, _, _ := strings.Cut(after, "\n## ")
+		var got []string
+		for line := range strings.Lines(section) {
+			if strings.HasPrefix(line, "| `") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("rows below %q (-want +got); paste these:\n%s\n%s", heading, strings.Join(want, "\n"), diff)
+		}
+	}
+}
+
+// table is a set's metrics as rows of the reference, by name.
+func table(t *testing.T, s set) []string {
+	t.Helper()
+	families, err := s.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for _, f := range families {
+		name := f.GetName()
+		if !strings.HasPrefix(name, "mlops_") {
+			continue
+		}
+		kind := strings.ToLower(f.GetType().String())
+		if (kind == "counter") != strings.HasSuffix(name, "_total") {
+			t.Errorf("%s is a %s", name, kind)
+		}
+		labels := []string{}
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, "`"+l.GetName()+"`")
+		}
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |", name, kind, cmp.Or(strings.Join(labels, ", "), "-"), f.GetHelp()))
+	}
+	slices.Sort(rows)
+	return rows
+}
