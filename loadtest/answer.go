@@ -9,14 +9,14 @@ import (
 	"strconv"
 )
 
-// What is here spares the generator time that a server on the same machine could
-// use: nearly all answers are a plain 200 of the version that answered before.
-// Whatever is not goes the usual way, by net/http and encoding/json.
+// This file saves the generator time that a server on the same machine could use:
+// nearly all responses are a 200 by the same version as the last one. All others take
+// the usual way through net/http and encoding/json.
 
-// plain reads the head of an answer and returns its body's length, if it is a 200
-// on a connection that stays, whose head has come in one piece and says how long
-// its body is. Otherwise, or if nothing comes, it leaves all where it is.
-func plain(in *bufio.Reader) (length int, ok bool) {
+// readSimpleHead reads the head of a response and returns the length of its body, if
+// it is a 200 with a Content-Length on a connection that stays open, and has arrived in
+// one piece. Otherwise, or if nothing arrives, it leaves everything unread.
+func readSimpleHead(in *bufio.Reader) (length int, ok bool) {
 	if _, err := in.Peek(1); err != nil {
 		return 0, false
 	}
@@ -36,7 +36,7 @@ func plain(in *bufio.Reader) (length int, ok bool) {
 			return 0, false
 		case bytes.EqualFold(name, []byte("Content-Length")):
 			n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 32)
-			if err != nil || length >= 0 || n > maxAnswer {
+			if err != nil || length >= 0 || n > maxResponse {
 				return 0, false
 			}
 			length = int(n)
@@ -49,8 +49,8 @@ func plain(in *bufio.Reader) (length int, ok bool) {
 	return length, true
 }
 
-// known is what an answer had before its predictions, which is the same in all
-// answers of a version.
+// known is the part of a response before its predictions, which is the same in all
+// responses of a version.
 type known struct {
 	before  []byte
 	version string
@@ -58,8 +58,8 @@ type known struct {
 
 var list = []byte(`"predictions":[`)
 
-// check returns the version that made an answer's predictions, or what is wrong
-// with it.
+// check returns the version that a response's predictions are of, or what is wrong
+// with the response.
 func (k *known) check(body []byte, records int) (string, error) {
 	if len(k.before) > 0 && bytes.HasPrefix(body, k.before) && predictions(body[len(k.before):], records) {
 		return k.version, nil
@@ -71,8 +71,8 @@ func (k *known) check(body []byte, records int) (string, error) {
 	return version, err
 }
 
-// predictions reports whether text is so many predictions as the server writes
-// them, and the end of the list and of the answer.
+// predictions reports whether text is that many predictions, as the server writes
+// them, followed by the end of the list and of the response.
 func predictions(text []byte, records int) bool {
 	const label, probability = `{"label":`, `,"probability":`
 	for i := range records {
@@ -93,7 +93,7 @@ func predictions(text []byte, records int) bool {
 		}
 		text = text[len(probability):]
 		end := bytes.IndexByte(text, '}')
-		if end < 1 || !json.Valid(text[:end]) { // ParseFloat takes more than JSON's numbers
+		if end < 1 || !json.Valid(text[:end]) { // ParseFloat accepts more than JSON's numbers
 			return false
 		}
 		if p, err := strconv.ParseFloat(string(text[:end]), 64); err != nil || !(p >= 0 && p <= 1) {
@@ -104,8 +104,7 @@ func predictions(text []byte, records int) bool {
 	return string(bytes.TrimRight(text, "\n")) == "]}"
 }
 
-// check returns the version that made an answer's predictions, or what is wrong
-// with it.
+// check does the same for any response.
 func check(body []byte, records int) (string, error) {
 	var a struct {
 		Model       struct{ Version string }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestPlain(t *testing.T) {
+func TestReadSimpleHead(t *testing.T) {
 	for _, test := range []struct {
 		because, head string
 		want          int // -1: the usual way
@@ -30,7 +30,7 @@ func TestPlain(t *testing.T) {
 		if test.head == "" {
 			in = bufio.NewReader(strings.NewReader(""))
 		}
-		got, ok := plain(in)
+		got, ok := readSimpleHead(in)
 		if ok != (test.want >= 0) || ok && got != test.want {
 			t.Errorf("%s: %d, %v, want %d", test.because, got, ok, test.want)
 		}
@@ -45,7 +45,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// What is known of the answer before must not change what is found wrong.
+// What is known of the last response must not change what is found wrong.
 func TestKnownAnswers(t *testing.T) {
 	answer := func(version, predictions string) string {
 		return fmt.Sprintf(`{"model":{"name":"m","version":"%s","run_id":"r"},"predictions":[%s]}`+"\n", version, predictions)

@@ -19,10 +19,10 @@ type Body struct {
 	Records int // predictions that must come back
 }
 
-const maxLine = 32 << 20 // bytes, the most that the server takes
+const maxLine = 32 << 20 // bytes; the server accepts no more
 
-// ReadBodies reads JSON lines, each what POST /predict takes: a record, an array
-// of records, or {"instances": [...]}.
+// ReadBodies reads JSON lines, each a body of POST /predict: a record, an array of
+// records, or {"instances": [...]}.
 func ReadBodies(r io.Reader) ([]Body, error) {
 	var bodies []Body
 	lines := bufio.NewScanner(r)
@@ -42,7 +42,7 @@ func ReadBodies(r io.Reader) ([]Body, error) {
 		return nil, fmt.Errorf("reading records: %w", err)
 	}
 	if len(bodies) == 0 {
-		return nil, errors.New("there is no record")
+		return nil, errors.New("there are no records")
 	}
 	return bodies, nil
 }
@@ -69,8 +69,7 @@ func countRecords(body []byte) (int, error) {
 	return len(list), nil
 }
 
-// Samples asks a server for the records that its model was verified with, which
-// are rows of its test split, and makes a body of each.
+// Samples asks a server for its model's sample records and makes a body of each.
 func Samples(ctx context.Context, target string) ([]Body, error) {
 	model, err := api.NewClient(target, nil).Model(ctx)
 	if err != nil {
@@ -104,10 +103,10 @@ func status(res *http.Response, body []byte) string {
 
 // short cuts a text to what a line can show.
 func short(text string) string {
-	const most = 200
+	const maxRunes = 200
 	text = string(bytes.ToValidUTF8([]byte(text), nil))
-	if r := []rune(text); len(r) > most {
-		return string(r[:most]) + "…"
+	if r := []rune(text); len(r) > maxRunes {
+		return string(r[:maxRunes]) + "…"
 	}
 	return text
 }

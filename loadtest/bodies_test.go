@@ -23,7 +23,7 @@ func TestReadBodies(t *testing.T) {
 		t.Errorf("bodies (-want +got):\n%s", diff)
 	}
 	for _, test := range []struct{ reason, text, want string }{
-		{"an empty file", "\n", "there is no record"},
+		{"an empty file", "\n", "there are no records"},
 		{"no JSON", "{}\nsize=1", "line 2: not a record"},
 		{"half a record", `{"size":`, "line 1: not a record"},
 		{"neither record nor array", `"size"`, "line 1: not a record"},

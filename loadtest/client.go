@@ -17,16 +17,15 @@ import (
 	"time"
 )
 
-// Kinds of failures; what ended with another status than 200 is "status 4xx"
-// and the like.
+// Kinds of failures; any other status than 200 is "status 4xx" and the like.
 const (
 	NotConnected = "not connected" // no connection could be opened
-	Broken       = "broken"        // the connection ended before the whole answer was there
-	TimedOut     = "timed out"     // the whole answer was not there in time
+	Broken       = "broken"        // the connection ended before the whole response had arrived
+	TimedOut     = "timed out"     // the whole response did not arrive in time
 	WrongAnswer  = "wrong answer"  // a 200 without a prediction for each record
 )
 
-// failure is why a request did not end well.
+// failure is why a request failed.
 type failure struct{ kind, text string }
 
 func (f *failure) Error() string { return f.kind + ": " + f.text }
@@ -42,19 +41,19 @@ type endpoint struct {
 	address string      // host:port
 	tls     *tls.Config // nil for plain HTTP
 	timeout time.Duration
-	answer  func(body []byte, records int) (version string, err error) // nil: the API's own
+	check   func(body []byte, records int) (version string, err error) // nil: the API's own
 }
 
-// prepare returns where the requests go, and them.
+// prepare returns the requests and where they go.
 func prepare(cfg *Config) (*endpoint, []request, error) {
 	u, err := url.Parse(cfg.Target)
 	if err != nil {
 		return nil, nil, fmt.Errorf("target: %w", err)
 	}
 	port := u.Port()
-	e := &endpoint{timeout: cfg.Timeout, answer: cfg.Answer}
+	e := &endpoint{timeout: cfg.Timeout, check: cfg.Answer}
 	if u.Scheme == "https" {
-		// Without a word about HTTP/2, so that the server speaks HTTP/1.1.
+		// Without offering HTTP/2, so that the server speaks HTTP/1.1.
 		e.tls = &tls.Config{ServerName: u.Hostname()}
 	}
 	switch {
@@ -82,15 +81,15 @@ type client struct {
 	tcp  *net.TCPConn
 	conn net.Conn // tcp, or TLS over it; nil where there is none
 	in   *bufio.Reader
-	body []byte // of the last answer
+	body []byte // of the last response
 	last known
 }
 
-// post tells http.ReadResponse what it reads the answer to.
+// post tells http.ReadResponse what kind of request it reads the response to.
 var post = &http.Request{Method: http.MethodPost}
 
-// ask sends a request and returns the version that answered, or a *failure.
-func (c *client) ask(r *request) (version string, err error) {
+// send sends a request and returns the version that answered, or a *failure.
+func (c *client) send(r *request) (version string, err error) {
 	deadline := time.Now().Add(c.timeout)
 	if c.conn != nil && !c.usable() {
 		c.close()
@@ -100,7 +99,7 @@ func (c *client) ask(r *request) (version string, err error) {
 			return "", &failure{NotConnected, short(err.Error())}
 		}
 	}
-	// From here on the connection lives on only when the whole answer was read.
+	// From here on the connection stays open only if the whole response is read.
 	res, err := c.exchange(r, deadline)
 	if err != nil {
 		c.close()
@@ -118,8 +117,8 @@ func (c *client) ask(r *request) (version string, err error) {
 			return "", &failure{fmt.Sprintf("status %dxx", res.StatusCode/100), status(res, c.body)}
 		}
 	}
-	if c.answer != nil {
-		version, err = c.answer(c.body, r.records)
+	if c.check != nil {
+		version, err = c.check(c.body, r.records)
 	} else {
 		version, err = c.last.check(c.body, r.records)
 	}
@@ -129,9 +128,8 @@ func (c *client) ask(r *request) (version string, err error) {
 	return version, nil
 }
 
-// usable reports whether nothing has come on the connection since the last
-// answer. An end, or bytes that nobody asked for, say that the server is done
-// with it.
+// usable reports whether nothing has arrived on the connection since the last
+// response. Its end, or unsolicited bytes, mean that the server is done with it.
 func (c *client) usable() bool {
 	if c.in.Buffered() > 0 {
 		return false
@@ -182,8 +180,8 @@ func (c *client) close() {
 	}
 }
 
-// exchange sends a request and reads its answer to the end, its body into c.body.
-// It returns nil for an answer that is a plain 200.
+// exchange sends a request and reads the whole response, its body into c.body. It
+// returns nil for a simple 200.
 func (c *client) exchange(r *request, deadline time.Time) (*http.Response, error) {
 	if err := c.conn.SetDeadline(deadline); err != nil {
 		return nil, err
@@ -191,10 +189,10 @@ func (c *client) exchange(r *request, deadline time.Time) (*http.Response, error
 	if _, err := c.conn.Write(r.wire); err != nil {
 		return nil, err
 	}
-	if length, ok := plain(c.in); ok {
+	if length, ok := readSimpleHead(c.in); ok {
 		c.body = slices.Grow(c.body[:0], length)[:length]
 		if _, err := io.ReadFull(c.in, c.body); err != nil {
-			return nil, fmt.Errorf("reading the answer: %w", err)
+			return nil, fmt.Errorf("reading the response: %w", err)
 		}
 		return nil, nil
 	}
@@ -202,23 +200,23 @@ func (c *client) exchange(r *request, deadline time.Time) (*http.Response, error
 		res, err := http.ReadResponse(c.in, post)
 		if err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil, errors.New("the server closed the connection before it answered")
+				return nil, errors.New("the server closed the connection before it responded")
 			}
 			return nil, err
 		}
 		if res.StatusCode < 200 {
-			continue // the answer proper is yet to come
+			continue // informational; the response proper is yet to come
 		}
 		if c.body, err = readAll(res.Body, c.body[:0]); err != nil {
-			return nil, fmt.Errorf("reading the answer: %w", err)
+			return nil, fmt.Errorf("reading the response: %w", err)
 		}
 		return res, nil
 	}
 }
 
-const maxAnswer = 64 << 20
+const maxResponse = 64 << 20 // bytes of a body
 
-// readAll reads a whole body into buf, which it may let grow.
+// readAll reads a whole body into buf, growing it if need be.
 func readAll(r io.Reader, buf []byte) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
@@ -231,8 +229,8 @@ func readAll(r io.Reader, buf []byte) ([]byte, error) {
 			return buf, nil
 		case err != nil:
 			return buf, err
-		case len(buf) > maxAnswer:
-			return buf, fmt.Errorf("more than %d bytes", maxAnswer)
+		case len(buf) > maxResponse:
+			return buf, fmt.Errorf("longer than %d bytes", maxResponse)
 		}
 	}
 }

@@ -126,7 +126,7 @@ func TestAnswers(t *testing.T) {
 		{"a probability that is none", answer("200 OK", "", `{"model":{"version":"7"},"predictions":[{"label":0,"probability":1.5}]}`), WrongAnswer, "without a label or a probability", true},
 		{"not HTTP", "SSH-2.0\r\n\r\n", Broken, "malformed HTTP", false},
 		{"half an answer", answer("200 OK", "", good)[:60], Broken, "", false},
-		{"nothing", "", Broken, "closed the connection before it answered", false},
+		{"nothing", "", Broken, "closed the connection before it responded", false},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			target, _ := listen(t, func(c net.Conn, next func() bool) {
@@ -139,7 +139,7 @@ func TestAnswers(t *testing.T) {
 			})
 			c, r, opened := newClient(t, target, 10*time.Second)
 			for range 2 {
-				version, err := c.ask(r)
+				version, err := c.send(r)
 				if got := kind(t, err); got != test.kind || (err != nil && !strings.Contains(err.Error(), test.text)) {
 					t.Fatalf("%v, want %q with %q", err, test.kind, test.text)
 				}
@@ -177,7 +177,7 @@ func TestClosedBetweenRequests(t *testing.T) {
 	})
 	c, r, opened := newClient(t, target, 10*time.Second)
 	for range 2 {
-		if _, err := c.ask(r); err != nil {
+		if _, err := c.send(r); err != nil {
 			t.Fatal(err)
 		}
 		<-closed
@@ -200,10 +200,10 @@ func TestNothingIsSentTwice(t *testing.T) {
 		next()
 	})
 	c, r, opened := newClient(t, target, 10*time.Second)
-	if _, err := c.ask(r); err != nil {
+	if _, err := c.send(r); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.ask(r); kind(t, err) != Broken {
+	if _, err := c.send(r); kind(t, err) != Broken {
 		t.Errorf("error %v, want a broken connection", err)
 	}
 	if *opened != 1 || arrived.Load() != 2 {
@@ -222,7 +222,7 @@ func TestTimeout(t *testing.T) {
 			next() // until the client has gone
 		})
 		c, r, _ := newClient(t, target, 50*time.Millisecond)
-		if _, err := c.ask(r); kind(t, err) != TimedOut {
+		if _, err := c.send(r); kind(t, err) != TimedOut {
 			t.Errorf("%s: error %v, want a timeout", test.reason, err)
 		}
 	}
@@ -235,7 +235,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 	l.Close()
 	c, r, opened := newClient(t, "http://"+l.Addr().String(), 10*time.Second)
-	if _, err := c.ask(r); kind(t, err) != NotConnected {
+	if _, err := c.send(r); kind(t, err) != NotConnected {
 		t.Errorf("error %v, want no connection", err)
 	}
 	if *opened != 0 {
@@ -253,14 +253,14 @@ func TestTLS(t *testing.T) {
 	}))
 	defer s.Close()
 	c, r, opened := newClient(t, s.URL+"/below", 10*time.Second)
-	if _, err := c.ask(r); kind(t, err) != NotConnected {
+	if _, err := c.send(r); kind(t, err) != NotConnected {
 		t.Errorf("error %v from a server whose certificate is not known, want no connection", err)
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	c.tls = &tls.Config{ServerName: c.tls.ServerName, RootCAs: roots}
 	for range 3 {
-		if _, err := c.ask(r); err != nil {
+		if _, err := c.send(r); err != nil {
 			t.Fatal(err)
 		}
 	}

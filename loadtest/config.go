@@ -1,27 +1,25 @@
-// Package loadtest sends predictions to an inference server as many users at
-// once would, and counts exactly what came back.
+// Package loadtest sends prediction requests to an inference server as many
+// concurrent users would, and counts every one of them exactly once.
 //
-// Two kinds of load: users, each a closed loop that asks again when it has its
-// answer (the preset of 15, 25, 35, 50 and 100), and a fixed rate, whose requests
-// begin at their time whatever the server does. Every user has a connection of
-// its own.
+// There are two kinds of load: users, each a closed loop that sends its next request
+// when it has a response (by default 15, 25, 35, 50 and 100 users), and a fixed rate,
+// whose requests begin at their time whatever the server does. Every user has a
+// connection of its own.
 //
 // What a figure means:
 //
-//   - A request is counted once, when it ended: well, or as one failure of one
-//     kind. Nothing is ever sent a second time. (That is why this package speaks
-//     HTTP itself: net/http's Transport repeats a request whose kept connection
-//     turned out to be closed, without a word.) A connection that the server
-//     closed while no request was on its way is opened anew before the next one
-//     is sent, as every client does; connections opened are counted too.
-//   - It ended well if the answer is a 200 that holds a prediction for each
-//     record sent.
-//   - Latency is that of the requests that ended well, from the start to the last
-//     byte, with opening the connection where that was needed. With a fixed rate
-//     the start is the time at which the request should have begun, so a wait in
-//     this program counts.
-//   - Requests a second are those that ended well within the stage, over its
-//     duration. Requests under way at a stage's end are waited for and counted.
+//   - A request is counted once, when it ends: as a success or as one failure of one
+//     kind. No request is ever sent twice. (That is why this package speaks HTTP
+//     itself: net/http's Transport silently repeats a request whose idle connection
+//     turns out to be closed.) If the server closed a connection between two requests,
+//     it is reopened before the next one, as every client does; opened connections
+//     are counted too.
+//   - A request succeeds if the response is a 200 with a prediction for each record.
+//   - Latency is that of successful requests, from the start to the last byte,
+//     including opening the connection if necessary. At a fixed rate, the start is
+//     when the request was due, so waits in this program count.
+//   - Requests per second are those that succeeded within the stage, divided by its
+//     duration. Requests still open at a stage's end are waited for and counted.
 package loadtest
 
 import (
@@ -32,12 +30,12 @@ import (
 	"time"
 )
 
-// Preset are the users of the stages where nothing else is asked for.
+// Preset is the default number of users of each stage.
 var Preset = []int{15, 25, 35, 50, 100}
 
 const (
 	maxUsers = 10_000
-	maxWhole = 24 * time.Hour // of all stages
+	maxTotal = 24 * time.Hour // of all stages
 )
 
 // Config says what to send. The zero value of a field means its default.
@@ -45,37 +43,37 @@ type Config struct {
 	Target string // base URL of the server; default http://localhost:8000
 
 	Users []int     // users of each stage; default Preset
-	Rates []float64 // instead of Users: requests a second of each stage
-	Most  int       // with Rates: the most connections at once; default 100
+	Rates []float64 // instead of Users: requests per second of each stage
+	Most  int       // with Rates: the maximum number of connections; default 100
 
 	Duration time.Duration // of a stage; default 30 s
-	Think    time.Duration // what a user waits between an answer and the next request
+	Think    time.Duration // a user's wait between a response and the next request
 	Timeout  time.Duration // of a request; default 10 s
 
-	Bodies []Body // sent in turn; default the samples that the server's GET /model shows
+	Bodies []Body // sent in turn; default the samples of the server's GET /model
 
-	// Path and Answer are for servers of another kind: where requests go (default
-	// /predict), and what reads the body of a 200 (default: as the API says). It
-	// returns the version that answered, which may be empty, or an error if there is
-	// not a prediction for each record.
+	// Path and Answer are for other kinds of servers: where requests go (default
+	// /predict), and how to check the body of a 200 (default: as the API says). Answer
+	// returns the version that answered, which may be empty, or an error unless there
+	// is a prediction for each record.
 	Path   string
 	Answer func(body []byte, records int) (version string, err error)
 
-	// MaxErrors is the share of failed requests from which on a stage is not
-	// held; 0 lets none fail.
+	// MaxErrors is the share of failed requests at which a stage is no longer
+	// sustained; 0 allows no failure.
 	MaxErrors float64
-	P99       time.Duration // a stage with a higher 99th percentile does not pass; 0 for no limit
+	P99       time.Duration // a stage with a higher 99th percentile fails; 0 for no limit
 
-	OnStage func(Stage) // called after each stage, where set
+	OnStage func(Stage) // called after each stage, if set
 }
 
-// Check returns what is wrong with a Config, as Run would.
+// Check returns what is wrong with a Config, like Run.
 func (c Config) Check() error {
 	_, err := c.defaults()
 	return err
 }
 
-// defaults fills in what is not set and returns what is wrong.
+// defaults fills in unset fields and returns what is wrong.
 func (c Config) defaults() (Config, error) {
 	if c.Target == "" {
 		c.Target = "http://localhost:8000"
@@ -103,30 +101,30 @@ func (c Config) defaults() (Config, error) {
 		wrong("target %q is not the base URL of a server, such as http://localhost:8000", u.Redacted())
 	}
 	if len(c.Users) > 0 && len(c.Rates) > 0 {
-		wrong("either users or rates, not both")
+		wrong("give either users or rates, not both")
 	}
 	if len(c.Rates) > 0 && c.Think != 0 {
-		wrong("with a fixed rate there is no think time")
+		wrong("a fixed rate has no think time")
 	}
 	if n := slices.Max(append([]int{c.Most}, c.Users...)); n > maxUsers {
-		wrong("%d connections are more than %d", n, maxUsers)
+		wrong("%d connections are more than the maximum of %d", n, maxUsers)
 	}
 	if slices.Min(append([]int{c.Most}, c.Users...)) < 1 {
 		wrong("a stage needs at least one user")
 	}
 	for _, r := range c.Rates {
 		if !(r > 0 && r <= 1e6) {
-			wrong("a rate of %v requests a second is not between 0 and a million", r)
+			wrong("a rate of %v requests per second is not between 0 and a million", r)
 		}
 	}
 	if c.Duration < 0 || c.Timeout < 0 || c.Think < 0 || c.P99 < 0 {
 		wrong("a duration can't be negative")
 	}
-	if n := time.Duration(len(c.Users) + len(c.Rates)); c.Duration > maxWhole/n {
-		wrong("all stages together may last %s at most", maxWhole)
+	if n := time.Duration(len(c.Users) + len(c.Rates)); c.Duration > maxTotal/n {
+		wrong("all stages together may last at most %s", maxTotal)
 	}
 	if !(c.MaxErrors >= 0 && c.MaxErrors <= 1) {
-		wrong("the share of errors lies between 0 and 1, not at %v", c.MaxErrors)
+		wrong("the share of errors must be between 0 and 1, not %v", c.MaxErrors)
 	}
 	return c, errors.Join(errs...)
 }

@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	// Each power of two is cut into 2^fineness steps of one width, so that what
-	// is read from a histogram lies at most 1/128 above what went in.
+	// Each power of two is divided into 2^fineness steps of equal width, so that what
+	// is read from a histogram is at most 1/128 above what was added.
 	fineness = 7
-	// Durations from 2^reach ns (18 minutes) on count as that long; the sum and
-	// the maximum keep their true length.
+	// Durations of 2^reach ns (18 minutes) and more count as that long; the sum and the
+	// maximum are exact.
 	reach = 40
 
 	steps = (reach - fineness + 1) << fineness
 )
 
-// histogram counts durations in steps whose width grows with them, in 35 kB
-// however many they are. Its methods may be called at once, but what is read
-// belongs together only when nobody adds.
+// histogram counts durations in steps whose width grows with them, in 35 kB however
+// many there are. Its methods may be called concurrently, but several readings are
+// consistent only while nothing is added.
 type histogram struct {
 	counts  [steps]atomic.Int64
 	n       atomic.Int64
@@ -28,14 +28,14 @@ type histogram struct {
 	longest atomic.Int64
 }
 
-// step returns where a number of nanoseconds is counted.
+// step returns the step that counts a number of nanoseconds.
 func step(ns int64) int {
 	v := uint64(min(max(ns, 0), 1<<reach-1))
 	shift := max(bits.Len64(v)-fineness-1, 0)
 	return shift<<fineness + int(v>>shift)
 }
 
-// top returns the largest number of nanoseconds that a step holds.
+// top returns the largest number of nanoseconds in a step.
 func top(step int) int64 {
 	shift := max(step>>fineness-1, 0)
 	return (int64(step-shift<<fineness)+1)<<shift - 1
@@ -54,8 +54,8 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
-// quantile returns the duration that a share q of all does not exceed; 0 where
-// there are none.
+// quantile returns the duration that a share q of them does not exceed; 0 if there are
+// none.
 func (h *histogram) quantile(q float64) time.Duration {
 	n := h.n.Load()
 	rank := min(max(int64(math.Ceil(q*float64(n))), 1), n)

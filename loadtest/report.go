@@ -14,58 +14,58 @@ import (
 	"time"
 )
 
-// Report is what a run found.
+// Report is the result of a run.
 type Report struct {
 	Target    string  `json:"target"`
 	Path      string  `json:"path"`
-	Seconds   float64 `json:"seconds_a_stage"` // asked for
+	Seconds   float64 `json:"stage_seconds"` // as configured
 	Think     float64 `json:"think_ms"`
 	Timeout   float64 `json:"timeout_ms"`
 	MaxErrors float64 `json:"max_errors"`
-	Bodies    int     `json:"bodies"` // different ones, sent in turn
+	Bodies    int     `json:"bodies"` // different bodies, sent in turn
 	Stages    []Stage `json:"stages"`
 
 	Requests int64 `json:"requests"` // of all stages
 	Failed   int64 `json:"failed"`
 
-	// Holds are the users of the largest stage that was held, below the smallest
-	// that was not; with fixed rates, requests a second. 0 where none was.
-	Holds float64 `json:"holds"`
-	// HoldsMore says that no stage failed, so that the server may hold more.
-	HoldsMore bool `json:"holds_more"`
+	// Capacity is the load of the largest sustained stage below the smallest one that
+	// was not sustained: users, or requests per second. 0 if there is none.
+	Capacity float64 `json:"capacity"`
+	// Unlimited means that every stage was sustained, so the capacity may be higher.
+	Unlimited bool `json:"capacity_may_be_higher"`
 
 	Thresholds []Threshold `json:"thresholds"`
-	Stopped    bool        `json:"stopped"` // before all stages had their time
+	Stopped    bool        `json:"stopped"` // before all stages were complete
 }
 
-// Stage is what one number of users, or one rate, found.
+// Stage is the result of one number of users, or of one rate.
 type Stage struct {
 	Users int       `json:"users,omitempty"`
-	Rate  float64   `json:"rate,omitempty"` // requests a second asked for
+	Rate  float64   `json:"rate,omitempty"` // requests per second, as configured
 	Began time.Time `json:"began"`
 
 	Seconds   float64 `json:"seconds"`
 	Requests  int64   `json:"requests"`
 	Failed    int64   `json:"failed"`
-	PerSecond float64 `json:"per_second"` // that ended well
-	Latency   Latency `json:"latency"`    // of those that ended well
+	PerSecond float64 `json:"per_second"` // successful requests
+	Latency   Latency `json:"latency"`    // of successful requests
 
-	// Sent is, with a fixed rate, their latency from when they were sent: without
-	// the wait for a free connection, or in this program.
+	// Sent is, at a fixed rate, the latency from when requests were sent: without waits
+	// for a free connection or in this program.
 	Sent *Latency `json:"latency_from_sent,omitempty"`
 
 	Errors   map[string]int64 `json:"errors,omitempty"` // failed requests by kind
 	Failures []Failure        `json:"failures,omitempty"`
-	Versions map[string]int64 `json:"versions"` // requests that ended well, by the model version that answered
+	Versions map[string]int64 `json:"versions"` // successful requests by the model version that answered
 	Missed   *Missed          `json:"missed,omitempty"`
 
 	Connections int64     `json:"connections"` // opened
-	Held        bool      `json:"held"`
+	Sustained   bool      `json:"sustained"`
 	Generator   Generator `json:"generator"`
 	Warnings    []string  `json:"warnings,omitempty"`
 }
 
-// Latency is in milliseconds; a percentile lies at most 1/128 above the true one.
+// Latency is in milliseconds; a percentile is at most 1/128 above the true one.
 type Latency struct {
 	Mean float64 `json:"mean_ms"`
 	P50  float64 `json:"p50_ms"`
@@ -76,20 +76,20 @@ type Latency struct {
 
 // Failure is one of a stage's first failed requests.
 type Failure struct {
-	At           time.Time `json:"at"` // when it had failed
+	At           time.Time `json:"at"` // when it failed
 	Milliseconds float64   `json:"after_ms"`
 	Kind         string    `json:"kind"`
 	Text         string    `json:"text"`
 }
 
-// Missed are requests of a fixed rate that did not begin at their time and were
-// left out.
+// Missed counts requests at a fixed rate that could not begin on time and were left
+// out.
 type Missed struct {
 	Busy int64 `json:"busy"` // no connection was free
 	Late int64 `json:"late"` // the generator itself was late
 }
 
-// Threshold is something asked of every stage.
+// Threshold is a condition that every stage must meet.
 type Threshold struct {
 	What   string `json:"what"`
 	Passed bool   `json:"passed"`
@@ -109,15 +109,15 @@ func newReport(cfg Config) Report {
 	}
 	r.Thresholds = []Threshold{{What: what}}
 	if cfg.P99 > 0 {
-		r.Thresholds = append(r.Thresholds, Threshold{What: fmt.Sprintf("99 %% of the answers within %v", cfg.P99), p99: milliseconds(cfg.P99)})
+		r.Thresholds = append(r.Thresholds, Threshold{What: fmt.Sprintf("99 %% of the responses within %v", cfg.P99), p99: milliseconds(cfg.P99)})
 	}
 	return r
 }
 
-// load is what tells the stages of a run apart.
+// load is the stage's number of users or rate.
 func (s *Stage) load() float64 { return max(float64(s.Users), s.Rate) }
 
-// errorShare is the share of the requests due that did not end well.
+// errorShare is the share of due requests that did not succeed.
 func (s *Stage) errorShare() float64 {
 	failed, all := s.Failed, s.Requests
 	if s.Missed != nil {
@@ -130,36 +130,37 @@ func (s *Stage) errorShare() float64 {
 	return float64(failed) / float64(all)
 }
 
-func (s *Stage) held(most float64) bool {
+// sustained reports whether fewer requests failed than the given share.
+func (s *Stage) sustained(maxErrors float64) bool {
 	share := s.errorShare()
-	return share == 0 || share < most
+	return share == 0 || share < maxErrors
 }
 
-// judge sums the stages up.
-func (r *Report) judge() {
-	first := math.Inf(1) // the smallest load that was not held
+// sumUp adds the stages up, finds the capacity and checks the thresholds.
+func (r *Report) sumUp() {
+	first := math.Inf(1) // the smallest load that was not sustained
 	for i := range r.Stages {
 		s := &r.Stages[i]
 		r.Requests += s.Requests
 		r.Failed += s.Failed
-		if !s.Held {
+		if !s.Sustained {
 			first = min(first, s.load())
 		}
 	}
 	for i := range r.Stages {
-		if s := &r.Stages[i]; s.Held && s.load() < first {
-			r.Holds = max(r.Holds, s.load())
+		if s := &r.Stages[i]; s.Sustained && s.load() < first {
+			r.Capacity = max(r.Capacity, s.load())
 		}
 	}
-	r.HoldsMore = math.IsInf(first, 1) && r.Holds > 0
+	r.Unlimited = math.IsInf(first, 1) && r.Capacity > 0
 	for i := range r.Thresholds {
 		t := &r.Thresholds[i]
-		t.judge(r.Stages)
+		t.check(r.Stages)
 	}
 }
 
-// judge finds the worst stage.
-func (t *Threshold) judge(stages []Stage) {
+// check finds the worst stage and whether all of them pass.
+func (t *Threshold) check(stages []Stage) {
 	if len(stages) == 0 {
 		t.Found = "nothing was sent"
 		return
@@ -168,20 +169,20 @@ func (t *Threshold) judge(stages []Stage) {
 	if t.p99 == 0 {
 		worst := slices.MaxFunc(stages, func(a, b Stage) int { return cmp.Compare(a.errorShare(), b.errorShare()) })
 		for _, s := range stages {
-			t.Passed = t.Passed && s.Held
+			t.Passed = t.Passed && s.Sustained
 		}
 		t.Found = fmt.Sprintf("at most %s, with %s", percent(worst.errorShare()), worst.name())
 		return
 	}
 	worst := slices.MaxFunc(stages, func(a, b Stage) int { return cmp.Compare(a.Latency.P99, b.Latency.P99) })
 	for _, s := range stages {
-		// A stage without an answer has no percentile to pass with.
+		// A stage without a successful request has no percentile.
 		t.Passed = t.Passed && s.Latency.P99 <= t.p99 && s.Requests > s.Failed
 	}
 	t.Found = fmt.Sprintf("at most %s, with %s", duration(worst.Latency.P99), worst.name())
 }
 
-// Passed reports whether every stage had its time and met all thresholds.
+// Passed reports whether every stage was completed and met all thresholds.
 func (r *Report) Passed() bool {
 	return !r.Stopped && !slices.ContainsFunc(r.Thresholds, func(t Threshold) bool { return !t.Passed })
 }
@@ -198,14 +199,14 @@ func (r *Report) JSON() ([]byte, error) {
 // Write writes the report for people.
 func (r *Report) Write(w io.Writer) error {
 	var b strings.Builder
-	kind := "each user asks again when it has its answer"
+	kind := "each user sends its next request after each response"
 	unit := "USERS"
 	if len(r.Stages) > 0 && r.Stages[0].Rate > 0 {
-		kind, unit = "requests at a fixed rate, latency from the time they were due", "RATE"
+		kind, unit = "requests at a fixed rate, latency from when they were due", "RATE"
 	} else if r.Think > 0 {
-		kind = "each user asks again " + duration(r.Think) + " after it has its answer"
+		kind = "each user sends its next request " + duration(r.Think) + " after each response"
 	}
-	fmt.Fprintf(&b, "POST %s%s, %s a stage: %s; %d different bodies\n\n", r.Target, r.Path, duration(r.Seconds*1000), kind, r.Bodies)
+	fmt.Fprintf(&b, "POST %s%s, %s per stage: %s; %d different bodies\n\n", r.Target, r.Path, duration(r.Seconds*1000), kind, r.Bodies)
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, unit+"\tREQUESTS\tREQ/S\tMEAN\tP50\tP95\tP99\tMAX\tFAILED\tSHARE\tOWN CPU\t")
 	for i := range r.Stages {
@@ -235,10 +236,10 @@ func (r *Report) details(b *strings.Builder) {
 			versions[v] += n
 		}
 		if l := s.Sent; l != nil {
-			fmt.Fprintf(b, "from when they were sent, with %s: mean %s, p50 %s, p95 %s, p99 %s\n", s.name(), duration(l.Mean), duration(l.P50), duration(l.P95), duration(l.P99))
+			fmt.Fprintf(b, "latency from when requests were sent, with %s: mean %s, p50 %s, p95 %s, p99 %s\n", s.name(), duration(l.Mean), duration(l.P50), duration(l.P95), duration(l.P99))
 		}
 		if len(s.Errors) > 0 {
-			fmt.Fprintf(b, "failed with %s: %s\n", s.name(), counts(s.Errors))
+			fmt.Fprintf(b, "failed, with %s: %s\n", s.name(), counts(s.Errors))
 			shown := s.Failures[:min(len(s.Failures), linesShown)]
 			for _, f := range shown {
 				fmt.Fprintf(b, "  %s after %s: %s: %s\n", f.At.Format("15:04:05.000"), duration(f.Milliseconds), f.Kind, f.Text)
@@ -248,17 +249,17 @@ func (r *Report) details(b *strings.Builder) {
 			}
 		}
 		if m := s.Missed; m != nil && m.Busy+m.Late > 0 {
-			fmt.Fprintf(b, "not sent with %s: %d because no connection was free, %d because the generator was late\n", s.name(), m.Busy, m.Late)
+			fmt.Fprintf(b, "not sent, with %s: %d because no connection was free, %d because the generator was late\n", s.name(), m.Busy, m.Late)
 		}
 	}
 	r.warnings(b)
 	if len(versions) > 0 {
-		fmt.Fprintf(b, "answers by model version: %s\n", counts(versions))
+		fmt.Fprintf(b, "responses by model version: %s\n", counts(versions))
 	}
 	for _, t := range r.Thresholds {
 		verdict := "passed"
 		if !t.Passed {
-			verdict = "NOT PASSED"
+			verdict = "FAILED"
 		}
 		fmt.Fprintf(b, "%s: %s (%s)\n", t.What, verdict, t.Found)
 	}
@@ -267,7 +268,7 @@ func (r *Report) details(b *strings.Builder) {
 	}
 }
 
-// warnings lists each with the stages it holds for.
+// warnings lists each warning with its stages.
 func (r *Report) warnings(b *strings.Builder) {
 	stages := map[string][]string{}
 	var order []string
@@ -285,35 +286,35 @@ func (r *Report) warnings(b *strings.Builder) {
 	}
 }
 
-// Sum says in a line what the server holds.
+// Sum states the capacity in one line.
 func (r *Report) Sum() string {
 	what, limit := "users", percent(r.MaxErrors)
 	if len(r.Stages) > 0 && r.Stages[0].Rate > 0 {
-		what = "requests a second"
+		what = "requests per second"
 	}
 	if r.MaxErrors == 0 {
-		limit = "the first"
+		limit = "one request"
 	}
-	holds := strconv.FormatFloat(r.Holds, 'f', -1, 64)
+	capacity := strconv.FormatFloat(r.Capacity, 'f', -1, 64)
 	switch {
-	case r.HoldsMore:
-		return fmt.Sprintf("holds %s %s and perhaps more: the most tried, before %s failed", holds, what, limit)
-	case r.Holds > 0:
-		return fmt.Sprintf("holds %s %s before %s failed", holds, what, limit)
+	case r.Unlimited:
+		return fmt.Sprintf("sustains at least %s %s, the highest load tried, before %s failed", capacity, what, limit)
+	case r.Capacity > 0:
+		return fmt.Sprintf("sustains %s %s before %s failed", capacity, what, limit)
 	default:
-		return fmt.Sprintf("holds none of the numbers of %s tried before %s failed", what, limit)
+		return fmt.Sprintf("sustains none of the %s tried before %s failed", what, limit)
 	}
 }
 
-// name names a stage in a sentence.
+// name identifies a stage in a sentence.
 func (s *Stage) name() string {
 	if s.Rate > 0 {
-		return strconv.FormatFloat(s.Rate, 'f', -1, 64) + " requests a second"
+		return strconv.FormatFloat(s.Rate, 'f', -1, 64) + " requests per second"
 	}
 	return fmt.Sprintf("%d users", s.Users)
 }
 
-// counts lists what is most often first.
+// counts lists the most frequent first.
 func counts(m map[string]int64) string {
 	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
 		return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b))
@@ -324,7 +325,7 @@ func counts(m map[string]int64) string {
 	return strings.Join(keys, ", ")
 }
 
-// duration writes milliseconds with three digits that count.
+// duration formats milliseconds with three significant digits.
 func duration(ms float64) string {
 	switch {
 	case ms == 0:
@@ -345,7 +346,7 @@ func digits(v float64) string {
 	return text
 }
 
-// percent writes a share; one that is not 0 is never written as if it were.
+// percent formats a share; only 0 is shown as 0.
 func percent(share float64) string {
 	if share > 0 && share < 0.00005 {
 		return "<0.01 %"

@@ -14,13 +14,13 @@ func sample() Report {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 	r.Stages = []Stage{
 		{Users: 15, Requests: 1234567, PerSecond: 41152.24, Latency: Latency{0.3644, 0.25, 0.9, 2.345, 12.3456}, Versions: map[string]int64{"1": 34567, "2": 1200000},
-			Held: true, Generator: Generator{CPUs: 0.76, CPUsHad: 2}, Warnings: []string{"full", "busy"}},
+			Sustained: true, Generator: Generator{CPUs: 0.76, CPUsHad: 2}, Warnings: []string{"full", "busy"}},
 		{Users: 100, Requests: 1000, Failed: 999, PerSecond: 0.03, Latency: Latency{1234.5, 1234.5, 1234.5, 1234.5, 1234.5}, Versions: map[string]int64{"2": 1},
 			Errors:    map[string]int64{"status 5xx": 997, TimedOut: 2},
 			Failures:  []Failure{{at, 10000, TimedOut, "i/o timeout"}, {at, 1, "status 5xx", "503 Service Unavailable: no"}, {at, 1, "status 5xx", "503"}, {at, 1, "status 5xx", "503"}},
 			Generator: Generator{CPUs: 1.9, CPUsHad: 2}, Warnings: []string{"busy"}},
 	}
-	r.judge()
+	r.sumUp()
 	return r
 }
 
@@ -30,23 +30,23 @@ func TestWrite(t *testing.T) {
 	if err := r.Write(&got); err != nil {
 		t.Fatal(err)
 	}
-	const want = `POST http://x:8000/predict, 30 s a stage: each user asks again when it has its answer; 32 different bodies
+	const want = `POST http://x:8000/predict, 30 s per stage: each user sends its next request after each response; 32 different bodies
 
   USERS  REQUESTS    REQ/S      MEAN      P50     P95      P99      MAX  FAILED   SHARE   OWN CPU
      15   1234567  41152.2  0.364 ms  0.25 ms  0.9 ms  2.35 ms  12.3 ms       0     0 %  0.8 of 2
     100      1000      0.0    1.23 s   1.23 s  1.23 s   1.23 s   1.23 s     999  99.9 %  1.9 of 2
 
-failed with 100 users: status 5xx 997, timed out 2
+failed, with 100 users: status 5xx 997, timed out 2
   03:04:05.006 after 10 s: timed out: i/o timeout
   03:04:05.006 after 1 ms: status 5xx: 503 Service Unavailable: no
   03:04:05.006 after 1 ms: status 5xx: 503
   and 996 more
 warning, with 15 users: full
 warning, with 15 users, 100 users: busy
-answers by model version: 2 1200001, 1 34567
-fewer than 20 % failed requests: NOT PASSED (at most 99.9 %, with 100 users)
-99 % of the answers within 50ms: NOT PASSED (at most 1.23 s, with 100 users)
-holds 15 users before 20 % failed
+responses by model version: 2 1200001, 1 34567
+fewer than 20 % failed requests: FAILED (at most 99.9 %, with 100 users)
+99 % of the responses within 50ms: FAILED (at most 1.23 s, with 100 users)
+sustains 15 users before 20 % failed
 `
 	if diff := cmp.Diff(want, got.String()); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
@@ -61,8 +61,8 @@ func TestJSON(t *testing.T) {
 	}
 	var got struct {
 		Target     string
-		Holds      float64
-		HoldsMore  bool `json:"holds_more"`
+		Capacity   float64
+		Unlimited  bool `json:"capacity_may_be_higher"`
 		Requests   int64
 		Failed     int64
 		Thresholds []struct{ Passed bool }
@@ -75,7 +75,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Target != "http://x:8000" || got.Holds != 15 || got.HoldsMore || got.Requests != 1235567 || got.Failed != 999 || len(got.Thresholds) != 2 || got.Thresholds[0].Passed {
+	if got.Target != "http://x:8000" || got.Capacity != 15 || got.Unlimited || got.Requests != 1235567 || got.Failed != 999 || len(got.Thresholds) != 2 || got.Thresholds[0].Passed {
 		t.Errorf("report %+v", got)
 	}
 	if diff := cmp.Diff(map[string]float64{"mean_ms": 0.3644, "p50_ms": 0.25, "p95_ms": 0.9, "p99_ms": 2.345, "max_ms": 12.3456}, got.Stages[0].Latency); diff != "" {
@@ -83,7 +83,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
+func TestSumUp(t *testing.T) {
 	stage := func(users, failed int) Stage {
 		return Stage{Users: users, Requests: 100, Failed: int64(failed), Latency: Latency{P99: float64(users)}}
 	}
@@ -113,11 +113,11 @@ func TestJudge(t *testing.T) {
 		r := newReport(Config{MaxErrors: test.maxErrors, P99: test.p99})
 		r.Stages = test.stages
 		for i := range r.Stages {
-			r.Stages[i].Held = r.Stages[i].held(test.maxErrors)
+			r.Stages[i].Sustained = r.Stages[i].sustained(test.maxErrors)
 		}
-		r.judge()
-		if r.Holds != test.holds || r.HoldsMore != test.more || r.Passed() != test.passed {
-			t.Errorf("%s: holds %v (more: %v), passed %v; want %v, %v, %v", test.reason, r.Holds, r.HoldsMore, r.Passed(), test.holds, test.more, test.passed)
+		r.sumUp()
+		if r.Capacity != test.holds || r.Unlimited != test.more || r.Passed() != test.passed {
+			t.Errorf("%s: capacity %v (or more: %v), passed %v; want %v, %v, %v", test.reason, r.Capacity, r.Unlimited, r.Passed(), test.holds, test.more, test.passed)
 		}
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Run loads a server stage by stage and reports what came back. When the context
-// ends, no more requests are sent, those under way are waited for, and the report
-// says that it was stopped; so a caller may load a server for as long as it does
-// something to it. An error means that nothing could be sent at all.
+// Run loads a server stage by stage and reports the results. When the context ends, it
+// sends no more requests, waits for the responses still due, and marks the report as
+// stopped; so a caller can load a server for as long as it needs to. An error means
+// that nothing was sent.
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	cfg, err := cfg.defaults()
 	if err != nil {
@@ -37,14 +37,14 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 			l.users = cfg.Users[i]
 		}
 		stage := l.run(ctx)
-		stage.Held = stage.held(cfg.MaxErrors)
+		stage.Sustained = stage.sustained(cfg.MaxErrors)
 		report.Stages = append(report.Stages, stage)
 		if cfg.OnStage != nil {
 			cfg.OnStage(stage)
 		}
 	}
 	report.Stopped = ctx.Err() != nil
-	report.judge()
+	report.sumUp()
 	return report, nil
 }
 
@@ -58,7 +58,7 @@ type load struct {
 
 	end    time.Time // no request begins after it
 	count  tally
-	tardy  atomic.Int64 // requests of a rate that this program was late for
+	tardy  atomic.Int64 // requests at a fixed rate that this program was too late for
 	opened atomic.Int64 // connections
 }
 
@@ -84,12 +84,12 @@ func (l *load) run(ctx context.Context) Stage {
 	s.Users, s.Rate = l.users, l.rate
 	s.Connections = l.opened.Load()
 	s.Seconds = l.cfg.Duration.Seconds()
-	well := l.count.inWindow.Load()
+	succeeded := l.count.inWindow.Load()
 	if ctx.Err() != nil && time.Now().Before(l.end) {
 		s.Seconds = time.Since(start).Seconds()
-		well = s.Requests - s.Failed
+		succeeded = s.Requests - s.Failed
 	}
-	s.PerSecond = float64(well) / s.Seconds
+	s.PerSecond = float64(succeeded) / s.Seconds
 	if plan != nil {
 		s.Missed = &Missed{Busy: plan.missed(), Late: l.tardy.Load()}
 	}
@@ -102,16 +102,16 @@ func (l *load) client() *client {
 	return &client{endpoint: l.to, opened: func() { l.opened.Add(1) }}
 }
 
-// unreachablePause is how long a user whose connection could not be opened waits
-// before the next request. Without it, one that is refused at once would fill the
-// report with failures while the others wait for answers.
+// unreachablePause is how long a user that could not connect waits before its next
+// request. Without it, one that is refused at once would fill the report with failures
+// while the others wait for responses.
 const unreachablePause = 100 * time.Millisecond
 
-// user is a closed loop: the number of requests under way is the number of users.
+// user is a closed loop: each user has one request at a time.
 func (l *load) user(ctx context.Context, number int) {
 	c := l.client()
 	defer c.close()
-	if l.cfg.Think > 0 { // not all at the same moment
+	if l.cfg.Think > 0 { // spread the users' starts
 		pause(ctx, time.Duration(float64(l.cfg.Think)*float64(number)/float64(l.users)))
 	}
 	seen := l.count.seen()
@@ -120,7 +120,7 @@ func (l *load) user(ctx context.Context, number int) {
 		if !start.Before(l.end) {
 			return
 		}
-		version, err := c.ask(&l.requests[n%len(l.requests)])
+		version, err := c.send(&l.requests[n%len(l.requests)])
 		seen.add(start, start, version, err)
 		wait := l.cfg.Think
 		if f, ok := err.(*failure); ok && f.kind == NotConnected {
@@ -132,9 +132,8 @@ func (l *load) user(ctx context.Context, number int) {
 	}
 }
 
-// worker sends one request of the schedule after the other. As many workers as
-// there may be connections wait in a row; when all are waiting for answers, the
-// requests that become due are missed.
+// worker sends one request of the schedule after another. There is a worker per
+// connection; requests that fall due while all of them wait for responses are missed.
 func (l *load) worker(ctx context.Context, plan *schedule) {
 	c := l.client()
 	defer c.close()
@@ -146,19 +145,19 @@ func (l *load) worker(ctx context.Context, plan *schedule) {
 		}
 		pause(ctx, time.Until(due))
 		if ctx.Err() != nil {
-			return // not due any more
+			return // the stage was stopped
 		}
 		sent := time.Now()
-		if sent.Sub(due) > late {
+		if sent.Sub(due) > maxLateness {
 			l.tardy.Add(1)
 			continue
 		}
-		version, err := c.ask(&l.requests[i%int64(len(l.requests))])
+		version, err := c.send(&l.requests[i%int64(len(l.requests))])
 		seen.add(due, sent, version, err)
 	}
 }
 
-// pause waits, or until the context ends.
+// pause waits for d, or until the context ends.
 func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return

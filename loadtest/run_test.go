@@ -61,19 +61,19 @@ func TestCounts(t *testing.T) {
 		t.Errorf("versions (-want +got):\n%s", diff)
 	}
 	if s.Connections != 3 {
-		t.Errorf("%d connections, want one a user", s.Connections)
+		t.Errorf("%d connections, want one per user", s.Connections)
 	}
-	// What ended after the stage is at most one request a user.
+	// What ended after the stage is at most one request per user.
 	if n := s.PerSecond * s.Seconds; n > float64(well)+0.5 || n < float64(well-3)-0.5 {
-		t.Errorf("%v requests a second for %v s, of %d that ended well", s.PerSecond, s.Seconds, well)
+		t.Errorf("%v requests per second for %v s, of %d that succeeded", s.PerSecond, s.Seconds, well)
 	}
 	if s.Latency.P50 <= 0 || s.Latency.P50 > s.Latency.P95 || s.Latency.P95 > s.Latency.P99 || s.Latency.P99 > s.Latency.Max || s.Latency.Mean > s.Latency.Max {
 		t.Errorf("latency %+v", s.Latency)
 	}
-	if len(s.Failures) != mostFailures || s.Failures[0].Kind != "status 5xx" || !strings.Contains(s.Failures[0].Text, "503") || s.Failures[0].At.Before(s.Began) {
+	if len(s.Failures) != maxFailures || s.Failures[0].Kind != "status 5xx" || !strings.Contains(s.Failures[0].Text, "503") || s.Failures[0].At.Before(s.Began) {
 		t.Errorf("failures %+v", s.Failures)
 	}
-	if !r.Passed() || !s.Held || r.Holds != 3 || !r.HoldsMore || r.Stopped {
+	if !r.Passed() || !s.Sustained || r.Capacity != 3 || !r.Unlimited || r.Stopped {
 		t.Errorf("a seventh failed, a fifth may: %+v", r)
 	}
 }
@@ -99,8 +99,8 @@ func TestLimit(t *testing.T) {
 	if !slices.Equal(seen, []int{1, 2, 4}) {
 		t.Errorf("stages of %v users", seen)
 	}
-	if r.Holds != 2 || r.HoldsMore || r.Passed() || r.Stages[2].Failed != r.Stages[2].Requests {
-		t.Errorf("holds %v (more: %v), passed %v, with 4 users %d of %d failed", r.Holds, r.HoldsMore, r.Passed(), r.Stages[2].Failed, r.Stages[2].Requests)
+	if r.Capacity != 2 || r.Unlimited || r.Passed() || r.Stages[2].Failed != r.Stages[2].Requests {
+		t.Errorf("capacity %v (or more: %v), passed %v, with 4 users %d of %d failed", r.Capacity, r.Unlimited, r.Passed(), r.Stages[2].Failed, r.Stages[2].Requests)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestStop(t *testing.T) {
 		t.Errorf("%d requests, %d failed, %d stages, stopped %v, passed %v", r.Requests, r.Failed, len(r.Stages), r.Stopped, r.Passed())
 	}
 	if s := r.Stages[0]; s.Seconds >= 3600 || s.PerSecond <= 0 {
-		t.Errorf("%v requests a second in %v s", s.PerSecond, s.Seconds)
+		t.Errorf("%v requests per second in %v s", s.PerSecond, s.Seconds)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestRefusedUsersPause(t *testing.T) {
 	s.Close()
 	r := run(t, Config{Target: s.URL, Bodies: one, Users: []int{2}, Duration: 250 * time.Millisecond})
 	if r.Requests < 2 || r.Requests > 6 || r.Failed != r.Requests || r.Stages[0].Errors[NotConnected] != r.Failed {
-		t.Errorf("%d requests in a quarter of a second, errors %v; want one each 100 ms a user", r.Requests, r.Stages[0].Errors)
+		t.Errorf("%d requests in a quarter of a second, errors %v; want one per user every 100 ms", r.Requests, r.Stages[0].Errors)
 	}
 }
 
@@ -180,11 +180,11 @@ func TestRateOfABusyServer(t *testing.T) {
 	if s.Requests != 2 || s.Missed.Busy+s.Missed.Late != 98 || s.Failed != 0 {
 		t.Errorf("%d requests, %+v missed; want 2 and 98", s.Requests, *s.Missed)
 	}
-	if s.Held || r.Passed() || r.Holds != 0 {
-		t.Errorf("a server that missed 98 of 100 requests holds %v", r.Holds)
+	if s.Sustained || r.Passed() || r.Capacity != 0 {
+		t.Errorf("a server that missed 98 of 100 requests has a capacity of %v", r.Capacity)
 	}
 	if s.PerSecond != 0 {
-		t.Errorf("%v requests a second within the stage, want none", s.PerSecond)
+		t.Errorf("%v requests per second within the stage, want none", s.PerSecond)
 	}
 }
 
@@ -215,12 +215,12 @@ func TestConfigRefuses(t *testing.T) {
 		{"no host", Config{Target: "http:///predict"}, "is not the base URL"},
 		{"users and rates", Config{Users: []int{1}, Rates: []float64{1}}, "not both"},
 		{"no user", Config{Users: []int{5, 0}}, "at least one user"},
-		{"very many users", Config{Users: []int{1e6}}, "are more than 10000"},
+		{"very many users", Config{Users: []int{1e6}}, "are more than the maximum of 10000"},
 		{"no rate", Config{Rates: []float64{0}}, "is not between 0 and a million"},
 		{"think time at a rate", Config{Rates: []float64{1}, Think: 1}, "no think time"},
 		{"a negative duration", Config{Duration: -1}, "can't be negative"},
-		{"days", Config{Duration: 5 * time.Hour}, "may last 24h"},
-		{"a share in per cent", Config{MaxErrors: 20}, "lies between 0 and 1"},
+		{"days", Config{Duration: 5 * time.Hour}, "may last at most 24h"},
+		{"a share in per cent", Config{MaxErrors: 20}, "must be between 0 and 1"},
 	} {
 		_, err := Run(t.Context(), test.cfg)
 		if err == nil || !strings.Contains(err.Error(), test.want) {

@@ -48,11 +48,11 @@ func TestScheduleOfAnyRate(t *testing.T) {
 		{0.5, 3 * time.Second, 2}, {3, time.Second, 3}, {3, 1500 * time.Millisecond, 5}, {1e6, time.Second, 1e6}, {0.1, time.Second, 1},
 	} {
 		s := newSchedule(time.Time{}, test.rate, test.d)
-		if s.whole != test.whole {
-			t.Errorf("%v requests a second for %v are %d, want %d", test.rate, test.d, s.whole, test.whole)
+		if s.total != test.whole {
+			t.Errorf("%v requests per second for %v are %d, want %d", test.rate, test.d, s.total, test.whole)
 		}
-		if last := s.due(s.whole - 1).Sub(time.Time{}); last >= test.d {
-			t.Errorf("%v requests a second for %v: the last is due after %v", test.rate, test.d, last)
+		if last := s.due(s.total - 1).Sub(time.Time{}); last >= test.d {
+			t.Errorf("%v requests per second for %v: the last is due after %v", test.rate, test.d, last)
 		}
 	}
 }

@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	mostFailures = 10  // failures of a stage that are kept with their text
-	mostVersions = 100 // told apart; a server has no reason to name more
+	maxFailures = 10  // failures per stage that are kept with their text
+	maxVersions = 100 // versions counted apart; servers have no reason to name more
 )
 
-// tally counts what comes back in a stage, from all users at once.
+// tally counts the results of a stage, for all users.
 type tally struct {
-	window   time.Time // end of the stage
-	inWindow atomic.Int64
-	well     histogram
-	sent     histogram // with a fixed rate, the same from when the request was sent
+	window    time.Time // end of the stage
+	inWindow  atomic.Int64
+	succeeded histogram
+	sent      histogram // at a fixed rate, the same requests timed from when they were sent
 
 	mu       sync.Mutex
 	errors   map[string]int64
@@ -25,8 +25,8 @@ type tally struct {
 	versions map[string]*atomic.Int64
 }
 
-// seen is a user's way to a tally: it remembers the version that answered last,
-// so that counting needs no lock as long as it stays the same.
+// seen is one user's access to a tally. It remembers the version that answered last, so
+// that counting needs no lock while that stays the same.
 type seen struct {
 	*tally
 	version string
@@ -35,15 +35,14 @@ type seen struct {
 
 func (t *tally) seen() *seen { return &seen{tally: t} }
 
-// add counts a request that has just ended. One of a fixed rate was due before it
-// was sent.
+// add counts a request that has just ended. At a fixed rate, start is when it was due.
 func (s *seen) add(start, sent time.Time, version string, err error) {
 	now := time.Now()
 	if err != nil {
 		s.fail(start, now, err)
 		return
 	}
-	s.well.add(now.Sub(start))
+	s.succeeded.add(now.Sub(start))
 	if sent != start {
 		s.sent.add(now.Sub(sent))
 	}
@@ -62,7 +61,7 @@ func (t *tally) counter(version string) *atomic.Int64 {
 	if t.versions == nil {
 		t.versions = map[string]*atomic.Int64{}
 	}
-	if t.versions[version] == nil && len(t.versions) >= mostVersions {
+	if t.versions[version] == nil && len(t.versions) >= maxVersions {
 		version = "other"
 	}
 	if t.versions[version] == nil {
@@ -82,17 +81,17 @@ func (t *tally) fail(start, now time.Time, err error) {
 		t.errors = map[string]int64{}
 	}
 	t.errors[f.Kind]++
-	if len(t.failures) < mostFailures {
+	if len(t.failures) < maxFailures {
 		t.failures = append(t.failures, f)
 	}
 }
 
-// stage returns what was counted, once nobody counts any more.
+// stage returns the counts once no user counts any more.
 func (t *tally) stage(start time.Time) Stage {
 	s := Stage{
 		Began:    start.UTC(),
-		Requests: t.well.n.Load(),
-		Latency:  t.well.latency(),
+		Requests: t.succeeded.n.Load(),
+		Latency:  t.succeeded.latency(),
 		Errors:   maps.Clone(t.errors),
 		Failures: t.failures,
 		Versions: map[string]int64{},

@@ -9,35 +9,34 @@ import (
 	"time"
 )
 
-// Generator is what this program itself took of the machine while it loaded
-// another one.
+// Generator is what this program itself used of its machine during a stage.
 type Generator struct {
-	CPUs    float64 `json:"cpus"`                   // used, in whole processors
-	CPUsHad int     `json:"cpus_had"`               // that it might have used
-	Busy    float64 `json:"machine_busy,omitempty"` // share of the machine's processors that worked; 0 where it can't be told
+	CPUs    float64 `json:"cpus"`                   // processors used
+	CPUsHad int     `json:"cpus_had"`               // processors it could have used
+	Busy    float64 `json:"machine_busy,omitempty"` // share of the machine's processors that was busy; 0 if unknown
 }
 
 const (
-	ownLimit     = 0.8  // share of its processors from which on the generator is the limit
-	machineLimit = 0.95 // share from which on a machine is full
+	ownLimit     = 0.8  // share of its processors at which the generator is the limit
+	machineLimit = 0.95 // share at which a machine is saturated
 )
 
-// warnings says where the figures may be the generator's and not the server's.
+// warnings says if the figures may be the generator's limits instead of the server's.
 func (g Generator) warnings() []string {
 	switch {
 	case g.CPUs >= ownLimit*float64(g.CPUsHad):
-		return []string{fmt.Sprintf("the load generator used nearly all of the %d processors it has: the figures may show its limit, not the server's", g.CPUsHad)}
+		return []string{fmt.Sprintf("the load generator used nearly all of its %d processors: the figures may show its limit, not the server's", g.CPUsHad)}
 	case g.Busy >= machineLimit:
-		return []string{"the load generator's machine was full: latencies hold its own waits for a processor, and a server on the same machine could do more by itself"}
+		return []string{"the load generator's machine was saturated: latencies include the generator's own waits for a processor, and a server on the same machine could do more alone"}
 	}
 	return nil
 }
 
-// usage is what was used up to a moment.
+// usage is what had been used at a moment.
 type usage struct {
 	at         time.Time
 	own        time.Duration // processor time of this process
-	busy, idle float64       // of the whole machine, in ticks; 0 where it can't be told
+	busy, idle float64       // of the whole machine, in ticks; 0 if unknown
 }
 
 func usageNow() usage {
@@ -52,7 +51,7 @@ func usageNow() usage {
 	return u
 }
 
-// ticks reads the first line of Linux' /proc/stat.
+// ticks reads the first line of Linux's /proc/stat.
 func ticks(stat []byte) (busy, idle float64) {
 	line, _, _ := bytes.Cut(stat, []byte("\n"))
 	var user, nice, system, rest, iowait, irq, softirq, steal float64

@@ -35,9 +35,9 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"idle", Generator{CPUs: 0.1, CPUsHad: 2, Busy: 0.1}, ""},
 		{"busy with room left", Generator{CPUs: 1.5, CPUsHad: 2, Busy: 0.9}, ""},
-		{"all it may use", Generator{CPUs: 1, CPUsHad: 1, Busy: 0.1}, "nearly all of the 1 processors"},
-		{"a full machine", Generator{CPUs: 0.2, CPUsHad: 2, Busy: 0.99}, "was full"},
-		{"a full machine, all of which it may use", Generator{CPUs: 1.9, CPUsHad: 2, Busy: 0.99}, "nearly all of the 2"},
+		{"all it may use", Generator{CPUs: 1, CPUsHad: 1, Busy: 0.1}, "nearly all of its 1 processors"},
+		{"a full machine", Generator{CPUs: 0.2, CPUsHad: 2, Busy: 0.99}, "was saturated"},
+		{"a full machine, all of which it may use", Generator{CPUs: 1.9, CPUsHad: 2, Busy: 0.99}, "nearly all of its 2"},
 	} {
 		got := strings.Join(test.g.warnings(), "\n")
 		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {

@@ -1,6 +1,6 @@
-// Loadtest loads an inference server as the ancestor's preset did, or as asked,
-// and reports what it holds. It exits with 2 where a threshold is not met, as
-// where it was called wrongly: another try can't help.
+// Command loadtest loads an inference server and reports the load that it sustains. It
+// exits with 2 if a threshold is not met, or if it was called wrongly: in neither case
+// would another try help.
 package main
 
 import (
@@ -25,17 +25,17 @@ func run(ctx context.Context, log *slog.Logger) error {
 	var records, file, output string
 	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
 		f.StringVar(&cfg.Target, "target", "http://localhost:8000", "base URL of the server")
-		f.Func("users", "users of each stage, such as 15,25,35,50,100, which is the default", list(&cfg.Users, strconv.Atoi))
-		f.Func("rate", "instead of users: requests a second of each stage, begun at their time whatever the server does", list(&cfg.Rates, number))
-		f.IntVar(&cfg.Most, "connections", 100, "with -rate: the most connections at once")
-		f.DurationVar(&cfg.Duration, "duration", 0, "of a stage (default 30s)")
-		f.DurationVar(&cfg.Think, "think", 0, "what a user waits between an answer and the next request")
-		f.DurationVar(&cfg.Timeout, "timeout", 0, "of a request (default 10s)")
-		f.StringVar(&records, "records", "", "file of JSON lines to send in turn (default: the samples that the server shows)")
-		f.Float64Var(&cfg.MaxErrors, "max-errors", 0.2, "share of failed requests from which on a stage does not pass; 0: none may fail")
-		f.DurationVar(&cfg.P99, "p99", 0, "a stage whose 99th percentile is above does not pass (default: no limit)")
-		f.StringVar(&file, "json", "", "file to write the report to as JSON")
-		f.StringVar(&output, "output", "", "output parameter to leave the report in as JSON")
+		f.Func("users", "concurrent users of each stage (default 15,25,35,50,100)", list(&cfg.Users, strconv.Atoi))
+		f.Func("rate", "instead of -users: requests per second of each stage, sent on time whatever the server does", list(&cfg.Rates, number))
+		f.IntVar(&cfg.Most, "connections", 100, "with -rate: maximum number of connections")
+		f.DurationVar(&cfg.Duration, "duration", 0, "duration of a stage (default 30s)")
+		f.DurationVar(&cfg.Think, "think", 0, "a user's wait between a response and the next request")
+		f.DurationVar(&cfg.Timeout, "timeout", 0, "timeout of a request (default 10s)")
+		f.StringVar(&records, "records", "", "file of JSON lines to send in turn (default: the samples of the server's GET /model)")
+		f.Float64Var(&cfg.MaxErrors, "max-errors", 0.2, "share of failed requests at which a stage fails; 0: any failed request fails it")
+		f.DurationVar(&cfg.P99, "p99", 0, "99th percentile of the latency above which a stage fails (default: no limit)")
+		f.StringVar(&file, "json", "", "file to write the report to, as JSON")
+		f.StringVar(&output, "output", "", "workflow output parameter to store the report in, as JSON")
 	})
 	if err != nil {
 		return err
@@ -58,20 +58,20 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err := report.Write(os.Stdout); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
-	if err := leave(&report, file, output); err != nil {
+	if err := store(&report, file, output); err != nil {
 		return err
 	}
 	switch {
 	case report.Stopped:
 		return errors.New("the load test was stopped before its end")
 	case !report.Passed():
-		return program.Inputf("the load test was not passed") // an answer, which another try should not change
+		return program.Inputf("the load test failed: a threshold was not met") // a result, which another try should not change
 	}
 	return nil
 }
 
-// leave writes the report as JSON where it was asked for.
-func leave(report *loadtest.Report, file, output string) error {
+// store writes the report as JSON to a file and an output parameter, if they are named.
+func store(report *loadtest.Report, file, output string) error {
 	text, err := report.JSON()
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func read(path string) ([]loadtest.Body, error) {
 	return loadtest.ReadBodies(f)
 }
 
-// list parses a flag's values, separated by commas.
+// list parses a flag's comma-separated values.
 func list[T any](to *[]T, parse func(string) (T, error)) func(string) error {
 	return func(text string) error {
 		*to = nil
