@@ -17,7 +17,7 @@ import (
 	"mlops/internal/registry"
 )
 
-// kept is what is noted of the served version for a start without the registry.
+// kept is the note of the served version, for a start without the registry.
 type kept struct {
 	api.Version
 	Signature string `json:"signature,omitempty"`
@@ -36,14 +36,14 @@ func (s *Server) genuine(v registry.Version, dir string) error {
 }
 
 const (
-	// loadFactor is how many times its files' size a version takes while it is read:
-	// measured 3.7 for trees of 21 MB, twice as much as it holds afterwards.
+	// loadFactor is how much memory loading a version takes, as a multiple of its files'
+	// size: 3.7 for trees of 21 MB, twice as much as it keeps afterwards.
 	loadFactor = 4
-	// reserve is what requests under way and the runtime need besides, at least.
+	// reserve is the least that requests and the runtime need besides.
 	reserve = 32 << 20
 )
 
-// fits checks that a version can be read beside what is in memory already.
+// fits checks that there is memory to load a version beside the served one.
 func (s *Server) fits(dir string) error {
 	if s.options.Memory == 0 {
 		return nil
@@ -58,32 +58,32 @@ func (s *Server) fits(dir string) error {
 	}
 	need := loadFactor * files
 	if taken()+need > s.options.Memory {
-		debug.FreeOSMemory() // what an earlier version left is no reason
+		debug.FreeOSMemory() // return what an earlier version left
 	}
 	if now := taken(); now+need > s.options.Memory {
-		return fmt.Errorf("too large: its files of %d MiB need some %d MiB while they are read, and of this server's %d MiB are %d left; raise the memory limit",
+		return fmt.Errorf("too large: loading its %d MiB of files takes about %d MiB, and of this server's %d MiB only %d are free; raise the memory limit",
 			files>>20, need>>20, s.options.Memory>>20, max(0, s.options.Memory-now)>>20)
 	}
 	return nil
 }
 
-// taken is what the process has of the system's memory, with the reserve.
+// taken is the memory that the process has from the system, plus the reserve.
 func taken() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.Sys-m.HeapReleased) + reserve
 }
 
-// errFatal is why a version is refused without another try.
-var errFatal = errors.New("the server died while it loaded this version; promote another, or delete the folder of local copies to try again")
+// errFatal is why a version is refused without being loaded again.
+var errFatal = errors.New("the server died while loading this version; promote another one, or delete the folder of local copies to try again")
 
-// trying is the note of the version that is being loaded. One that is there when the
-// server starts says that the process died over it.
+// trying is the file that notes which version is being loaded. If it exists when the
+// server starts, the last process died while loading that version.
 func (s *Server) trying() string {
 	return filepath.Join(s.options.Cache, s.options.Model+".trying.json")
 }
 
-// died lists the versions over which a process died.
+// died is the file that lists the versions that a process died of.
 func (s *Server) died() string {
 	return filepath.Join(s.options.Cache, s.options.Model+".died.json")
 }
@@ -97,10 +97,10 @@ func (s *Server) attempt(v registry.Version) (done func()) {
 	return func() { os.Remove(s.trying()) }
 }
 
-// maxDied bounds the list of versions over which a process died.
+// maxDied bounds the list of versions that a process died of.
 const maxDied = 100
 
-// autopsy takes over the note of a process that died.
+// autopsy adds what a dead process was loading to the list of such versions.
 func (s *Server) autopsy() {
 	var victim api.Version
 	if !readJSON(s.trying(), &victim) {
@@ -116,9 +116,9 @@ func (s *Server) autopsy() {
 		err = os.Remove(s.trying())
 	}
 	if err != nil {
-		s.log.Warn("can't note over which version the server died", "error", err)
+		s.log.Warn("can't note which version the server died of", "error", err)
 	}
-	s.log.Error("the server died while it loaded a version", "version", victim.Number, "run_id", victim.RunID)
+	s.log.Error("the last process died while loading a version", "version", victim.Number, "run_id", victim.RunID)
 }
 
 // fatal reports whether an earlier process died while it loaded this version and there
@@ -135,7 +135,7 @@ func (s *Server) fatal(v registry.Version) bool {
 	return readJSON(s.current(), &k) && k.Name == v.Name && k.Version != wireVersion(v)
 }
 
-// readJSON reports whether a file is there and holds that.
+// readJSON reads a file, and reports whether that succeeded.
 func readJSON(path string, to any) bool {
 	text, err := os.ReadFile(path)
 	return err == nil && json.Unmarshal(text, to) == nil

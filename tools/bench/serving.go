@@ -55,7 +55,7 @@ func serving(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	}
 	defer s.close()
 	var figures []figure
-	for _, part := range []func(context.Context) ([]figure, error){s.start, s.handler, s.sideBySide, s.python, s.batches, s.thousand, s.overload, s.swaps} {
+	for _, part := range []func(context.Context) ([]figure, error){s.start, s.handler, s.sideBySide, s.plainHTTP, s.python, s.batches, s.thousand, s.overload, s.swaps} {
 		found, err := part(ctx)
 		for _, f := range found {
 			fmt.Fprintf(os.Stderr, "  %s: %.4g %s (%s)\n", f.Name, f.Value, f.Unit, f.How)
@@ -125,15 +125,16 @@ func newSite(ctx context.Context, log *slog.Logger) (_ *site, err error) {
 	return s, nil
 }
 
-// ours starts the inference server, without a local copy of the version.
-func (s *site) ours(ctx context.Context) (*server, error) {
+// ours starts the inference server, without a local copy of the version, with what
+// is added to its environment.
+func (s *site) ours(ctx context.Context, env ...string) (*server, error) {
 	cache, err := os.MkdirTemp(s.dir, "cache-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder: %w", err)
 	}
-	return s.serve(ctx, "inference", "/readyz", []string{
+	return s.serve(ctx, "inference", "/readyz", append([]string{
 		"MLFLOW_TRACKING_URI=" + os.Getenv("MLOPS_TEST_MLFLOW"), "MLOPS_MODEL=" + s.spec.Model, "MLOPS_CACHE=" + cache, "MLOPS_LISTEN=127.0.0.1:" + port,
-	}, filepath.Join(s.dir, "inference"))
+	}, env...), filepath.Join(s.dir, "inference"))
 }
 
 func (s *site) bare(ctx context.Context) (*server, error) {
@@ -268,6 +269,26 @@ func (s *site) sideBySide(ctx context.Context) (figures []figure, err error) {
 	}
 	figures = append(figures, figure{Name: "memory of the server under all this load", Value: ours.stop(), Unit: "MiB", Reach: "at most 64", How: "peak of its resident memory"})
 	return figures, nil
+}
+
+// plainHTTP compares our server with itself when net/http reads every request.
+func (s *site) plainHTTP(ctx context.Context) ([]figure, error) {
+	with, err := s.ours(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer with.stop()
+	without, err := s.ours(ctx, "MLOPS_PLAIN_HTTP=off")
+	if err != nil {
+		return nil, err
+	}
+	defer without.stop()
+	a, b, err := s.turns(ctx, contest{ours: with, theirs: without, rounds: rounds}, loadtest.Config{Users: []int{100}})
+	if err != nil {
+		return nil, err
+	}
+	return []figure{{Name: "requests/s against MLOPS_PLAIN_HTTP=off, 100 connections", Value: ratio(a, b, perSecond),
+		How: fmt.Sprintf("median of %d pairs of %v: %s; %s", rounds, stageTime, describe("on", a), describe("off", b))}}, nil
 }
 
 // python loads the Python servers, in turn with ours.
