@@ -48,6 +48,7 @@ type Serving struct {
 	Threshold float64            `json:"threshold"` // positive from this probability on
 	Metrics   map[string]float64 `json:"metrics"`   // validation_<name> and test_<name>
 	Samples   []Sample           `json:"samples"`
+	Synthetic bool               `json:"synthetic"` // the samples are made up
 }
 
 // Model is a complete model version, ready to score.

@@ -48,14 +48,18 @@ func Example(ctx context.Context, base string, m *api.Model, spec *dataset.Spec,
 	if err != nil {
 		return "", fmt.Errorf("encoding the sample: %w", err)
 	}
-	truth, err := db.Truth(ctx, spec, record)
-	if err != nil {
-		return "", err
+	what, truth := "a made-up record", ""
+	if spec.RealSamples() {
+		what = "a record of the test rows"
+		if truth, err = db.Truth(ctx, spec, record); err != nil {
+			return "", err
+		}
+		truth = " The truth: " + truth + "."
 	}
 	p := got.Predictions[0]
 	return fmt.Sprintf("  in production: %s version %s (%s), on the test rows: %s\n\n", m.Model.Name, m.Model.Number, m.Model.Candidate, testMetrics(spec, m.Metrics)) +
-		fmt.Sprintf("  Paste this to score a record of the test rows:\n\n  curl -s %s/predict -H 'Content-Type: application/json' -d '%s'\n\n", base, strings.ReplaceAll(string(body), "'", `'\''`)) +
-		fmt.Sprintf("  The answer: %s, probability %.4f (positive from %.4f on). The truth: %s.\n\n", m.Dataset.Target.Labels.Word(p.Label), p.Probability, m.Threshold, truth), nil
+		fmt.Sprintf("  Paste this to score %s:\n\n  curl -s %s/predict -H 'Content-Type: application/json' -d '%s'\n\n", what, base, strings.ReplaceAll(string(body), "'", `'\''`)) +
+		fmt.Sprintf("  The answer: %s, probability %.4f (positive from %.4f on).%s\n\n", m.Dataset.Target.Labels.Word(p.Label), p.Probability, m.Threshold, truth), nil
 }
 
 // CompareScores compares predictions with the samples that they are of.

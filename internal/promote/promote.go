@@ -125,6 +125,9 @@ func load(ctx context.Context, c Config, contenders []Contender, champion regist
 	for i := range contenders {
 		e := &contenders[i]
 		m, subject, err := c.Registry.Open(ctx, e.Version)
+		if err == nil && !e.Candidate && !m.Serving.Synthetic && !c.Spec.RealSamples() {
+			err = fmt.Errorf("version %d of %s shows real rows to everyone, and the spec doesn't say samples: real: %w", e.Version.Number, c.Spec.Model, registry.ErrUnusable)
+		}
 		if err == nil {
 			err = genuine(ctx, c, e.Version, subject, e.Version.Number == champion.Number)
 		}

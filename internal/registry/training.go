@@ -9,7 +9,7 @@ import (
 
 // generation is raised when a change of the training's code makes other models
 // out of the same data and spec, so that they are trained again.
-const generation = "2"
+const generation = "3"
 
 // Training is the digest of all that the candidates of one training share: the
 // data as they are now and the whole spec. It is the value of TagTraining.

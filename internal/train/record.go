@@ -161,6 +161,7 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 			Threshold: f.Threshold,
 			Metrics:   f.Metrics,
 			Samples:   f.Samples,
+			Synthetic: !r.spec.RealSamples(),
 		},
 	})
 	if err != nil {
