@@ -89,7 +89,7 @@ func testUp(t *testing.T, m *machine) {
 	began := time.Now()
 	out := m.must(t, nil, "make", "up")
 	m.noteTime(t, "make up to a prediction, programs and images cached, cluster running", time.Since(began), "240 s with the cluster")
-	for _, want := range []string{"http://localhost:30800", "http://localhost:30851", "in production: readmission version", "answers: "} {
+	for _, want := range []string{"http://localhost:30800", "http://localhost:30851", "in production: readmission version", "The answer: "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("make up does not say %q", want)
 		}
