@@ -116,7 +116,7 @@ func TestAnswers(t *testing.T) {
 		{"in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(good), good), "", "", true},
 		{"after a word that it may go on", "HTTP/1.1 100 Continue\r\n\r\n" + answer("200 OK", "", good), "", "", true},
 		{"the last on this connection", answer("200 OK", "Connection: close\r\n", good), "", "", false},
-		{"an answer that nobody asked for behind it", answer("200 OK", "", good) + answer("408 Request Timeout", "", ""), "", "", false},
+		{"an unsolicited response behind it", answer("200 OK", "", good) + answer("408 Request Timeout", "", ""), "", "", false},
 		{"a problem", answer("503 Service Unavailable", "", `{"title":"No model","detail":"no version yet"}`), "status 5xx", "503 Service Unavailable: no version yet", true},
 		{"a redirect is not followed", answer("302 Found", "Location: /elsewhere\r\n", ""), "status 3xx", "302 Found: ", true},
 		{"no JSON", answer("200 OK", "", "ok"), WrongAnswer, "invalid character", true},

@@ -104,7 +104,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// When the context ends, the requests under way are waited for and counted.
+// When the context ends, open requests are waited for and counted.
 func TestStop(t *testing.T) {
 	arrived, release := make(chan struct{}, 10), make(chan struct{})
 	target := start(t, func(w http.ResponseWriter, r *http.Request) {

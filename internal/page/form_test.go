@@ -26,7 +26,7 @@ func TestSubmitted(t *testing.T) {
 		{"another value is the one typed", url.Values{"c.species": {"…"}, "o.species": {"Emperor"}}, api.Record{"species": "Emperor"}},
 		{"another value left empty is missing", url.Values{"c.species": {"…"}, "o.species": {""}}, api.Record{}},
 		{"what is typed without choosing another is not used", url.Values{"c.species": {"Adelie"}, "o.species": {"Emperor"}}, api.Record{"species": "Adelie"}},
-		{"a column that is not asked for goes along", url.Values{"c.note": {"x"}}, api.Record{"note": "x"}},
+		{"a column that is not on the form is sent along", url.Values{"c.note": {"x"}}, api.Record{"note": "x"}},
 		{"the target is not sent", url.Values{"c.sex": {"male"}}, api.Record{}},
 		{"fields of the page and strangers are not sent", url.Values{"sample": {"1"}, "run": {"r"}, "c.height": {"3"}}, api.Record{}},
 	}
@@ -146,7 +146,7 @@ func TestSample(t *testing.T) {
 		{"no number", "x", 3, 1, 2, "x", "1"},
 		{"an empty form", "none", 3, 0, 1, "", "none"},
 		{"a model without samples", "", 0, 0, 1, "", "none"},
-		{"a model without samples, one asked for", "2", 0, 0, 1, "", "none"},
+		{"a model without samples, one requested", "2", 0, 0, 1, "", "none"},
 	}
 	for _, test := range tests {
 		v := findSample(&api.Model{Samples: make([]api.Sample, test.count)}, test.asked)

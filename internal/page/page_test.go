@@ -264,7 +264,7 @@ func TestWaiting(t *testing.T) {
 
 	tests := []struct{ why, base, heading, detail string }{
 		{"no model yet", f.URL, "No model is being served yet", "no version of it has the alias production"},
-		{"nobody there", gone.URL, "The inference server does not respond", "It may be starting, restarting or busy."},
+		{"no server", gone.URL, "The inference server does not respond", "It may be starting, restarting or busy."},
 		{"somebody else there", odd.URL, "The inference server's response can't be read", "It may be of another version than this page; the page's log says more."},
 	}
 	for _, test := range tests {
@@ -418,7 +418,7 @@ func TestAssets(t *testing.T) {
 	}
 }
 
-// TestRunDrains: a prediction that is under way when the server is told to end
+// TestRunDrains: a prediction that is being served when the server is told to end
 // is answered, and Run returns after it.
 func TestRunDrains(t *testing.T) {
 	f := newFake(t, "penguins")
@@ -448,13 +448,13 @@ func TestRunDrains(t *testing.T) {
 	for get(s, "/readyz").Code == 200 { // until Run has seen it
 		select {
 		case err := <-ended:
-			t.Fatalf("Run ended with a request under way: %v", err)
+			t.Fatalf("Run ended while a request was being served: %v", err)
 		default:
 		}
 	}
 	close(f.hold)
 	if err := <-answered; err != nil {
-		t.Errorf("the request under way: %v", err)
+		t.Errorf("the request being served: %v", err)
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)

@@ -23,8 +23,8 @@
 //
 //   - Request.Context is the connection's. It carries http.ServerContextKey,
 //     http.LocalAddrContextKey and what BaseContext and ConnContext add, and ends
-//     with the connection, not with each request. While the handler runs nobody
-//     watches the connection, so a client that goes away is not noticed.
+//     with the connection, not with each request. The connection is not
+//     watched while the handler runs, so a client that goes away is not noticed.
 //   - The request and its headers are used again for the connection's next
 //     request: a handler must not keep them after it returns, nor close over them
 //     in a goroutine that outlives it.
@@ -160,7 +160,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return s.http.Shutdown(ctx)
 }
 
-// Close closes the listener and all connections at once.
+// Close closes the listener and all connections immediately.
 func (s *Server) Close() error {
 	s.stop(func(c *conn) { c.Conn.Close() })
 	return s.http.Close()

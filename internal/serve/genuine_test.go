@@ -135,7 +135,7 @@ func TestSignedLater(t *testing.T) {
 	s.options.Trusted = trusted
 	poll(t, s)
 	if s.served.Load() != nil {
-		t.Fatal("a version that nobody signed is served")
+		t.Fatal("an unsigned version is served")
 	}
 	subject, err := v.Subject(os.DirFS(r.dir + "/1"))
 	if err != nil {
@@ -213,7 +213,7 @@ func TestDiedOverAVersion(t *testing.T) {
 	}
 }
 
-// The list of versions over which a process died does not grow for ever.
+// The list of versions that a process died of is bounded.
 func TestDiedIsBounded(t *testing.T) {
 	r := newShelf(t)
 	s := newServer(t, r, t.TempDir())

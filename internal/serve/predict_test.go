@@ -224,7 +224,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// endless gives spaces for ever.
+// endless is an endless body of spaces.
 type endless struct{ read int }
 
 func (e *endless) Read(p []byte) (int, error) {

@@ -224,8 +224,8 @@ func read(t *testing.T, c net.Conn) (int, string) {
 	return res.StatusCode, string(text)
 }
 
-// The requests under way when the context ends are answered; new ones find
-// nobody.
+// Requests being served when the context ends are answered; new connections are
+// refused.
 func TestDrain(t *testing.T) {
 	s, _ := serving(t, 1)
 	address, stop, wait := run(t, s)
@@ -288,8 +288,8 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
-// A server that was told to stop takes requests until its drain has ended, and
-// asks its clients to connect anew: none of a closed loop's requests fails.
+// A server that is draining takes requests, and closes each connection after a
+// response: none of a closed loop's requests fails.
 func TestDrainTakesMore(t *testing.T) {
 	r := newShelf(t)
 	r.put(t, "1", bundle(t, 1))
@@ -312,7 +312,7 @@ func TestDrainTakesMore(t *testing.T) {
 		return res.Close
 	}
 	if ask() {
-		t.Error("the server asks to connect anew, and nobody told it to stop")
+		t.Error("the server closes a connection although it is not stopping")
 	}
 	stop()
 	for !ask() {

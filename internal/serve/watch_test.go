@@ -155,7 +155,7 @@ func TestRefusedFirst(t *testing.T) {
 			t.Errorf("%s: %s", path, w.Body)
 		}
 	}
-	// A registry made anew gives the same number to another run.
+	// A registry that was recreated gives the same number to another run.
 	r.store(t, "1", bundle(t, 1))
 	bad.RunID = "another"
 	r.point(bad)

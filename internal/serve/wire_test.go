@@ -165,8 +165,8 @@ func TestPipelining(t *testing.T) {
 	}
 }
 
-// Clients who send slowly, or never read, hold their own connection for a
-// bounded time, and nobody else up.
+// Clients that send slowly, or never read, keep their own connection for a bounded
+// time and hold no other up.
 func TestSlowClients(t *testing.T) {
 	r := newShelf(t)
 	r.put(t, "1", bundle(t, 1))
@@ -186,7 +186,7 @@ func TestSlowClients(t *testing.T) {
 		io.WriteString(chunks, "POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
 		slow = append(slow, header, body, chunks)
 	}
-	// One byte of a chunked body at a time, for ever.
+	// One byte of a chunked body at a time, forever.
 	over := make(chan struct{})
 	defer close(over)
 	for _, c := range slow {
@@ -203,7 +203,7 @@ func TestSlowClients(t *testing.T) {
 			}
 		}()
 	}
-	// A client who sends much and never reads the answer.
+	// A client that sends a lot and never reads the response.
 	deaf := connect(t, address)
 	deaf.(*net.TCPConn).SetReadBuffer(4 << 10)
 	many := "[" + strings.Repeat("{},", 1<<20) + "{}]"
@@ -298,7 +298,7 @@ func TestPanic(t *testing.T) {
 	if !strings.Contains(log.String(), "a tree fell") || !strings.Contains(log.String(), "wire_test.go") {
 		t.Errorf("the log does not say what happened and where: %.500s", log.String())
 	}
-	// What has begun can't be answered anew: the client sees that it is not whole.
+	// A response that has begun can't be replaced: the client sees that it is incomplete.
 	half := s.guard("half", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "half")
 		panic("too late")
