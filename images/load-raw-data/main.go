@@ -27,7 +27,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}}}
 	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
 		f.StringVar(&cfg.Source, "source", "", "URL or path of the source (default: the spec's)")
-		f.IntVar(&cfg.Batch, "batch", ingest.Batch, "records a batch")
+		f.IntVar(&cfg.Batch, "batch", ingest.Batch, "records per batch")
 		f.BoolVar(&cfg.All, "all", false, "load all that is left, not one batch")
 	})
 	if err != nil {
@@ -37,10 +37,5 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	report, err := ingest.LoadRaw(ctx, cfg)
-	if err != nil {
-		return step.Ingest(err)
-	}
-	log.Info("load-raw-data ended", "source", report.Source, "digest", report.Digest, "batches", report.Batches,
-		"rows", report.Rows, "known", report.Known, "rejected", report.Rejected, "used_up", report.UsedUp)
-	return nil
+	return step.Report(log, report, err)
 }

@@ -1,5 +1,5 @@
 // Load-val-test-data shares the rows of the database clean out among training,
-// validation and test, once for ever.
+// validation and test, once and for all.
 package main
 
 import (
@@ -27,9 +27,5 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	report, err := ingest.Split(ctx, ingest.Config{Spec: spec, Postgres: step.Postgres(), Logger: log})
-	if err != nil {
-		return step.Ingest(err)
-	}
-	log.Info("load-val-test-data ended", "assigned", report.Assigned, "rows", report.Rows)
-	return nil
+	return step.Report(log, report, err)
 }

@@ -27,9 +27,5 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	report, err := ingest.Process(ctx, ingest.Config{Spec: spec, Postgres: step.Postgres(), Logger: log})
-	if err != nil {
-		return step.Ingest(err)
-	}
-	log.Info("process-data ended", "batches", report.Batches, "rows", report.Rows, "rejected", report.Rejected)
-	return nil
+	return step.Report(log, report, err)
 }

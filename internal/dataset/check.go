@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -27,7 +29,6 @@ var (
 	columnName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\- ]{0,62}$`)
 	modelName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$`)
 	digest     = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	reserved   = []string{"split"}                                // our own columns in clean
 	suffixes   = regexp.MustCompile(`_(rejected|batches|split)$`) // our own tables beside a data set's
 )
 
@@ -83,6 +84,8 @@ func at(path ...any) []any { return path }
 func (c *checker) check(s *Spec) {
 	if !tableName.MatchString(s.Name) {
 		c.bad(at("name"), "name %q must be a table's name: small letters, digits and _, at most 40, a letter first", s.Name)
+	} else if strings.HasPrefix(s.Name, "pg_") {
+		c.bad(at("name"), "name %q starts with pg_, as Postgres' own tables do", s.Name)
 	} else if suffixes.MatchString(s.Name) {
 		c.bad(at("name"), "name %q ends like one of the tables kept beside a data set", s.Name)
 	}
@@ -98,10 +101,19 @@ func (c *checker) check(s *Spec) {
 	if s.Source.SHA256 != "" && !digest.MatchString(s.Source.SHA256) {
 		c.bad(at("source", "sha256"), "sha256 must be 64 small hex digits")
 	}
+	if d := s.Source.Decimal; d != "" && d != "." && d != "," {
+		c.bad(at("source", "decimal"), "decimal is %q; it can be \".\" or \",\"", d)
+	}
+	if t := s.Source.Thousands; t != "" && (utf8.RuneCountInString(t) != 1 || strings.ContainsAny(t, "0123456789+-eE") || t == s.Source.Decimal || t == "." && s.Source.Decimal == "") {
+		c.bad(at("source", "thousands"), "thousands is %q; it has to be one character, another than decimal's", t)
+	}
 	c.columns(s)
 	c.target(s)
-	for i, e := range s.Cohort {
-		c.column(s, at("cohort", i, "column"), e.Column)
+	for i := range s.Cohort {
+		e := &s.Cohort[i]
+		if c.column(s, at("cohort", i, "column"), e.Column) != nil {
+			c.values(s, at("cohort", i, "values"), e.Column, e.Values)
+		}
 		if len(e.Values) == 0 {
 			c.bad(at("cohort", i), "values is empty: this leaves no row out")
 		}
@@ -127,11 +139,8 @@ func (c *checker) columns(s *Spec) {
 	for i := range s.Columns {
 		col := &s.Columns[i]
 		here := at("columns", i)
-		switch {
-		case !columnName.MatchString(col.Name):
+		if !columnName.MatchString(col.Name) {
 			c.bad(here, "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first", col.Name)
-		case slices.Contains(reserved, col.Name):
-			c.bad(here, "column name %q is used by the platform itself", col.Name)
 		}
 		if _, twice := s.columns[col.Name]; twice {
 			c.bad(here, "column %q is there twice", col.Name)
@@ -155,6 +164,13 @@ func (c *checker) columns(s *Spec) {
 		if col.Min != nil && col.Max != nil && *col.Min > *col.Max {
 			c.bad(here, "column %q: min %g is above max %g", col.Name, *col.Min, *col.Max)
 		}
+		if col.Type != Category {
+			for _, m := range s.Missing {
+				if x, ok := ParseNumber([]byte(m)); ok {
+					col.missing = append(col.missing, x)
+				}
+			}
+		}
 		if col.Label == "" {
 			col.Label = col.Name
 		}
@@ -164,6 +180,23 @@ func (c *checker) columns(s *Spec) {
 	}
 	if s.Group != "" {
 		c.column(s, at("group"), s.Group)
+	}
+}
+
+// values puts values that the spec names of a column into their canonical form,
+// in place. Those that the column can't hold would never match.
+func (c *checker) values(s *Spec, where []any, column string, values []string) {
+	for i, text := range values {
+		here := append(slices.Clone(where), i)
+		v, err := s.Value(s.Column(column), []byte(text))
+		switch {
+		case err != nil:
+			c.bad(here, "%v: column %q never holds it", err, column)
+		case v == nil:
+			c.bad(here, "%q stands for a missing value of column %q", text, column)
+		default:
+			values[i] = string(v)
+		}
 	}
 }
 
@@ -189,11 +222,7 @@ func (c *checker) target(s *Spec) {
 	if len(t.Positive) == 0 {
 		c.bad(at("target"), "target.positive is empty: say which values count as 1")
 	}
-	for i, v := range t.Positive {
-		if s.IsMissing(v) {
-			c.bad(at("target", "positive", i), "%q stands for a missing value", v)
-		}
-	}
+	c.values(s, at("target", "positive"), t.Column, t.Positive)
 	if t.Labels.Positive == "" {
 		t.Labels.Positive = t.Column
 	}

@@ -98,7 +98,7 @@ func TestParseRefuses(t *testing.T) {
 		{"group that is no column", "group: who", "group: whom", "line 6", `"whom"`},
 		{"column twice", "{name: who, type: category}", "{name: id, type: category}", "line 9", "twice"},
 		{"unknown type", "type: number, min", "type: float, min", "line 10", "float"},
-		{"our own column", "{name: kind, type: category, values: [a, b]}", "{name: split, type: category}", "line 11", "split"},
+		{"a table of Postgres", "name: tiny\n", "name: pg_class\n", "line 1", "pg_"},
 		{"min on a category", "{name: y, type: category}", "{name: y, type: category, min: 1}", "line 12", "min"},
 		{"no positive value", `positive: ["1"]`, "positive: []", "line 13", "positive"},
 		{"missing value as positive", `positive: ["1"]`, `positive: ["?"]`, "line 13", "missing"},

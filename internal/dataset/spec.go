@@ -7,6 +7,11 @@ package dataset
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Spec is one data set, as its YAML says it. A Spec that Parse returned is
@@ -21,8 +26,9 @@ type Spec struct {
 	Source  Source   `yaml:"source"`
 	Missing []string `yaml:"missing"` // markers of a missing value, besides the empty field
 
-	Key     string   `yaml:"key"`   // column that identifies a row; empty: digest and line number do
-	Group   string   `yaml:"group"` // column whose rows must stay in one split; empty: each row alone
+	Rejects Rejects  `yaml:"rejects"` // how many rows a step may lose
+	Key     string   `yaml:"key"`     // column that identifies a row; empty: digest and line number do
+	Group   string   `yaml:"group"`   // column whose rows must stay in one split; empty: each row alone
 	Columns []Column `yaml:"columns"`
 
 	Target     Target      `yaml:"target"`
@@ -46,7 +52,28 @@ type Source struct {
 	Local   []string `yaml:"local"`   // paths tried before URL, from the project's root
 	Package string   `yaml:"package"` // path of the table in an installed Python package
 	Cite    string   `yaml:"cite"`
+
+	// How the table spells numbers. Records to predict spell them as JSON does.
+	Decimal   string `yaml:"decimal"`   // between a number's whole and its fraction: "." or ","; empty: "."
+	Thousands string `yaml:"thousands"` // between groups of three digits, such as ","; empty: none
 }
+
+// Rejects bounds what a data step may reject before the pipeline stops.
+type Rejects struct {
+	AtMost *Percent `yaml:"at_most"` // of the lines in a load, of the raw rows in clean; DefaultRejects where it is not set
+}
+
+// DefaultRejects is the share of rows that a step may reject where the spec does
+// not say.
+const DefaultRejects Percent = 5
+
+// Percent is a share from 0 to 100, written with its sign: 5%, 0.5%.
+type Percent float64
+
+func (p Percent) String() string { return strconv.FormatFloat(float64(p), 'f', -1, 64) + "%" }
+
+// Of returns the most rows of n that the share allows.
+func (p Percent) Of(n int64) int64 { return int64(float64(p) * float64(n) / 100) }
 
 // Kind of a column's values.
 type Type string
@@ -68,7 +95,8 @@ type Column struct {
 	Min    *float64          `yaml:"min"`    // a smaller number can't be cleaned
 	Max    *float64          `yaml:"max"`    // a larger number can't be cleaned
 
-	member string
+	member  string
+	missing []float64 // the missing markers that are numbers, where the column's values are
 }
 
 // Member is how a JSON object names the column: in quotes, with a colon.
@@ -186,6 +214,14 @@ func (s *Spec) IsMissing(field string) bool {
 	return false
 }
 
+// AtMost returns the share of rows that a data step may reject.
+func (s *Spec) AtMost() Percent {
+	if s.Rejects.AtMost == nil {
+		return DefaultRejects
+	}
+	return *s.Rejects.AtMost
+}
+
 // Candidate returns the candidate with that name, or nil.
 func (s *Spec) Candidate(name string) *Candidate {
 	for i := range s.Candidates {
@@ -193,5 +229,16 @@ func (s *Spec) Candidate(name string) *Candidate {
 			return &s.Candidates[i]
 		}
 	}
+	return nil
+}
+
+// UnmarshalYAML reads a share such as 5%.
+func (p *Percent) UnmarshalYAML(n *yaml.Node) error {
+	number, signed := strings.CutSuffix(n.Value, "%")
+	x, ok := ParseNumber([]byte(strings.TrimSpace(number)))
+	if n.Kind != yaml.ScalarNode || !signed || !ok || x < 0 || x > 100 {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %q is not a share; write it as 5%%, from 0%% to 100%%", n.Line, n.Value)}}
+	}
+	*p = Percent(x)
 	return nil
 }

@@ -4,13 +4,28 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"unicode/utf8"
 )
 
-// Value cleans one field of a column, alike for a line of the table and for a
-// record to predict: spaces around it go, and nil comes back where it stands
-// for a missing value. The error says what is wrong with the value, not which
-// column it stands in. The result is part of field.
+// ValueError says why a field is no value of its column.
+type ValueError struct {
+	Text string // the field, quoted and cut
+	Kind string // what is wrong, alike for every field with the same mistake: "not an integer"
+}
+
+func (e *ValueError) Error() string { return e.Text + " is " + e.Kind }
+
+// Value returns the canonical form of one field of a column, nil where the field
+// stands for a missing value. Every place that takes a value takes it through
+// here (the table, a record to predict, the spec itself), so that all spellings
+// of one value are one value: 39.0 in an integer column is 39, 27.330 in a
+// number column is 27.33, a missing marker -999 also stands for -999.0. A
+// category is its text, without the blanks around it.
+//
+// What is wrong with the field comes back as a *ValueError, which does not name
+// the column. The result may be part of field.
 func (s *Spec) Value(column int, field []byte) ([]byte, error) {
 	field = bytes.TrimSpace(field)
 	if len(field) == 0 {
@@ -22,54 +37,138 @@ func (s *Spec) Value(column int, field []byte) ([]byte, error) {
 		}
 	}
 	c := &s.Columns[column]
-	if c.Type == Category {
-		return field, nil
-	}
-	x, err := c.parse(field)
-	if err != nil {
-		return nil, err
-	}
-	if c.Min != nil && x < *c.Min {
-		return nil, fmt.Errorf("%s is below %g", clip(field), *c.Min)
-	}
-	if c.Max != nil && x > *c.Max {
-		return nil, fmt.Errorf("%s is above %g", clip(field), *c.Max)
+	switch c.Type {
+	case Integer:
+		return c.integer(field)
+	case Number:
+		return c.number(field)
 	}
 	return field, nil
 }
 
-func (c *Column) parse(field []byte) (float64, error) {
-	if c.Type == Integer {
-		n, err := strconv.ParseInt(string(field), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s is not an integer", clip(field))
-		}
-		return float64(n), nil
-	}
-	x, ok := ParseNumber(field)
+func (c *Column) integer(field []byte) ([]byte, error) {
+	n, canonical, ok := scanInteger(field)
 	if !ok {
-		return 0, fmt.Errorf("%s is not a number", clip(field))
-	}
-	return x, nil
-}
-
-// ParseNumber reads a finite decimal number: digits, a sign, a point and an
-// exponent, but none of Go's other forms (hexadecimal, "inf", "nan", "1_000").
-func ParseNumber(field []byte) (float64, bool) {
-	for _, b := range field {
-		if (b < '0' || b > '9') && b != '.' && b != '-' && b != '+' && b != 'e' && b != 'E' {
-			return 0, false
+		if x, number := ParseNumber(field); number && slices.Contains(c.missing, x) {
+			return nil, nil // such as the marker -1.5
 		}
+		return nil, wrong(field, "not an integer")
 	}
-	x, err := strconv.ParseFloat(string(field), 64)
-	return x, err == nil && !math.IsInf(x, 0)
+	if slices.Contains(c.missing, float64(n)) {
+		return nil, nil
+	}
+	if err := c.inRange(field, float64(n)); err != nil {
+		return nil, err
+	}
+	if canonical {
+		return field, nil
+	}
+	return strconv.AppendInt(nil, n, 10), nil
 }
 
-// clip quotes a value for an error message and keeps it short.
-func clip(field []byte) string {
-	const most = 60
-	if len(field) > most {
-		return fmt.Sprintf("%.*q...", most, field)
+func (c *Column) number(field []byte) ([]byte, error) {
+	x, canonical, ok := scanNumber(field)
+	if !ok {
+		return nil, wrong(field, "not a number")
 	}
-	return fmt.Sprintf("%q", field)
+	if slices.Contains(c.missing, x) {
+		return nil, nil
+	}
+	// A model sees float32 and would take it for infinity.
+	if math.IsInf(float64(float32(x)), 0) {
+		return nil, wrong(field, "too large for a model, which takes numbers up to 3.4e38")
+	}
+	if err := c.inRange(field, x); err != nil {
+		return nil, err
+	}
+	if canonical {
+		return field, nil
+	}
+	return AppendNumber(make([]byte, 0, 24), x), nil
+}
+
+func (c *Column) inRange(field []byte, x float64) error {
+	if c.Min != nil && x < *c.Min {
+		return wrong(field, "below %g", *c.Min)
+	}
+	if c.Max != nil && x > *c.Max {
+		return wrong(field, "above %g", *c.Max)
+	}
+	return nil
+}
+
+func wrong(field []byte, format string, args ...any) error {
+	return &ValueError{Text: Quote(field), Kind: fmt.Sprintf(format, args...)}
+}
+
+// Same reports whether two fields of a column are the same value. Fields that are
+// no values of the column are the same where their texts are.
+func (s *Spec) Same(column int, a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	x, errX := s.Value(column, a)
+	y, errY := s.Value(column, b)
+	return errX == nil && errY == nil && (x == nil) == (y == nil) && bytes.Equal(x, y)
+}
+
+// Quote quotes a field for an error message and keeps it short.
+func Quote(field []byte) string {
+	const most = 60
+	if len(field) <= most {
+		return strconv.Quote(string(field))
+	}
+	n := most
+	for n > 0 && !utf8.RuneStart(field[n]) {
+		n--
+	}
+	return strconv.Quote(string(field[:n])) + "..."
+}
+
+// Cell returns the canonical form of a field as it stands in the table, where
+// numbers are spelled as the spec's source says: 1.461,94 with a decimal comma.
+// Otherwise it does what Value does.
+func (s *Spec) Cell(column int, field []byte) ([]byte, error) {
+	if s.Columns[column].Type == Category || s.Source.Decimal == "" && s.Source.Thousands == "" {
+		return s.Value(column, field)
+	}
+	field = bytes.TrimSpace(field)
+	if s.IsMissing(string(field)) {
+		return nil, nil
+	}
+	plain, ok := s.Source.plain(field)
+	if !ok {
+		if s.Columns[column].Type == Integer {
+			return nil, wrong(field, "not an integer")
+		}
+		return nil, wrong(field, "not a number")
+	}
+	return s.Value(column, plain)
+}
+
+// plain writes a number without thousands separators and with a decimal point.
+// Separators have to part groups of three digits.
+func (s *Source) plain(field []byte) ([]byte, bool) {
+	decimal := s.Decimal
+	if decimal == "" {
+		decimal = "."
+	}
+	whole, fraction, pointed := bytes.Cut(field, []byte(decimal))
+	if s.Thousands != "" && bytes.Contains(whole, []byte(s.Thousands)) {
+		groups := bytes.Split(whole, []byte(s.Thousands))
+		for i, g := range groups {
+			if i > 0 && len(g) != 3 || i == 0 && len(bytes.TrimLeft(g, "+-")) == 0 {
+				return nil, false
+			}
+		}
+		whole = bytes.Join(groups, nil)
+	}
+	if !pointed {
+		// A point in a table with a decimal comma is no digit of anything.
+		return whole, decimal == "." || !bytes.Contains(whole, []byte("."))
+	}
+	if bytes.Contains(whole, []byte(".")) || bytes.Contains(fraction, []byte(".")) && decimal != "." {
+		return nil, false
+	}
+	return append(append(bytes.Clone(whole), '.'), fraction...), true
 }

@@ -18,7 +18,7 @@ func TestValue(t *testing.T) {
 		{"empty is missing", "id", "", "", ""},
 		{"blank is missing", "kind", "  ", "", ""},
 		{"marker is missing", "size", "?", "", ""},
-		{"number", "size", "1.5e3", "1.5e3", ""},
+		{"number", "size", "1.5e3", "1500", ""},
 		{"category is taken as it is", "kind", "anything", "anything", ""},
 		{"NaN is no number", "size", "nan", "", "not a number"},
 		{"infinity is no number", "size", "inf", "", "not a number"},

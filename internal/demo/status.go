@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -51,6 +52,7 @@ func Status(ctx context.Context, c *Config, out io.Writer) error {
 	}
 	if pg := alive["postgres"]; pg != nil && len(sets) > 0 {
 		overview.WriteHead(w)
+		var losses bytes.Buffer
 		for _, k := range sets {
 			n, err := databases(c.State, pg).Count(ctx, k.Name)
 			if err != nil {
@@ -58,6 +60,10 @@ func Status(ctx context.Context, c *Config, out io.Writer) error {
 				continue
 			}
 			n.Write(w, k.Name)
+			n.WriteLosses(&losses, k.Name)
+		}
+		if losses.Len() > 0 {
+			fmt.Fprintf(w, "\n%s", losses.String())
 		}
 	}
 	if err := w.Flush(); err != nil {

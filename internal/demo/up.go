@@ -16,6 +16,7 @@ import (
 	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/host"
+	"mlops/internal/ingest"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
@@ -102,6 +103,7 @@ type services struct {
 	mlflow    *local.Record
 	inference *local.Record
 	ui        *local.Record
+	reports   []ingest.Report // of the pipeline's data steps
 }
 
 // backends starts Postgres and MLflow while our programs are compiled.
@@ -219,7 +221,7 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 	if err := os.RemoveAll(logs); err != nil {
 		return fmt.Errorf("clearing the last run's logs: %w", err)
 	}
-	_, err = workflow.Run(ctx, workflow.Options{
+	result, err := workflow.Run(ctx, workflow.Options{
 		Set: set, Workflow: "pipeline",
 		Parameters: map[string]string{"source": s.table.URL, "all": "true"},
 		Program: func(image string) (string, bool) {
@@ -229,7 +231,21 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 		},
 		Env: env, LogDir: logs, Grace: grace, Observe: d.Observe,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	for _, task := range result.Tasks {
+		text, ok := task.Outputs["report"]
+		if !ok {
+			continue
+		}
+		r, err := ingest.ParseReport(text)
+		if err != nil {
+			return err
+		}
+		s.reports = append(s.reports, r)
+	}
+	return nil
 }
 
 // imageName is "train-model" for "mlops.local/train-model:1.2.3".

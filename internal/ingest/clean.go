@@ -29,8 +29,8 @@ func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error 
 		var cols strings.Builder
 		for _, c := range spec.Columns {
 			kind := kinds[c.Type]
-			want = append(want, column{c.Name, kind})
-			fmt.Fprintf(&cols, "%s %s", quote(c.Name), kind)
+			want = append(want, column{ColumnName(c.Name), kind})
+			fmt.Fprintf(&cols, "%s %s", quoteColumn(c.Name), kind)
 			if c.Type == dataset.Category {
 				cols.WriteString(` COLLATE "C"`)
 			}
@@ -40,15 +40,15 @@ func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error 
 		ddl := []string{
 			fmt.Sprintf(`CREATE TABLE %s (%s_batch integer NOT NULL, _line integer NOT NULL,
 				split text COLLATE "C" CHECK (split IN ('train', 'validation', 'test'))) WITH (fillfactor = 45)`, t.rows, cols.String()),
-			fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (_batch, _line)`, quote(spec.Name+"_place"), t.rows),
-			fmt.Sprintf(`CREATE TABLE %s (batch integer PRIMARY KEY, digest text NOT NULL, number integer NOT NULL,
-				rows integer NOT NULL, rejected integer NOT NULL, processed_at timestamptz NOT NULL)`, t.batches),
+			fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (_batch, _line)`, ours(spec, "place"), t.rows),
+			fmt.Sprintf(`CREATE TABLE %s (batch integer CONSTRAINT %s PRIMARY KEY, digest text NOT NULL, number integer NOT NULL,
+				rows integer NOT NULL, rejected integer NOT NULL, processed_at timestamptz NOT NULL)`, t.batches, ours(spec, "batches_pkey")),
 			fmt.Sprintf(`CREATE TABLE %s (_batch integer NOT NULL, line integer NOT NULL, "column" text NOT NULL, reason text NOT NULL)`, t.rejected),
-			fmt.Sprintf(`CREATE TABLE %s (one boolean PRIMARY KEY DEFAULT true CHECK (one), salt text NOT NULL, by text NOT NULL,
-				train integer NOT NULL, validation integer NOT NULL, test integer NOT NULL, decided_at timestamptz NOT NULL)`, t.split),
+			fmt.Sprintf(`CREATE TABLE %s (one boolean CONSTRAINT %s PRIMARY KEY DEFAULT true CHECK (one), salt text NOT NULL, by text NOT NULL,
+				train integer NOT NULL, validation integer NOT NULL, test integer NOT NULL, decided_at timestamptz NOT NULL)`, t.split, ours(spec, "split_pkey")),
 		}
 		if spec.Key != "" {
-			ddl = append(ddl, fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (%s)`, quote(spec.Name+"_key"), t.rows, quote(spec.Key)))
+			ddl = append(ddl, fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (%s)`, ours(spec, "key"), t.rows, quoteColumn(spec.Key)))
 		}
 		return createOrCheck(ctx, tx, "clean", spec, want, ddl)
 	})

@@ -38,7 +38,7 @@ func appendField(b, field []byte) []byte {
 }
 
 // appendRejected appends a row of a rejected table: the batch, the line, then
-// the texts.
+// the texts, in the order of rawRejected or cleanRejected.
 func appendRejected(b []byte, batch int32, line int64, texts ...string) []byte {
 	b = strconv.AppendInt(b, int64(batch), 10)
 	b = append(b, '\t')

@@ -3,9 +3,10 @@
 // into the database clean; Split shares the clean rows out. Training reads them
 // with Rows.
 //
-// Each step works batch by batch, one transaction a batch, and a ledger says in
-// that transaction which batches there are: a step that was killed at any
-// moment goes on where its last transaction ended. docs/decisions/0004-ledgers.md
+// Each step works batch by batch, one transaction per batch, and a ledger says
+// in that transaction which batches there are: a step that was killed at any
+// moment goes on where its last transaction ended. A run that rejects more rows
+// than the spec allows takes its batches back. docs/decisions/0004-ledgers.md
 // says why this holds.
 package ingest
 
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -52,10 +54,11 @@ func ExitCode(err error) int {
 	var bad *source.Error
 	var other *Mismatch
 	var spec *dataset.Error
+	var losses *LossError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &bad), errors.As(err, &other), errors.As(err, &spec), errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, &bad), errors.As(err, &other), errors.As(err, &spec), errors.As(err, &losses), errors.Is(err, fs.ErrNotExist):
 		return 2
 	}
 	return 1
@@ -76,6 +79,28 @@ func tablesOf(spec *dataset.Spec) tables {
 	}
 }
 
+// ours is the name of an index or a constraint of a data set. It starts with an
+// underscore, which no data set's name does: whatever data sets are called, a
+// table of one never meets an index of another.
+func ours(spec *dataset.Spec, what string) string { return quote("_" + spec.Name + "_" + what) }
+
+// taken are the names that a column of a table can't have: Postgres' system
+// columns, and our own column in clean.
+var taken = []string{"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin", "split"}
+
+// ColumnName is how a column of the spec is called in the databases: by its own
+// name, with an underscore before those that are taken. No column of a spec
+// starts with one.
+func ColumnName(name string) string {
+	if slices.Contains(taken, name) {
+		return "_" + name
+	}
+	return name
+}
+
+// quoteColumn is a column of the spec as an SQL identifier.
+func quoteColumn(name string) string { return quote(ColumnName(name)) }
+
 // quote makes a name an SQL identifier; columns are named by the spec, and may
 // hold dashes or be SQL's own words.
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
@@ -88,7 +113,7 @@ func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") 
 func columnNames(spec *dataset.Spec, prefix string) []string {
 	names := make([]string, len(spec.Columns))
 	for i, c := range spec.Columns {
-		names[i] = prefix + quote(c.Name)
+		names[i] = prefix + quoteColumn(c.Name)
 	}
 	return names
 }
@@ -125,6 +150,26 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table string) ([]column, error
 		return nil, fmt.Errorf("looking at table %s: %w", table, err)
 	}
 	return cols, nil
+}
+
+// lacking is a column that a table of an earlier release does not have.
+type lacking struct{ table, name, ddl string }
+
+// upgrade adds to tables of an earlier release the columns that they lack.
+func upgrade(ctx context.Context, tx pgx.Tx, columns []lacking) error {
+	for _, c := range columns {
+		got, err := tableColumns(ctx, tx, c.table)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(got, func(have column) bool { return have.name == c.name }) {
+			continue
+		}
+		if _, err := tx.Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.table, quote(c.name), c.ddl)); err != nil {
+			return fmt.Errorf("upgrading table %s: %w", c.table, err)
+		}
+	}
+	return nil
 }
 
 // checkColumns refuses a table that was made for other columns.

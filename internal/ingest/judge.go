@@ -37,11 +37,11 @@ const lookUpKeys = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin 
 // was before the batch: there stands the first row with the same key, and
 // whether it came from this source. $1 is the source's digest.
 func (l *loader) judgeByKey() string {
-	key := quote(l.cfg.Spec.Key)
+	key := quoteColumn(l.cfg.Spec.Key)
 	r := strings.NewReplacer(
 		"{rows}", l.t.rows, "{batches}", l.t.batches, "{rejected}", l.t.rejected, "{key}", key,
 		"{columns}", columnList(l.cfg.Spec, ""), "{staged}", columnList(l.cfg.Spec, "s."), "{there}", columnList(l.cfg.Spec, "r."),
-		"{name}", quoteText(l.cfg.Spec.Key),
+		"{name}", quoteText(l.cfg.Spec.Key), "{twice}", quoteText(keyTwice), "{changed}", quoteText(keyChanged),
 	)
 	return r.Replace(`
 WITH judged AS MATERIALIZED (
@@ -57,8 +57,8 @@ WITH judged AS MATERIALIZED (
 	SELECT {columns}, _batch, _line FROM judged WHERE _there_line IS NULL AND _nth = 1 ORDER BY _line
 	RETURNING 1
 ), refused AS (
-	INSERT INTO {rejected} (_batch, line, reason, text)
-	SELECT _batch, _line, 'key ' || {name} || '=' || left({key}, 100) || CASE
+	INSERT INTO {rejected} (_batch, line, "column", kind, value, reason, text)
+	SELECT _batch, _line, {name}, CASE WHEN _there_line IS NULL OR _same_source THEN {twice} ELSE {changed} END, left({key}, 60), 'key ' || {name} || '=' || left({key}, 100) || CASE
 			WHEN _there_line IS NULL THEN ' is already on line ' || _first_line
 			WHEN _same_source THEN ' is already on line ' || _there_line
 			ELSE ' is known with other values, from batch ' || _there_batch || ', line ' || _there_line END,

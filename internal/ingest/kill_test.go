@@ -188,12 +188,12 @@ func TestLostConnections(t *testing.T) {
 	through.Batch, through.All = 1000, true
 	through.Postgres.Tries = 50
 	ctx := context.Background()
-	if r, err := LoadRaw(ctx, through); err != nil || r.Rows+r.Rejected != 20_000 {
+	if r, err := LoadRaw(ctx, through); err != nil || r.Taken+r.Rejected != 20_000 {
 		t.Fatalf("LoadRaw: %+v, %v", r, err)
 	}
 	checkRaw(t, cfg)
 	loads := proxy.cuts()
-	if r, err := Process(ctx, through); err != nil || r.Rows != int64(len(want)) {
+	if r, err := Process(ctx, through); err != nil || r.Taken != int64(len(want)) {
 		t.Fatalf("Process: %+v, %v; want %d rows", r, err, len(want))
 	}
 	if _, err := Split(ctx, through); err != nil {
@@ -216,10 +216,10 @@ func TestLostCommit(t *testing.T) {
 	through.Batch, through.All = 4000, true
 	ctx := context.Background()
 	r, err := LoadRaw(ctx, through)
-	if err != nil || r.Batches != 5 || r.Rows+r.Rejected != 20_000 {
+	if err != nil || r.Batches != 5 || r.Taken+r.Rejected != 20_000 {
 		t.Errorf("LoadRaw: %+v, %v; want 5 batches and 20000 lines", r, err)
 	}
-	if p, err := Process(ctx, through); err != nil || p.Batches != 5 || p.Rows != int64(len(want)) {
+	if p, err := Process(ctx, through); err != nil || p.Batches != 5 || p.Taken != int64(len(want)) {
 		t.Errorf("Process: %+v, %v; want 5 batches and %d rows", p, err, len(want))
 	}
 	if _, err := Split(ctx, through); err != nil {
@@ -249,7 +249,7 @@ func TestPostgresStaysAway(t *testing.T) {
 	}
 	checkRaw(t, cfg)
 	cfg.All = true
-	if r := load(t, cfg); !r.UsedUp || r.Rows == 0 {
+	if r := load(t, cfg); !r.UsedUp || r.Taken == 0 {
 		t.Errorf("the next run: got %+v", r)
 	}
 }

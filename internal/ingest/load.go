@@ -15,18 +15,6 @@ import (
 	"mlops/internal/source"
 )
 
-// LoadReport is what a run of LoadRaw brought. Rows, Known and Rejected add up
-// to the source's records that it read.
-type LoadReport struct {
-	Source   string // without credentials
-	Digest   string // of the table, SHA-256 in hex
-	Batches  int
-	Rows     int64 // new in raw
-	Known    int64 // there before, from another source, with the same values
-	Rejected int64
-	UsedUp   bool // nothing is left in the source
-}
-
 // LoadRaw brings one batch of records, or all that are left, from the source
 // into the database raw. Batches that hold only known rows are passed over
 // until one brings a row or a rejected line.
@@ -35,12 +23,16 @@ type LoadReport struct {
 // another source brought before is known where all its values are the same,
 // and rejected where they are not. Without a key, a row is known where another
 // source brought the same values on the same line.
-func LoadRaw(ctx context.Context, cfg Config) (LoadReport, error) {
+//
+// A run that rejects more lines than the spec allows ends with a *LossError and
+// takes back what it brought, along with what an unfinished run of the same
+// source brought before it.
+func LoadRaw(ctx context.Context, cfg Config) (Report, error) {
 	if cfg.Batch == 0 {
 		cfg.Batch = Batch
 	}
 	if cfg.Batch < 0 || cfg.Batch > 1<<30 {
-		return LoadReport{}, &Mismatch{fmt.Sprintf("a batch of %d records can't be loaded", cfg.Batch)}
+		return Report{}, &Mismatch{fmt.Sprintf("a batch of %d records can't be loaded", cfg.Batch)}
 	}
 	spec := cfg.Spec
 	address := cfg.Source
@@ -48,7 +40,7 @@ func LoadRaw(ctx context.Context, cfg Config) (LoadReport, error) {
 		address = spec.Source.URL
 	}
 	if address == "" {
-		return LoadReport{}, &Mismatch{"no source is given, and the spec names none"}
+		return Report{}, &Mismatch{"no source is given, and the spec names none"}
 	}
 	open := cfg.Open
 	open.Member, open.Logger = spec.Source.Member, cfg.Logger
@@ -60,7 +52,7 @@ func LoadRaw(ctx context.Context, cfg Config) (LoadReport, error) {
 	}
 	table, err := source.Open(ctx, address, open)
 	if err != nil {
-		return LoadReport{}, err
+		return Report{}, err
 	}
 	defer table.Close()
 	cfg.Logger.Info("source found", "source", table.Source, "digest", table.Digest, "bytes", table.Size, "lines", table.Lines)
@@ -79,7 +71,7 @@ type loader struct {
 	table  *source.Table
 	t      tables
 	logger *slog.Logger
-	report LoadReport
+	report Report
 
 	begun   bool
 	first   int32 // the ledger's last batch of this table before the run
@@ -91,14 +83,23 @@ type loader struct {
 func (l *loader) run(ctx context.Context, s *postgres.Session) error {
 	defer l.drop()
 	if err := s.Do(ctx, "preparing raw", func(ctx context.Context, conn *pgx.Conn) error {
-		return createRaw(ctx, conn, l.cfg.Spec)
+		if err := createRaw(ctx, conn, l.cfg.Spec); err != nil {
+			return err
+		}
+		return l.settleOthers(ctx, conn)
 	}); err != nil {
 		return err
 	}
 	for more := true; more; {
 		before := l.last
+		var sum sums
 		err := s.Do(ctx, "loading "+l.cfg.Spec.Name, func(ctx context.Context, conn *pgx.Conn) error {
-			return l.next(ctx, conn)
+			if err := l.next(ctx, conn); err != nil {
+				return err
+			}
+			var err error
+			sum, err = l.sums(ctx, conn)
+			return err
 		})
 		if err != nil {
 			return err
@@ -106,34 +107,54 @@ func (l *loader) run(ctx context.Context, s *postgres.Session) error {
 		if l.last.batch > before.batch {
 			e := l.last
 			l.logger.Info("batch loaded", "batch", e.batch, "id", e.id, "rows", e.rows, "known", e.known, "rejected", e.rejected)
-			l.logger.Info("progress", "done", e.lastLine-1, "total", l.table.Lines-1, "unit", "rows")
+			l.progress(sum)
+		}
+		if sum.read > enough && sum.rejected > l.cfg.Spec.AtMost().Of(sum.read+l.table.Lines-l.last.lastLine) {
+			break // too many even if every line that is left were a row
 		}
 		more = l.last.endOffset < l.table.Size && (l.cfg.All || l.last.batch == l.first || l.last.rows+l.last.rejected == 0)
 	}
-	return s.Do(ctx, "ending", func(ctx context.Context, conn *pgx.Conn) error {
-		if err := l.tell(ctx, conn); err != nil {
-			return err
-		}
-		if l.report.Batches == 0 {
-			l.logger.Info("the source is used up: every record of it was read before", "digest", l.table.Digest, "batches", l.last.batch)
-		}
-		return nil
-	})
+	if err := s.Do(ctx, "ending", l.tell); err != nil {
+		return err
+	}
+	if l.report.Batches == 0 {
+		l.logger.Info("the source is used up: every record of it was read before", "digest", l.table.Digest, "batches", l.last.batch)
+	}
+	return l.settle(ctx, s)
+}
+
+// progress logs how many records became rows or were known, of how many there
+// will be: only the last batch tells, so until then it is judged by the bytes.
+func (l *loader) progress(sum sums) {
+	total := sum.rows
+	if end := l.last.endOffset; end > 0 && end < l.table.Size {
+		total = int64(float64(sum.rows) * float64(l.table.Size) / float64(end))
+	}
+	l.logger.Info("progress", "done", sum.rows, "total", total, "unit", "rows")
 }
 
 // tell fills the report in from the ledger, which alone knows what was
-// committed.
+// committed: the batches that no run has accepted yet.
 func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
-	es, err := entriesAfter(ctx, conn, l.t, l.table.Digest, l.first)
+	es, err := entries(ctx, conn, l.t, "digest = $1 AND NOT accepted ORDER BY batch", l.table.Digest)
 	if err != nil {
 		return err
 	}
-	r := LoadReport{Source: l.table.Source, Digest: l.table.Digest, UsedUp: l.last.endOffset == l.table.Size}
+	r := Report{Step: "load-raw-data", Source: l.table.Source, Digest: l.table.Digest, UsedUp: l.last.endOffset == l.table.Size}
+	ids := []int32{}
 	for _, e := range es {
 		r.Batches++
-		r.Rows += e.rows
+		r.Taken += e.rows
 		r.Known += e.known
 		r.Rejected += e.rejected
+		ids = append(ids, e.id)
+	}
+	r.Read = r.Taken + r.Known + r.Rejected
+	if r.Rejected > 0 {
+		if r.Losses, err = lossesOf(ctx, conn, l.t.rejected, ids); err != nil {
+			return err
+		}
+		addRemedies(l.cfg.Spec, r.Losses)
 	}
 	l.report = r
 	return nil
@@ -169,7 +190,7 @@ func (l *loader) next(ctx context.Context, conn *pgx.Conn) error {
 		l.first, l.last, l.begun = last.batch, last, true
 	}
 	if last != l.last {
-		l.logger.Warn("the ledger is elsewhere than this run was; going by the ledger", "ledger", last.batch, "run", l.last.batch)
+		l.logger.Warn("the ledger moved while this source was loading; going by the ledger", "ledger", last.batch, "run", l.last.batch)
 		further := last.batch > l.last.batch
 		l.drop()
 		if l.last = last; further {
@@ -235,7 +256,7 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	}
 	rows, rejected, err := copyBatch(ctx, conn,
 		fmt.Sprintf("COPY %s (%s) FROM STDIN", into, columns),
-		fmt.Sprintf("COPY %s (_batch, line, reason, text) FROM STDIN", l.t.rejected), b.next)
+		fmt.Sprintf("COPY %s (%s) FROM STDIN", l.t.rejected, rawRejected), b.next)
 	if err != nil {
 		return e, err
 	}
@@ -258,8 +279,8 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 		id: b.id, batch: l.last.batch + 1, firstLine: first.Line, lastLine: end.Line - 1, endOffset: end.Offset,
 		rows: rows, known: known, rejected: rejected,
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, started_at, loaded_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), clock_timestamp())`, l.t.batches),
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, accepted, started_at, loaded_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, false, now(), clock_timestamp())`, l.t.batches),
 		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected)
 	if err != nil {
 		return e, fmt.Errorf("writing the ledger %s: %w", l.t.batches, err)
@@ -280,6 +301,8 @@ type rawBatch struct {
 	key    int  // column, -1 where there is none
 	whole  bool // each row carries its text as well
 
+	keyText []byte // of the record at hand
+
 	rows, rejected []byte
 }
 
@@ -298,12 +321,8 @@ func (b *rawBatch) next() (chunk, error) {
 		}
 		b.left--
 		b.read++
-		reason := rec.Reason
-		if reason == "" && b.key >= 0 {
-			reason = b.badKey(rec.Fields[b.key])
-		}
-		if reason != "" {
-			b.rejected = appendRejected(b.rejected, b.id, rec.Line, reason, source.Cut(rec.Text))
+		if bad := b.judge(rec); bad != (rejection{}) {
+			b.rejected = appendRejected(b.rejected, b.id, rec.Line, bad.reason, source.Cut(rec.Text), bad.column, bad.kind, bad.value)
 			continue
 		}
 		b.appendRow(rec)
@@ -311,20 +330,47 @@ func (b *rawBatch) next() (chunk, error) {
 	return chunk{b.rows, b.rejected}, nil
 }
 
-func (b *rawBatch) badKey(field []byte) string {
+// rawRejected are the columns of a rejected line, as appendRejected writes them.
+const rawRejected = `_batch, line, reason, text, "column", kind, value`
+
+// rejection says why a line is no row: in words, and as reports group it.
+type rejection struct{ reason, column, kind, value string }
+
+// judge returns why a record is rejected, or the zero rejection. Where it is
+// not, and has a key, the key is in b.keyText, in its canonical form: it is what
+// the row is known by in whatever spelling it comes again.
+func (b *rawBatch) judge(rec *source.Record) rejection {
+	if rec.Reason != "" {
+		r := rejection{reason: rec.Reason, kind: kindOf(rec.Reason), value: example(rec.Text)}
+		if rec.Reason == source.InvalidUTF8 {
+			r.kind, r.value = guessEncoding(rec.Text)
+		}
+		return r
+	}
+	if b.key < 0 {
+		return rejection{}
+	}
+	field := rec.Fields[b.key]
 	if len(field) > maxKey {
-		return fmt.Sprintf("the key has %d bytes, more than %d", len(field), maxKey)
+		return rejection{fmt.Sprintf("the key has %d bytes, more than %d", len(field), maxKey), b.keyName(), keyLong, example(field)}
 	}
 	// A key of another type than the column's is there all the same; what is
 	// wrong with it is said when the row is cleaned.
-	if v, err := b.spec.Value(b.key, field); err == nil && v == nil {
-		return "the key is missing"
+	switch v, err := b.spec.Cell(b.key, field); {
+	case err != nil:
+		b.keyText = field
+	case v == nil:
+		return rejection{"the key is missing", b.keyName(), keyMissing, example(field)}
+	default:
+		b.keyText = v
 	}
-	return ""
+	return rejection{}
 }
 
+func (b *rawBatch) keyName() string { return b.spec.Columns[b.key].Name }
+
 func (b *rawBatch) appendRow(rec *source.Record) {
-	if rec.Plain {
+	if rec.Plain && (b.key < 0 || len(b.keyText) == len(rec.Fields[b.key])) {
 		// By far the most lines: with its commas made tabs the line is COPY's
 		// text already, if nothing in it has to be escaped.
 		from := len(b.rows)
@@ -338,6 +384,9 @@ func (b *rawBatch) appendRow(rec *source.Record) {
 		for i, f := range rec.Fields {
 			if i > 0 {
 				b.rows = append(b.rows, '\t')
+			}
+			if i == b.key {
+				f = b.keyText
 			}
 			b.rows = appendField(b.rows, f)
 		}

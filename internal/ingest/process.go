@@ -15,37 +15,33 @@ import (
 	"mlops/internal/postgres"
 )
 
-// ProcessReport is what a run of Process cleaned. Rows and Rejected add up to
-// the rows of raw that it read.
-type ProcessReport struct {
-	Batches  int
-	Rows     int64
-	Rejected int64
-}
-
 // Process cleans the batches of raw that clean does not have yet: spaces around
 // a value go, missing markers become NULL, numbers are numbers. A row whose
 // value is none of its column's, or whose key is there already once it is
 // typed ("7" and "07"), is rejected.
 //
 // It writes to the database clean only, and a batch's ledger entry there is in
-// the transaction of its rows.
-func Process(ctx context.Context, cfg Config) (ProcessReport, error) {
+// the transaction of its rows. A run that rejects more rows than the spec allows
+// ends with a *LossError, and its batches leave clean and raw.
+func Process(ctx context.Context, cfg Config) (Report, error) {
 	pg := cfg.Postgres.Defaults()
 	p := &processor{cfg: cfg, t: tablesOf(cfg.Spec)}
 	p.raw = postgres.NewSession(pg, pg.Raw, "", cfg.Logger)
 	defer p.raw.Close()
 	clean := postgres.NewSession(pg, pg.Clean, "clean "+cfg.Spec.Name, cfg.Logger)
 	defer clean.Close()
-	err := p.run(ctx, clean)
-	return p.report, err
+	if err := p.run(ctx, clean); err != nil {
+		return p.report, err
+	}
+	return p.report, p.settle(ctx, clean)
 }
 
 type processor struct {
 	cfg     Config
 	t       tables
 	raw     *postgres.Session
-	report  ProcessReport
+	report  Report
+	first   int32 // the first batch that this run has to accept or take back
 	careful bool
 }
 
@@ -57,7 +53,6 @@ type rawEntry struct {
 }
 
 func (p *processor) run(ctx context.Context, clean *postgres.Session) error {
-	done := map[int32]ProcessReport{}
 	for {
 		var todo []rawEntry
 		err := clean.Do(ctx, "preparing clean", func(ctx context.Context, conn *pgx.Conn) error {
@@ -65,54 +60,88 @@ func (p *processor) run(ctx context.Context, clean *postgres.Session) error {
 				return err
 			}
 			var err error
-			todo, err = p.pending(ctx, conn)
-			return err
+			if todo, err = p.pending(ctx, conn); err != nil {
+				return err
+			}
+			return p.tell(ctx, conn)
 		})
 		if err != nil {
 			return err
 		}
-		// Asked again until nothing is left: raw may have got more meanwhile,
-		// and only the ledger knows what of this run is there to stay.
+		// Repeated until nothing is left: raw may have got more meanwhile, and
+		// only the ledger knows what of this run is there to stay.
 		if len(todo) == 0 {
 			break
 		}
-		if err := p.work(ctx, clean, todo, done); err != nil {
+		if p.first == 0 {
+			p.first = todo[0].id
+		}
+		early, err := p.work(ctx, clean, todo)
+		if err != nil {
 			return err
 		}
+		if early {
+			if err := clean.Do(ctx, "ending", p.tell); err != nil {
+				return err
+			}
+			break
+		}
 	}
-	for _, r := range done {
-		p.report.Batches++
-		p.report.Rows += r.Rows
-		p.report.Rejected += r.Rejected
-	}
-	if len(done) == 0 {
+	if p.report.Batches == 0 {
 		p.cfg.Logger.Info("nothing to clean: every batch of raw is in clean already")
 	}
 	return nil
 }
 
-// work cleans some batches and notes what each gave.
-func (p *processor) work(ctx context.Context, clean *postgres.Session, todo []rawEntry, done map[int32]ProcessReport) error {
+// tell fills the report in from the ledger: the batches that no run has
+// accepted yet.
+func (p *processor) tell(ctx context.Context, conn *pgx.Conn) error {
+	r := Report{Step: "process-data"}
+	var ids []int32
+	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(rejected), 0), coalesce(min(batch), 0),
+			coalesce(array_agg(batch) FILTER (WHERE rejected > 0), '{}')
+		FROM %s WHERE NOT accepted`, p.t.batches)).Scan(&r.Batches, &r.Taken, &r.Rejected, &p.first, &ids)
+	if err != nil {
+		return fmt.Errorf("reading the ledger of clean: %w", err)
+	}
+	r.Read = r.Taken + r.Rejected
+	if r.Rejected > 0 {
+		if r.Losses, err = lossesOf(ctx, conn, p.t.rejected, ids); err != nil {
+			return err
+		}
+		addRemedies(p.cfg.Spec, r.Losses)
+	}
+	p.report = r
+	return nil
+}
+
+// work cleans some batches. It stops early, and says so, once more rows are
+// rejected than the limit allows of all of them.
+func (p *processor) work(ctx context.Context, clean *postgres.Session, todo []rawEntry) (early bool, err error) {
 	var total, sofar int64
 	for _, e := range todo {
 		total += e.rows
 	}
+	most, rejected := p.cfg.Spec.AtMost().Of(p.report.Read+total), p.report.Rejected
 	for _, e := range todo {
-		var r ProcessReport
+		var rows, refused int64
 		err := clean.Do(ctx, fmt.Sprintf("cleaning batch %d", e.id), func(ctx context.Context, conn *pgx.Conn) error {
 			var err error
-			r.Rows, r.Rejected, err = p.batch(ctx, conn, e)
+			rows, refused, err = p.batch(ctx, conn, e)
 			return err
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
-		done[e.id] = r
 		sofar += e.rows
-		p.cfg.Logger.Info("batch cleaned", "batch", e.id, "rows", r.Rows, "rejected", r.Rejected)
+		rejected += refused
+		p.cfg.Logger.Info("batch cleaned", "batch", e.id, "rows", rows, "rejected", refused)
 		p.cfg.Logger.Info("progress", "done", sofar, "total", total, "unit", "rows")
+		if p.report.Read+sofar > enough && rejected > most {
+			return true, nil
+		}
 	}
-	return nil
+	return false, nil
 }
 
 // pending returns the batches that brought rows to raw and are not in clean's
@@ -134,7 +163,7 @@ func (p *processor) pending(ctx context.Context, clean *pgx.Conn) ([]rawEntry, e
 		return nil, err
 	}
 	rows, err = raw.Query(ctx, fmt.Sprintf(`SELECT id, batch, digest, rows FROM %s
-		WHERE rows > 0 AND id <> ALL ($1) ORDER BY id`, p.t.batches), ids)
+		WHERE rows > 0 AND accepted AND id <> ALL ($1) ORDER BY id`, p.t.batches), ids)
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger of raw: %w", err)
 	}
@@ -203,8 +232,8 @@ func (p *processor) clean(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows
 	if rows+rejected != e.rows {
 		return 0, 0, fmt.Errorf("batch %d: %d rows and %d rejected do not add up to the %d of raw", e.id, rows, rejected, e.rows)
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (batch, digest, number, rows, rejected, processed_at)
-		VALUES ($1, $2, $3, $4, $5, clock_timestamp())`, p.t.batches), e.id, e.digest, e.number, rows, rejected)
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (batch, digest, number, rows, rejected, accepted, processed_at)
+		VALUES ($1, $2, $3, $4, $5, false, clock_timestamp())`, p.t.batches), e.id, e.digest, e.number, rows, rejected)
 	if err != nil {
 		return 0, 0, fmt.Errorf("writing the ledger of clean: %w", err)
 	}
@@ -252,7 +281,7 @@ func (p *processor) stream(ctx context.Context, raw, clean *pgx.Conn, e rawEntry
 		var err error
 		rows, rejected, err = copyBatch(ctx, clean,
 			fmt.Sprintf("COPY %s (%s, _batch, _line) FROM STDIN", into, columnList(p.cfg.Spec, "")),
-			fmt.Sprintf(`COPY %s (_batch, line, "column", reason) FROM STDIN`, p.t.rejected), next)
+			fmt.Sprintf("COPY %s (%s) FROM STDIN", p.t.rejected, cleanRejected), next)
 		return err
 	})
 	return rows, rejected, g.Wait()
@@ -289,7 +318,7 @@ func (c *cleaner) line(text []byte) error {
 			if perr != nil {
 				return fmt.Errorf("a row of raw has the line %q", lineNumber)
 			}
-			c.out.rejected = appendRejected(c.out.rejected, c.id, line, c.spec.Columns[i].Name, err.Error())
+			c.out.rejected = appendRejected(c.out.rejected, c.id, line, c.spec.Columns[i].Name, err.Error(), kindOfValue(err), example(field))
 			break
 		}
 		c.out.rows = append(c.out.rows, '\t')
@@ -322,33 +351,29 @@ func (c *cleaner) send() error {
 	return nil
 }
 
-// appendValue appends a field's cleaned value in COPY's text format. Numbers
-// are written anew: Postgres' own reading of them differs at the edges.
+// cleanRejected are the columns of a rejected row, as appendRejected writes them.
+const cleanRejected = `_batch, line, "column", reason, kind, value`
+
+// kindOfValue is the reason of a rejected value, as reports group it.
+func kindOfValue(err error) string {
+	var bad *dataset.ValueError
+	if errors.As(err, &bad) {
+		return bad.Kind
+	}
+	return keyMissing
+}
+
+// appendValue appends a field's canonical form in COPY's text format.
 func appendValue(b []byte, spec *dataset.Spec, column int, field []byte) ([]byte, error) {
-	v, err := spec.Value(column, field)
+	v, err := spec.Cell(column, field)
 	if err != nil {
 		return b, err
 	}
-	c := &spec.Columns[column]
 	if v == nil {
-		if c.Name == spec.Key {
+		if spec.Columns[column].Name == spec.Key {
 			return b, errors.New("the key is missing")
 		}
 		return append(b, `\N`...), nil
-	}
-	switch c.Type {
-	case dataset.Integer:
-		n, err := strconv.ParseInt(string(v), 10, 64)
-		if err != nil {
-			return b, fmt.Errorf("%.60q is not an integer", v)
-		}
-		return strconv.AppendInt(b, n, 10), nil
-	case dataset.Number:
-		x, ok := dataset.ParseNumber(v)
-		if !ok {
-			return b, fmt.Errorf("%.60q is not a number", v)
-		}
-		return strconv.AppendFloat(b, x, 'g', -1, 64), nil
 	}
 	return appendField(b, v), nil
 }
@@ -358,7 +383,7 @@ func appendValue(b []byte, spec *dataset.Spec, column int, field []byte) ([]byte
 func (p *processor) judge(ctx context.Context, tx pgx.Tx) (rows, rejected int64, err error) {
 	r := strings.NewReplacer(
 		"{rows}", p.t.rows, "{rejected}", p.t.rejected, "{columns}", columnList(p.cfg.Spec, ""),
-		"{key}", quote(p.cfg.Spec.Key), "{name}", quoteText(p.cfg.Spec.Key),
+		"{key}", quoteColumn(p.cfg.Spec.Key), "{twice}", quoteText(keyTwice), "{name}", quoteText(p.cfg.Spec.Key),
 	)
 	sql := r.Replace(`
 WITH judged AS MATERIALIZED (
@@ -371,8 +396,8 @@ WITH judged AS MATERIALIZED (
 	SELECT {columns}, _batch, _line FROM judged WHERE _there_line IS NULL AND _nth = 1 ORDER BY _line
 	RETURNING 1
 ), refused AS (
-	INSERT INTO {rejected} (_batch, line, "column", reason)
-	SELECT _batch, _line, {name}, 'key ' || {name} || '=' || left({key}::text, 100) || CASE
+	INSERT INTO {rejected} (_batch, line, "column", kind, value, reason)
+	SELECT _batch, _line, {name}, {twice}, left({key}::text, 60), 'key ' || {name} || '=' || left({key}::text, 100) || CASE
 		WHEN _there_line IS NULL THEN ' is already on line ' || _first_line
 		ELSE ' is already there, from batch ' || _there_batch || ', line ' || _there_line END
 	FROM judged WHERE _there_line IS NOT NULL OR _nth > 1 ORDER BY _line

@@ -58,7 +58,7 @@ func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection
 		return mine
 	}
 	columns := columnList(spec, "")
-	sql := fmt.Sprintf(`COPY (SELECT _split, %s FROM (SELECT %s AS _split, %s, _batch, _line FROM %s) r WHERE _split IN (%s) ORDER BY _batch, _line) TO STDOUT`,
+	sql := fmt.Sprintf(`COPY (SELECT _part, %s FROM (SELECT %s AS _part, %s, _batch, _line FROM %s) r WHERE _part IN (%s) ORDER BY _batch, _line) TO STDOUT`,
 		columns, split, columns, quote(spec.Name), strings.Join(wanted, ", "))
 	if _, err := conn.PgConn().CopyTo(ctx, &lineWriter{line: line}, sql); err != nil {
 		if mine != nil {

@@ -28,6 +28,7 @@ description: Things to test with.
 model: things
 task: binary
 missing: ["?"]
+rejects: {at_most: 100%}
 ` + keys + `
 columns:
   - {name: id, type: integer}
@@ -125,14 +126,27 @@ func query(t testing.TB, conn *pgx.Conn, sql string) []string {
 }
 
 // load runs LoadRaw and checks that its report adds up.
-func load(t testing.TB, cfg Config) LoadReport {
+func load(t testing.TB, cfg Config) Report {
 	t.Helper()
 	r, err := LoadRaw(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkRaw(t, cfg)
+	checkReport(t, r)
 	return r
+}
+
+// checkReport checks that a report adds up.
+func checkReport(t testing.TB, r Report) {
+	t.Helper()
+	var lost int64
+	for _, l := range r.Losses {
+		lost += l.Rows
+	}
+	if r.Read != r.Taken+r.Known+r.Replaced+r.Rejected || lost != r.Rejected || r.Step == "" {
+		t.Errorf("the report does not add up: %+v", r)
+	}
 }
 
 // checkRaw checks that raw is whole: each batch of the ledger has just the rows

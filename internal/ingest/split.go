@@ -12,20 +12,14 @@ import (
 	"mlops/internal/postgres"
 )
 
-// SplitReport is what a run of Split shared out, and how the table stands.
-type SplitReport struct {
-	Assigned int64            // rows that got theirs in this run
-	Rows     map[string]int64 // rows of the whole table, by split
-}
-
 // Split gives each row of clean that has none its split, and writes down by
 // what rule the first time. A spec with another rule is refused later: rows
 // that a model was trained on would turn up among those it is measured with.
-func Split(ctx context.Context, cfg Config) (SplitReport, error) {
+func Split(ctx context.Context, cfg Config) (Report, error) {
 	pg := cfg.Postgres.Defaults()
 	s := postgres.NewSession(pg, pg.Clean, "clean "+cfg.Spec.Name, cfg.Logger)
 	defer s.Close()
-	var report SplitReport
+	report := Report{Step: "load-val-test-data"}
 	for {
 		var left []int32
 		err := s.Do(ctx, "preparing splits", func(ctx context.Context, conn *pgx.Conn) error {
@@ -39,7 +33,7 @@ func Split(ctx context.Context, cfg Config) (SplitReport, error) {
 			if err := decide(ctx, conn, cfg.Spec); err != nil {
 				return err
 			}
-			report.Rows, left, err = countSplits(ctx, conn, cfg.Spec)
+			report.Splits, left, err = countSplits(ctx, conn, cfg.Spec)
 			return err
 		})
 		if err != nil {
@@ -49,13 +43,15 @@ func Split(ctx context.Context, cfg Config) (SplitReport, error) {
 		if len(left) == 0 {
 			break
 		}
-		n, err := shareOut(ctx, cfg, s, left, report.Rows[""])
-		report.Assigned += n
+		n, err := shareOut(ctx, cfg, s, left, report.Splits[""])
+		report.Batches += len(left)
+		report.Read += n
+		report.Taken += n
 		if err != nil {
 			return report, err
 		}
 	}
-	if report.Assigned == 0 {
+	if report.Taken == 0 {
 		cfg.Logger.Info("nothing to share out: every row has its split")
 	}
 	return report, nil
@@ -171,10 +167,10 @@ func SplitSQL(spec *dataset.Spec, salt string) string {
 	}
 	by := fmt.Sprintf(`array_to_string(ARRAY[%s], E'\x1f', E'\x1e')`, strings.Join(values, ", "))
 	if spec.Key != "" {
-		by = quote(spec.Key) + "::text"
+		by = quoteColumn(spec.Key) + "::text"
 	}
 	if spec.Group != "" {
-		by = fmt.Sprintf("coalesce(%s::text, %s)", quote(spec.Group), by)
+		by = fmt.Sprintf("coalesce(%s::text, %s)", quoteColumn(spec.Group), by)
 	}
 	// The first four bytes as a number below 2^32, then the hundredth of
 	// the line that it falls in; width_bucket names the third it is in.

@@ -11,12 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/ingest"
 )
 
 // Rows are the rows of a data set in the databases.
 type Rows struct {
 	Raw, RawRejected, Clean, CleanRejected int64
 	Split                                  map[string]int64
+	RawLosses, CleanLosses                 []ingest.Loss // why rows were rejected
 }
 
 // Databases connects to the databases raw and clean.
@@ -29,7 +31,8 @@ func (db Databases) Count(ctx context.Context, name string) (Rows, error) {
 	for _, d := range []struct {
 		name          string
 		rows, refused *int64
-	}{{"raw", &n.Raw, &n.RawRejected}, {"clean", &n.Clean, &n.CleanRejected}} {
+		losses        *[]ingest.Loss
+	}{{"raw", &n.Raw, &n.RawRejected, &n.RawLosses}, {"clean", &n.Clean, &n.CleanRejected, &n.CleanLosses}} {
 		conn, err := db(ctx, d.name)
 		if err != nil {
 			return n, fmt.Errorf("connecting to the database %s: %w", d.name, err)
@@ -49,6 +52,9 @@ func (db Databases) Count(ctx context.Context, name string) (Rows, error) {
 			if err := conn.QueryRow(ctx, "SELECT count(*) FROM "+q.table).Scan(q.into); err != nil {
 				return n, fmt.Errorf("counting %s.%s: %w", d.name, q.table, err)
 			}
+		}
+		if *d.losses, err = ingest.Losses(ctx, conn, name); err != nil {
+			return n, err
 		}
 		if d.name == "raw" || n.Clean == 0 {
 			continue
@@ -76,6 +82,18 @@ func (n Rows) Write(w io.Writer, name string) {
 	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", name, n.Raw, n.RawRejected, n.Clean, n.CleanRejected, n.Split["train"], n.Split["validation"], n.Split["test"])
 }
 
+// WriteLosses writes why rows of a data set were rejected, a line for each reason.
+func (n Rows) WriteLosses(w io.Writer, name string) {
+	for _, d := range []struct {
+		database string
+		losses   []ingest.Loss
+	}{{"raw", n.RawLosses}, {"clean", n.CleanLosses}} {
+		for _, l := range d.losses {
+			fmt.Fprintf(w, "%s.%s_rejected: %s\n", d.database, name, l)
+		}
+	}
+}
+
 // Check checks that no row is lost or doubled: source lines = raw + raw rejected
 // (of a first load), raw = clean + clean rejected, clean = the three splits.
 func (n Rows) Check(want int64) error {
@@ -99,7 +117,7 @@ func truthQuery(spec *dataset.Spec, record map[string]string) (string, []any) {
 		if spec.Ignored(i) {
 			continue
 		}
-		name := pgx.Identifier{c.Name}.Sanitize()
+		name := pgx.Identifier{ingest.ColumnName(c.Name)}.Sanitize()
 		v, ok := record[c.Name]
 		if !ok {
 			where = append(where, name+" IS NULL")
@@ -110,7 +128,7 @@ func truthQuery(spec *dataset.Spec, record map[string]string) (string, []any) {
 		// Through text: the value goes over as it stands in the record.
 		where = append(where, fmt.Sprintf("%s = $%d::text::%s", name, len(args), cast))
 	}
-	target := pgx.Identifier{spec.Target.Column}.Sanitize()
+	target := pgx.Identifier{ingest.ColumnName(spec.Target.Column)}.Sanitize()
 	return fmt.Sprintf("SELECT DISTINCT %s::text FROM %s WHERE split = 'test' AND %s IS NOT NULL AND %s",
 		target, pgx.Identifier{spec.Name}.Sanitize(), target, strings.Join(where, " AND ")), args
 }

@@ -137,6 +137,9 @@ func (r *Reader) Next() (*Record, error) {
 	return rec, nil
 }
 
+// InvalidUTF8 is the reason of a record that is not in UTF-8.
+const InvalidUTF8 = "invalid UTF-8"
+
 var tooLong = fmt.Sprintf("longer than %d bytes", MaxRecord)
 
 // finish puts the fields into the order of Options.Columns.
@@ -164,7 +167,7 @@ func (r *Reader) unfit(text []byte, n int) string {
 		return fmt.Sprintf("%d fields, want %d", n, w)
 	}
 	if !utf8.Valid(text) {
-		return "invalid UTF-8"
+		return InvalidUTF8
 	}
 	return ""
 }

@@ -5,6 +5,8 @@ package step
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -52,12 +54,15 @@ func MLflow(options mlflow.Options) (*mlflow.Client, error) {
 // Output writes an output parameter atomically to the folder that MLOPS_OUTPUTS
 // names.
 func Output(name, value string) error {
-	file := filepath.Join(program.EnvOr("MLOPS_OUTPUTS", "/mlops/outputs"), name)
+	file := filepath.Join(outputs(), name)
 	if err := renameio.WriteFile(file, []byte(value), 0o644, renameio.WithTempDir(filepath.Dir(file))); err != nil {
 		return fmt.Errorf("writing output parameter %s: %w", name, err)
 	}
 	return nil
 }
+
+// outputs is the folder of the output parameters.
+func outputs() string { return program.EnvOr("MLOPS_OUTPUTS", "/mlops/outputs") }
 
 // Clean is a data set's cleaned rows, read under a lock.
 type Clean struct {
@@ -93,6 +98,29 @@ func (c *Clean) Rows(ctx context.Context, row func(split string, fields [][]byte
 
 // Close frees the lock.
 func (c *Clean) Close() { c.session.Close() }
+
+// Report ends a data step: it logs its report in one line and leaves it as the
+// output parameter "report", also where the step stops because too many rows
+// were rejected. Any other error says it all by itself.
+func Report(log *slog.Logger, r ingest.Report, err error) error {
+	err = Ingest(err)
+	var lost *ingest.LossError
+	if err != nil && !errors.As(err, &lost) {
+		return err
+	}
+	log.Info(r.Step+" ended", "report", r)
+	if _, missing := os.Stat(outputs()); missing != nil && os.Getenv("MLOPS_OUTPUTS") == "" {
+		return err // started by hand, outside a workflow: the log has it
+	}
+	text, bad := json.Marshal(r)
+	if bad == nil {
+		bad = Output("report", string(text))
+	}
+	if err == nil {
+		err = bad
+	}
+	return err
+}
 
 // Ingest marks an error of a data step as one that another try can't mend, where
 // it is one.

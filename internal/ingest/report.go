@@ -1,0 +1,168 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/dataset"
+)
+
+// Report is what a data step did with the rows that it read. Every step fills it
+// in, logs it, and leaves it as its output parameter "report", in this JSON.
+// Read is the sum of Taken, Known, Replaced and Rejected.
+type Report struct {
+	Step     string           `json:"step"`
+	Source   string           `json:"source,omitempty"` // without credentials
+	Digest   string           `json:"digest,omitempty"` // of the table, SHA-256 in hex
+	Batches  int              `json:"batches"`
+	Read     int64            `json:"read"`     // records of a source, rows of raw, or rows of clean without a split
+	Taken    int64            `json:"taken"`    // went on to where the step writes
+	Known    int64            `json:"known"`    // were there before with the same values
+	Replaced int64            `json:"replaced"` // took the place of an earlier row with the same key
+	Rejected int64            `json:"rejected"`
+	Losses   []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
+	UsedUp   bool             `json:"used_up,omitempty"` // nothing is left in the source
+	Splits   map[string]int64 `json:"splits,omitempty"`  // rows of clean by split
+}
+
+// Loss is rows that were rejected for the same reason, with one of them.
+type Loss struct {
+	Column string `json:"column,omitempty"` // empty where the whole line is wrong
+	Reason string `json:"reason"`
+	Rows   int64  `json:"rows"`
+	Line   int64  `json:"line"`  // of the example
+	Value  string `json:"value"` // of the example, cut
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// maxLosses is how many reasons a report lists; the rest is in the rejected table.
+const maxLosses = 20
+
+// ParseReport reads the JSON of a report.
+func ParseReport(text string) (Report, error) {
+	var r Report
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return r, fmt.Errorf("reading a step's report: %w", err)
+	}
+	return r, nil
+}
+
+// String is the report for people: one line, and one more for each reason.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s read, %s taken", r.Step, count(r.Read), count(r.Taken))
+	for _, n := range []struct {
+		rows int64
+		what string
+	}{{r.Known, "known before"}, {r.Replaced, "replaced"}, {r.Rejected, "rejected"}} {
+		if n.rows > 0 {
+			fmt.Fprintf(&b, ", %s %s", count(n.rows), n.what)
+		}
+	}
+	for _, l := range r.Losses {
+		b.WriteString("\n  " + l.String())
+	}
+	return b.String()
+}
+
+// String is the loss for people, in one line.
+func (l Loss) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s rejected: ", rows(l.Rows))
+	if l.Column != "" {
+		fmt.Fprintf(&b, "column %s is ", l.Column)
+	}
+	fmt.Fprintf(&b, "%s; for example line %d: %s", l.Reason, l.Line, strconv.Quote(l.Value))
+	if l.Remedy != "" {
+		b.WriteString(" (" + l.Remedy + ")")
+	}
+	return b.String()
+}
+
+// LossError says that a step rejected more rows than the spec allows. What the
+// run had brought was taken back.
+type LossError struct {
+	Report Report
+	AtMost dataset.Percent
+	Of     string // what the share is of: "lines", "raw rows"
+}
+
+func (e *LossError) Error() string {
+	var b strings.Builder
+	r := &e.Report
+	fmt.Fprintf(&b, "%s rejected %s of %s %s (%.1f%%), and rejects.at_most allows %s; none of them was kept",
+		r.Step, count(r.Rejected), count(r.Read), e.Of, 100*float64(r.Rejected)/float64(r.Read), e.AtMost)
+	for _, l := range r.Losses {
+		b.WriteString("\n  " + l.String())
+	}
+	b.WriteString("\n  mend the table or the spec and run it again; to go on without these rows, raise rejects.at_most")
+	return b.String()
+}
+
+func rows(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return count(n) + " rows"
+}
+
+// count writes a number with commas between its thousands.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// lossesOf lists why rows of some batches were rejected; of all batches where
+// batches is nil.
+func lossesOf(ctx context.Context, conn *pgx.Conn, rejected string, batches []int32) ([]Loss, error) {
+	where := ""
+	var args []any
+	if batches != nil {
+		where, args = "WHERE _batch = ANY ($1)", []any{batches}
+	}
+	// The example is the one on the first line; an array's minimum keeps one
+	// value in memory, however many rows there are.
+	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT "column", kind, count(*),
+			min(ARRAY[lpad(line::text, 10, '0'), value] COLLATE "C")
+		FROM %s %s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %d`, rejected, where, maxLosses), args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", rejected, err)
+	}
+	losses, err := pgx.CollectRows(found, func(r pgx.CollectableRow) (Loss, error) {
+		var l Loss
+		var example []string
+		if err := r.Scan(&l.Column, &l.Reason, &l.Rows, &example); err != nil {
+			return l, err
+		}
+		l.Value = example[1]
+		l.Line, err = strconv.ParseInt(example[0], 10, 64)
+		return l, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", rejected, err)
+	}
+	return losses, nil
+}
+
+// Losses lists why rows of a data set were rejected, from a connection to the
+// database raw or clean. There are none where it has no table yet.
+func Losses(ctx context.Context, conn *pgx.Conn, name string) ([]Loss, error) {
+	rejected := quote(name + "_rejected")
+	ok, err := exists(ctx, conn, rejected)
+	if err != nil || !ok {
+		return nil, err
+	}
+	var current bool // the table of an earlier release has no kinds
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'kind')`, rejected).Scan(&current); err != nil || !current {
+		return nil, err
+	}
+	return lossesOf(ctx, conn, rejected, nil)
+}
