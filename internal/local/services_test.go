@@ -163,7 +163,7 @@ func TestPostgresSaysWhatIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Postgres(t.Context(), testLog(t), v)
-	if err == nil || !strings.Contains(err.Error(), "can't enter "+home+",") || !strings.Contains(err.Error(), "MLOPS_HOME") {
+	if err == nil || !strings.Contains(err.Error(), "can't enter "+home+" on the way") || !strings.Contains(err.Error(), "MLOPS_HOME") {
 		t.Errorf("got %v, want an error that names %s and MLOPS_HOME", err, home)
 	}
 }

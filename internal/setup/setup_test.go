@@ -75,7 +75,7 @@ func TestBuckets(t *testing.T) {
 		if err := Run(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		if put := strings.Contains(log.String(), "file=table.csv new=true"); put != (i != 1) {
+		if put := strings.Contains(log.String(), "file=table.csv uploaded=true"); put != (i != 1) {
 			t.Errorf("run %d: put a file: %v\n%s", i, put, log.String())
 		}
 		o, err := client.GetObject(t.Context(), name, "table.csv", minio.GetObjectOptions{})
