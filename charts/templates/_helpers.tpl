@@ -1,14 +1,14 @@
 {{/*
-What all templates of the release share; subcharts use it too, so they can't be
-installed on their own. A helper takes the context of its caller, or a list of
+Helpers for all templates of the release. Subcharts use them too, so a subchart
+can't be installed on its own. A helper takes its caller's context, or a list of
 that context and arguments.
 */}}
 
-{{/* Tag of our images where nobody names another: appVersion of the umbrella's
-Chart.yaml, which a subchart can't see. A test holds the two together. */}}
+{{/* Default tag of the project's images: appVersion of the umbrella's Chart.yaml,
+which a subchart can't see. A test keeps the two equal. */}}
 {{- define "mlops.version" -}}0.1.0{{- end -}}
 
-{{/* Name of a part: (list . "mlflow") gives mlops-mlflow in release mlops. */}}
+{{/* Name of an object: (list . "mlflow") is mlops-mlflow in release mlops. */}}
 {{- define "mlops.name" -}}
 {{- printf "%s-%s" (index . 0).Release.Name (index . 1) -}}
 {{- end -}}
@@ -36,53 +36,74 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* Reference of an image: (list . .Values.image). What its values leave empty
-comes from global.images and is one of ours. */}}
+{{/* Reference of an image: (list . .Values.image). What its values leave empty comes
+from global.images. With global.images.mirror, the mirror replaces the registry of
+every image that isn't the project's own. */}}
 {{- define "mlops.image" -}}
 {{- $images := (index . 0).Values.global.images -}}
 {{- $image := index . 1 -}}
+{{- $registry := $image.registry | default $images.registry -}}
+{{- if and $images.mirror (ne $registry $images.registry) -}}{{- $registry = $images.mirror -}}{{- end -}}
 {{- $tag := $image.tag | default $images.tag | default (include "mlops.version" .) -}}
-{{- printf "%s/%s:%s" ($image.registry | default $images.registry) $image.repository $tag -}}
+{{- printf "%s/%s:%s" $registry $image.repository $tag -}}
 {{- with $image.digest -}}@{{ . }}{{- end -}}
 {{- end -}}
 
-{{/* Annotations of a pod beside its own: those of global.pod, and the digest of
-images by name, where `make images` has written them into global.images.ids: so an
-image built anew under its old tag rolls the pods. (list . "inference" "setup") */}}
+{{/* Name of an image without folders, its key in global.images.ids. */}}
+{{- define "mlops.imageName" -}}{{ .repository | splitList "/" | last }}{{- end -}}
+
+{{/* Annotations of a pod: those of global.pod, the component's own, and the digests of
+its images as far as global.images.ids knows them, so that an image rebuilt under the
+same tag rolls the pods. (list . .Values "inference" "setup") */}}
 {{- define "mlops.podAnnotations" -}}
 {{- $g := (index . 0).Values.global -}}
-{{- $found := list -}}
-{{- range rest . -}}
-{{- with get $g.images.ids . -}}{{- $found = append $found . -}}{{- end -}}
+{{- $digests := list -}}
+{{- range slice . 2 -}}
+{{- with get $g.images.ids . -}}{{- $digests = append $digests . -}}{{- end -}}
 {{- end -}}
-{{- $all := deepCopy $g.pod.annotations -}}
-{{- with $found -}}{{- $_ := set $all "mlops.local/images" (join "," .) -}}{{- end -}}
+{{- $all := merge (dict) (get (index . 1) "podAnnotations" | default dict) $g.pod.annotations -}}
+{{- with $digests -}}{{- $_ := set $all "mlops.local/images" (join "," .) -}}{{- end -}}
 {{- with $all -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
-{{/* Where pods may run, out of global.pod. */}}
+{{/* Where the pods of a component may run: its node selector and tolerations are added
+to those of global.pod, its affinity replaces that of global.pod. (list . .Values) */}}
 {{- define "mlops.placement" -}}
-{{- $placement := pick (index . 0).Values.global.pod "nodeSelector" "tolerations" "affinity" -}}
-{{- range $key, $value := $placement -}}
-{{- if not $value -}}{{- $placement = omit $placement $key -}}{{- end -}}
-{{- end -}}
+{{- $all := (index . 0).Values.global.pod -}}
+{{- $own := index . 1 -}}
+{{- $placement := dict -}}
+{{- with merge (dict) ($own.nodeSelector | default dict) $all.nodeSelector -}}{{- $_ := set $placement "nodeSelector" . -}}{{- end -}}
+{{- with concat $all.tolerations ($own.tolerations | default list) -}}{{- $_ := set $placement "tolerations" . -}}{{- end -}}
+{{- with $own.affinity | default $all.affinity -}}{{- $_ := set $placement "affinity" . -}}{{- end -}}
 {{- with $placement -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
-{{/* Name of a values' image without folders: what global.images.ids knows it by. */}}
-{{- define "mlops.imageName" -}}{{ .repository | splitList "/" | last }}{{- end -}}
-
-{{/* What every pod says alike: the user it runs as, where it may run, and that it gets
-no token of Kubernetes, unless it has an account of its own. (list . uid [account]) */}}
-{{- define "mlops.pod" -}}
-{{- $images := (index . 0).Values.global.images -}}
-{{- $uid := int (index . 1) -}}
-{{- if gt (len .) 2 -}}
-serviceAccountName: {{ index . 2 }}
-automountServiceAccountToken: true
-{{- else -}}
+{{/* The service account of a component: (list . "mlflow" .Values). */}}
+{{- define "mlops.serviceAccount" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "mlops.name" . }}
+  labels:
+    {{- include "mlops.labels" . | nindent 4 }}
+  {{- with (index . 2).serviceAccount.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 automountServiceAccountToken: false
-{{- end }}
+{{- end -}}
+
+{{/* What all pods have in common: the user they run as, where they may run, and no
+token for Kubernetes' API unless the last argument is true.
+(list . "mlflow" .Values uid [true]) */}}
+{{- define "mlops.pod" -}}
+{{- $root := index . 0 -}}
+{{- $values := index . 2 -}}
+{{- $uid := int (index . 3) -}}
+{{- if hasKey $values "serviceAccount" -}}
+serviceAccountName: {{ include "mlops.name" . }}
+{{ end -}}
+automountServiceAccountToken: {{ and (gt (len .) 4) (last .) }}
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -92,10 +113,10 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
-{{- with include "mlops.placement" . }}
+{{- with include "mlops.placement" (list $root $values) }}
 {{ . }}
 {{- end }}
-{{- with $images.pullSecrets }}
+{{- with $root.Values.global.images.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
   - name: {{ . }}
@@ -103,8 +124,8 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* What every container says alike: image, pull policy, no rights. The last
-lines of its log are the pod's message where it fails.
+{{/* What all containers have in common: image, pull policy, no privileges. The end of
+a failed container's log becomes the pod's message.
 (list . .Values.image .Values.resources) */}}
 {{- define "mlops.container" -}}
 image: {{ include "mlops.image" . | quote }}
@@ -119,14 +140,31 @@ resources:
   {{- toYaml (index . 2) | nindent 2 }}
 {{- end -}}
 
-{{/* Image and resources of our program setup, that init containers wait with. */}}
+{{/* Environment of a container: the chart's variables and those of extraEnv, which
+replace the chart's of the same name. Kubernetes accepts a name only once.
+(list variables .Values.extraEnv) */}}
+{{- define "mlops.env" -}}
+{{- $extra := index . 1 -}}
+{{- $names := list -}}
+{{- range $extra -}}
+{{- if has .name $names -}}{{- fail (printf "extraEnv: the variable %s is listed twice" .name) -}}{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $all := list -}}
+{{- range index . 0 -}}
+{{- if not (has .name $names) -}}{{- $all = append $all . -}}{{- end -}}
+{{- end -}}
+{{- with concat $all $extra -}}{{- toYaml . -}}{{- end -}}
+{{- end -}}
+
+{{/* Image and resources of the containers that only wait for a service. */}}
 {{- define "mlops.setupContainer" -}}
 {{- $resources := dict "requests" (dict "cpu" "10m" "memory" "16Mi") "limits" (dict "memory" "64Mi") -}}
 {{- include "mlops.container" (list . (dict "registry" "" "repository" "setup" "tag" "" "digest" "") $resources) -}}
 {{- end -}}
 
-{{/* An init container that waits until a database can be used, and prints what
-it waits for. (list . "mlflow" secret-name user-key password-key) */}}
+{{/* An init container that waits until a database can be used, and logs what it
+waits for. (list . "mlflow" secret user-key password-key) */}}
 {{- define "mlops.waitForDatabase" -}}
 {{- $root := index . 0 -}}
 - name: wait
@@ -145,7 +183,7 @@ it waits for. (list . "mlflow" secret-name user-key password-key) */}}
   {{- include "mlops.setupContainer" $root | nindent 2 }}
 {{- end -}}
 
-{{/* Where the services are: the bundled ones, or those that global names. */}}
+{{/* Addresses of the services: the bundled ones, or those named in global. */}}
 {{- define "mlops.postgres.host" -}}
 {{- .Values.global.postgres.host | default (include "mlops.name" (list . "postgres")) -}}
 {{- end -}}
@@ -158,7 +196,8 @@ it waits for. (list . "mlflow" secret-name user-key password-key) */}}
 {{- define "mlops.mlflow.uri" -}}
 {{- .Values.global.mlflow.uri | default (printf "http://%s:5000" (include "mlops.name" (list . "mlflow"))) -}}
 {{- end -}}
-{{/* Not empty if MLflow asks for a login: the bundled one, or another whose login is given. */}}
+{{/* Not empty if MLflow requires a login: the bundled one, or an existing one whose login is
+set. */}}
 {{- define "mlops.mlflow.login" -}}
 {{- $mlflow := .Values.global.mlflow -}}
 {{- if $mlflow.uri -}}{{- if $mlflow.existingSecret -}}yes{{- end -}}{{- else if $mlflow.login -}}yes{{- end -}}
@@ -167,7 +206,7 @@ it waits for. (list . "mlflow" secret-name user-key password-key) */}}
 {{- .Values.global.prometheus.uri | default (printf "http://%s:9090" (include "mlops.name" (list . "prometheus"))) -}}
 {{- end -}}
 
-{{/* Names of the Secrets: the release's own, or those that exist. */}}
+{{/* Names of the Secrets: the release's own, or existing ones named in global. */}}
 {{- define "mlops.secret.postgres" -}}
 {{- .Values.global.postgres.existingSecret | default (include "mlops.name" (list . "postgres")) -}}
 {{- end -}}
@@ -202,26 +241,26 @@ it waits for. (list . "mlflow" secret-name user-key password-key) */}}
 {{- .Values.global.s3.loaderSecret | default .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3-loader")) -}}
 {{- end -}}
 
-{{/* The data set's YAML; takes the context of the subchart pipelines, whose
-files hold the example. */}}
+{{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the
+example. */}}
 {{- define "mlops.dataset.spec" -}}
 {{- .Values.global.dataset.spec | default (.Files.Get "workflows/datasets/diabetes.yaml") -}}
 {{- end -}}
 
-{{/* A name out of that YAML: (list .Subcharts.pipelines "model") */}}
+{{/* A name from that YAML: (list .Subcharts.pipelines "model"). */}}
 {{- define "mlops.dataset.key" -}}
 {{- $spec := include "mlops.dataset.spec" (index . 0) | fromYaml -}}
 {{- with $spec.Error -}}{{- fail (printf "global.dataset.spec is not YAML: %s" .) -}}{{- end -}}
 {{- $value := get $spec (index . 1) -}}
 {{- if not (and (kindIs "string" $value) (regexMatch "^[A-Za-z0-9][A-Za-z0-9._-]*$" (toString $value))) -}}
-{{- fail (printf "global.dataset.spec: it has to say %s, a word of letters, digits, dots, dashes and underscores" (index . 1)) -}}
+{{- fail (printf "global.dataset.spec: %s is missing or not a name; use letters, digits, dots, dashes and underscores" (index . 1)) -}}
 {{- end -}}
 {{- $value -}}
 {{- end -}}
 
-{{/* URL of the pipeline's source; empty: the data set's own. A table that came
-with the release goes before an address, which may be that of a values file that
-`make images` wrote for the example. Takes the context of the subchart pipelines. */}}
+{{/* URL of the pipeline's source; empty: the data set's own. A table that came with
+the release wins over pipelines.source, which a values file written by `make images`
+sets for the example. Takes the context of the subchart pipelines. */}}
 {{- define "mlops.source" -}}
 {{- if .Values.global.dataset.table -}}
 {{- printf "s3://%s/%s.csv" .Values.global.s3.buckets.sources (include "mlops.dataset.key" (list . "name")) -}}
@@ -230,7 +269,7 @@ with the release goes before an address, which may be that of a values file that
 {{- end -}}
 {{- end -}}
 
-{{/* What a volume claim asks for, from a service's values. */}}
+{{/* Spec of a service's volume claim. */}}
 {{- define "mlops.claim" -}}
 accessModes: [ReadWriteOnce]
 {{- with .Values.persistence.storageClass | default .Values.global.storageClass }}
@@ -241,7 +280,7 @@ resources:
     storage: {{ .Values.persistence.size }}
 {{- end -}}
 
-{{/* The node's port of a Service, from its values; 0: any that is free. */}}
+{{/* The NodePort of a Service; 0 lets Kubernetes choose a free one. */}}
 {{- define "mlops.nodePort" -}}
 {{- if and (eq .type "NodePort") .nodePort -}}
 nodePort: {{ int .nodePort }}

@@ -1,4 +1,97 @@
-{{/* The pod of the set-up Job. */}}
+{{/* Environment of the set-up Job's container, as a list that extraEnv is merged into.
+Takes what mlops.setup.pod takes. */}}
+{{- define "mlops.setup.env" -}}
+{{- $root := .root -}}
+{{- $v := $root.Values -}}
+{{- $g := $root.Values.global -}}
+{{- if .postgres }}
+- {name: PGHOST, value: {{ include "mlops.postgres.host" $root | quote }}}
+- {name: PGPORT, value: {{ include "mlops.postgres.port" $root | quote }}}
+- {name: PGSSLMODE, value: {{ $g.postgres.sslMode }}}
+{{- if $v.postgres.enabled }}
+- {name: PGUSER, value: postgres}
+{{- else }}
+- name: PGUSER
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.postgres" $root }}, key: postgres-user}
+{{- end }}
+- name: PGPASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.postgres" $root }}, key: postgres-password}
+{{- if $v.pipelines.enabled }}
+- name: MLOPS_ROLE_APP_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.app" $root }}, key: PGPASSWORD}
+{{- end }}
+{{- if $v.mlflow.enabled }}
+- name: MLOPS_ROLE_MLFLOW_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.mlflow" $root }}, key: PGPASSWORD}
+{{- end }}
+{{- if $v.argo.enabled }}
+- name: MLOPS_ROLE_ARGO_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.argo" $root }}, key: password}
+{{- end }}
+{{- end }}
+{{- if .s3 }}
+- {name: AWS_ENDPOINT_URL, value: {{ include "mlops.s3.endpoint" $root | quote }}}
+- {name: AWS_REGION, value: {{ $g.s3.region | quote }}}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_ACCESS_KEY_ID}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_SECRET_ACCESS_KEY}
+- {name: MLOPS_BUCKETS, value: {{ printf "%s %s" $g.s3.buckets.mlflow $g.s3.buckets.sources | quote }}}
+- {name: MLOPS_SOURCE_BUCKET, value: {{ $g.s3.buckets.sources | quote }}}
+{{- if and $v.minio.enabled (not $g.s3.existingSecret) }}
+- {name: MLOPS_MLFLOW_BUCKET, value: {{ $g.s3.buckets.mlflow | quote }}}
+{{- range $role := list "mlflow" "loader" }}
+{{- range $key := list "ACCESS_KEY_ID" "SECRET_ACCESS_KEY" }}
+- name: {{ printf "MLOPS_S3_%s_%s" (upper $role) $key }}
+  valueFrom:
+    secretKeyRef: {name: {{ include (printf "mlops.secret.s3-%s" $role) $root }}, key: {{ printf "AWS_%s" $key }}}
+{{- end }}
+{{- end }}
+{{- end }}
+- {name: MLOPS_SOURCES, value: "/sources:/tables"}
+{{- end }}
+{{- $login := and $v.mlflow.enabled $g.mlflow.login }}
+{{- if $login }}
+{{- range list (list "MLFLOW_AUTH_ADMIN_USERNAME" "mlflow-admin" "MLFLOW_AUTH_ADMIN_USERNAME") (list "MLFLOW_AUTH_ADMIN_PASSWORD" "mlflow-admin" "MLFLOW_AUTH_ADMIN_PASSWORD") (list "MLOPS_MLFLOW_STEPS_PASSWORD" "mlflow-steps" "MLFLOW_TRACKING_PASSWORD") (list "MLOPS_MLFLOW_INFERENCE_PASSWORD" "mlflow-inference" "MLFLOW_TRACKING_PASSWORD") }}
+- name: {{ index . 0 }}
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.name" (list $root (index . 1)) }}, key: {{ index . 2 }}}
+{{- end }}
+{{- end }}
+{{- $signing := and $g.signing.enabled $v.pipelines.enabled }}
+{{- if $signing }}
+- name: MLOPS_SIGNING_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.signing" $root }}, key: MLOPS_SIGNING_KEY}
+{{- end }}
+{{- $registry := or .first $signing }}
+{{- if $registry }}
+- {name: MLOPS_SPEC, value: /etc/mlops/dataset.yaml}
+{{- end }}
+{{- if or $registry $login }}
+- {name: MLFLOW_TRACKING_URI, value: {{ include "mlops.mlflow.uri" $root | quote }}}
+{{- end }}
+{{- if .first }}
+{{- $parameters := dict }}
+{{- with include "mlops.source" $root.Subcharts.pipelines }}
+{{- $parameters = dict "source" . }}
+{{- end }}
+- {name: MLOPS_FIRST_RUN, value: {{ $parameters | toJson | quote }}}
+- name: MLOPS_NAMESPACE
+  valueFrom:
+    fieldRef: {fieldPath: metadata.namespace}
+{{- end }}
+{{- end -}}
+
+{{/* The pod of the set-up Job: (dict "root" . "postgres" bool "s3" bool "first" bool
+"table" file). What is false or empty is left out. */}}
 {{- define "mlops.setup.pod" -}}
 {{- $root := .root -}}
 {{- $v := $root.Values -}}
@@ -8,111 +101,28 @@ metadata:
     {{- include "mlops.podLabels" (list $root "setup") | nindent 4 }}
   annotations:
     checksum/dataset: {{ printf "%s\n%s" $g.dataset.spec $g.dataset.table | sha256sum }}
-    {{- with include "mlops.podAnnotations" (list $root "setup") }}
+    {{- with include "mlops.podAnnotations" (list $root $v.setup "setup") }}
     {{- . | nindent 4 }}
     {{- end }}
 spec:
-  {{- if .first }}
-  {{- include "mlops.pod" (list $root 65532 (include "mlops.name" (list $root "setup"))) | nindent 2 }}
-  {{- else }}
-  {{- include "mlops.pod" (list $root 65532) | nindent 2 }}
-  {{- end }}
+  {{- /* Only starting the first run needs Kubernetes' API. */}}
+  {{- include "mlops.pod" (list $root "setup" $v.setup 65532 .first) | nindent 2 }}
   restartPolicy: OnFailure
   containers:
     - name: setup
       {{- $image := dict "registry" "" "repository" "setup" "tag" "" "digest" "" }}
       {{- $container := include "mlops.container" (list $root $image $v.setup.resources) }}
       {{- with $v.setup.source.image }}
-      {{- /* The same program, and a source's file with it. */}}
+      {{- /* The same program in an image that also holds a source's file. */}}
       {{- $container = $container | replace (include "mlops.image" (list $root $image) | quote) (quote .) }}
       {{- end }}
       {{- $container | nindent 6 }}
       args: [run]
+      {{- with include "mlops.env" (list (include "mlops.setup.env" . | fromYamlArray) $v.setup.extraEnv) }}
       env:
-        {{- if .postgres }}
-        - {name: PGHOST, value: {{ include "mlops.postgres.host" $root | quote }}}
-        - {name: PGPORT, value: {{ include "mlops.postgres.port" $root | quote }}}
-        - {name: PGSSLMODE, value: {{ $g.postgres.sslMode }}}
-        {{- if $v.postgres.enabled }}
-        - {name: PGUSER, value: postgres}
-        {{- else }}
-        - name: PGUSER
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.postgres" $root }}, key: postgres-user}
-        {{- end }}
-        - name: PGPASSWORD
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.postgres" $root }}, key: postgres-password}
-        {{- if $v.pipelines.enabled }}
-        - name: MLOPS_ROLE_APP_PASSWORD
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.app" $root }}, key: PGPASSWORD}
-        {{- end }}
-        {{- if $v.mlflow.enabled }}
-        - name: MLOPS_ROLE_MLFLOW_PASSWORD
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.mlflow" $root }}, key: PGPASSWORD}
-        {{- end }}
-        {{- if $v.argo.enabled }}
-        - name: MLOPS_ROLE_ARGO_PASSWORD
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.argo" $root }}, key: password}
-        {{- end }}
-        {{- end }}
-        {{- if .s3 }}
-        - {name: AWS_ENDPOINT_URL, value: {{ include "mlops.s3.endpoint" $root | quote }}}
-        - {name: AWS_REGION, value: {{ $g.s3.region | quote }}}
-        - name: AWS_ACCESS_KEY_ID
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_ACCESS_KEY_ID}
-        - name: AWS_SECRET_ACCESS_KEY
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_SECRET_ACCESS_KEY}
-        - {name: MLOPS_BUCKETS, value: {{ printf "%s %s" $g.s3.buckets.mlflow $g.s3.buckets.sources | quote }}}
-        - {name: MLOPS_SOURCE_BUCKET, value: {{ $g.s3.buckets.sources | quote }}}
-        {{- if and $v.minio.enabled (not $g.s3.existingSecret) }}
-        - {name: MLOPS_MLFLOW_BUCKET, value: {{ $g.s3.buckets.mlflow | quote }}}
-        {{- range $role := list "mlflow" "loader" }}
-        {{- range $key := list "ACCESS_KEY_ID" "SECRET_ACCESS_KEY" }}
-        - name: {{ printf "MLOPS_S3_%s_%s" (upper $role) $key }}
-          valueFrom:
-            secretKeyRef: {name: {{ include (printf "mlops.secret.s3-%s" $role) $root }}, key: {{ printf "AWS_%s" $key }}}
-        {{- end }}
-        {{- end }}
-        {{- end }}
-        - {name: MLOPS_SOURCES, value: "/sources:/tables"}
-        {{- end }}
-        {{- $login := and $v.mlflow.enabled $g.mlflow.login }}
-        {{- if $login }}
-        {{- range list (list "MLFLOW_AUTH_ADMIN_USERNAME" "mlflow-admin" "MLFLOW_AUTH_ADMIN_USERNAME") (list "MLFLOW_AUTH_ADMIN_PASSWORD" "mlflow-admin" "MLFLOW_AUTH_ADMIN_PASSWORD") (list "MLOPS_MLFLOW_STEPS_PASSWORD" "mlflow-steps" "MLFLOW_TRACKING_PASSWORD") (list "MLOPS_MLFLOW_INFERENCE_PASSWORD" "mlflow-inference" "MLFLOW_TRACKING_PASSWORD") }}
-        - name: {{ index . 0 }}
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.name" (list $root (index . 1)) }}, key: {{ index . 2 }}}
-        {{- end }}
-        {{- end }}
-        {{- $signing := and $g.signing.enabled $v.pipelines.enabled }}
-        {{- if $signing }}
-        - name: MLOPS_SIGNING_KEY
-          valueFrom:
-            secretKeyRef: {name: {{ include "mlops.secret.signing" $root }}, key: MLOPS_SIGNING_KEY}
-        {{- end }}
-        {{- $registry := or .first $signing }}
-        {{- if $registry }}
-        - {name: MLOPS_SPEC, value: /etc/mlops/dataset.yaml}
-        {{- end }}
-        {{- if or $registry $login }}
-        - {name: MLFLOW_TRACKING_URI, value: {{ include "mlops.mlflow.uri" $root | quote }}}
-        {{- end }}
-        {{- if .first }}
-        {{- $parameters := dict }}
-        {{- with include "mlops.source" $root.Subcharts.pipelines }}
-        {{- $parameters = dict "source" . }}
-        {{- end }}
-        - {name: MLOPS_FIRST_RUN, value: {{ $parameters | toJson | quote }}}
-        - name: MLOPS_NAMESPACE
-          valueFrom:
-            fieldRef: {fieldPath: metadata.namespace}
-        {{- end }}
+        {{- . | nindent 8 }}
+      {{- end }}
+      {{- $registry := or .first (and $g.signing.enabled $v.pipelines.enabled) }}
       {{- if and $registry (include "mlops.mlflow.login" $root) }}
       envFrom:
         - secretRef: {name: {{ include "mlops.secret.mlflow-steps" $root }}}
@@ -127,7 +137,7 @@ spec:
         {{- end }}
   volumes:
     - {name: tmp, emptyDir: {}}
-    {{- if and $v.pipelines.enabled (or .first $g.signing.enabled) }}
+    {{- if $registry }}
     - name: dataset
       configMap: {name: {{ include "mlops.name" (list $root "dataset") }}}
     {{- end }}

@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// One version: the chart's, its parts', the images' in the workflows, and the
-// helper that stands in for it in subcharts.
+// The chart, its subcharts, the images in the workflows, and the helper that subcharts use
+// all have the same version.
 func TestVersions(t *testing.T) {
 	type chart struct {
 		Version, AppVersion, KubeVersion string
@@ -42,14 +42,14 @@ func TestVersions(t *testing.T) {
 	}
 	parts, err := filepath.Glob(dir + "/charts/*/Chart.yaml")
 	if err != nil || len(parts) != len(umbrella.Dependencies) {
-		t.Errorf("%d parts, %d dependencies: %v", len(parts), len(umbrella.Dependencies), err)
+		t.Errorf("%d subcharts, %d dependencies: %v", len(parts), len(umbrella.Dependencies), err)
 	}
 	for _, d := range umbrella.Dependencies {
 		if d.Condition != d.Name+".enabled" || d.Repository != "" {
 			t.Errorf("dependency %+v", d)
 		}
 		if c := read(dir + "/charts/" + d.Name + "/Chart.yaml"); c.Version != d.Version {
-			t.Errorf("%s is %s, the umbrella wants %s", d.Name, c.Version, d.Version)
+			t.Errorf("subchart %s has version %s, the umbrella requires %s", d.Name, c.Version, d.Version)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestLint(t *testing.T) {
 	})
 }
 
-// A package has the files themselves where the tree has links.
+// A package contains files where the tree has symbolic links.
 func TestPackage(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		to := t.TempDir()
@@ -80,13 +80,12 @@ func TestPackage(t *testing.T) {
 			t.Fatal(err, wrong)
 		}
 		if want := render(t, helm, "mlops", "mlops").text; out != want {
-			t.Error("the package renders another text than the folder")
+			t.Error("package and folder render different texts")
 		}
 	})
 }
 
-// The notes say how the release is reached. Only Helm 4 renders them without a
-// cluster.
+// The notes list the release's addresses. Only Helm 4 renders notes without a cluster.
 func TestNotes(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		if out, _, _ := run(t, helm, nil, "version", "--template", "{{.Version}}"); !strings.HasPrefix(out, "v4") {
@@ -97,12 +96,13 @@ func TestNotes(t *testing.T) {
 			flags      []string
 			want, lack []string
 		}{
-			{"by default", nil, []string{"http://<node>:30800", "http://<node>:30851", "http://<node>:30300", "port-forward svc/mlops-mlflow 5000", "make images", "helm test mlops -n team",
-				"get secret mlops-grafana", "from the data set's own address", "create token mlops-argo-user", "pod-security.kubernetes.io/enforce=restricted", `-d '{"age":"[0-10)","gender":"Female","race":"Caucasian"}'`}, []string{"%!", "30500", "<<<"}},
-			{"every node port, no Grafana", set(append(everyNodePort, "grafana.enabled=false")...), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909"}, []string{"Grafana", "%!"}},
+			{"by default", nil, []string{"kubectl apply --server-side --force-conflicts -f charts/charts/argo/crds", "http://<node>:30800", "http://<node>:30851", "http://<node>:30300", "port-forward svc/mlops-mlflow 5000", "make images", "helm test mlops -n team",
+				"get secret mlops-grafana", "on the table at the data set's own address", "create token mlops-argo-user", "pod-security.kubernetes.io/enforce=restricted", `-d '{"age":"[0-10)","gender":"Female","race":"Caucasian"}'`}, []string{"%!", "30500", "<<<"}},
+			{"every NodePort, no Grafana", set(append(everyNodePort, "grafana.enabled=false")...), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909"}, []string{"Grafana", "%!"}},
 			{"an ingress", set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.tlsSecret=tls", "ui.service.type=ClusterIP"), []string{"https://m.example.com/", "port-forward svc/mlops-ui 8501"}, []string{"30851", "%!"}},
 			{"another data set", []string{"--set-file", "global.dataset.spec=" + spec}, []string{`-d '{"island":"Biscoe","species":"Adelie"}'`}, nil},
 			{"without pipelines", set("pipelines.enabled=false", "inference.model=m", "global.signing.enabled=false"), []string{"A PREDICTION", "-d '{}'"}, []string{"THE PIPELINE"}},
+			{"without Argo", set("argo.enabled=false"), nil, []string{"UPGRADES", "crds", "svc/mlops-argo"}},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				out, wrong, err := run(t, helm, nil, append([]string{"install", "mlops", dir, "--namespace", "team", "--dry-run=client"}, test.flags...)...)

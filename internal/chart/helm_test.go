@@ -22,7 +22,7 @@ import (
 
 const (
 	dir = "../../charts"
-	// A Helm that was built without link flags takes Kubernetes for 1.20.
+	// A Helm built without link flags assumes Kubernetes 1.20.
 	kubeVersion = "1.33.0"
 )
 
@@ -31,14 +31,14 @@ func eachHelm(t *testing.T, test func(t *testing.T, helm string)) {
 	t.Helper()
 	list := os.Getenv("MLOPS_TEST_HELM")
 	if list == "" {
-		t.Skip("NOT TESTED: the chart needs a Helm; name one or more in MLOPS_TEST_HELM (make e2e and CI do)")
+		t.Skip("NOT TESTED: the chart needs Helm; name one or more binaries in MLOPS_TEST_HELM (make e2e and CI do)")
 	}
 	for _, helm := range filepath.SplitList(list) {
 		t.Run(filepath.Base(helm), func(t *testing.T) { test(t, helm) })
 	}
 }
 
-// run runs helm with an environment of its own; no cluster is in reach.
+// run runs helm in an environment of its own, without access to a cluster.
 func run(t *testing.T, helm string, env []string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	c := exec.Command(helm, args...)
@@ -54,14 +54,14 @@ func run(t *testing.T, helm string, env []string, args ...string) (stdout, stder
 	return out.String(), wrong.String(), err
 }
 
-// rendering is what Helm makes of the chart.
+// rendering is the chart as Helm rendered it.
 type rendering struct {
 	release, namespace string
 	text               string
 	objects            []object
 }
 
-// object is one document of a rendering. kubernetes is its own type.
+// object is one document of a rendering; kubernetes is its typed form.
 type object struct {
 	kubernetes runtime.Object
 	meta       metav1.Object
@@ -71,7 +71,7 @@ type object struct {
 
 func (o object) String() string { return o.kind + " " + o.meta.GetName() }
 
-// rendered keeps what was rendered: several tests look at the same.
+// rendered caches renderings, which several tests share.
 var rendered sync.Map
 
 // render renders the chart as a release and decodes it. Flags are Helm's.
@@ -98,11 +98,10 @@ var strict = func() runtime.Decoder {
 	return json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme.Scheme, scheme.Scheme, json.SerializerOptions{Yaml: true, Strict: true})
 }()
 
-// onlyComments is a document that has no object.
+// onlyComments matches a document without an object.
 var onlyComments = regexp.MustCompile(`^(\s*(#.*)?\n?)*$`)
 
-// decode reads each document strictly: a field that its kind doesn't have, or
-// that stands twice, is an error.
+// decode decodes each document strictly: unknown and duplicate fields are errors.
 func decode(t *testing.T, text string) []object {
 	t.Helper()
 	var objects []object
@@ -154,6 +153,6 @@ func one[T interface {
 		}
 	}
 	var none T
-	t.Fatalf("there is no %T %s", none, name)
+	t.Fatalf("no %T %s", none, name)
 	return none
 }

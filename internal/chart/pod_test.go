@@ -17,18 +17,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// pod is a pod that an object makes.
+// pod is a pod that an object creates.
 type pod struct {
 	owner    object
 	meta     metav1.ObjectMeta
 	spec     corev1.PodSpec
-	selector map[string]string // nil where the owner has none
+	selector map[string]string // nil if the owner has none
 	claims   []string          // volumes that come from claims
 	workflow bool
 }
 
-// pods returns all that the rendering's objects make, those of workflows with
-// the containers that Argo's controller adds.
+// pods returns all pods that the rendering's objects create, those of workflows with the
+// containers that Argo's controller adds.
 func pods(t *testing.T, r *rendering) []pod {
 	t.Helper()
 	var found []pod
@@ -52,13 +52,16 @@ func pods(t *testing.T, r *rendering) []pod {
 					continue
 				}
 				p := pod{owner: o, workflow: true}
-				p.meta.Name, p.meta.Labels = template.Name, template.Metadata.Labels
+				p.meta.Name, p.meta.Labels, p.meta.Annotations = template.Name, template.Metadata.Labels, template.Metadata.Annotations
 				p.spec = corev1.PodSpec{
 					SecurityContext:              template.SecurityContext,
 					Volumes:                      template.Volumes,
 					Containers:                   []corev1.Container{*template.Container},
 					ServiceAccountName:           x.Spec.ServiceAccountName,
 					AutomountServiceAccountToken: x.Spec.AutomountServiceAccountToken,
+					NodeSelector:                 template.NodeSelector,
+					Tolerations:                  template.Tolerations,
+					Affinity:                     template.Affinity,
 				}
 				if executor := executor(t, r); executor != nil {
 					init, wait := *executor, *executor
@@ -73,8 +76,8 @@ func pods(t *testing.T, r *rendering) []pod {
 	return found
 }
 
-// executor is what the controller's configuration says of Argo's containers in
-// a workflow's pod; nil where the controller is another's.
+// executor returns the controller's configuration of Argo's containers in the pods of
+// workflows; nil if the release has no controller.
 func executor(t *testing.T, r *rendering) *corev1.Container {
 	t.Helper()
 	for _, c := range all[*corev1.ConfigMap](r) {
@@ -117,7 +120,7 @@ func TestPodsAreRestricted(t *testing.T) {
 	})
 }
 
-// The check itself has to see what is wrong.
+// The check itself has to find what is wrong.
 func TestRestrictedIsChecked(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
 	if err != nil {
@@ -125,7 +128,7 @@ func TestRestrictedIsChecked(t *testing.T) {
 	}
 	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
 	if policy.AggregateCheckResults(evaluator.EvaluatePod(level, &metav1.ObjectMeta{}, &corev1.PodSpec{Containers: []corev1.Container{{Name: "x"}}})).Allowed {
-		t.Error("a pod that says nothing is allowed")
+		t.Error("a pod without any security context is allowed")
 	}
 }
 
@@ -135,9 +138,9 @@ func TestPods(t *testing.T) {
 		for _, p := range pods(t, r) {
 			name := p.owner.meta.GetName()
 			if token := p.spec.AutomountServiceAccountToken; token == nil {
-				t.Errorf("%s doesn't say whether it gets a token", p)
+				t.Errorf("%s doesn't set automountServiceAccountToken", p)
 			} else if *token && !withToken[name] && !strings.HasPrefix(name, r.release+"-setup-") {
-				t.Errorf("%s gets a token of Kubernetes, which it does not need", p)
+				t.Errorf("%s gets a token for Kubernetes' API, which it does not need", p)
 			}
 			if p.meta.Labels["app.kubernetes.io/part-of"] != "mlops" {
 				t.Errorf("%s has the labels %v, want app.kubernetes.io/part-of: mlops", p, p.meta.Labels)
@@ -172,30 +175,6 @@ func TestPods(t *testing.T) {
 	})
 }
 
-// Where pods may run holds for all of them; those of workflows have it from the
-// configuration of the release's Argo.
-func TestPlacement(t *testing.T) {
-	eachHelm(t, func(t *testing.T, helm string) {
-		r := render(t, helm, "mlops", "mlops", placed...)
-		check := func(who string, selector map[string]string, tolerations []corev1.Toleration, affinity *corev1.Affinity, annotations map[string]string) {
-			if selector["ml"] != "1" || len(tolerations) != 1 || tolerations[0].Key != "ml" || affinity == nil || affinity.NodeAffinity == nil || annotations["a.b/c"] != "d" {
-				t.Errorf("%s: selector %v, tolerations %v, affinity %v, annotations %v", who, selector, tolerations, affinity, annotations)
-			}
-		}
-		for _, p := range pods(t, r) {
-			if !p.workflow {
-				check(p.String(), p.spec.NodeSelector, p.spec.Tolerations, p.spec.Affinity, p.meta.Annotations)
-			}
-		}
-		var w wfv1.Workflow
-		text := one[*corev1.ConfigMap](t, r, "mlops-argo-controller").Data["workflowDefaults"]
-		if err := yaml.UnmarshalStrict([]byte(text), &w); err != nil || w.Spec.PodMetadata == nil {
-			t.Fatalf("%v:\n%s", err, text)
-		}
-		check("workflows", w.Spec.NodeSelector, w.Spec.Tolerations, w.Spec.Affinity, w.Spec.PodMetadata.Annotations)
-	})
-}
-
 func container(t *testing.T, r *rendering, p pod, c corev1.Container, volumes []string) {
 	where := fmt.Sprintf("%s, container %s", p, c.Name)
 	image, _, _ := strings.Cut(c.Image, "@")
@@ -206,15 +185,15 @@ func container(t *testing.T, r *rendering, p pod, c corev1.Container, volumes []
 		t.Errorf("%s: want a memory limit, and memory and processor requested", where)
 	}
 	if c.SecurityContext == nil || c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
-		t.Errorf("%s: its root can be written", where)
+		t.Errorf("%s: its root file system is writable", where)
 	}
-	// Argo's own containers write it themselves.
+	// Argo's own containers write their termination message themselves.
 	if !(p.workflow && (c.Name == "init" || c.Name == "wait")) && c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
-		t.Errorf("%s: its end says nothing in the pod's state", where)
+		t.Errorf("%s: a failure leaves no message in the pod's state", where)
 	}
 	for _, m := range c.VolumeMounts {
 		if !slices.Contains(volumes, m.Name) {
-			t.Errorf("%s: there is no volume %s", where, m.Name)
+			t.Errorf("%s: no volume %s", where, m.Name)
 		}
 	}
 	ports := map[string]bool{}
@@ -225,13 +204,13 @@ func container(t *testing.T, r *rendering, p pod, c corev1.Container, volumes []
 		switch {
 		case probe == nil:
 		case probe.HTTPGet != nil && !ports[probe.HTTPGet.Port.StrVal], probe.TCPSocket != nil && !ports[probe.TCPSocket.Port.StrVal]:
-			t.Errorf("%s: a probe asks a port that it does not have", where)
+			t.Errorf("%s: a probe uses a port that it does not have", where)
 		}
 	}
 }
 
-// What a pod takes from ConfigMaps and Secrets has to be there, or be known as
-// what somebody else makes.
+// Whatever a pod reads from ConfigMaps and Secrets is rendered, or exists by the scenario's
+// own account.
 func TestPodsFindWhatTheyRead(t *testing.T) {
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		there := map[string][]string{}
@@ -244,7 +223,7 @@ func TestPodsFindWhatTheyRead(t *testing.T) {
 		for name, keys := range generated(r) {
 			there["Secret "+name] = keys
 		}
-		// Those that the scenarios say exist.
+		// Those that exist in the scenarios.
 		there["Secret my-postgres"] = []string{"postgres-user", "postgres-password"}
 		there["Secret my-app"] = []string{"PGUSER", "PGPASSWORD"}
 		there["Secret my-mlflow"] = []string{"PGUSER", "PGPASSWORD"}
@@ -266,11 +245,11 @@ func TestPodsFindWhatTheyRead(t *testing.T) {
 					return
 				}
 				if keys, ok := there[what]; !ok || key != "" && !slices.Contains(keys, key) {
-					t.Errorf("%s wants %s (key %q), which nothing makes", p, what, key)
+					t.Errorf("%s needs %s (key %q), which nothing creates", p, what, key)
 				}
 			}
 			if !accounts[p.spec.ServiceAccountName] {
-				t.Errorf("%s runs as account %s, which nothing makes", p, p.spec.ServiceAccountName)
+				t.Errorf("%s runs as account %s, which nothing creates", p, p.spec.ServiceAccountName)
 			}
 			for _, v := range p.spec.Volumes {
 				if v.ConfigMap != nil {
@@ -315,19 +294,19 @@ func TestServicesLeadToPods(t *testing.T) {
 				}
 			}
 			if len(found) != 1 {
-				t.Errorf("Service %s leads to %v, want the pods of one", s.Name, found)
+				t.Errorf("Service %s selects %v, want the pods of one owner", s.Name, found)
 				continue
 			}
 			for _, port := range s.Spec.Ports {
 				if !slices.ContainsFunc(found[0].spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == port.TargetPort.StrVal }) {
-					t.Errorf("Service %s leads to port %s, which %s doesn't have", s.Name, port.TargetPort.StrVal, found[0])
+					t.Errorf("Service %s forwards to port %s, which %s doesn't have", s.Name, port.TargetPort.StrVal, found[0])
 				}
 			}
 		}
 	})
 }
 
-// contains reports whether the labels have all that a selector asks for.
+// contains reports whether a selector that isn't empty selects the labels.
 func contains(labels, selector map[string]string) bool {
 	for k, v := range selector {
 		if labels[k] != v {

@@ -20,12 +20,12 @@ import (
 
 const workflows = "../../workflows/*.yaml"
 
-// files reads the files that a pattern finds, by name.
+// files reads the files that match a pattern, by name.
 func files(t *testing.T, pattern string) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("%s finds %d files: %v", pattern, len(paths), err)
+		t.Fatalf("%s matches %d files: %v", pattern, len(paths), err)
 	}
 	found := map[string]string{}
 	for _, path := range paths {
@@ -38,19 +38,35 @@ func files(t *testing.T, pattern string) map[string]string {
 	return found
 }
 
+// With the default values each workflow is the object in its file, braces of Argo's
+// included. The keys' order and the comments are lost.
 func TestWorkflowsAreTheFiles(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
-		r := render(t, helm, "mlops", "mlops")
-		texts := files(t, workflows)
-		for name, text := range texts {
-			if !strings.Contains(r.text, "\n"+strings.TrimSpace(text)+"\n") {
-				t.Errorf("%s is not rendered byte by byte with the default values", name)
+		rendered := map[string]any{}
+		for _, o := range render(t, helm, "mlops", "mlops").objects {
+			if o.kind == "WorkflowTemplate" {
+				rendered[o.meta.GetName()] = parse(t, o.text)
 			}
 		}
-		if n := len(all[*wfv1.WorkflowTemplate](r)); n != len(texts) {
-			t.Errorf("%d WorkflowTemplates of %d files", n, len(texts))
+		texts := files(t, workflows)
+		for name, text := range texts {
+			if diff := cmp.Diff(parse(t, text), rendered[strings.TrimSuffix(name, ".yaml")]); diff != "" {
+				t.Errorf("%s, file against rendering (-want +got):\n%s", name, diff)
+			}
+		}
+		if len(rendered) != len(texts) {
+			t.Errorf("%d WorkflowTemplates for %d files", len(rendered), len(texts))
 		}
 	})
+}
+
+func parse(t *testing.T, text string) any {
+	t.Helper()
+	var object any
+	if err := yaml.UnmarshalStrict([]byte(text), &object); err != nil {
+		t.Fatal(err)
+	}
+	return object
 }
 
 func TestWorkflowsOfAnotherRelease(t *testing.T) {
@@ -67,7 +83,7 @@ func TestWorkflowsOfAnotherRelease(t *testing.T) {
 			}
 			for _, left := range regexp.MustCompile(`mlops[-.][a-z0-9.-]+`).FindAllString(string(text), -1) {
 				if left != "mlops-s3-theirs" {
-					t.Errorf("%s still names %s", w.Name, left)
+					t.Errorf("%s still contains %s", w.Name, left)
 				}
 			}
 			if w.Spec.ServiceAccountName != release+"-workflow" || w.Spec.Executor.ServiceAccountName != release+"-workflow" {
@@ -92,7 +108,7 @@ func TestWorkflowsOfAnotherRelease(t *testing.T) {
 			}
 		}
 		if sources != 2 {
-			t.Errorf("%d workflows take a source by default, want load-raw-data and pipeline", sources)
+			t.Errorf("%d workflows have a parameter source, want load-raw-data and pipeline", sources)
 		}
 	})
 }
@@ -103,18 +119,18 @@ func TestObjects(t *testing.T) {
 		for _, o := range r.objects {
 			name := o.meta.GetName()
 			if seen[o.String()] {
-				t.Errorf("%s stands twice", o)
+				t.Errorf("%s is rendered twice", o)
 			}
 			seen[o.String()] = true
 			if o.meta.GetNamespace() != "" {
-				t.Errorf("%s names a namespace, %s: it goes where the release goes", o, o.meta.GetNamespace())
+				t.Errorf("%s sets the namespace %s; leave it to Helm", o, o.meta.GetNamespace())
 			}
-			// Workflows keep the names that people know them by.
+			// Workflows have fixed names, which users know.
 			if o.kind != "WorkflowTemplate" && o.kind != "CronWorkflow" && name != r.release && !strings.HasPrefix(name, r.release+"-") {
-				t.Errorf("%s doesn't begin with the release's name", o)
+				t.Errorf("the name of %s doesn't begin with the release's", o)
 			}
 			if o.kind == "WorkflowTemplate" {
-				continue // exactly the file, which has no labels of a chart
+				continue // as in its file, without labels of a chart
 			}
 			for k, want := range map[string]string{"app.kubernetes.io/part-of": "mlops", "app.kubernetes.io/instance": r.release, "app.kubernetes.io/managed-by": "Helm"} {
 				if got := o.meta.GetLabels()[k]; got != want {
@@ -124,7 +140,7 @@ func TestObjects(t *testing.T) {
 		}
 		for _, o := range r.objects {
 			if r.release == "mlops" || strings.HasSuffix(o.meta.GetName(), "-dashboards") {
-				continue // a dashboard has a name of its own in Grafana
+				continue // the names of dashboards don't depend on the release
 			}
 			for _, line := range strings.Split(o.text, "\n") {
 				if strings.Contains(line, "helm.sh/chart:") {
@@ -138,7 +154,7 @@ func TestObjects(t *testing.T) {
 	})
 }
 
-// Rights are for one namespace, and none is for everything.
+// Rights are limited to one namespace and list what they cover.
 func TestRoles(t *testing.T) {
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		if n := len(all[*rbacv1.ClusterRole](r)) + len(all[*rbacv1.ClusterRoleBinding](r)); n > 0 {
@@ -149,16 +165,16 @@ func TestRoles(t *testing.T) {
 			roles[role.Name] = true
 			for _, rule := range role.Rules {
 				if slices.Contains(slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs), "*") {
-					t.Errorf("Role %s is for everything of a kind: %v", role.Name, rule)
+					t.Errorf("Role %s has a wildcard: %v", role.Name, rule)
 				}
 				if slices.Contains(rule.Resources, "secrets") && len(rule.ResourceNames) == 0 {
-					t.Errorf("Role %s reads every Secret", role.Name)
+					t.Errorf("Role %s may read every Secret", role.Name)
 				}
 			}
 		}
 		for _, b := range all[*rbacv1.RoleBinding](r) {
 			if b.RoleRef.Kind != "Role" || !roles[b.RoleRef.Name] {
-				t.Errorf("RoleBinding %s gives %s %s, which is not in the release", b.Name, b.RoleRef.Kind, b.RoleRef.Name)
+				t.Errorf("RoleBinding %s grants %s %s, which is not in the release", b.Name, b.RoleRef.Kind, b.RoleRef.Name)
 			}
 			for _, s := range b.Subjects {
 				if s.Namespace != r.namespace {
@@ -187,7 +203,7 @@ func TestRoles(t *testing.T) {
 		}
 		token := one[*corev1.Secret](t, r, "mlops-workflow.service-account-token")
 		if token.Type != corev1.SecretTypeServiceAccountToken || token.Annotations[corev1.ServiceAccountNameKey] != "mlops-workflow" {
-			t.Errorf("the token for Argo's containers: type %s, of %q", token.Type, token.Annotations[corev1.ServiceAccountNameKey])
+			t.Errorf("token for Argo's containers: type %s, account %q", token.Type, token.Annotations[corev1.ServiceAccountNameKey])
 		}
 	})
 }
@@ -213,7 +229,7 @@ func TestArgoAsksForAToken(t *testing.T) {
 func TestArgoTakesItsConfiguration(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		data := one[*corev1.ConfigMap](t, render(t, helm, "mlops", "mlops"), "mlops-argo-controller").Data
-		var text strings.Builder // as Argo itself puts the keys together
+		var text strings.Builder // as Argo itself joins the keys
 		for key, value := range data {
 			text.WriteString(key + ":\n  " + strings.ReplaceAll(strings.TrimSpace(value), "\n", "\n  ") + "\n")
 		}
@@ -222,10 +238,10 @@ func TestArgoTakesItsConfiguration(t *testing.T) {
 			t.Fatalf("%v:\n%s", err, text.String())
 		}
 		if c.Persistence == nil || !c.Persistence.Archive || c.Persistence.PostgreSQL.Database != "argo" || c.Persistence.PostgreSQL.GetHostname() != "mlops-postgres:5432" {
-			t.Errorf("the archive is %+v", c.Persistence)
+			t.Errorf("archive is %+v", c.Persistence)
 		}
 		if c.WorkflowDefaults == nil || c.WorkflowDefaults.Spec.SecurityContext == nil || !*c.WorkflowDefaults.Spec.SecurityContext.RunAsNonRoot {
-			t.Error("a workflow that says nothing runs as root")
+			t.Error("a workflow without a security context runs as root")
 		}
 	})
 }
@@ -264,22 +280,22 @@ func TestSchedules(t *testing.T) {
 			}
 			template := one[*wfv1.WorkflowTemplate](t, r, name)
 			if m := template.Spec.Synchronization.Mutexes; len(m) != 1 || m[0].Name != "mlops-data-and-model" {
-				t.Errorf("%s takes the mutexes %v", name, m)
+				t.Errorf("%s has the mutexes %v", name, m)
 			}
 		}
 		off := render(t, helm, "mlops", "mlops", set("pipelines.schedules.load=")...)
 		if got := all[*wfv1.CronWorkflow](off); len(got) != 1 || got[0].Name != "pipeline" {
-			t.Errorf("with the load's schedule off there are %d schedules", len(got))
+			t.Errorf("without a schedule for load there are %d schedules, want that of pipeline", len(got))
 		}
 	})
 }
 
-// setup returns the set-up Job and its variables that have a plain value.
+// setup returns the set-up Job and the values of its variables.
 func setup(t *testing.T, r *rendering) (*batchv1.Job, map[string]string) {
 	t.Helper()
 	jobs := all[*batchv1.Job](r)
 	if len(jobs) != 1 {
-		t.Fatalf("%d Jobs, want the set-up's", len(jobs))
+		t.Fatalf("%d Jobs, want only the set-up Job", len(jobs))
 	}
 	variables := map[string]string{}
 	for _, e := range jobs[0].Spec.Template.Spec.Containers[0].Env {
@@ -309,17 +325,17 @@ func TestDataSet(t *testing.T) {
 				r := render(t, helm, "mlops", "mlops", test.flags...)
 				data := one[*corev1.ConfigMap](t, r, "mlops-dataset").Data
 				if data["dataset.yaml"] != test.spec {
-					t.Error("the data set's YAML is not the file byte by byte")
+					t.Error("the data set's YAML is not the file byte for byte")
 				}
 				if data["model"] != test.model {
 					t.Errorf("model %q, want %q", data["model"], test.model)
 				}
 				_, variables := setup(t, r)
 				if got := variables["MLOPS_FIRST_RUN"]; got != test.source {
-					t.Errorf("the first run's parameters are %s, want %s", got, test.source)
+					t.Errorf("parameters of the first run are %s, want %s", got, test.source)
 				}
 				if test.in != "" && one[*corev1.ConfigMap](t, r, "mlops-table").Data["penguins.csv"] != test.in {
-					t.Error("the table is not the file byte by byte")
+					t.Error("the table is not the file byte for byte")
 				}
 			})
 		}
@@ -330,17 +346,17 @@ func TestSetUp(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		first, _ := setup(t, render(t, helm, "mlops", "mlops"))
 		if len(first.Annotations) > 0 {
-			t.Errorf("the Job has the annotations %v: a hook would wait for what waits for it", first.Annotations)
+			t.Errorf("the Job has the annotations %v: as a hook it would wait for pods that wait for it", first.Annotations)
 		}
 		rendered.Clear()
 		if again, _ := setup(t, render(t, helm, "mlops", "mlops")); again.Name != first.Name {
-			t.Errorf("the same values make Job %s and Job %s", first.Name, again.Name)
+			t.Errorf("the same values render Job %s and Job %s", first.Name, again.Name)
 		}
 		names := map[string]string{first.Name: "the default values"}
 		for _, values := range []string{"global.s3.buckets.sources=other", "global.images.tag=v2", "global.dataset.table=a", "pipelines.runOnInstall=false", "setup.source.image=a.b/c:d"} {
 			job, _ := setup(t, render(t, helm, "mlops", "mlops", set(values)...))
 			if other := names[job.Name]; other != "" {
-				t.Errorf("%s makes the Job of %s: Kubernetes would refuse to change it", values, other)
+				t.Errorf("%s renders a Job with the name for %s: Kubernetes would refuse to change it", values, other)
 			}
 			names[job.Name] = values
 		}
@@ -353,7 +369,7 @@ func TestSetUp(t *testing.T) {
 			without []string
 		}{
 			{"all of it", nil, nil},
-			{"a Postgres that somebody else prepared", prepared, []string{"PGHOST", "PGPASSWORD", "MLOPS_ROLE_APP_PASSWORD"}},
+			{"a prepared Postgres", prepared, []string{"PGHOST", "PGPASSWORD", "MLOPS_ROLE_APP_PASSWORD"}},
 			{"no MLflow", []string{"mlflow.enabled=false", "global.mlflow.uri=http://m"}, []string{"MLOPS_ROLE_MLFLOW_PASSWORD"}},
 			{"no Argo", []string{"argo.enabled=false"}, []string{"MLOPS_ROLE_ARGO_PASSWORD"}},
 			{"no first run", []string{"pipelines.runOnInstall=false", "global.mlflow.login=false", "global.signing.enabled=false"}, []string{"MLOPS_FIRST_RUN", "MLFLOW_TRACKING_URI"}},
@@ -366,7 +382,7 @@ func TestSetUp(t *testing.T) {
 					left := slices.Contains(test.without, name) || slices.Contains(test.without, "PGHOST") && (name == "PGUSER" || strings.HasPrefix(name, "MLOPS_ROLE_")) ||
 						slices.Contains(test.without, "MLOPS_FIRST_RUN") && (name == "MLOPS_SPEC" || name == "MLOPS_NAMESPACE")
 					if there == left {
-						t.Errorf("%s is there: %v", name, there)
+						t.Errorf("variable %s is set: %v", name, there)
 					}
 				}
 			})

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// scenario is a set of values that somebody installs the chart with.
+// scenario is an installation of the chart with some values.
 type scenario struct {
 	name      string
 	release   string // empty: mlops
@@ -14,7 +14,7 @@ type scenario struct {
 	flags     []string
 }
 
-// set makes flags of "key=value" words.
+// set returns the flags for key=value pairs.
 func set(values ...string) []string {
 	var flags []string
 	for _, v := range values {
@@ -23,10 +23,13 @@ func set(values ...string) []string {
 	return flags
 }
 
-// everyNodePort puts on the node's ports what is inside the cluster by default.
+// everyNodePort exposes the services that stay inside the cluster by default.
 var everyNodePort = []string{"nodePorts.mlflow.enabled=true", "nodePorts.argo.enabled=true", "nodePorts.prometheus.enabled=true"}
 
-// Another data set and a table that came with it.
+// ownValues sets every value that each component has for its own pods.
+const ownValues = "testdata/components.yaml"
+
+// Another data set and its table.
 const (
 	spec  = "../../workflows/datasets/penguins.yaml"
 	table = "testdata/table.csv"
@@ -39,32 +42,34 @@ func scenarios() []scenario {
 	s := []scenario{
 		{name: "the default values"},
 		{name: "another release elsewhere", release: "team-b", namespace: "elsewhere", flags: set("inference.service.nodePort=0", "ui.service.type=ClusterIP", "grafana.service.nodePort=0")},
-		{name: "everything on the node's ports", flags: set(append(everyNodePort, "minio.console=true")...)},
+		{name: "everything on NodePorts", flags: set(append(everyNodePort, "minio.console=true")...)},
 		{name: "an ingress", flags: set("ingress.enabled=true", "ingress.className=nginx", "ingress.host=mlops.example.com", "ingress.tlsSecret=tls", "ingress.annotations.a\\.b/c=d")},
-		{name: "an ingress of every name", flags: set("ingress.enabled=true")},
+		{name: "an ingress for any host", flags: set("ingress.enabled=true")},
 		{name: "several servers", flags: set("inference.replicas=3")},
 		{name: "no network policies", flags: set("networkPolicies.enabled=false")},
-		{name: "network policies with every node port", flags: set(everyNodePort...)},
-		{name: "an Argo that asks for no token", flags: set("argo.server.authMode=server")},
+		{name: "network policies with every NodePort", flags: set(everyNodePort...)},
+		{name: "Argo without a login", flags: set("argo.server.authMode=server")},
 		{name: "another data set", flags: []string{"--set-file", "global.dataset.spec=" + spec, "--set-file", "global.dataset.table=" + table}},
 		{name: "another source", flags: set("pipelines.source=https://example.com/a.zip")},
 		{name: "a source with a signature and a path with @", flags: set("pipelines.source=https://example.com/a@b.zip?sig=x:y@z")},
 		{name: "the source in an image", flags: set("setup.source.image=mlops.local/source:0123456789ab", "pipelines.source=s3://sources/table.zip")},
 		{name: "no first run, no schedules", flags: set("pipelines.runOnInstall=false", "pipelines.schedules.load=", "pipelines.schedules.pipeline=")},
 		{name: "another registry", flags: append(set("global.images.registry=r.example.com:5000/team", "global.images.tag=1.2.3", "global.images.pullPolicy=Always", "global.images.pullSecrets={one,two}", "postgres.image.digest=sha256:"+strings.Repeat("0a", 32)), idFlags()...)},
-		{name: "nodes of their own", flags: append(placed, idFlags()...)},
+		{name: "dedicated nodes", flags: append(placed, idFlags()...)},
+		{name: "every component with values of its own", flags: []string{"--values", ownValues}},
+		{name: "a mirror of third-party images", flags: set("global.images.mirror=r.example.com:5000/mirror")},
 		{name: "a storage class", flags: set("global.storageClass=fast", "postgres.persistence.storageClass=safe")},
 		{name: "Postgres elsewhere, with a superuser", flags: set(append(externalPostgres, "global.postgres.port=6432", "global.postgres.existingSecret=my-postgres", "global.postgres.sslMode=require")...)},
 		{name: "Postgres elsewhere, prepared", flags: set(append(externalPostgres, "global.postgres.appSecret=my-app", "global.postgres.mlflowSecret=my-mlflow", "global.postgres.argoSecret=my-argo")...)},
-		{name: "Postgres with a password of one's own", flags: set("global.postgres.existingSecret=my-postgres")},
+		{name: "an existing password for Postgres", flags: set("global.postgres.existingSecret=my-postgres")},
 		{name: "S3 elsewhere", flags: set(append(externalS3, "global.s3.region=eu-west-3", "global.s3.buckets.mlflow=team-models", "global.s3.buckets.sources=team-tables")...)},
 		{name: "S3 elsewhere, a key for each", flags: set(append(externalS3, "global.s3.mlflowSecret=my-s3-mlflow", "global.s3.loaderSecret=my-s3-loader")...)},
 		{name: "MLflow elsewhere", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
 		{name: "MLflow elsewhere, with a login", flags: set("mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com", "global.mlflow.existingSecret=my-login", "global.mlflow.inferenceSecret=my-reader")},
-		{name: "keys of one's own", flags: set("global.signing.keySecret=my-signing", "global.signing.trustedSecret=my-signers")},
-		{name: "nothing signed", flags: set("global.signing.enabled=false")},
+		{name: "existing signing keys", flags: set("global.signing.keySecret=my-signing", "global.signing.trustedSecret=my-signers")},
+		{name: "no signed versions", flags: set("global.signing.enabled=false")},
 		{name: "MLflow without a login", flags: set("global.mlflow.login=false", "mlflow.allowedHosts={mlflow.example.com,192.0.2.7:30500}")},
-		{name: "MLflow elsewhere, a table of the web, and so no S3", flags: set("minio.enabled=false", "mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
+		{name: "MLflow elsewhere, a table from the web, and so no S3", flags: set("minio.enabled=false", "mlflow.enabled=false", "global.mlflow.uri=https://mlflow.example.com")},
 		{name: "Argo elsewhere", flags: set("argo.enabled=false")},
 		{name: "Prometheus elsewhere", flags: set("prometheus.enabled=false", "global.prometheus.uri=http://prometheus.example.com")},
 		{name: "neither Prometheus nor Grafana", flags: set("prometheus.enabled=false", "grafana.enabled=false")},
@@ -87,12 +92,12 @@ func scenarios() []scenario {
 	return s
 }
 
-// idFlags name an image's digest, as `make images` does.
+// idFlags set digests of images, as `make images` does.
 func idFlags() []string {
 	return set("global.images.ids.inference=sha256:"+strings.Repeat("1b", 32), "global.images.ids.setup=sha256:"+strings.Repeat("2c", 32))
 }
 
-// placed say where all pods run.
+// placed sets where all pods may run.
 var placed = append(set("global.pod.annotations.a\\.b/c=d", "global.pod.tolerations[0].key=ml", "global.pod.tolerations[0].operator=Exists",
 	"global.pod.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=k",
 	"global.pod.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists"),

@@ -8,27 +8,27 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Schedules are what Argo's own parser takes, so that a mistake is told with the
-// install and not by a CronWorkflow that never runs.
+// The chart accepts exactly the schedules that Argo's own parser accepts, so that a mistake
+// fails the install instead of leaving a CronWorkflow that never runs.
 func TestSchedulesAreCron(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, test := range []struct{ why, schedule, want string }{
 			{"numbers", "0 1 31 12 6", ""},
-			{"with a zero before", "05 08 01 02 00", ""},
+			{"leading zeros", "05 08 01 02 00", ""},
 			{"steps, ranges and lists", "*/5,3 0-6/2,22 1,15 */3 1-5", ""},
 			{"names", "0 0 ? JAN-mar mon,Fri", ""},
-			{"a word for all of it", "@midnight", ""},
-			{"some hours apart", "@every 1h30m", ""},
+			{"a word for a whole schedule", "@midnight", ""},
+			{"an interval", "@every 1h30m", ""},
 			{"off", "", ""},
-			{"an hour that no day has", "0 25 * * *", `"25" is no hour of cron`},
-			{"a minute that no hour has", "60 1 * * *", `"60" is no minute of cron`},
-			{"no day of the month", "0 1 0 * *", `"0" is no day of the month of cron`},
-			{"no month", "0 1 * 13 *", `"13" is no month of cron`},
-			{"Argo's cron has no seventh day", "0 1 * * 7", `"7" is no day of the week of cron`},
-			{"no step", "*/0 1 * * *", `"*/0" is no minute of cron`},
-			{"words", "once upon a time x", `"once" is no minute of cron`},
+			{"hour 25", "0 25 * * *", `"25" is not a valid hour of a cron schedule`},
+			{"minute 60", "60 1 * * *", `"60" is not a valid minute of a cron schedule`},
+			{"day 0", "0 1 0 * *", `"0" is not a valid day of the month of a cron schedule`},
+			{"month 13", "0 1 * 13 *", `"13" is not a valid month of a cron schedule`},
+			{"Argo's cron has no seventh day", "0 1 * * 7", `"7" is not a valid day of the week of a cron schedule`},
+			{"step 0", "*/0 1 * * *", `"*/0" is not a valid minute of a cron schedule`},
+			{"words", "once upon a time x", `"once" is not a valid minute of a cron schedule`},
 			{"four fields", "0 1 * *", "does not match pattern"},
-			{"a word that cron does not know", "@fortnightly", "does not match pattern"},
+			{"an unknown word", "@fortnightly", "does not match pattern"},
 		} {
 			t.Run(test.why, func(t *testing.T) {
 				_, err := cron.ParseStandard(test.schedule)
@@ -44,7 +44,7 @@ func TestSchedulesAreCron(t *testing.T) {
 			})
 		}
 		for zone, want := range map[string]string{"Europe/Zurich": "", "America/Argentina/Buenos_Aires": "", "UTC": "", "EST5EDT": "",
-			"europe zurich": "'/timezone'", "../etc/passwd": "'/timezone'"} {
+			"europe zurich": "'/pipelines/timezone'", "../etc/passwd": "'/pipelines/timezone'"} {
 			if _, err := time.LoadLocation(zone); (err == nil) != (want == "") {
 				t.Errorf("zone %s: %v", zone, err)
 			}

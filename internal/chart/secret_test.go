@@ -16,8 +16,8 @@ import (
 
 var notRendered = regexp.MustCompile(`(?m)^# Secret (\S+) \(keys (.*)\) is not rendered`)
 
-// generated returns the Secrets with passwords, and their keys: without a
-// cluster only a comment names them.
+// generated returns the keys of the Secrets with passwords, by name. Without a cluster,
+// only comments list them.
 func generated(r *rendering) map[string][]string {
 	found := map[string][]string{}
 	for _, m := range notRendered.FindAllStringSubmatch(r.text, -1) {
@@ -35,7 +35,7 @@ func TestNoPasswordWithoutACluster(t *testing.T) {
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		for _, s := range all[*corev1.Secret](r) {
 			if s.Type != corev1.SecretTypeServiceAccountToken || len(s.Data)+len(s.StringData) > 0 {
-				t.Errorf("Secret %s is rendered without a cluster: its password would be another each time", s.Name)
+				t.Errorf("Secret %s is rendered without a cluster: its password would change with each rendering", s.Name)
 			}
 		}
 	})
@@ -52,7 +52,8 @@ func TestNoPasswordWithoutACluster(t *testing.T) {
 	})
 }
 
-// cluster answers as much of Kubernetes' API as Helm's lookup of Secrets needs.
+// cluster serves as much of Kubernetes' API as Helm's lookup of Secrets needs, and counts
+// the requests for Secrets.
 func cluster(t *testing.T, secrets map[string]*corev1.Secret) (url string, asked *atomic.Int32) {
 	t.Helper()
 	asked = new(atomic.Int32)
@@ -107,7 +108,7 @@ func cluster(t *testing.T, secrets map[string]*corev1.Secret) (url string, asked
 	return server.URL, asked
 }
 
-// kinds are those of the chart, by group and version.
+// kinds returns the chart's kinds by group and version.
 func kinds() map[string]map[string][]metav1.APIResource {
 	found := map[string]map[string][]metav1.APIResource{}
 	for group, names := range map[string][]string{
@@ -130,7 +131,7 @@ func kinds() map[string]map[string][]metav1.APIResource {
 	return found
 }
 
-// renderWith renders the default values with a cluster to ask.
+// renderWith renders the default values with access to a cluster.
 func renderWith(t *testing.T, helm string, secrets map[string]*corev1.Secret) *rendering {
 	t.Helper()
 	url, asked := cluster(t, secrets)
@@ -140,7 +141,7 @@ func renderWith(t *testing.T, helm string, secrets map[string]*corev1.Secret) *r
 		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, wrong)
 	}
 	if asked.Load() == 0 {
-		t.Fatal("helm asked the cluster for no Secret")
+		t.Fatal("helm requested no Secret from the cluster")
 	}
 	return &rendering{release: "mlops", namespace: "mlops", text: out, objects: decode(t, out)}
 }
@@ -154,7 +155,7 @@ func TestPasswords(t *testing.T) {
 				continue
 			}
 			if s.Annotations["helm.sh/resource-policy"] != "keep" {
-				t.Errorf("Secret %s goes with the release, and the volumes that know it stay", s.Name)
+				t.Errorf("Secret %s is deleted with the release, but the volumes that depend on it stay", s.Name)
 			}
 			made[s.Name] = s
 			if strings.HasPrefix(s.Name, "mlops-sign") {
@@ -169,29 +170,29 @@ func TestPasswords(t *testing.T) {
 					t.Errorf("%s of Secret %s has %d characters", key, s.Name, len(value))
 				}
 				if other := passwords[string(value)]; other != "" {
-					t.Errorf("Secrets %s and %s have one password", s.Name, other)
+					t.Errorf("Secrets %s and %s have the same password", s.Name, other)
 				}
 				passwords[string(value)] = s.Name
 			}
 		}
-		// Access keys count too: a known one was all that a forged write took.
+		// Access keys are generated too: a well-known one would help to forge requests.
 		if len(passwords) != 15 {
-			t.Errorf("%d passwords are made, want 15", len(passwords))
+			t.Errorf("%d passwords are generated, want 15", len(passwords))
 		}
 
-		// Nowhere else do they stand: in no ConfigMap, argument or variable.
+		// They are nowhere else: in no ConfigMap, argument or variable.
 		for _, o := range first.objects {
 			if o.kind == "Secret" {
 				continue
 			}
 			for password, secret := range passwords {
 				if strings.Contains(o.text, password) {
-					t.Errorf("%s has the password of Secret %s", o, secret)
+					t.Errorf("%s contains the password of Secret %s", o, secret)
 				}
 			}
 		}
 
-		// The next time they are the same, and what nobody made yet is added.
+		// The next rendering keeps them and adds those that are missing.
 		owned := map[string]*corev1.Secret{}
 		for name, s := range made {
 			kept := s.DeepCopy()
@@ -210,7 +211,7 @@ func TestPasswords(t *testing.T) {
 			}
 		}
 
-		// The access key that every release once had is replaced, its secret stays.
+		// The access key that all releases shared before is replaced, its secret kept.
 		known := owned["mlops-s3-loader"].DeepCopy()
 		known.Name, known.Data["AWS_ACCESS_KEY_ID"] = "mlops-s3", []byte("mlops")
 		s := one[*corev1.Secret](t, renderWith(t, helm, map[string]*corev1.Secret{"mlops-s3": known}), "mlops-s3")
@@ -218,15 +219,15 @@ func TestPasswords(t *testing.T) {
 			t.Errorf("the access key is %q", key)
 		}
 		if string(s.Data["AWS_SECRET_ACCESS_KEY"]) != string(known.Data["AWS_SECRET_ACCESS_KEY"]) {
-			t.Error("the secret key is another")
+			t.Error("the secret key changed")
 		}
 
-		// One that somebody else made is left alone.
+		// A Secret that the release does not own is left alone.
 		theirs := made["mlops-postgres"].DeepCopy()
 		theirs.Annotations, theirs.Labels = nil, nil
 		for _, s := range all[*corev1.Secret](renderWith(t, helm, map[string]*corev1.Secret{"mlops-postgres": theirs})) {
 			if s.Name == "mlops-postgres" {
-				t.Error("a Secret that isn't the release's is rendered: helm would refuse to install")
+				t.Error("a Secret that the release does not own is rendered: helm would refuse to install")
 			}
 		}
 	})

@@ -17,7 +17,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Helm reads numbers as floats and would write big ones with an exponent.
+// Helm reads numbers as floats and writes large ones with an exponent if a template prints
+// them.
 func TestBigNumbers(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", set("pipelines.startingDeadlineSeconds=31536000", "postgres.settings.log_rotation_size=2000000", "postgres.settings.jit=off")...)
@@ -33,7 +34,7 @@ func TestBigNumbers(t *testing.T) {
 	})
 }
 
-// Where a service stands that the release doesn't bring.
+// Addresses of services, bundled and existing.
 func TestAddresses(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		steps := func(values ...string) map[string]string {
@@ -41,12 +42,12 @@ func TestAddresses(t *testing.T) {
 		}
 		want := map[string]string{"PGHOST": "mlops-postgres", "PGPORT": "5432", "PGSSLMODE": "prefer", "MLFLOW_TRACKING_URI": "http://mlops-mlflow:5000", "AWS_ENDPOINT_URL": "http://mlops-minio:9000", "AWS_REGION": "us-east-1"}
 		if diff := cmp.Diff(want, steps()); diff != "" {
-			t.Errorf("the release's own (-want +got):\n%s", diff)
+			t.Errorf("bundled services (-want +got):\n%s", diff)
 		}
 		want = map[string]string{"PGHOST": "db.example.com", "PGPORT": "6432", "PGSSLMODE": "require", "MLFLOW_TRACKING_URI": "https://m.example.com", "AWS_ENDPOINT_URL": "https://s3.example.com", "AWS_REGION": "eu-west-3"}
 		if diff := cmp.Diff(want, steps("postgres.enabled=false", "global.postgres.host=db.example.com", "global.postgres.port=6432", "global.postgres.sslMode=require", "global.postgres.existingSecret=p",
 			"mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.region=eu-west-3", "global.s3.existingSecret=s")); diff != "" {
-			t.Errorf("others' (-want +got):\n%s", diff)
+			t.Errorf("existing services (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -68,7 +69,7 @@ func TestNodePorts(t *testing.T) {
 		}
 		free := map[string]int32{"mlops-inference": 0, "mlops-ui": 0}
 		if diff := cmp.Diff(free, ports(set("inference.service.nodePort=0", "ui.service.nodePort=null", "grafana.service.type=ClusterIP")...)); diff != "" {
-			t.Errorf("any that is free (-want +got):\n%s", diff)
+			t.Errorf("any free port (-want +got):\n%s", diff)
 		}
 		for service, port := range map[string]int32{"mlflow": 30500, "argo": 30746, "prometheus": 30909} {
 			named := maps.Clone(want)
@@ -98,7 +99,7 @@ func TestIngress(t *testing.T) {
 			got[p.Path] = p.Backend.Service.Name
 			service := one[*corev1.Service](t, r, p.Backend.Service.Name)
 			if service.Spec.Ports[0].Name != p.Backend.Service.Port.Name {
-				t.Errorf("%s leads to port %q of %s", p.Path, p.Backend.Service.Port.Name, service.Name)
+				t.Errorf("%s is routed to port %q of %s", p.Path, p.Backend.Service.Port.Name, service.Name)
 			}
 		}
 		want := map[string]string{"/": "mlops-ui", "/predict": "mlops-inference", "/model": "mlops-inference", "/openapi.json": "mlops-inference", "/docs": "mlops-inference"}
@@ -111,11 +112,11 @@ func TestIngress(t *testing.T) {
 func TestServersOneAtATime(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		if n := len(all[*policyv1.PodDisruptionBudget](render(t, helm, "mlops", "mlops"))); n != 0 {
-			t.Errorf("%d budgets for one server: a node could never be drained", n)
+			t.Errorf("%d disruption budgets for a single server: its node could never be drained", n)
 		}
 		r := render(t, helm, "mlops", "mlops", set("inference.replicas=3")...)
 		if b := one[*policyv1.PodDisruptionBudget](t, r, "mlops-inference"); b.Spec.MaxUnavailable.IntValue() != 1 {
-			t.Errorf("budget %+v", b.Spec)
+			t.Errorf("disruption budget %+v", b.Spec)
 		}
 		d := one[*appsv1.Deployment](t, r, "mlops-inference").Spec
 		if *d.Replicas != 3 || d.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
@@ -124,7 +125,7 @@ func TestServersOneAtATime(t *testing.T) {
 		p := d.Template.Spec
 		c := p.Containers[0]
 		if c.ReadinessProbe.HTTPGet.Path != "/readyz" || c.LivenessProbe.HTTPGet.Path != "/healthz" || c.Lifecycle.PreStop.Sleep == nil || *p.TerminationGracePeriodSeconds != 40 {
-			t.Errorf("the server ends by %+v after %d s", c.Lifecycle, *p.TerminationGracePeriodSeconds)
+			t.Errorf("the server stops by %+v after %d s", c.Lifecycle, *p.TerminationGracePeriodSeconds)
 		}
 	})
 }
@@ -142,7 +143,7 @@ func TestImageIDsRollPods(t *testing.T) {
 			t.Errorf("mlflow, whose init container is setup, has %q, want %q", got, want)
 		}
 		if got := annotation(with, "mlops-ui"); got != "" {
-			t.Errorf("ui has %q, and nobody said its digest", got)
+			t.Errorf("ui has %q, but no digest is set", got)
 		}
 	})
 }
@@ -154,11 +155,11 @@ func TestDashboards(t *testing.T) {
 		got := one[*corev1.ConfigMap](t, r, "mlops-grafana-dashboards").Data
 		for name, text := range want {
 			if got[name] != strings.TrimSpace(text) {
-				t.Errorf("%s is not the file", name)
+				t.Errorf("dashboard %s differs from its file", name)
 			}
 		}
 		if len(got) != len(want) {
-			t.Errorf("%d dashboards of %d files", len(got), len(want))
+			t.Errorf("%d dashboards for %d files", len(got), len(want))
 		}
 		var home struct{ Grafana struct{ Home string } }
 		text := files(t, dir+"/values.yaml")["values.yaml"]
@@ -166,7 +167,7 @@ func TestDashboards(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got[home.Grafana.Home] == "" {
-			t.Errorf("grafana.home is %q, which no dashboard is", home.Grafana.Home)
+			t.Errorf("grafana.home is %q, which is no dashboard", home.Grafana.Home)
 		}
 	})
 }
@@ -213,7 +214,7 @@ func TestNetworkPolicies(t *testing.T) {
 			}
 		}
 		if !closed {
-			t.Error("nothing is closed")
+			t.Error("no policy denies by default")
 		}
 		components := map[string]bool{}
 		for _, p := range pods(t, r) {
@@ -225,22 +226,22 @@ func TestNetworkPolicies(t *testing.T) {
 					for _, e := range peer.PodSelector.MatchExpressions {
 						for _, name := range e.Values {
 							if e.Key != "app.kubernetes.io/component" || !components[name] {
-								t.Errorf("policy %s lets in pods whose %s is %s; there are none", p.Name, e.Key, name)
+								t.Errorf("policy %s allows pods with %s: %s, but there are none", p.Name, e.Key, name)
 							}
 						}
 					}
 				}
 			}
 		}
-		// Every port of every service is let in by some policy of its pod.
+		// Every port is opened by a policy for its pod.
 		for _, p := range pods(t, r) {
 			for _, c := range p.spec.Containers {
 				for _, port := range c.Ports {
 					if port.Name == "health" {
-						continue // the node's own probes are always let in
+						continue // probes from the node are always allowed
 					}
-					if !slices.ContainsFunc(policies, func(n *networkingv1.NetworkPolicy) bool { return lets(n, p.meta, port.ContainerPort) }) {
-						t.Errorf("%s: no policy lets anybody to port %d", p, port.ContainerPort)
+					if !slices.ContainsFunc(policies, func(n *networkingv1.NetworkPolicy) bool { return opens(n, p.meta, port.ContainerPort) }) {
+						t.Errorf("%s: no policy opens port %d", p, port.ContainerPort)
 					}
 				}
 			}
@@ -248,8 +249,8 @@ func TestNetworkPolicies(t *testing.T) {
 	})
 }
 
-// The pods that a policy lets in, of the release, of its workflows, and a stranger's.
-func TestNetworkPoliciesLetIn(t *testing.T) {
+// Which pods may connect: those of the release, of its workflows, and others.
+func TestNetworkPoliciesAdmit(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops")
 		callers := map[string]map[string]string{"a stranger": {"app": "stranger"}, "a namesake of another release": {"app.kubernetes.io/name": "mlops", "app.kubernetes.io/component": "mlflow", "app.kubernetes.io/instance": "other"}}
@@ -280,14 +281,14 @@ func TestNetworkPoliciesLetIn(t *testing.T) {
 			}
 			slices.Sort(got)
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("%s lets in (-want +got):\n%s", test.to, diff)
+				t.Errorf("%s admits (-want +got):\n%s", test.to, diff)
 			}
 		}
 	})
 }
 
-// admits reports whether a policy lets a pod of the same namespace with these
-// labels in, by Kubernetes' own selectors.
+// admits reports whether a policy admits a pod of the same namespace with these labels,
+// by Kubernetes' own selectors.
 func admits(t *testing.T, n *networkingv1.NetworkPolicy, labels map[string]string, port int32) bool {
 	t.Helper()
 	for _, rule := range n.Spec.Ingress {
@@ -310,7 +311,8 @@ func admits(t *testing.T, n *networkingv1.NetworkPolicy, labels map[string]strin
 	return false
 }
 
-func lets(n *networkingv1.NetworkPolicy, pod metav1.ObjectMeta, port int32) bool {
+// opens reports whether a policy allows connections to a port of a pod.
+func opens(n *networkingv1.NetworkPolicy, pod metav1.ObjectMeta, port int32) bool {
 	if !contains(pod.Labels, n.Spec.PodSelector.MatchLabels) {
 		return false
 	}

@@ -1,6 +1,7 @@
-{{/* Host headers that MLflow answers: its own names, this machine's for forwarded ports,
-and those of the values, each exactly. It refuses all others, so that a page whose name
-leads here (DNS rebinding) can't use a browser's login. A JSON array. */}}
+{{/* Values of the Host header that MLflow accepts, as a JSON array: its own names, those
+of this machine for forwarded ports, and mlflow.allowedHosts. It compares the port too.
+All others are refused, so that a web page whose name resolves to this address (DNS
+rebinding) can't use a browser's login. */}}
 {{- define "mlflow.hosts" -}}
 {{- $name := include "mlops.name" (list . "mlflow") -}}
 {{- $hosts := list -}}
@@ -13,8 +14,8 @@ leads here (DNS rebinding) can't use a browser's login. A JSON array. */}}
 {{- toJson (concat $hosts .Values.allowedHosts | uniq) -}}
 {{- end -}}
 
-{{/* Origins of pages that may send it something: its own page under the names of the
-values. It allows localhost by itself. A JSON array. */}}
+{{/* Values of the Origin header that MLflow accepts, as a JSON array: its own web page
+under the names above. Only localhost is allowed by default. */}}
 {{- define "mlflow.origins" -}}
 {{- $origins := list (printf "http://%s:5000" (include "mlops.name" (list . "mlflow"))) -}}
 {{- range .Values.allowedHosts -}}

@@ -1,27 +1,79 @@
 {{/*
-The workflows stand outside the chart, exactly as Argo reads them, with the
-default release name, registry and tag written in: kubectl apply and the local
-runner take the same files. Another release's names go in by replacing these
-prefixes and nothing else; the files are never templates of Helm (Argo's braces
-are not Helm's). With the default values the text is the file's, byte by byte.
-(list . text)
+A file of workflows/ for this release: (list . path). The files are complete manifests
+for release mlops, so that kubectl apply and the local runner take the same ones. They
+are parsed, changed where the values say so, and written again; with the default values
+the object is the file's. They are never templates of Helm: Argo's braces stay.
 */}}
 {{- define "pipelines.workflow" -}}
 {{- $root := index . 0 -}}
-{{- $text := index . 1 -}}
-{{- $images := $root.Values.global.images -}}
-{{- $version := include "mlops.version" $root -}}
-{{- $new := printf "${1}image: %s/${2}:%s\n" $images.registry ($images.tag | default $version) -}}
-{{- if ne $images.pullPolicy "IfNotPresent" -}}
-{{- $new = printf "%s${1}imagePullPolicy: %s\n" $new $images.pullPolicy -}}
+{{- $path := index . 1 -}}
+{{- $text := $root.Files.Get $path -}}
+{{- if regexMatch "(?m)^---" $text -}}
+{{- fail (printf "%s: more than one YAML document; put each workflow into a file of its own" $path) -}}
 {{- end -}}
-{{- $text = regexReplaceAll (printf "( +)image: mlops\\.local/([a-z-]+):%s\n" (replace "." "\\." $version)) $text $new -}}
-{{- $text = regexReplaceAll "((?:name|serviceAccountName): |http://)mlops-" $text (printf "${1}%s-" $root.Release.Name) -}}
-{{- range list (list "postgres-app" "mlops.secret.app") (list "s3-loader" "mlops.secret.s3-loader") (list "mlflow-steps" "mlops.secret.mlflow-steps") (list "signing" "mlops.secret.signing") (list "signers" "mlops.secret.signers") -}}
-{{- $text = $text | replace (printf "name: %s\n" (include "mlops.name" (list $root (index . 0)))) (printf "name: %s\n" (include (index . 1) $root)) -}}
-{{- end -}}
+{{- $workflow := fromYaml $text -}}
+{{- with $workflow.Error -}}{{- fail (printf "%s: %s" $path .) -}}{{- end -}}
+{{- include "pipelines.rename" (list $root $workflow) -}}
 {{- with include "mlops.source" $root -}}
-{{- $text = regexReplaceAll "(- name: source\n +description: [^\n]*\n +value: )\"\"" $text (printf "${1}%s" (toJson . | replace "$" "$$")) -}}
+{{- $source := . -}}
+{{- range dig "spec" "arguments" "parameters" list $workflow -}}
+{{- if eq .name "source" -}}{{- $_ := set . "value" $source -}}{{- end -}}
 {{- end -}}
-{{- $text -}}
+{{- end -}}
+{{- range $workflow.spec.templates -}}
+{{- if .container -}}{{- include "pipelines.step" (list $root .) -}}{{- end -}}
+{{- end -}}
+{{- toYaml $workflow -}}
+{{- end -}}
+
+{{/* Changes the names of release mlops in a parsed manifest into this release's: names
+that begin with mlops- or are the host of an address, and images of mlops.local. */}}
+{{- define "pipelines.rename" -}}
+{{- $root := index . 0 -}}
+{{- $node := index . 1 -}}
+{{- if kindIs "slice" $node -}}
+{{- range $node -}}{{- include "pipelines.rename" (list $root .) -}}{{- end -}}
+{{- else if kindIs "map" $node -}}
+{{- $images := $root.Values.global.images -}}
+{{- $secrets := dict "mlops-postgres-app" (include "mlops.secret.app" $root) -}}
+{{- range list "s3-loader" "mlflow-steps" "signing" "signers" -}}
+{{- $_ := set $secrets (printf "mlops-%s" .) (include (printf "mlops.secret.%s" .) $root) -}}
+{{- end -}}
+{{- $tag := printf ":%s" (include "mlops.version" $root) -}}
+{{- range $key, $value := $node -}}
+{{- if not (kindIs "string" $value) -}}
+{{- include "pipelines.rename" (list $root $value) -}}
+{{- else if and (has $key (list "name" "secretName" "claimName" "serviceAccountName")) (hasPrefix "mlops-" $value) -}}
+{{- $_ := set $node $key (get $secrets $value | default (include "mlops.name" (list $root (trimPrefix "mlops-" $value)))) -}}
+{{- else if and (eq $key "value") (hasPrefix "http://mlops-" $value) -}}
+{{- $_ := set $node $key (printf "http://%s" (include "mlops.name" (list $root (trimPrefix "http://mlops-" $value)))) -}}
+{{- else if and (eq $key "image") (hasPrefix "mlops.local/" $value) (hasSuffix $tag $value) -}}
+{{- $name := $value | trimPrefix "mlops.local/" | trimSuffix $tag -}}
+{{- $_ := set $node $key (include "mlops.image" (list $root (dict "registry" "" "repository" $name "tag" "" "digest" ""))) -}}
+{{- if ne $images.pullPolicy "IfNotPresent" -}}{{- $_ := set $node "imagePullPolicy" $images.pullPolicy -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Puts the values for steps into a parsed template of a workflow that runs a
+container. What a template says wins over its workflow and over Argo's defaults. */}}
+{{- define "pipelines.step" -}}
+{{- $root := index . 0 -}}
+{{- $v := $root.Values -}}
+{{- $template := index . 1 -}}
+{{- range $key, $value := include "mlops.placement" (list $root $v) | fromYaml -}}
+{{- $_ := set $template $key $value -}}
+{{- end -}}
+{{- with include "mlops.podAnnotations" (list $root $v) | fromYaml -}}
+{{- $metadata := $template.metadata | default dict -}}
+{{- $_ := set $metadata "annotations" (merge . ($metadata.annotations | default dict)) -}}
+{{- $_ := set $template "metadata" $metadata -}}
+{{- end -}}
+{{- with $v.extraEnv -}}
+{{- $_ := set $template.container "env" (include "mlops.env" (list ($template.container.env | default list) .) | fromYamlArray) -}}
+{{- end -}}
+{{- with get $v.resources $template.name -}}
+{{- $_ := set $template.container "resources" (merge (deepCopy .) ($template.container.resources | default dict)) -}}
+{{- end -}}
 {{- end -}}
