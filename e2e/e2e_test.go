@@ -27,9 +27,9 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/figures"
 	"mlops/internal/kube"
-	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/overview"
+	"mlops/internal/prepare"
 )
 
 // rows is what the source of the diabetes data set has.
@@ -48,11 +48,11 @@ func (m *machine) kubeconfig() string { return filepath.Join(m.home, "kubeconfig
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	root, err := local.Root()
+	root, err := prepare.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	home, err := prepare.Home(os.Getenv("MLOPS_HOME"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"log/slog"
 	"maps"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"mlops/internal/kube"
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/progress"
 	"mlops/internal/workflow"
 )
@@ -199,7 +201,7 @@ func newRunner(t *testing.T, m *machine, r *kube.Release, set *workflow.Set) *ru
 		}
 	}
 	slices.Sort(images)
-	if err := state.Build(t.Context(), m.root, bin, slices.Compact(images)...); err != nil {
+	if err := prepare.Programs(t.Context(), slog.New(slog.DiscardHandler), state.BuildEnv(), m.root, bin, slices.Compact(images)...); err != nil {
 		t.Fatal(err)
 	}
 	user, password, err := r.MLflowLogin(t.Context(), "steps")

@@ -15,6 +15,7 @@ import (
 
 	"mlops/internal/kube"
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/setup"
 	tables "mlops/internal/source"
 	"mlops/internal/synthetic"
@@ -31,13 +32,13 @@ func (m *machine) penguinsTable(t *testing.T) string {
 	return filepath.Join(v.Site, "palmerpenguins", "data", "penguins.csv")
 }
 
-func (m *machine) venv(t *testing.T) *local.Venv {
+func (m *machine) venv(t *testing.T) *prepare.Venv {
 	t.Helper()
 	state, err := local.OpenState(m.home, m.cache, os.Environ())
 	if err != nil {
 		t.Fatal(err)
 	}
-	python, err := local.FindPython(t.Context(), local.Pythons(os.Getenv("PYTHON")))
+	python, err := prepare.FindPython(t.Context(), prepare.Pythons(os.Getenv("PYTHON")))
 	if err != nil {
 		t.Fatal(err)
 	}

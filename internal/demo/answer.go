@@ -32,6 +32,6 @@ func (s *services) answer(ctx context.Context, view *api.Model, took time.Durati
 	if s.table.Synthetic {
 		fmt.Fprintf(&b, "  !! All of this is from a SYNTHETIC table: the real one was not found. !!\n\n")
 	}
-	fmt.Fprintf(&b, "  Ready after %s. make status shows what runs, make demo-down stops it.\n", took.Round(100*time.Millisecond))
+	fmt.Fprintf(&b, "  Ready after %s. make status shows what is running, make demo-down stops it.\n", took.Round(100*time.Millisecond))
 	return b.String(), nil
 }

@@ -32,7 +32,7 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 			return err
 		}
 		if r == nil || !r.Alive() {
-			return program.Inputf("%s does not run; make demo starts it", name)
+			return program.Inputf("%s is not running; make demo starts it", name)
 		}
 		running[name] = r
 	}
@@ -77,7 +77,7 @@ func checkVersion(ctx context.Context, ml *local.Record, name string, view *api.
 		return err
 	}
 	if got := view.Model; got.Name != name || got.Number != fmt.Sprint(v.Number) || got.RunID != v.RunID {
-		return fmt.Errorf("the server serves %s version %s of run %s, the alias says version %d of run %s", got.Name, got.Number, got.RunID, v.Number, v.RunID)
+		return fmt.Errorf("the server serves %s version %s of run %s, the alias names version %d of run %s", got.Name, got.Number, got.RunID, v.Number, v.RunID)
 	}
 	if !v.Best {
 		return fmt.Errorf("version %d has no tag %s", v.Number, registry.TagBest)
@@ -104,7 +104,7 @@ func checkPage(ctx context.Context, ui *local.Record, view *api.Model) error {
 	}
 	for _, want := range []string{view.Dataset.Title, "<form", view.Model.RunID} {
 		if !strings.Contains(string(text), want) {
-			return fmt.Errorf("the page does not hold %q", want)
+			return fmt.Errorf("the page does not contain %q", want)
 		}
 	}
 	return nil

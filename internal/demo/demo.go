@@ -8,11 +8,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 )
 
@@ -21,6 +21,7 @@ type Config struct {
 	Root    string // the project's folder
 	Spec    string // path of the data set's YAML
 	Dataset string // path or URL of its table; empty: origin.Places looks for it
+	Bin     string // folder of the programs, compiled already; empty: Up compiles them
 	Purge   string // for Down: "" keeps the data, "1" deletes it, "all" the caches too
 	Pythons []string
 	State   *local.State
@@ -30,26 +31,12 @@ type Config struct {
 // grace is how long a step has to end when the demo is stopped.
 const grace = 10 * time.Second
 
-func openVenv(ctx context.Context, c *Config, log *slog.Logger) (*local.Venv, error) {
-	py, err := local.FindPython(ctx, c.Pythons)
+func openVenv(ctx context.Context, c *Config, log *slog.Logger) (*prepare.Venv, error) {
+	py, err := prepare.FindPython(ctx, c.Pythons)
 	if err != nil {
 		return nil, program.Input(err)
 	}
 	return c.State.Venv(ctx, log, py, filepath.Join(c.Root, "python", "requirements.txt"))
-}
-
-// binFolder is bin in the project, or in the state if the project's folder is
-// not ours to write.
-func binFolder(c *Config) (string, error) {
-	dir := filepath.Join(c.Root, "bin")
-	if err := os.MkdirAll(dir, 0o755); err == nil {
-		f, err := os.CreateTemp(dir, ".try.*")
-		if err == nil {
-			f.Close()
-			return dir, os.Remove(f.Name())
-		}
-	}
-	return c.State.Path("bin"), os.MkdirAll(c.State.Path("bin"), 0o755)
 }
 
 func portOf(r *local.Record) string { return fmt.Sprintf("port %d", r.Port) }

@@ -18,6 +18,7 @@ import (
 
 	"mlops/internal/host"
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/progress"
 )
@@ -113,7 +114,7 @@ func testServices(ctx context.Context, c *Config, d *progress.Reporter, state *l
 	var minioEnv string
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		var v *local.Venv
+		var v *prepare.Venv
 		err := d.Do("virtual environment", func(log *slog.Logger) (_ string, err error) {
 			shared := *c
 			shared.State = state

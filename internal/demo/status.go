@@ -44,7 +44,7 @@ func Status(ctx context.Context, c *Config, out io.Writer) error {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%d MiB\t%s\n", r.Name, r.PID, address, r.Memory()>>20, r.Since.Format("2006-01-02 15:04:05"))
 	}
 	if len(records) == 0 {
-		fmt.Fprintf(w, "none runs; make demo starts them\t\t\t\t\n")
+		fmt.Fprintf(w, "none is running; make demo starts them\t\t\t\t\n")
 	}
 	sets, err := knownSets(c.State)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/progress"
 	"mlops/internal/registry"
@@ -76,15 +77,6 @@ func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 	return s.answer(ctx, view, time.Since(began))
 }
 
-// programs are what the demo runs, and the command itself, so that it is at hand
-// as bin/mlops. The other images belong to a cluster and would make the first
-// build longer.
-var programs = []string{
-	"./tools/mlops",
-	"./images/load-raw-data", "./images/process-data", "./images/load-val-test-data",
-	"./images/train-model", "./images/promote-best-model", "./images/inference", "./images/ui",
-}
-
 // places are where the demo looks for a data set's table.
 func (c *Config) places(site string) origin.Places {
 	return origin.Places{Dataset: c.Dataset, Root: c.Root, Site: site, Synthesize: func(spec *dataset.Spec) (string, error) {
@@ -97,7 +89,7 @@ type services struct {
 	spec      *dataset.Spec
 	specPath  string
 	table     origin.Table
-	venv      *local.Venv
+	venv      *prepare.Venv
 	bin       string // folder of our programs
 	postgres  *local.Postgres
 	mlflow    *local.Record
@@ -141,12 +133,14 @@ func (s *services) backends(ctx context.Context, c *Config, d *progress.Reporter
 		})
 	})
 	group.Go(func() error {
-		return d.Do("programs", func(*slog.Logger) (_ string, err error) {
-			s.bin, err = binFolder(c)
-			if err != nil {
+		if s.bin = c.Bin; s.bin != "" {
+			return nil
+		}
+		return d.Do("programs", func(log *slog.Logger) (_ string, err error) {
+			if s.bin, err = prepare.BinFolder(c.Root, c.State.Path("bin")); err != nil {
 				return "", err
 			}
-			return "", c.State.Build(ctx, c.Root, s.bin, programs...)
+			return "", prepare.Programs(ctx, log, c.State.BuildEnv(), c.Root, s.bin, prepare.Demo...)
 		})
 	})
 	return group.Wait()
@@ -256,8 +250,8 @@ func imageName(image string) string {
 	return name
 }
 
-// serveLimit is how long the server may take to serve what was promoted: it
-// looks each second, and replays the samples first.
+// serveLimit is how long the server may take to serve the promoted version: it
+// polls every second, and replays the samples first.
 const serveLimit = time.Minute
 
 // awaitServed returns what the server says of its model once that is the version
@@ -269,7 +263,7 @@ func (s *services) awaitServed(ctx context.Context) (*api.Model, error) {
 	}
 	want, err := registry.New(client, s.spec.Model).Production(ctx)
 	if errors.Is(err, registry.ErrNoVersion) {
-		return nil, fmt.Errorf("the pipeline ended and nothing is in production of %s", s.spec.Model)
+		return nil, fmt.Errorf("the pipeline has ended, but no version of %s is in production", s.spec.Model)
 	}
 	if err != nil {
 		return nil, err

@@ -18,20 +18,6 @@ import (
 	"mlops/internal/versions"
 )
 
-// Build compiles packages (patterns below root, the project's folder) into the
-// folder out, one program each, without cgo. Go's own cache makes a second build
-// quick, and an unchanged program is not written again.
-func (s *State) Build(ctx context.Context, root, out string, packages ...string) error {
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("building programs: %w", err)
-	}
-	argv := append([]string{"go", "build", "-trimpath", "-buildvcs=false", "-o", out + string(filepath.Separator)}, packages...)
-	if err := s.Tool(ctx, root, []string{"CGO_ENABLED=0"}, nil, argv...); err != nil {
-		return fmt.Errorf("building programs: %w", err)
-	}
-	return nil
-}
-
 // MinIO is a running S3 server for tests.
 type MinIO struct {
 	*Record

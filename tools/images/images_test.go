@@ -23,6 +23,7 @@ import (
 	"mlops/internal/image"
 	"mlops/internal/local"
 	"mlops/internal/origin"
+	"mlops/internal/prepare"
 )
 
 // testBuilder builds from the tree in root, with a cache of its own. What it says
@@ -45,7 +46,7 @@ func testBuilder(t *testing.T, root string) (*builder, *strings.Builder) {
 
 func projectFolder(t *testing.T) string {
 	t.Helper()
-	root, err := local.Root()
+	root, err := prepare.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"syscall"
 
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 )
 
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string) error {
 	if b.others != othersAuto && b.others != othersBuild && b.others != othersPublic {
 		return program.Inputf("-others: %q is not auto, build or public", b.others)
 	}
-	root, err := local.Root()
+	root, err := prepare.Root()
 	if err != nil {
 		return err
 	}
@@ -79,14 +80,14 @@ func run(ctx context.Context, args []string) error {
 			*p = filepath.Join(root, *p)
 		}
 	}
-	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	home, err := prepare.Home(os.Getenv("MLOPS_HOME"))
 	if err != nil {
 		return err
 	}
 	if b.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ()); err != nil {
 		return err
 	}
-	b.pythons = local.Pythons(os.Getenv("PYTHON"))
+	b.pythons = prepare.Pythons(os.Getenv("PYTHON"))
 	b.print = func(line string) { fmt.Println(line) }
 	if *lock {
 		return b.writeDebianLock(ctx)

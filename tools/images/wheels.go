@@ -11,7 +11,7 @@ import (
 
 	"mlops/internal/host"
 	"mlops/internal/image"
-	"mlops/internal/local"
+	"mlops/internal/prepare"
 )
 
 // pythonVersion is the Python in the images, Debian 12's. Wheels are chosen for it,
@@ -135,7 +135,7 @@ func wheelPlatforms(arch string) []string {
 // pip returns a Python with pip, in a virtual environment of its own, since a
 // distribution's Python often has none.
 func (b *builder) pip(ctx context.Context, log *slog.Logger) (string, error) {
-	py, err := local.FindPython(ctx, b.pythons)
+	py, err := prepare.FindPython(ctx, b.pythons)
 	if err != nil {
 		return "", err
 	}

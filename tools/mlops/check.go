@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"mlops/internal/dataset"
-	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/source"
 )
@@ -46,7 +46,7 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 
 // localTable is the first of the spec's local paths that exists, or "".
 func localTable(spec *dataset.Spec) string {
-	root, err := local.Root()
+	root, err := prepare.Root()
 	if err != nil {
 		root = "."
 	}

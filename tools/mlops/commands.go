@@ -12,6 +12,7 @@ import (
 
 	"mlops/internal/demo"
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/progress"
 )
@@ -32,11 +33,13 @@ is served. Run it again at any time: it does only what is new.`,
 			in := newInputs()
 			in.spec(f)
 			f.StringVar(&in.dataset, "dataset", os.Getenv("DATASET"), "path or `URL` of the data set's table, instead of the places the YAML names (also: DATASET)")
+			bin := f.String("bin", "", "`folder` of the demo's programs if they are compiled already (make demo sets it)")
 			return func(ctx context.Context, out io.Writer, _ []string) error {
 				c, err := in.config()
 				if err != nil {
 					return err
 				}
+				c.Bin = *bin
 				d := progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
 				answer, err := demo.Up(ctx, c, d)
 				d.Close()
@@ -157,11 +160,11 @@ func (in *inputs) spec(f *flag.FlagSet) {
 
 // config finds the project's folder and opens the state.
 func (in *inputs) config() (*demo.Config, error) {
-	root, err := local.Root()
+	root, err := prepare.Root()
 	if err != nil {
 		return nil, err
 	}
-	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	home, err := prepare.Home(os.Getenv("MLOPS_HOME"))
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +181,7 @@ func (in *inputs) config() (*demo.Config, error) {
 	if !filepath.IsAbs(c.Spec) {
 		c.Spec = filepath.Join(root, c.Spec)
 	}
-	c.Pythons = local.Pythons(os.Getenv("PYTHON"))
+	c.Pythons = prepare.Pythons(os.Getenv("PYTHON"))
 	return c, nil
 }
 

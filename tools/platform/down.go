@@ -11,8 +11,8 @@ import (
 	"mlops/internal/host"
 )
 
-// down stops the platform: our own cluster with all in it, or in another's
-// cluster the release. Volumes and passwords stay, unless purge deletes them.
+// down stops the platform: our own cluster with everything in it, or the release
+// in any other cluster. Volumes and passwords stay, unless purge deletes them.
 func down(ctx context.Context, c *config) error {
 	lock, err := host.TryLock(c.state.Path("lock"), "make down")
 	if err != nil {
@@ -24,7 +24,7 @@ func down(ctx context.Context, c *config) error {
 		return err
 	}
 	if t == nil {
-		t = &target{Kind: own} // one that was left without its note
+		t = &target{Kind: own} // a cluster whose record was lost
 	}
 	if t.Kind == own {
 		err := c.do("cluster", func(say func(string)) (string, error) {
@@ -64,10 +64,10 @@ func down(ctx context.Context, c *config) error {
 	}
 	err = r.Client.CoreV1().ConfigMaps(namespace).Delete(ctx, r.Service(notes), metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("forgetting what was installed: %w", err)
+		return fmt.Errorf("deleting the record of the installation: %w", err)
 	}
 	if !c.purge {
-		c.show.Print("the volumes and passwords are kept; PURGE=1 deletes them, with the namespace " + namespace)
+		c.show.Print("volumes and passwords are kept; PURGE=1 deletes them, with the namespace " + namespace)
 		return nil
 	}
 	if err := r.Client.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
@@ -78,7 +78,7 @@ func down(ctx context.Context, c *config) error {
 
 func remove(path string) error {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("forgetting which cluster was used: %w", err)
+		return fmt.Errorf("deleting the record of the cluster: %w", err)
 	}
 	return nil
 }

@@ -32,8 +32,8 @@ const (
 	grafanaLogin = `user admin, password: %[2]s get secret %[1]s-grafana -o jsonpath='{.data.admin-password}' | base64 -d`
 )
 
-// services are all that a release may have, in the order in which they are shown,
-// at the ports of localhost that the ancestor had.
+// services are those that a release may have, in the order in which they are
+// shown, with their ports on localhost.
 var services = []service{
 	{"page", "ui", 8501, 8501, "ui", "/", ""},
 	{"API", "inference", 8000, 8000, "inference", "/healthz", ""},
@@ -44,8 +44,8 @@ var services = []service{
 	{"load test", "loadtest", 8089, 8089, "", "/", ""},
 }
 
-// forward leads localhost's ports to the release's services until the context
-// ends. A way that breaks, because its pod was replaced, is laid anew.
+// forward forwards local ports to the release's services until the context ends. A
+// connection that breaks, because its pod was replaced, is made again.
 func forward(ctx context.Context, c *config) error {
 	t, r, err := c.running()
 	if err != nil {
@@ -93,7 +93,7 @@ func present(ctx context.Context, r *kube.Release) ([]service, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the cluster can't be asked (make up starts one that is ours): %w", err)
+			return nil, fmt.Errorf("asking the cluster (make up starts it if it is our own): %w", err)
 		}
 		there = append(there, s)
 	}
@@ -118,7 +118,7 @@ func (c *config) running() (*target, *kube.Release, error) {
 		return nil, nil, err
 	}
 	if t == nil {
-		return nil, nil, program.Inputf("no platform was installed from here (%s); make up does it", c.state.Dir)
+		return nil, nil, program.Inputf("no platform was installed from here (%s); make up installs one", c.state.Dir)
 	}
 	r, err := t.release()
 	return t, r, err

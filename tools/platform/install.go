@@ -167,7 +167,7 @@ func (c *config) values(t target, table origin.Table) ([]byte, error) {
 	})
 }
 
-// helm returns the path of a Helm: the user's own, or one that is built.
+// helm returns the path of Helm: the user's own, or one that is built.
 func (c *config) helm(ctx context.Context, say func(string)) (string, error) {
 	if path := find("helm"); path != "" {
 		return path, nil
@@ -180,7 +180,7 @@ func (c *config) helm(ctx context.Context, say func(string)) (string, error) {
 	return all[len(all)-1], nil
 }
 
-// installDigest names all that a release is made of.
+// installDigest is the digest of everything that a release is made of.
 func (c *config) installDigest(values []byte) (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n", values)
@@ -213,7 +213,7 @@ func (c *config) installDigest(values []byte) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-// digestOf names a text, short enough for a label.
+// digestOf is a digest of a text, short enough for a label.
 func digestOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])[:16]

@@ -1,10 +1,10 @@
 // Command platform installs the whole platform on Kubernetes and looks after it:
 // it is behind `make up`, `make down`, `make status` and `make forward`.
 //
-//	platform up        a cluster where there is none, images, the release, a served model
-//	platform down      stops it; PURGE=1 deletes its data
-//	platform status    one screen
-//	platform forward   leads localhost's ports to the services until it is interrupted
+//	platform up        start a cluster if there is none, build images, install, serve a model
+//	platform down      stop it; PURGE=1 deletes its data
+//	platform status    show one screen
+//	platform forward   forward local ports to the services until interrupted
 //
 // It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
 // KUBECONFIG, YES (1: take the current context without asking), REGISTRY (from
@@ -24,6 +24,7 @@ import (
 	"syscall"
 
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/progress"
 )
@@ -34,7 +35,7 @@ const (
 	namespace   = "mlops"
 )
 
-// config is all that the commands take from outside.
+// config is what the commands take from the environment.
 type config struct {
 	root     string // the project's folder
 	state    *local.State
@@ -60,7 +61,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward}
 	if len(args) != 1 || commands[args[0]] == nil {
-		return program.Inputf("want a command: up, down, status or forward")
+		return program.Inputf("usage: platform up|down|status|forward")
 	}
 	c, err := configure()
 	if err != nil {
@@ -71,11 +72,11 @@ func run(ctx context.Context, args []string) error {
 }
 
 func configure() (*config, error) {
-	root, err := local.Root()
+	root, err := prepare.Root()
 	if err != nil {
 		return nil, err
 	}
-	home, err := local.Home(os.Getenv("MLOPS_HOME"))
+	home, err := prepare.Home(os.Getenv("MLOPS_HOME"))
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,7 @@ func configure() (*config, error) {
 }
 
 // command runs a program in the project's folder; each line that it writes is
-// passed to say, where that is not nil. The error has its last lines.
+// passed to say, if that is not nil. The error has its last lines.
 func (c *config) command(ctx context.Context, say func(line string), env []string, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = c.root
@@ -120,7 +121,7 @@ func (c *config) command(ctx context.Context, say func(line string), env []strin
 	return text, nil
 }
 
-// lines is what a command wrote, told line by line.
+// lines is what a command wrote, passed on line by line.
 type lines struct {
 	all  []byte
 	told int

@@ -20,8 +20,8 @@ import (
 // shownWorkflows is how many of the last workflows the screen has.
 const shownWorkflows = 5
 
-// status writes one screen: pods, workflows, rows, the model in production. A
-// part that can't be had says why.
+// status writes one screen: pods, workflows, rows, the model in production. A part
+// that is unavailable says why.
 func status(ctx context.Context, c *config) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

@@ -33,7 +33,7 @@ type target struct {
 	Context    string `json:"context"`
 }
 
-// own is the kind of cluster that we build; the others' are their contexts' names.
+// own is the kind of cluster that we build; other kinds have their contexts' names.
 const (
 	own            = "own"
 	dockerDesktop  = "docker-desktop"
@@ -92,10 +92,10 @@ func (c *config) keep(t target) error {
 	return nil
 }
 
-// choose finds the cluster to use: that of an earlier `up`, where it is our own or
-// still answers, so that none is left running unseen; else the current context
-// (asked for first where it is not on this machine), microk8s or k3s where they are
-// installed, else one of our own.
+// choose finds the cluster to use: that of an earlier `up` if it is our own or still
+// answers, so that none is left running unnoticed; else the current context (after
+// a question if it is not on this machine), microk8s or k3s if they are installed,
+// else one of our own.
 func (c *config) choose(ctx context.Context) (target, error) {
 	ownConfig := c.state.Path("kubeconfig")
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
@@ -114,11 +114,11 @@ func (c *config) choose(ctx context.Context) (target, error) {
 	if kept != nil {
 		if kept.Kind == own || answers(ctx, *kept) {
 			if current != nil && (kept.Context != config.CurrentContext || kept.Kubeconfig != current.LocationOfOrigin) {
-				c.show.Print(fmt.Sprintf("taking %s, as the last make up did, and not the current context %s; make down PURGE=1 deletes what is there, and the next make up chooses anew", *kept, config.CurrentContext))
+				c.show.Print(fmt.Sprintf("taking %s, as the last make up did, and not the current context %s; make down PURGE=1 deletes what is there, and the next make up chooses again", *kept, config.CurrentContext))
 			}
 			return *kept, nil
 		}
-		c.show.Print(fmt.Sprintf("%s, which the last make up took, does not answer: choosing anew", *kept))
+		c.show.Print(fmt.Sprintf("%s, which the last make up took, does not answer: choosing again", *kept))
 	}
 	if current != nil {
 		cluster := config.Clusters[current.Cluster]
@@ -146,7 +146,7 @@ func (c *config) choose(ctx context.Context) (target, error) {
 	return target{Kind: own, Kubeconfig: ownConfig}, nil
 }
 
-// answers reports whether a cluster's API server is there, be it with a refusal.
+// answers reports whether a cluster's API server responds, even with a refusal.
 func answers(ctx context.Context, t target) bool {
 	r, err := t.release()
 	if err != nil {
@@ -186,8 +186,8 @@ func ofMinikube(c *api.Context) bool {
 	return false
 }
 
-// importable says what to do where images can reach a cluster only by a registry,
-// before they are built.
+// importable refuses, before images are built, a cluster that can get them only
+// from a registry if none was named.
 func (c *config) importable(t target) error {
 	if c.registry != "" {
 		return nil
@@ -210,7 +210,7 @@ func (c *config) confirm(t target, cluster *api.Cluster) error {
 		return nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return program.Inputf("the current context %s is a cluster at %s, which is not this machine: say YES=1 to install there, or choose another context", t.Context, cluster.Server)
+		return program.Inputf("the current context %s is a cluster at %s, which is not this machine: set YES=1 to install there, or choose another context", t.Context, cluster.Server)
 	}
 	fmt.Printf("Install into the cluster of context %s at %s? [y/N] ", t.Context, cluster.Server)
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
@@ -278,7 +278,7 @@ func (c *config) load(ctx context.Context, t target, say func(string), archives 
 	return nil
 }
 
-// cluster runs the tool of our own cluster, built first where that is needed.
+// cluster runs the tool of our own cluster, built first if necessary.
 func (c *config) cluster(ctx context.Context, say func(string), args ...string) (string, error) {
 	bin := c.state.Path("bin", "cluster")
 	if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {

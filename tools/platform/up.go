@@ -81,7 +81,7 @@ func up(ctx context.Context, c *config) error {
 	return c.answer(ctx, t, r, spec, table, time.Since(began))
 }
 
-// do shows work as a task whose lines are told beside it.
+// do shows work as a task, with its lines.
 func (c *config) do(name string, work func(say func(string)) (string, error)) error {
 	return c.show.Do(name, func(log *slog.Logger) (string, error) {
 		return work(func(line string) { log.Info(line) })
@@ -98,12 +98,12 @@ func (c *config) loadSpec() (*dataset.Spec, error) {
 }
 
 // noPassword refuses an address with a password in it: as the pipeline's source it
-// stands in ConfigMaps and workflows, which many may read.
+// is written to ConfigMaps and workflows, which many may read.
 func noPassword(address string) error {
 	if u, err := url.Parse(address); err != nil || u.User == nil {
-		return nil // a path, or what is wrong with it is said where it is opened
+		return nil // a path, or an address that opening it will reject
 	}
-	return program.Inputf("DATASET holds a user or a password, and would stand in the cluster's workflows where many may read it: download the table, and name its path in DATASET")
+	return program.Inputf("DATASET holds a user or a password, which many could read in the cluster's workflows: download the table, and name its path in DATASET")
 }
 
 // table finds the data set's table, where `make images` has found it too.
@@ -121,7 +121,7 @@ func (c *config) table(ctx context.Context, spec *dataset.Spec) (table origin.Ta
 }
 
 // sourceOf is what the pipeline reads: the address of the table, or where a
-// local file stands in the bucket.
+// local file is in the bucket.
 func sourceOf(table origin.Table) (address, file string, err error) {
 	if table.URL == "" {
 		return "", "", nil
@@ -257,7 +257,7 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 		text += "  " + origin.Warning + "\n\n"
 	}
 	text += fmt.Sprintf("  On %s, release %s in namespace %s; %s get pods\n", t, r.Name, r.Namespace, t.kubectl())
-	text += fmt.Sprintf("  Ready after %s. make status shows what runs, make forward leads localhost's ports to it, make down stops it.\n", took.Round(100*time.Millisecond))
+	text += fmt.Sprintf("  Ready after %s. make status shows what is running, make forward forwards local ports to it, make down stops it.\n", took.Round(100*time.Millisecond))
 	c.show.Print(text)
 	return nil
 }

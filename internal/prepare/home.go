@@ -1,4 +1,4 @@
-package local
+package prepare
 
 import (
 	"fmt"
@@ -8,9 +8,10 @@ import (
 	"mlops/internal/program"
 )
 
-// Home returns the state's folder: the one that the user named (MLOPS_HOME), or
-// .mlops in their home. The user that Postgres runs as can't enter root's home,
-// so root's state lies elsewhere.
+// Home is the folder in which the platform keeps what it knows and runs on this
+// machine: the one that the user named (MLOPS_HOME), else .mlops in the user's
+// home. Root's home is closed to the user that Postgres runs as, so root's is
+// elsewhere.
 func Home(named string) (string, error) {
 	if named != "" {
 		return named, nil
@@ -25,8 +26,7 @@ func Home(named string) (string, error) {
 	return filepath.Join(dir, ".mlops"), nil
 }
 
-// Root returns the project's folder: the closest one with a go.mod, from the
-// working folder upwards.
+// Root is the project's folder: the one with go.mod at or above the working folder.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -40,13 +40,4 @@ func Root() (string, error) {
 			return "", program.Inputf("no go.mod in %s or above: run this in the project's folder", dir)
 		}
 	}
-}
-
-// Pythons returns the interpreters to try: the one that the user named (PYTHON),
-// or the usual names.
-func Pythons(named string) []string {
-	if named != "" {
-		return []string{named}
-	}
-	return []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python"}
 }
