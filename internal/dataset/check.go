@@ -2,11 +2,13 @@ package dataset
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
 	"sort"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -14,15 +16,6 @@ import (
 
 // Metrics that a spec may name.
 var Metrics = []string{"auc", "average_precision", "precision", "recall", "accuracy", "f1", "log_loss"}
-
-// Parameters of XGBoost that a candidate may set. The objective, the metric and
-// the threads are the trainer's.
-var Parameters = []string{
-	"alpha", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "eta", "gamma",
-	"grow_policy", "lambda", "max_bin", "max_cat_threshold", "max_cat_to_onehot",
-	"max_delta_step", "max_depth", "max_leaves", "min_child_weight", "num_parallel_tree",
-	"sampling_method", "scale_pos_weight", "seed", "subsample", "tree_method",
-}
 
 var (
 	tableName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
@@ -35,6 +28,7 @@ var (
 // checker collects what is wrong with a spec, with the line that says it.
 type checker struct {
 	root     *yaml.Node
+	garbled  map[int]bool // lines that could not be read
 	problems []Problem
 }
 
@@ -72,7 +66,9 @@ func (c *checker) line(path ...any) int {
 }
 
 func (c *checker) bad(at []any, format string, args ...any) {
-	c.problems = append(c.problems, Problem{c.line(at...), fmt.Sprintf(format, args...)})
+	if line := c.line(at...); !c.garbled[line] {
+		c.problems = append(c.problems, Problem{line, fmt.Sprintf(format, args...)})
+	}
 }
 
 func (c *checker) sort() {
@@ -80,6 +76,9 @@ func (c *checker) sort() {
 }
 
 func at(path ...any) []any { return path }
+
+// finite reports whether a model can take the number.
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(float64(float32(x)), 0) }
 
 func (c *checker) check(s *Spec) {
 	if !tableName.MatchString(s.Name) {
@@ -150,7 +149,7 @@ func (c *checker) columns(s *Spec) {
 		switch col.Type {
 		case Integer, Number, Category:
 		default:
-			c.bad(here, "column %q has type %q; it can be: integer, number, category", col.Name, col.Type)
+			c.bad(here, "column %q has type %q; it can be: integer, number, category%s", col.Name, col.Type, meantType(string(col.Type)))
 		}
 		if col.Type == Category && (col.Min != nil || col.Max != nil) {
 			c.bad(here, "column %q is a category: min and max are for numbers", col.Name)
@@ -181,6 +180,11 @@ func (c *checker) columns(s *Spec) {
 	if s.Group != "" {
 		c.column(s, at("group"), s.Group)
 	}
+	for _, is := range []struct{ what, name string }{{"key", s.Key}, {"group", s.Group}} {
+		if is.name != "" && is.name == s.Target.Column {
+			c.bad(at(is.what), "column %q is the target: it can't be the %s too", is.name, is.what)
+		}
+	}
 }
 
 // values puts values that the spec names of a column into their canonical form,
@@ -204,7 +208,7 @@ func (c *checker) values(s *Spec, where []any, column string, values []string) {
 func (c *checker) column(s *Spec, where []any, name string) *Column {
 	i := s.Column(name)
 	if i < 0 {
-		c.bad(where, "no column is called %q", name)
+		c.bad(where, "no column is called %q%s", name, meant(name, slices.Collect(maps.Keys(s.columns))))
 		return nil
 	}
 	return &s.Columns[i]
@@ -273,6 +277,9 @@ func (c *checker) features(s *Spec) {
 			if name == s.Target.Column {
 				c.bad(here, "column %q is the target: as a feature it tells the answer", name)
 			}
+			if name == s.Group {
+				c.bad(here, "column %q is the group: it says which rows belong together and is ignored in a prediction, so it can't be a feature too", name)
+			}
 			if name == s.Key {
 				c.bad(here, "column %q is the key: as a feature it tells nothing about new rows", name)
 			}
@@ -289,6 +296,14 @@ func (c *checker) features(s *Spec) {
 		}
 		if names[f.Name] {
 			c.bad(here, "feature %q is there twice", f.Name)
+		}
+		if strings.ContainsAny(f.Name, "[]<") || strings.ContainsFunc(f.Name, unicode.IsControl) || len(f.Name) > 200 {
+			c.bad(here, "feature name %q: XGBoost takes no [, ] and <; at most 200 bytes", f.Name)
+		}
+		for v, x := range f.Values {
+			if !finite(x) {
+				c.bad(at("features", i, "values", v), "%g is no number that a model takes", x)
+			}
 		}
 		names[f.Name] = true
 		if f.Number == "" && len(f.Values) > 0 {
@@ -356,7 +371,7 @@ func (c *checker) metrics(s *Spec) {
 	}
 	for i, m := range s.Metrics {
 		if !slices.Contains(Metrics, m) {
-			c.bad(at("metrics", i), "metric %q is not known; it can be: %v", m, Metrics)
+			c.bad(at("metrics", i), "metric %q is not known; it can be: %v%s", m, Metrics, meant(m, Metrics))
 		}
 	}
 	if m := s.Metrics[0]; m != "auc" && m != "average_precision" {
@@ -387,18 +402,21 @@ func (c *checker) candidates(s *Spec) {
 		}
 		for p, v := range k.Params {
 			there := at("candidates", i, "params", p)
-			if !slices.Contains(Parameters, p) {
-				c.bad(there, "parameter %q can't be set here; these can: %v", p, Parameters)
-			}
-			switch v := v.(type) {
-			case int, bool, string:
-			case float64:
-				if math.IsNaN(v) || math.IsInf(v, 0) {
-					c.bad(there, "parameter %q is not finite", p)
+			rule, known := parameters[p]
+			if !known {
+				if other := aliases[p]; other != "" {
+					c.bad(there, "parameter %q is called %q here", p, other)
+				} else {
+					c.bad(there, "parameter %q can't be set here; these can: %s%s", p, strings.Join(Parameters(), ", "), meant(p, Parameters()))
 				}
-			default:
-				c.bad(there, "parameter %q must be a number, a string or a boolean", p)
+				continue
 			}
+			if err := rule.check(v); err != "" {
+				c.bad(there, "parameter %s is %v; it has to be %s", p, v, err)
+			}
+		}
+		if k.Params["tree_method"] == "exact" && slices.ContainsFunc(s.Features, func(f Feature) bool { return f.Category != "" || f.Ranges != "" }) {
+			c.bad(at("candidates", i, "params", "tree_method"), "tree_method exact takes no categories; hist and approx do")
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -64,14 +65,19 @@ func Parse(text []byte) (*Spec, error) {
 		return nil, &Error{[]Problem{{1, "a spec is one YAML document; this file holds more"}}}
 	}
 	s := &Spec{text: bytes.Clone(text)}
-	strict := yaml.NewDecoder(bytes.NewReader(text))
-	strict.KnownFields(true)
-	if err := strict.Decode(s); err != nil {
-		return nil, yamlError(err)
+	r := &reader{garbled: map[int]bool{}, seen: map[*yaml.Node]bool{}}
+	r.read(root.Content[0], reflect.TypeFor[Spec](), "the spec")
+	if err := root.Content[0].Decode(s); err != nil {
+		for _, p := range yamlError(err).Problems {
+			r.problems = append(r.problems, p)
+			r.garbled[p.Line] = true
+		}
 	}
-	c := &checker{root: root.Content[0]}
+	// What else is wrong on a line whose value could not be read may well be a
+	// consequence of that.
+	c := &checker{root: root.Content[0], garbled: r.garbled}
 	c.check(s)
-	if len(c.problems) > 0 {
+	if c.problems = append(r.problems, c.problems...); len(c.problems) > 0 {
 		c.sort()
 		return nil, &Error{c.problems}
 	}
@@ -85,7 +91,7 @@ var (
 
 // yamlError turns the YAML library's errors, which name lines in their text and
 // Go types that mean nothing to the reader, into an *Error.
-func yamlError(err error) error {
+func yamlError(err error) *Error {
 	texts := []string{err.Error()}
 	var te *yaml.TypeError
 	if errors.As(err, &te) {
@@ -98,7 +104,7 @@ func yamlError(err error) error {
 			fmt.Sscan(m[1], &p.Line)
 			p.Reason = m[2]
 		}
-		p.Reason = strings.Replace(goType.ReplaceAllString(p.Reason, ""), "not found", "is not known here", 1)
+		p.Reason = goType.ReplaceAllString(p.Reason, "")
 		e.Problems = append(e.Problems, p)
 	}
 	return e

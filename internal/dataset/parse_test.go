@@ -53,7 +53,7 @@ features:
   - {category: kind, fold_below: 10}
   - ranges: kind
     table: [{name: low, from: 0, to: 5}, {name: v, prefix: V}]
-  - {name: both, count: [kind, who], of: [a]}
+  - {name: both, count: [kind, size], of: [a]}
 threshold: {recall: 0.5}
 candidates:
   - {name: one, rounds: 10, params: {eta: 0.1, max_depth: 3}}

@@ -39,7 +39,7 @@ func bigTable(n int) (text string, clean []string) {
 			fmt.Fprintf(&b, "%d,twice,1,no\n", i-1)
 			continue
 		}
-		fmt.Fprintf(&b, "%d,p%d,%d,yes\n", i, i%50, i%300)
+		fmt.Fprintf(&b, "%d,p%d,%d,%s\n", i, i%50, i%300, []string{"yes", "no"}[i%2])
 		clean = append(clean, fmt.Sprint(i))
 	}
 	return b.String(), clean

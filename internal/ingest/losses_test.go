@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/dataset"
 )
 
 // strict is a config with a spec whose limit is the default.
@@ -30,7 +32,9 @@ func table(n int, row func(i int) string) string {
 	return b.String()
 }
 
-func good(i int) string { return fmt.Sprintf("%d,p%d,%d.5,yes", i, i%7, i%100) }
+func good(i int) string {
+	return fmt.Sprintf("%d,p%d,%d.5,%s", i, i%7, i%100, []string{"yes", "no", "no"}[i%3])
+}
 
 // every returns row for each kth number and good for the others.
 func every(k int, row func(i int) string) func(int) string {
@@ -317,14 +321,14 @@ func TestNamesDoNotClash(t *testing.T) {
 				c.All = true
 			}
 			c.Spec = parse(t, spec)
-			c = c.from(t, "id,"+strings.Join(names, ",")+",who,Size-cm,good\n1,"+strings.Join(row, ",")+",a,1,yes\n")
-			if r, err := pipeline(c); err != nil || r.Taken != 1 {
+			c = c.from(t, "id,"+strings.Join(names, ",")+",who,Size-cm,good\n1,"+strings.Join(row, ",")+",a,1,yes\n2,"+strings.ReplaceAll(strings.Join(row, ","), "v-xmin", "other")+",a,1,no\n")
+			if r, err := pipeline(c); err != nil || r.Taken != 2 {
 				t.Fatalf("data set %s, %s: %+v, %v", name, key, r, err)
 			}
 			conn := connect(t, c, c.Postgres.Clean)
 			err := Rows(context.Background(), conn, c.Spec, Selection{}, func(split string, f [][]byte) error {
 				for i, n := range names {
-					if string(f[1+i]) != row[i] {
+					if string(f[1+i]) != row[i] && string(f[1+i]) != "other" {
 						return fmt.Errorf("column %s is %q", n, f[1+i])
 					}
 				}
@@ -358,5 +362,35 @@ func TestRemedies(t *testing.T) {
 		if got, _ := guessEncoding([]byte(text)); !strings.Contains(got, want) {
 			t.Errorf("%q: got %q, want %s", text, got, want)
 		}
+	}
+}
+
+// TestTarget has a target of which no row, or every row, is positive.
+func TestTarget(t *testing.T) {
+	for _, tt := range []struct{ why, column, positive, want string }{
+		{"another case", "{name: good, type: category}", `["yes"]`, `no row has good = "yes"; there are "No" (75) and "Yes" (25)`},
+		{"every row", "{name: good, type: category}", `["Yes", "No"]`, `every row with a target is positive; good is "No" (75) and "Yes" (25)`},
+		{"a value that is there", "{name: good, type: category}", `["Yes"]`, ""},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			cfg := strict(t, "key: id").from(t, table(100, func(i int) string {
+				return fmt.Sprintf("%d,p,1,%s", i, []string{"Yes", "No", "No", "No"}[i%4])
+			}))
+			cfg.Spec = parse(t, strings.Replace(string(cfg.Spec.Text()), "positive: [yes]", "positive: "+tt.positive, 1))
+			_, err := pipeline(cfg)
+			if tt.want == "" {
+				if err != nil {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if ExitCode(err) != 2 || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, exit code %d; want 2 and %q", err, ExitCode(err), tt.want)
+			}
+		})
+	}
+	numbers := make([]class, maxClasses+1)
+	if got := targetProblem(dataset.Target{Column: "y", Positive: []string{"1"}}, numbers); !strings.HasSuffix(got, "and others: mend target.positive in the spec") {
+		t.Errorf("many values: %s", got)
 	}
 }

@@ -23,7 +23,7 @@ const (
 
 var (
 	inNumbers  = regexp.MustCompile(` (at byte|inside field|of field|within) \d+( bytes)?`)
-	fieldCount = regexp.MustCompile(`^\d+ fields where (\d+) are expected$`)
+	fieldCount = regexp.MustCompile(`^\d+ fields, want (\d+)$`)
 
 	withCommas  = regexp.MustCompile(`^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$`)
 	withPoints  = regexp.MustCompile(`^[-+]?\d{1,3}(\.\d{3})+,\d+$|^[-+]?\d{1,3}(\.\d{3}){2,}$`)

@@ -30,6 +30,9 @@ func Split(ctx context.Context, cfg Config) (Report, error) {
 			if !ok {
 				return fmt.Errorf("database %s has no table %s yet; process-data makes it", pg.Clean, cfg.Spec.Name)
 			}
+			if err := checkTarget(ctx, conn, cfg.Spec); err != nil {
+				return err
+			}
 			if err := decide(ctx, conn, cfg.Spec); err != nil {
 				return err
 			}
