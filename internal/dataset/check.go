@@ -106,6 +106,9 @@ func (c *checker) check(s *Spec) {
 	if t := s.Source.Thousands; t != "" && (utf8.RuneCountInString(t) != 1 || strings.ContainsAny(t, "0123456789+-eE") || t == s.Source.Decimal || t == "." && s.Source.Decimal == "") {
 		c.bad(at("source", "thousands"), "thousands is %q; it has to be one character, another than decimal's", t)
 	}
+	for i, m := range s.Missing {
+		s.Missing[i] = strings.TrimSpace(m) // as a field's blanks go
+	}
 	c.columns(s)
 	c.target(s)
 	for i := range s.Cohort {

@@ -101,14 +101,14 @@ func wrong(field []byte, format string, args ...any) error {
 	return &ValueError{Text: Quote(field), Kind: fmt.Sprintf(format, args...)}
 }
 
-// Same reports whether two fields of a column are the same value. Fields that are
-// no values of the column are the same where their texts are.
-func (s *Spec) Same(column int, a, b []byte) bool {
+// SameCell reports whether two fields of the table are the same value of a column.
+// Fields that are no values of it are the same if their texts are.
+func (s *Spec) SameCell(column int, a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
-	x, errX := s.Value(column, a)
-	y, errY := s.Value(column, b)
+	x, errX := s.Cell(column, a)
+	y, errY := s.Cell(column, b)
 	return errX == nil && errY == nil && (x == nil) == (y == nil) && bytes.Equal(x, y)
 }
 

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"mlops/internal/dataset"
 )
@@ -38,9 +39,11 @@ type Encoder struct {
 	Features []Feature
 
 	spec    *dataset.Spec
-	columns [][]op    // by column of the spec: what its value does to the vector
-	usual   []usual   // by column, the same for values that are known
-	blank   []float32 // the vector of a record without any value
+	columns [][]op  // by column of the spec: what its value does to the vector
+	usual   []usual // by column, the same for values that are known
+
+	literals []literals // by column
+	blank    []float32  // the vector of a record without any value
 }
 
 // op is one effect of a column's value on the vector.
@@ -83,26 +86,30 @@ func New(spec *dataset.Spec, features []Feature) (*Encoder, error) {
 		if categorical := f.Category != "" || f.Ranges != ""; categorical != fitted.Categorical {
 			return nil, fmt.Errorf("feature %q: encoder and spec differ on whether it is a category", f.Name)
 		}
-		o, blank := plan(f, fitted)
-		o.feature = i
-		e.blank = append(e.blank, blank)
-		for _, name := range f.Columns() {
+		for j, name := range f.Columns() {
 			c := spec.Column(name)
+			o, blank := plan(spec, c, f, fitted)
+			o.feature = i
 			e.columns[c] = append(e.columns[c], o)
+			if j == 0 {
+				e.blank = append(e.blank, blank)
+			}
 		}
 	}
+	e.literals = make([]literals, len(spec.Columns))
 	e.usual = make([]usual, len(spec.Columns))
 	for c, ops := range e.columns {
 		if !spec.Ignored(c) {
 			e.usual[c] = newUsual(spec, c, ops)
+			e.literals[c] = newLiterals(spec, c, ops)
 		}
 	}
 	return e, nil
 }
 
-// plan makes the op of a feature, and says what the feature is in a record
-// without values.
-func plan(f *dataset.Feature, fitted *Feature) (op, float32) {
+// plan makes the op of a feature for one of its columns, and says what the
+// feature is in a record without values.
+func plan(spec *dataset.Spec, column int, f *dataset.Feature, fitted *Feature) (op, float32) {
 	nan := float32(math.NaN())
 	switch {
 	case f.Number != "" && len(f.Values) == 0:
@@ -110,7 +117,9 @@ func plan(f *dataset.Feature, fitted *Feature) (op, float32) {
 	case f.Number != "":
 		o := op{kind: coded, codes: make(map[string]float32, len(f.Values)), other: nan}
 		for v, x := range f.Values {
-			o.codes[v] = float32(x)
+			if v, err := spec.Value(column, []byte(v)); err == nil && v != nil {
+				o.codes[string(v)] = float32(x)
+			}
 		}
 		return o, nan
 	case f.Category != "":
@@ -131,9 +140,12 @@ func plan(f *dataset.Feature, fitted *Feature) (op, float32) {
 		}
 		return o, nan
 	default:
-		o := op{kind: counted, codes: codes(f.Of)}
-		if len(f.NotOf) > 0 {
-			o.codes, o.inverse = codes(f.NotOf), true
+		// Each column has its own form of a value, and may not be able to hold it.
+		o := op{kind: counted, codes: map[string]float32{}, inverse: len(f.NotOf) > 0}
+		for _, v := range slices.Concat(f.Of, f.NotOf) {
+			if v, err := spec.Value(column, []byte(v)); err == nil && v != nil {
+				o.codes[string(v)] = 1
+			}
 		}
 		return o, 0
 	}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -16,12 +17,20 @@ func (l *loader) judge(ctx context.Context, tx pgx.Tx, first, last int64) (rows,
 	// The batch is small and the table may be large: its index is to be used.
 	// Without statistics the planner might read the whole table, once a batch.
 	hint := "SET LOCAL enable_seqscan = off"
-	sql, args := l.judgeWithoutKey(), []any{l.table.Digest, first, last}
+	sql, args := l.judgeWithoutKey(), []any{l.table.Digest, nil, first, last}
+	pairs := fmt.Sprintf("r._line = s._line AND r._line BETWEEN %d AND %d AND r._batch IN (SELECT id FROM %s WHERE digest <> %s)",
+		first, last, l.t.batches, quoteText(l.table.Digest))
 	if l.cfg.Spec.Key != "" {
 		hint = lookUpKeys
-		sql, args = l.judgeByKey(), args[:1]
+		sql, args = l.judgeByKey(), args[:2]
+		key := quoteColumn(l.cfg.Spec.Key)
+		pairs = fmt.Sprintf("r.%s = s.%s", key, key)
 	}
-	if _, err := tx.Exec(ctx, hint); err != nil {
+	// A custom plan looks the alike lines up in a hash table.
+	if _, err := tx.Exec(ctx, hint+"; SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
+		return 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
+	}
+	if args[1], err = l.alike(ctx, tx, pairs); err != nil {
 		return 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
 	if err := tx.QueryRow(ctx, sql, args...).Scan(&rows, &known, &rejected); err != nil {
@@ -30,12 +39,44 @@ func (l *loader) judge(ctx context.Context, tx pgx.Tx, first, last int64) (rows,
 	return rows, known, rejected, nil
 }
 
+// alike returns the lines of staged rows that differ from a known row only in how
+// their values are spelled: 27.330 for 27.33. pairs is the condition that joins
+// a staged row s with its known row r.
+func (l *loader) alike(ctx context.Context, tx pgx.Tx, pairs string) ([]int32, error) {
+	spec := l.cfg.Spec
+	lines := []int32{}
+	var in copyFields
+	compare := func(text []byte) error {
+		fields, err := in.read(text)
+		if err != nil {
+			return err
+		}
+		n := len(spec.Columns)
+		for c := range n {
+			if !spec.SameCell(c, fields[1+c], fields[1+n+c]) {
+				return nil
+			}
+		}
+		line, err := strconv.ParseInt(string(fields[0]), 10, 32)
+		lines = append(lines, int32(line))
+		return err
+	}
+	staged, known := columnList(spec, "s."), columnList(spec, "r.")
+	sql := fmt.Sprintf("COPY (SELECT s._line, %s, %s FROM _staged s JOIN %s r ON %s WHERE ROW(%s) IS DISTINCT FROM ROW(%s)) TO STDOUT",
+		staged, known, l.t.rows, pairs, staged, known)
+	if _, err := tx.Conn().PgConn().CopyTo(ctx, &lineWriter{line: compare}, sql); err != nil {
+		return nil, err
+	}
+	return lines, nil
+}
+
 // lookUpKeys makes a join with the table look each key up in its index.
 const lookUpKeys = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
 // judgeByKey is one statement, so that each of its parts sees the table as it
 // was before the batch: there stands the first row with the same key, and
-// whether it came from this source. $1 is the source's digest.
+// whether it came from this source. $1 is the source's digest, $2 the lines that
+// are alike.
 func (l *loader) judgeByKey() string {
 	key := quoteColumn(l.cfg.Spec.Key)
 	r := strings.NewReplacer(
@@ -46,7 +87,7 @@ func (l *loader) judgeByKey() string {
 	return r.Replace(`
 WITH judged AS MATERIALIZED (
 	SELECT s.*, r._batch AS _there_batch, r._line AS _there_line, b.digest = $1 AS _same_source,
-		ROW({staged}) IS NOT DISTINCT FROM ROW({there}) AS _same,
+		ROW({staged}) IS NOT DISTINCT FROM ROW({there}) OR s._line = ANY ($2::integer[]) AS _same,
 		row_number() OVER _same_key AS _nth, first_value(s._line) OVER _same_key AS _first_line
 	FROM _staged s
 	LEFT JOIN {rows} r ON r.{key} = s.{key}
@@ -82,11 +123,11 @@ func (l *loader) judgeWithoutKey() string {
 	return r.Replace(`
 WITH there AS MATERIALIZED (
 	SELECT r.* FROM {rows} r
-	WHERE r._line BETWEEN $2 AND $3 AND r._batch IN (SELECT id FROM {batches} WHERE digest <> $1)
+	WHERE r._line BETWEEN $3 AND $4 AND r._batch IN (SELECT id FROM {batches} WHERE digest <> $1)
 ), added AS (
 	INSERT INTO {rows} ({columns}, _batch, _line)
 	SELECT {columns}, _batch, _line FROM _staged s
-	WHERE NOT EXISTS (SELECT FROM there r WHERE r._line = s._line AND ROW({staged}) IS NOT DISTINCT FROM ROW({there}))
+	WHERE NOT s._line = ANY ($2::integer[]) AND NOT EXISTS (SELECT FROM there r WHERE r._line = s._line AND ROW({staged}) IS NOT DISTINCT FROM ROW({there}))
 	ORDER BY _line
 	RETURNING 1
 )

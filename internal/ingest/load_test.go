@@ -133,6 +133,28 @@ func TestGrownSourceWithoutKey(t *testing.T) {
 	}
 }
 
+// TestKnownInAnotherSpelling has a re-export that writes the same values
+// differently: its rows are known, with and without a key.
+func TestKnownInAnotherSpelling(t *testing.T) {
+	for _, keys := range []string{"key: id", ""} {
+		cfg := setup(t, keys)
+		cfg.All, cfg.Batch = true, 2
+		load(t, cfg.from(t, header+"1,a,27.33,yes\n2,?,1,no\n3,c,0.5,no\n4,01234,?,yes\n"))
+		again := cfg.from(t, header+"1.0,a,27.330,yes\n2,,1.0,no\n03, c ,5e-1,no\n4,01234,,yes\n5,e,1,no\n")
+		if diff := cmp.Diff(Report{Batches: 3, Taken: 1, Known: 4, UsedUp: true}, load(t, again), counts); diff != "" {
+			t.Errorf("%q, a re-export (-want +got):\n%s", keys, diff)
+		}
+		changed := cfg.from(t, header+"1,a,27.331,yes\n2,?,1,no\n3,c,0.5,no\n4,1234,?,yes\n")
+		want := Report{Batches: 2, Known: 2, Rejected: 2, UsedUp: true}
+		if keys == "" {
+			want = Report{Batches: 2, Known: 2, Taken: 2, UsedUp: true}
+		}
+		if diff := cmp.Diff(want, load(t, changed), counts); diff != "" {
+			t.Errorf("%q, other values (-want +got):\n%s", keys, diff)
+		}
+	}
+}
+
 // TestManyRejected has more rejected lines in one batch than wait in memory.
 func TestManyRejected(t *testing.T) {
 	var b strings.Builder

@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -214,18 +213,22 @@ func (d *decoder) value(vector []float32, c int) error {
 	col := &d.spec.Columns[c]
 	var text []byte
 	var err error
+	var literal bool
 	switch b := d.peek(); {
 	case b == '"':
 		text, err = d.str()
 	case b == '-' || b >= '0' && b <= '9':
 		text, err = d.number()
-		if err == nil && col.Type != dataset.Number {
-			text = d.whole(text)
-		}
+		literal = true
 	case b == 'n':
 		return d.literal("null")
 	case b == 't' || b == 'f':
-		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is a boolean; it must be a number or a string"}}
+		word := "true"
+		if b == 'f' {
+			word = "false"
+		}
+		text, err = []byte(word), d.literal(word)
+		literal = true
 	case b == '{' || b == '[':
 		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is an object or an array; it must be a number or a string"}}
 	default:
@@ -240,6 +243,12 @@ func (d *decoder) value(vector []float32, c int) error {
 	if d.spec.Ignored(c) {
 		return nil
 	}
+	if literal {
+		var ok bool
+		if text, ok = d.encoder.Literal(c, text); !ok {
+			return &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is a boolean; it must be a number or a string"}}
+		}
+	}
 	text, err = d.spec.Value(c, text)
 	if err != nil {
 		return &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: err.Error()}}
@@ -248,20 +257,6 @@ func (d *decoder) value(vector []float32, c int) error {
 		d.unknown += d.encoder.Set(vector, c, text)
 	}
 	return nil
-}
-
-// whole writes a JSON number the way a table holds codes and integers: 1.0 and 1e0,
-// which some clients turn 1 into, as 1.
-func (d *decoder) whole(number []byte) []byte {
-	if bytes.IndexByte(number, '.') < 0 && bytes.IndexByte(number, 'e') < 0 && bytes.IndexByte(number, 'E') < 0 {
-		return number
-	}
-	x, ok := dataset.ParseNumber(number)
-	if !ok || x != math.Trunc(x) || math.Abs(x) > 1<<53 {
-		return number
-	}
-	d.scratch = strconv.AppendInt(d.scratch[:0], int64(x), 10)
-	return d.scratch
 }
 
 // peek skips white space and returns the next byte, 0 at the end.
