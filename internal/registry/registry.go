@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -67,6 +68,13 @@ func (r *Registry) Production(ctx context.Context) (Version, error) {
 	v, err := r.client.GetAlias(ctx, r.model, Production)
 	if errors.Is(err, mlflow.ErrNotFound) {
 		return Version{}, ErrNoVersion
+	}
+	// An MLflow with logins answers 403 for a model that nobody has registered yet.
+	var e *mlflow.Error
+	if errors.As(err, &e) && e.Status == http.StatusForbidden {
+		if list, searchErr := r.Versions(ctx); searchErr == nil && len(list) == 0 {
+			return Version{}, ErrNoVersion
+		}
 	}
 	if err != nil {
 		return Version{}, fmt.Errorf("looking up the version of %s in production: %w", r.model, err)

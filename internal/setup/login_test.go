@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mlops/internal/mlflow"
+	"mlops/internal/registry"
 )
 
 // closedMLflow starts an MLflow that asks for a login, as the chart does, and returns
@@ -155,6 +156,13 @@ func TestLogins(t *testing.T) {
 				t.Errorf("got %v, want status %d", err, tt.status)
 			}
 		})
+	}
+
+	// Before the first training there is no model to look up, and MLflow answers 403.
+	for name, client := range map[string]*mlflow.Client{"steps": steps, "inference": inference} {
+		if v, err := registry.New(client, "untrained").Production(t.Context()); !errors.Is(err, registry.ErrNoVersion) {
+			t.Errorf("%s looks up a model that nobody trained: got %v, %v, want %v", name, v, err, registry.ErrNoVersion)
+		}
 	}
 
 	// A page of another origin, and a name that only looks like a private address.
