@@ -225,6 +225,10 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 		},
 		Env: env, LogDir: logs, Grace: grace, Observe: d.Observe,
 	})
+	var failed *workflow.TaskError
+	if errors.As(err, &failed) && failed.ExitCode == program.BadInput {
+		return program.Input(err)
+	}
 	if err != nil {
 		return err
 	}
