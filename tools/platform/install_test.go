@@ -201,7 +201,7 @@ func TestPresent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := present(t.Context(), down); err == nil || !strings.Contains(err.Error(), "can't be asked") {
+	if _, err := present(t.Context(), down); err == nil || !strings.Contains(err.Error(), "asking the cluster") {
 		t.Errorf("a cluster that is down: %v", err)
 	}
 }
