@@ -17,7 +17,7 @@ MLOPS = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/mlops
 CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down platform up down forward status check-demo images test test-short fuzz fmt lint lint-modules bench e2e e2e-faults helms
+.PHONY: help demo demo-down platform up down forward status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,7 +89,7 @@ e2e: helms platform ## test the chart under Helm 3 and 4, then the platform end 
 e2e-faults: helms platform ## the same with faults: steps, databases, controller and node are killed, upgrades under load
 	@$(GO) test -tags e2e -count=1 -timeout 170m -v -run 'TestFaults' $(E2E) ./e2e
 
-lint: ## gofmt, go vet, Argo's validation of workflows/, forbidden texts
+lint: ## gofmt, go vet, static analysis, floors of packages, licences, spelling, scripts, YAML, Argo's validation of workflows/
 	@files="$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))"; \
 	  test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
@@ -97,7 +97,13 @@ lint: ## gofmt, go vet, Argo's validation of workflows/, forbidden texts
 	CGO_ENABLED=0 $(GO) vet -C tools/cluster $(CLUSTER)
 	$(GO) mod verify
 	$(GO) run ./tools/lint-workflows
-	@tools/lint-text
+	@tools/lint/run
+
+licences: ## write docs/licences.md from what is linked and carried
+	@$(GO) build -C tools/lint -o $(CURDIR)/bin/lint/ ./licences && bin/lint/licences -write
+
+screenshots: ## take the pictures of the documentation from a running demo (needs Chromium; SCREENSHOTS=flags)
+	@$(GO) run ./tools/screenshots $(SCREENSHOTS)
 
 # With the flags of the programs' own builds (bin/cluster build, internal/local), so
 # that what those compiled, Kubernetes and MinIO, is not compiled again.
