@@ -45,7 +45,7 @@ func readSimpleHead(in *bufio.Reader) (length int, ok bool) {
 	if length < 0 {
 		return 0, false
 	}
-	in.Discard(end + 4)
+	_, _ = in.Discard(end + 4) // it was peeked
 	return length, true
 }
 

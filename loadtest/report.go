@@ -217,7 +217,7 @@ func (r *Report) Write(w io.Writer) error {
 			duration(l.Mean), duration(l.P50), duration(l.P95), duration(l.P99), duration(l.Max), s.Failed, percent(s.errorShare()),
 			s.Generator.CPUs, s.Generator.CPUsHad)
 	}
-	table.Flush()
+	_ = table.Flush() // to memory
 	b.WriteByte('\n')
 	r.details(&b)
 	fmt.Fprintln(&b, r.Sum())

@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,7 +124,7 @@ func (l *load) user(ctx context.Context, number int) {
 		version, err := c.send(&l.requests[n%len(l.requests)])
 		seen.add(start, start, version, err)
 		wait := l.cfg.Think
-		if f, ok := err.(*failure); ok && f.kind == NotConnected {
+		if f, ok := errors.AsType[*failure](err); ok && f.kind == NotConnected {
 			wait = max(wait, unreachablePause)
 		}
 		if wait > 0 {

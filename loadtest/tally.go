@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"errors"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,7 @@ func (t *tally) counter(version string) *atomic.Int64 {
 
 func (t *tally) fail(start, now time.Time, err error) {
 	f := Failure{At: now.UTC(), Milliseconds: milliseconds(now.Sub(start)), Kind: Broken, Text: err.Error()}
-	if known, ok := err.(*failure); ok {
+	if known, ok := errors.AsType[*failure](err); ok {
 		f.Kind, f.Text = known.kind, known.text
 	}
 	t.mu.Lock()

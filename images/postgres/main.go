@@ -11,8 +11,7 @@ import (
 
 func main() {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	if err := pgserver.Run(os.Args[1:], os.Getenv, os.Environ(), log); err != nil {
-		log.Error("starting postgres", "error", err)
-	}
+	err := pgserver.Run(os.Args[1:], os.Getenv, os.Environ(), log) // returns only if it fails
+	log.Error("starting postgres", "error", err)
 	os.Exit(1)
 }

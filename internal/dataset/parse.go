@@ -101,7 +101,7 @@ func yamlError(err error) *Error {
 	for _, t := range texts {
 		p := Problem{Line: 1, Reason: strings.TrimPrefix(t, "yaml: ")}
 		if m := yamlLine.FindStringSubmatch(t); m != nil {
-			fmt.Sscan(m[1], &p.Line)
+			_, _ = fmt.Sscan(m[1], &p.Line) // the expression matches digits only
 			p.Reason = m[2]
 		}
 		p.Reason = goType.ReplaceAllString(p.Reason, "")

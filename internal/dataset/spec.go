@@ -75,7 +75,7 @@ func (p Percent) String() string { return strconv.FormatFloat(float64(p), 'f', -
 // Of returns the most rows of n that the share allows.
 func (p Percent) Of(n int64) int64 { return int64(float64(p) * float64(n) / 100) }
 
-// Kind of a column's values.
+// Type is the kind of a column's values.
 type Type string
 
 const (

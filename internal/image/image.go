@@ -45,6 +45,7 @@ func New(base v1.Image, c Config, layers ...v1.Layer) (v1.Image, error) {
 	if c.Arch == "arm64" {
 		file.Variant = "v8"
 	}
+	//lint:ignore SA1019 a base image may still have it, and it would change the digest
 	file.Created, file.Author, file.Container, file.DockerVersion = v1.Time{}, "", "", ""
 	file.Config = v1.Config{
 		User: c.User, Entrypoint: c.Entrypoint, Cmd: c.Command, Env: env,

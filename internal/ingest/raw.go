@@ -150,12 +150,6 @@ func lastEntry(ctx context.Context, conn *pgx.Conn, t tables, digest string) (en
 	return es[0], nil
 }
 
-// entriesAfter returns the ledger's entries of a table with a higher batch
-// number.
-func entriesAfter(ctx context.Context, conn *pgx.Conn, t tables, digest string, batch int32) ([]entry, error) {
-	return entries(ctx, conn, t, "digest = $1 AND batch > $2 ORDER BY batch", digest, batch)
-}
-
 func entries(ctx context.Context, conn *pgx.Conn, t tables, where string, args ...any) ([]entry, error) {
 	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT id, batch, first_line, last_line, end_offset, rows, known, rejected
 		FROM %s WHERE %s`, t.batches, where), args...)

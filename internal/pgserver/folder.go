@@ -96,7 +96,7 @@ func (s *server) prepare() error {
 	}
 	// The kubelet sets a volume's group permissions at each mount; the server
 	// accepts none. It reports a folder that belongs to another user by itself.
-	os.Chmod(s.data, 0o700)
+	_ = os.Chmod(s.data, 0o700)
 	found, err := Major(s.data)
 	switch {
 	case err == nil:

@@ -49,6 +49,7 @@ func (c *conn) run() {
 	defer func() {
 		if p := recover(); p != nil {
 			c.Close()
+			//lint:ignore errorlint a panic's value is compared as net/http does
 			if p != http.ErrAbortHandler { // a handler's way to close its connection, as in net/http
 				c.server.log.Error("a handler panicked", "remote_addr", c.usual.RemoteAddr, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}

@@ -115,7 +115,7 @@ func TestResponses(t *testing.T) {
 		"text":                 func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "text") },
 		"a page":               func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
 		"in pieces":            func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("a")); w.Write([]byte("b")) },
-		"a status":             func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 422) },
+		"a status":             func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnprocessableEntity) },
 		"an unknown status":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(799) },
 		"no content":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204); w.Write([]byte("x")) },
 		"not modified":         func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", `"1"`); w.WriteHeader(304) },

@@ -247,7 +247,7 @@ func (r *Reporter) draw(above string) {
 		b.WriteString(r.paint(cyan, spinner[r.frame%len(spinner)]) + " " + cut(t.line(r.now()), r.width()-3) + "\n")
 	}
 	r.drawn = len(r.tasks)
-	io.WriteString(r.out, b.String())
+	_, _ = io.WriteString(r.out, b.String()) // a terminal that is gone is no reason to stop the work
 }
 
 const (

@@ -169,7 +169,7 @@ func stopped(ctx context.Context, err error) error {
 
 // unmarked returns the error without Later's mark if that is its outermost layer.
 func unmarked(err error) error {
-	if later, ok := err.(laterError); ok { //nolint:errorlint // the outermost layer is meant
+	if later, ok := err.(laterError); ok { //lint:ignore errorlint the outermost layer is meant
 		return later.error
 	}
 	return err

@@ -56,10 +56,10 @@ func (x *exchange) free() {
 
 func (x *exchange) hold(n int64) error {
 	err := x.memory.take(x.held, n)
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		x.held += n
-	case errBusy:
+	case errors.Is(err, errBusy):
 		x.memory.refused.Add(1)
 	}
 	return err

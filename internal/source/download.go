@@ -82,7 +82,7 @@ func (c *copier) try(ctx context.Context) error {
 	idle := time.AfterFunc(c.opts.Idle, func() { cancel(silent) })
 	defer idle.Stop()
 	err := c.read(ctx, idle)
-	if err != nil && context.Cause(ctx) == silent {
+	if err != nil && errors.Is(context.Cause(ctx), silent) {
 		return silent
 	}
 	return err

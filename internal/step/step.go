@@ -35,7 +35,7 @@ func Spec() (*dataset.Spec, error) {
 
 // Postgres returns the server that libpq's own variables name.
 func Postgres() postgres.Config {
-	return postgres.Config{ConnString: postgres.ConnString(os.Getenv("PGHOST"), os.Getenv("PGPORT"), os.Getenv("PGUSER"), os.Getenv("PGPASSWORD"))}
+	return postgres.Config{ConnString: postgres.ConnString(program.EnvOr("PGHOST", ""), program.EnvOr("PGPORT", ""), program.EnvOr("PGUSER", ""), program.EnvOr("PGPASSWORD", ""))}
 }
 
 // MLflow returns a client of the server that MLFLOW_TRACKING_URI names, with the login
@@ -46,7 +46,7 @@ func MLflow(options mlflow.Options) (*mlflow.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	options.Username, options.Password, options.Token = os.Getenv("MLFLOW_TRACKING_USERNAME"), os.Getenv("MLFLOW_TRACKING_PASSWORD"), os.Getenv("MLFLOW_TRACKING_TOKEN")
+	options.Username, options.Password, options.Token = program.EnvOr("MLFLOW_TRACKING_USERNAME", ""), program.EnvOr("MLFLOW_TRACKING_PASSWORD", ""), program.EnvOr("MLFLOW_TRACKING_TOKEN", "")
 	client, err := mlflow.New(tracking, options)
 	return client, program.Input(err)
 }
@@ -109,7 +109,7 @@ func Report(log *slog.Logger, r ingest.Report, err error) error {
 		return err
 	}
 	log.Info(r.Step+" ended", "report", r)
-	if _, missing := os.Stat(outputs()); missing != nil && os.Getenv("MLOPS_OUTPUTS") == "" {
+	if _, missing := os.Stat(outputs()); missing != nil && program.EnvOr("MLOPS_OUTPUTS", "") == "" {
 		return err // started by hand, outside a workflow: the log has it
 	}
 	text, bad := json.Marshal(r)

@@ -81,7 +81,7 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 		if err != nil {
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			r.client.UpdateRun(end, run.ID, mlflow.Failed, time.Now()) // the first error is the one that counts
+			_ = r.client.UpdateRun(end, run.ID, mlflow.Failed, time.Now()) // the first error is the one that counts
 		}
 	}()
 	if err := r.client.LogBatch(ctx, run.ID, r.batch(candidate, d, f, took)); err != nil {

@@ -58,16 +58,16 @@ type treeDocument struct {
 
 // UnmarshalJSON decodes as usual but rejects a tree without nodes at once, so that
 // many of them can't fill the memory.
-func (t *treeDocument) UnmarshalJSON(data []byte) error {
+func (d *treeDocument) UnmarshalJSON(data []byte) error {
 	type plain treeDocument
-	if err := json.Unmarshal(data, (*plain)(t)); err != nil {
+	if err := json.Unmarshal(data, (*plain)(d)); err != nil {
 		return err
 	}
-	return t.checkNodes()
+	return d.checkNodes()
 }
 
-func (t *treeDocument) checkNodes() error {
-	if len(t.Left) == 0 {
+func (d *treeDocument) checkNodes() error {
+	if len(d.Left) == 0 {
 		return errors.New("the tree has no nodes")
 	}
 	return nil

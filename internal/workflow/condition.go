@@ -156,7 +156,7 @@ func evalNode(node ast.Node) (any, error) {
 		}
 		return nil, fmt.Errorf("the local runner can't honour %q", n.Operator)
 	}
-	return nil, fmt.Errorf("the local runner can't honour %s: want quoted strings, true, false, ==, !=, &&, || and !", node)
+	return nil, fmt.Errorf("the local runner can't honour %s: want quoted strings, true, false and the operators ==, !=, &&, ||, ! between them", node)
 }
 
 func evalBool(node ast.Node) (bool, error) {

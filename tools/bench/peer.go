@@ -122,7 +122,7 @@ func (s *server) stop() float64 {
 		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM)
 		hard := time.AfterFunc(10*time.Second, func() { syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) })
 		defer hard.Stop()
-		s.cmd.Wait()
+		_ = s.cmd.Wait()                                  // it was told to end
 		syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // workers that outlived their parent
 		s.used = <-s.peak
 	})

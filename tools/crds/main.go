@@ -94,7 +94,7 @@ func generate() (map[string][]byte, error) {
 		files[d.Spec.Names.Plural+".yaml"] = append([]byte(header), text...)
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("Argo's package has no kinds")
+		return nil, fmt.Errorf("no kinds in Argo's package")
 	}
 	return files, nil
 }

@@ -270,7 +270,7 @@ func (b *builder) cached(r *recipe, key string) (*built, error) {
 	}
 	img.digest = s.Digest
 	now := time.Now()
-	os.Chtimes(dir, now, now) // for prune
+	_ = os.Chtimes(dir, now, now) // for prune, which may delete it too early otherwise
 	return img, nil
 }
 

@@ -25,8 +25,13 @@ var uncheckedErrors = &analysis.Analyzer{
 		exempt := map[token.Pos]bool{} // the places where errcheck may report an allowed call
 		for _, f := range pass.Files {
 			ast.Inspect(f, func(n ast.Node) bool {
-				if call, ok := n.(*ast.CallExpr); ok && mayStayUnchecked(pass, call) {
-					exempt[call.Pos()], exempt[call.Lparen] = true, true
+				switch n := n.(type) {
+				case *ast.CallExpr:
+					if mayStayUnchecked(pass, n) {
+						exempt[n.Pos()], exempt[n.Lparen] = true, true
+					}
+				case *ast.UnaryExpr: // waiting for a channel of errors
+					exempt[n.Pos()] = true
 				}
 				return true
 			})

@@ -46,7 +46,9 @@ func (s Static) write(path string) error {
 	if err := w.WriteHeader(&tar.Header{Name: s.File, Mode: 0o755, Size: int64(len(program)), Format: tar.FormatUSTAR}); err != nil {
 		return err
 	}
-	w.Write(program)
+	if _, err := w.Write(program); err != nil {
+		return err
+	}
 	if err := w.Close(); err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func enableAll(dir string) {
 		return
 	}
 	for _, name := range strings.Fields(string(text)) {
-		os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0o644)
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0o644)
 	}
 }
 
@@ -101,7 +101,7 @@ func (c *Cgroup) Processes(sub string) []Process {
 	seen := map[int]bool{}
 	var ps []Process
 	for _, d := range c.dirs {
-		filepath.WalkDir(filepath.Join(d, sub), func(path string, e fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(filepath.Join(d, sub), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || !e.IsDir() {
 				return nil
 			}
@@ -132,7 +132,7 @@ func (c *Cgroup) Kill(sub string) (int, error) {
 		}
 		for _, p := range ps {
 			killed[p] = true
-			p.Signal(syscall.SIGKILL)
+			_ = p.Signal(syscall.SIGKILL)
 		}
 		if time.Now().After(end) {
 			return len(killed), fmt.Errorf("%d processes still run after SIGKILL", len(ps))
@@ -145,7 +145,7 @@ func (c *Cgroup) Kill(sub string) (int, error) {
 func (c *Cgroup) Remove() error {
 	for _, d := range c.dirs {
 		var dirs []string
-		filepath.WalkDir(d, func(path string, e fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(d, func(path string, e fs.DirEntry, err error) error {
 			if err == nil && e.IsDir() {
 				dirs = append(dirs, path)
 			}

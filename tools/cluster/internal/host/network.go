@@ -37,7 +37,7 @@ func Output(ctx context.Context, argv ...string) (string, error) {
 // be loaded; callers check for what a module provides.
 func LoadModules(names ...string) {
 	for _, name := range names {
-		Run("modprobe", name)
+		_, _ = Run("modprobe", name)
 	}
 }
 

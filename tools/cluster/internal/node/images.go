@@ -69,7 +69,7 @@ func (n *Node) importAll(ctx context.Context, paths []string) error {
 	keptPath := n.path("images.json")
 	kept := map[string]imported{}
 	if text, err := os.ReadFile(keptPath); err == nil {
-		json.Unmarshal(text, &kept) // a broken list only costs time
+		_ = json.Unmarshal(text, &kept) // a broken list only costs time
 	}
 	for _, path := range paths {
 		refs, err := archive.Refs(path)

@@ -121,7 +121,7 @@ func (n *Node) changeSettings() error {
 	}
 	var saved savedSettings
 	if text, err := os.ReadFile(n.settingsPath()); err == nil {
-		json.Unmarshal(text, &saved) // a broken file counts as none
+		_ = json.Unmarshal(text, &saved) // a broken file counts as none
 	}
 	if saved.Boot != boot {
 		saved = savedSettings{Boot: boot, Values: map[string]string{}}

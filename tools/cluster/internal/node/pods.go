@@ -84,7 +84,7 @@ func parseStopSignal(info string) (syscall.Signal, bool) {
 		Metadata struct{ StopSignal string }
 	}
 	if text, err := base64.StdEncoding.DecodeString(c.Extensions["io.cri-containerd.container.metadata"].Value); err == nil {
-		json.Unmarshal(text, &m) // metadata that can't be read names no signal
+		_ = json.Unmarshal(text, &m) // metadata that can't be read names no signal
 	}
 	if s, ok := signals[strings.TrimPrefix(m.Metadata.StopSignal, "SIG")]; ok {
 		return s, true

@@ -110,7 +110,7 @@ func (n *Node) start(s *service) (started bool, err error) {
 	if err := cmd.Start(); err != nil {
 		return false, fmt.Errorf("starting %s: %w", s.name, err)
 	}
-	go cmd.Wait()
+	go func() { _ = cmd.Wait() }() // so that it leaves no zombie
 	r := &record{Name: s.name, Since: time.Now(), Digest: digest}
 	if r.Process, err = host.Identify(cmd.Process.Pid); err == nil {
 		err = n.cgroup.Join(processGroup, cmd.Process.Pid)
