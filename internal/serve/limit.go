@@ -10,9 +10,10 @@ import (
 // Limits bound what requests for predictions may take at the same time. The zero
 // value of a field means its default.
 type Limits struct {
-	// Concurrency is how many small requests are scored at a time; an eighth as
-	// many large ones are scored besides. Default: eight times GOMAXPROCS, since a
-	// request that is preempted keeps its slot.
+	// Concurrency is how many small requests are scored at a time; a thirty-second
+	// as many large ones are scored besides. Default: 32 times GOMAXPROCS, since a
+	// request keeps its slot while it is preempted or waits for the garbage
+	// collector, both of which can hold up many at once.
 	Concurrency int
 	// Queue is how many requests may wait in a burst. A queue that persists is kept
 	// shorter, see slots. Default: 2048.
@@ -24,7 +25,7 @@ type Limits struct {
 
 func (l Limits) defaults() Limits {
 	if l.Concurrency <= 0 {
-		l.Concurrency = 8 * runtime.GOMAXPROCS(0)
+		l.Concurrency = 32 * runtime.GOMAXPROCS(0)
 	}
 	if l.Queue <= 0 {
 		l.Queue = 2048
@@ -39,7 +40,7 @@ func (l Limits) defaults() Limits {
 var errBusy = errors.New("too many requests")
 
 const (
-	queueGrace = 20 * time.Millisecond // how long a queue may be long: a burst, not overload
+	queueGrace = 50 * time.Millisecond // how long a queue may be long: a burst, not overload
 	maxWait    = time.Second           // of a request in the queue
 )
 

@@ -81,7 +81,7 @@ func New(o Options) *Server {
 		options: o, log: o.Log,
 		small: newSlots(l.Concurrency, (3*l.Concurrency+3)/4, l.Queue),
 		// Large requests may wait; memory bounds how many there are.
-		large: newSlots((l.Concurrency+7)/8, l.Queue, l.Queue),
+		large: newSlots((l.Concurrency+31)/32, l.Queue, l.Queue),
 		score: score,
 	}
 	s.memory.total = l.BodyMemory
