@@ -113,6 +113,7 @@ lint-modules: ## go vet of what takes long to compile: the programs of tools/clu
 	cd tools/cluster && $(GO) mod verify
 	cd tools/minio && $(GO) mod verify
 	cd tools/argo && $(GO) mod verify
+	cd tools/versitygw && $(GO) mod verify
 
 bench: ## measure every figure that the documents quote, into bench.json and a table
 	@$(MLOPS) scratch -- $(GO) run ./tools/bench demo

@@ -48,17 +48,14 @@ func secret(t *testing.T, r *kube.Release, name string, values map[string]string
 }
 
 // testExisting installs a release that has neither a Postgres nor an S3 store nor
-// an MLflow, but uses those that exist in another namespace.
+// an MLflow, but uses those that exist in another namespace. The S3 store is not
+// MinIO, for that MLflow too.
 func testExisting(t *testing.T, m *machine) {
 	_, spec := m.spec(t, "penguins")
-	m.namespace(t, "store")
-	store := m.install(t, "store", "--set", "inference.enabled=false,ui.enabled=false,pipelines.enabled=false,argo.enabled=false,prometheus.enabled=false,grafana.enabled=false",
-		"--wait", "--timeout", "5m")
+	gateway := m.gateway(t, m.namespace(t, "store"))
+	store := m.install(t, "store", "--set", "inference.enabled=false,ui.enabled=false,pipelines.enabled=false,argo.enabled=false,prometheus.enabled=false,grafana.enabled=false,"+
+		"minio.enabled=false,global.s3.endpoint="+gateway.endpoint+",global.s3.existingSecret=s3-root,global.s3.mlflowSecret=s3-mlflow", "--wait", "--timeout", "5m")
 	postgres, err := store.Secret(t.Context(), "postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := store.Secret(t.Context(), "s3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +66,13 @@ func testExisting(t *testing.T, m *machine) {
 	r := m.namespace(t, "guest")
 	postgres["postgres-user"] = "postgres"
 	secret(t, r, "their-postgres", postgres)
-	secret(t, r, "their-store", keys)
+	secret(t, r, "s3-root", gateway.keys["root"])
+	secret(t, r, "s3-loader", gateway.keys["loader"])
 	secret(t, r, "their-mlflow", login)
 	began := time.Now()
 	m.install(t, "guest", "--set", strings.Join([]string{
 		"postgres.enabled=false", "global.postgres.host=mlops-postgres.store", "global.postgres.existingSecret=their-postgres",
-		"minio.enabled=false", "global.s3.endpoint=http://mlops-minio.store:9000", "global.s3.existingSecret=their-store",
+		"minio.enabled=false", "global.s3.endpoint=" + gateway.endpoint, "global.s3.existingSecret=s3-root", "global.s3.loaderSecret=s3-loader",
 		"mlflow.enabled=false", "global.mlflow.uri=http://mlops-mlflow.store:5000", "global.mlflow.existingSecret=their-mlflow",
 		"setup.source.image=", "pipelines.source=",
 	}, ","), "--set-file", "global.dataset.spec="+spec, "--set-file", "global.dataset.table="+m.penguinsTable(t), "--wait", "--timeout", "5m")
@@ -97,7 +95,7 @@ func testExisting(t *testing.T, m *machine) {
 	}
 	secret(t, store, store.Service("postgres-app"), app)
 	checkRows(t, store, "penguins", penguins)
-	t.Logf("served after %v, on a Postgres, an S3 store and an MLflow that existed", time.Since(began).Round(time.Second))
+	t.Logf("served after %v, on a Postgres, an S3 store that is not MinIO, and an MLflow that existed", time.Since(began).Round(time.Second))
 }
 
 // testWrongValues installs what can't work: pods say why, and none crashes again

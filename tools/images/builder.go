@@ -50,6 +50,7 @@ type builder struct {
 type recipe struct {
 	name, tag string
 	ours      bool // otherwise a third party's program, built here
+	onlyNamed bool // built where it is named, and no part of a release
 	base      *base
 
 	// inputs returns everything the image depends on besides this program, its
@@ -103,7 +104,7 @@ func (b *builder) run(ctx context.Context, names []string) error {
 		return fmt.Errorf("creating the folder for images: %w", err)
 	}
 	for _, r := range recipes {
-		if len(names) > 0 && !slices.Contains(names, r.name) {
+		if (len(names) > 0 || r.onlyNamed) && !slices.Contains(names, r.name) {
 			continue
 		}
 		img, err := b.build(ctx, r)

