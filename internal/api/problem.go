@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 )
 
@@ -14,14 +15,21 @@ type Problem struct {
 	Title  string       `json:"title"`
 	Status int          `json:"status"`
 	Detail string       `json:"detail,omitempty"`
-	Errors []FieldError `json:"errors,omitempty"`
+	Errors []FieldError `json:"errors,omitempty"` // what is wrong with a request, all of it up to 20
 }
 
 // FieldError says what is wrong with one value of a request.
 type FieldError struct {
 	Record int    `json:"record"`          // the record's index in the request
-	Field  string `json:"field,omitempty"` // the column's name
-	Reason string `json:"reason"`
+	Field  string `json:"field,omitempty"` // the column's name; empty if the record itself can't be read
+	Detail string `json:"detail"`
+}
+
+func (e FieldError) String() string {
+	if e.Field == "" {
+		return fmt.Sprintf("record %d: %s", e.Record, e.Detail)
+	}
+	return fmt.Sprintf("record %d, %s: %s", e.Record, e.Field, e.Detail)
 }
 
 // Types of problems, by which clients can tell them apart.

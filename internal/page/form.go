@@ -149,19 +149,19 @@ func check(d *api.Dataset, r api.Record) []api.FieldError {
 		}
 		x, number := dataset.ParseNumber([]byte(value))
 		_, notInteger := strconv.ParseInt(value, 10, 64)
-		reason := ""
+		detail := ""
 		switch {
 		case c.Type == api.Integer && notInteger != nil:
-			reason = "must be a whole number"
+			detail = "must be a whole number"
 		case !number:
-			reason = "must be a number"
+			detail = "must be a number"
 		case c.Min != nil && x < *c.Min:
-			reason = "must be at least " + bound(c.Min)
+			detail = "must be at least " + bound(c.Min)
 		case c.Max != nil && x > *c.Max:
-			reason = "must be at most " + bound(c.Max)
+			detail = "must be at most " + bound(c.Max)
 		}
-		if reason != "" {
-			errs = append(errs, api.FieldError{Field: c.Name, Reason: reason})
+		if detail != "" {
+			errs = append(errs, api.FieldError{Field: c.Name, Detail: detail})
 		}
 	}
 	return errs
@@ -196,7 +196,7 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 		f.SampleText = f.text(f.Sample)
 		for _, e := range errs {
 			if e.Field == c.Name {
-				f.Error = e.Reason
+				f.Error = e.Detail
 			}
 		}
 		list[g].Fields = append(list[g].Fields, f)

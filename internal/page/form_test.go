@@ -51,11 +51,11 @@ func TestCheck(t *testing.T) {
 		{"missing values are fine", api.Record{}, nil},
 		{"the bounds are inside", api.Record{"count": "14", "size": "2.5"}, nil},
 		{"a category is any text", api.Record{"kind": "1e9x"}, nil},
-		{"below", api.Record{"count": "0"}, []api.FieldError{{Field: "count", Reason: "must be at least 1"}}},
-		{"above", api.Record{"size": "2.51"}, []api.FieldError{{Field: "size", Reason: "must be at most 2.5"}}},
-		{"a fraction is no integer", api.Record{"count": "3.5"}, []api.FieldError{{Field: "count", Reason: "must be a whole number"}}},
-		{"Go's other numbers are none", api.Record{"size": "0x1p-2"}, []api.FieldError{{Field: "size", Reason: "must be a number"}}},
-		{"not a number at all, in two columns", api.Record{"count": "a", "size": "NaN"}, []api.FieldError{{Field: "count", Reason: "must be a whole number"}, {Field: "size", Reason: "must be a number"}}},
+		{"below", api.Record{"count": "0"}, []api.FieldError{{Field: "count", Detail: "must be at least 1"}}},
+		{"above", api.Record{"size": "2.51"}, []api.FieldError{{Field: "size", Detail: "must be at most 2.5"}}},
+		{"a fraction is no integer", api.Record{"count": "3.5"}, []api.FieldError{{Field: "count", Detail: "must be a whole number"}}},
+		{"Go's other numbers are none", api.Record{"size": "0x1p-2"}, []api.FieldError{{Field: "size", Detail: "must be a number"}}},
+		{"not a number at all, in two columns", api.Record{"count": "a", "size": "NaN"}, []api.FieldError{{Field: "count", Detail: "must be a whole number"}, {Field: "size", Detail: "must be a number"}}},
 	}
 	for _, test := range tests {
 		if diff := cmp.Diff(test.want, check(d, test.record)); diff != "" {

@@ -183,8 +183,8 @@ func TestPredictErrors(t *testing.T) {
 		panel   string // in the panel
 	}{
 		{"found here", "time_in_hospital", "99", 0, "", 422, "must be at most 14", "Days in hospital: must be at most 14"},
-		{"found by inference", "race", "x", 422, `{"title":"A record can't be scored","status":422,"detail":"record 0","errors":[{"record":0,"field":"race","reason":"is odd"}]}`, 422, "is odd", "Race: is odd"},
-		{"in a column that the form does not have", "race", "x", 422, `{"title":"T","errors":[{"field":"encounter_id","reason":"is odd"}]}`, 422, "", "encounter_id: is odd"},
+		{"found by inference", "race", "x", 422, `{"title":"A record can't be scored","status":422,"detail":"record 0","errors":[{"record":0,"field":"race","detail":"is odd"}]}`, 422, "is odd", "Race: is odd"},
+		{"in a column that the form does not have", "race", "x", 422, `{"title":"T","errors":[{"field":"encounter_id","detail":"is odd"}]}`, 422, "", "encounter_id: is odd"},
 		{"no model any more", "race", "x", 503, `{"title":"No model","detail":"it was withdrawn"}`, 503, "", "it was withdrawn"},
 		{"an error that is no problem+json", "race", "x", 500, `<h1>oops</h1>`, 500, "", "Internal Server Error"},
 	}
@@ -322,7 +322,7 @@ func TestProxy(t *testing.T) {
 		t.Errorf("/predict handed on (-want +got):\n%s", diff)
 	}
 
-	const problem = `{"title":"T","status":422,"errors":[{"field":"x","reason":"y"}]}`
+	const problem = `{"title":"T","status":422,"errors":[{"field":"x","detail":"y"}]}`
 	f.change(func() { f.status, f.problem = 422, problem })
 	if w := post(s, "/predict", "application/json", `{}`); w.Code != 422 || w.Body.String() != problem || w.Header().Get("Content-Type") != "application/problem+json" {
 		t.Errorf("a problem came through as %d %s %s", w.Code, w.Header(), w.Body)

@@ -69,7 +69,7 @@ type problemView struct {
 }
 
 // problemLine is one invalid value; ID is empty if its column isn't on the form.
-type problemLine struct{ ID, Label, Reason string }
+type problemLine struct{ ID, Label, Detail string }
 
 type metricView struct{ Name, Value string }
 
@@ -118,7 +118,7 @@ func (v *formView) failed(p *api.Problem) {
 		view.Detail = "" // the list says the same
 	}
 	for _, e := range p.Errors {
-		line := problemLine{Label: e.Field, Reason: e.Reason}
+		line := problemLine{Label: e.Field, Detail: e.Detail}
 		for _, g := range v.Groups {
 			for _, f := range g.Fields {
 				if f.Column.Name == e.Field {

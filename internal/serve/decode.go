@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -23,38 +22,39 @@ type decoder struct {
 	spec    *dataset.Spec
 	encoder *feature.Encoder
 
-	record  int    // index of the record being read, for errors
-	seen    []bool // columns that the record has set
-	scratch []byte // a string with its escapes resolved
-	unknown int    // values that training had not seen
-}
-
-// fieldError says why a request can't be scored, and where.
-type fieldError struct {
-	api.FieldError
-	syntax bool // not JSON at all, or not in an accepted form
-}
-
-func (e *fieldError) Error() string {
-	if e.Field == "" {
-		return e.Reason
-	}
-	return fmt.Sprintf("record %d, %s: %s", e.Record, e.Field, e.Reason)
+	record  int              // index of the record being read, for errors
+	single  bool             // the body is one object
+	within  bool             // a record is being read
+	vector  []float32        // of the record being read
+	seen    []bool           // columns that the record has set
+	scratch []byte           // a string with its escapes resolved
+	unknown int              // values that training had not seen
+	errs    []api.FieldError // what is wrong so far, at most maxErrors
+	notJSON bool             // one of errs is a word that JSON doesn't have, such as NaN
 }
 
 // release forgets the last request's text and model.
-func (d *decoder) release() { d.text, d.spec, d.encoder = nil, nil, nil }
+func (d *decoder) release() { d.text, d.spec, d.encoder, d.vector = nil, nil, nil, nil }
 
 // decode reads text and puts each record into the vector that next returns for it.
-// It stops at the first mistake.
+// The error is a *requestError with everything that is wrong, up to maxErrors.
 func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []float32) error {
 	d.text, d.pos, d.record, d.unknown = text, 0, 0, 0
+	d.single, d.within, d.notJSON, d.errs = false, false, false, d.errs[:0]
 	d.encoder, d.spec = encoder, encoder.Spec()
 	if n := len(d.spec.Columns); cap(d.seen) < n {
 		d.seen = make([]bool, n)
 	} else {
 		d.seen = d.seen[:n]
 	}
+	if err := d.body(next); err != nil || len(d.errs) > 0 {
+		return d.requestError(err)
+	}
+	return nil
+}
+
+// body reads the whole text.
+func (d *decoder) body(next func() []float32) error {
 	var err error
 	switch d.peek() {
 	case '{':
@@ -62,7 +62,7 @@ func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []fl
 	case '[':
 		err = d.array(next)
 	default:
-		if d.pos == len(text) {
+		if d.pos == len(d.text) {
 			return d.syntax("the body is empty")
 		}
 		return d.syntax("the body is neither an object nor an array")
@@ -90,11 +90,9 @@ func (d *decoder) array(next func() []float32) error {
 		if d.peek() != '{' {
 			return d.syntax("record %d is not an object", d.record)
 		}
-		d.pos++
-		if err := d.fields(next()); err != nil {
+		if err := d.fields(next); err != nil {
 			return err
 		}
-		d.record++
 		switch d.peek() {
 		case ',':
 			d.pos++
@@ -119,13 +117,9 @@ func (d *decoder) object(next func() []float32) error {
 		if string(key) == "instances" {
 			return d.instances(next)
 		}
-		d.pos = start
 	}
-	if err := d.fields(next()); err != nil {
-		return err
-	}
-	d.record++
-	return nil
+	d.pos, d.single = start-1, true
+	return d.fields(next)
 }
 
 // instances reads the rest of {"instances": [...]} after the name.
@@ -147,41 +141,56 @@ func (d *decoder) instances(next func() []float32) error {
 	return nil
 }
 
-// fields reads the members of a record after its opening brace.
-func (d *decoder) fields(vector []float32) error {
+// fields reads a record from its opening brace on. Once something is wrong, nothing
+// is scored any more, and the rest is read into the same vector.
+func (d *decoder) fields(next func() []float32) error {
+	d.pos++ // {
+	if len(d.errs) == 0 {
+		d.vector = next()
+	}
+	vector := d.vector
 	d.encoder.Reset(vector)
 	clear(d.seen)
+	d.within = true
 	if d.peek() == '}' {
-		d.pos++
-		return nil
+		return d.end()
 	}
-	for next := 0; ; next++ {
-		c, err := d.member(next)
+	for guess := 0; ; guess++ {
+		c, err := d.member(guess)
+		if err == nil && c >= 0 {
+			guess = c
+			if d.seen[c] {
+				err = d.skip(d.spec.Columns[c].Name, "given twice")
+			} else {
+				d.seen[c] = true
+				err = d.value(vector, c)
+			}
+		}
 		if err != nil {
 			return err
 		}
-		if d.seen[c] {
-			return &fieldError{FieldError: api.FieldError{Record: d.record, Field: d.spec.Columns[c].Name, Reason: "given twice"}}
-		}
-		d.seen[c] = true
-		if err := d.value(vector, c); err != nil {
-			return err
-		}
-		next = c
 		switch d.peek() {
 		case ',':
 			d.pos++
 		case '}':
-			d.pos++
-			return nil
+			return d.end()
 		default:
 			return d.syntax("expected , or } in record %d", d.record)
 		}
 	}
 }
 
+// end ends a record at its closing brace.
+func (d *decoder) end() error {
+	d.pos++ // }
+	d.within = false
+	d.record++
+	return nil
+}
+
 // member reads a column's name and the colon, and returns the column. Most requests
-// have the columns in the table's order, so it tries the guess first.
+// have the columns in the table's order, so it tries the guess first. It reads over
+// a member that is no column, and returns -1.
 func (d *decoder) member(guess int) (column int, err error) {
 	if d.peek() != '"' {
 		return 0, d.syntax("expected a column's name in quotes")
@@ -198,13 +207,17 @@ func (d *decoder) member(guess int) (column int, err error) {
 		return 0, err
 	}
 	c := d.spec.Column(string(key))
+	name := ""
 	if c < 0 {
-		return 0, &fieldError{FieldError: api.FieldError{Record: d.record, Field: clip(key), Reason: "there is no column with this name"}}
+		name = clip(key) // the text of key may be used again
 	}
 	if d.peek() != ':' {
 		return 0, d.syntax("expected : after %q", clip(key))
 	}
 	d.pos++
+	if c < 0 {
+		return -1, d.skip(name, "there is no column with this name")
+	}
 	return c, nil
 }
 
@@ -230,7 +243,7 @@ func (d *decoder) value(vector []float32, c int) error {
 		text, err = []byte(word), d.literal(word)
 		literal = true
 	case b == '{' || b == '[':
-		err = &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is an object or an array; it must be a number or a string"}}
+		return d.skip(col.Name, "is an object or an array; it must be a number or a string")
 	default:
 		err = d.syntax("expected a value for %q", col.Name)
 	}
@@ -246,12 +259,12 @@ func (d *decoder) value(vector []float32, c int) error {
 	if literal {
 		var ok bool
 		if text, ok = d.encoder.Literal(c, text); !ok {
-			return &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: "is a boolean; it must be a number or a string"}}
+			return d.wrong(col.Name, "is a boolean; it must be a number or a string")
 		}
 	}
 	text, err = d.spec.Value(c, text)
 	if err != nil {
-		return &fieldError{FieldError: api.FieldError{Record: d.record, Field: col.Name, Reason: err.Error()}}
+		return d.wrong(col.Name, err.Error())
 	}
 	if text != nil {
 		d.unknown += d.encoder.Set(vector, c, text)
@@ -412,21 +425,4 @@ func (d *decoder) unicode() (rune, bool) {
 	x, err := strconv.ParseUint(string(d.text[d.pos+1:d.pos+5]), 16, 32)
 	d.pos += 5
 	return rune(x), err == nil
-}
-
-// syntax is an error about the request as JSON; it says where.
-func (d *decoder) syntax(format string, args ...any) error {
-	line := 1 + bytes.Count(d.text[:d.pos], []byte("\n"))
-	column := d.pos - bytes.LastIndexByte(d.text[:d.pos], '\n')
-	reason := fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d, byte %d)", line, column)
-	return &fieldError{FieldError: api.FieldError{Record: d.record, Reason: reason}, syntax: true}
-}
-
-// clip keeps a name short enough for an error message.
-func clip(name []byte) string {
-	const most = 80
-	if len(name) > most {
-		return string(bytes.ToValidUTF8(name[:most], nil)) + "..."
-	}
-	return string(name)
 }

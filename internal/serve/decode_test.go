@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
 )
@@ -171,14 +172,70 @@ func TestDecodeRefuses(t *testing.T) {
 	var d decoder
 	for _, test := range refusedBodies {
 		_, err := decodeAll(t, &d, test.body)
-		var bad *fieldError
+		var bad *requestError
 		if !errors.As(err, &bad) {
-			t.Errorf("%s: error %v, want a *fieldError", test.reason, err)
+			t.Errorf("%s: error %v, want a *requestError", test.reason, err)
 			continue
 		}
-		if !strings.Contains(bad.Error(), test.want) || bad.Field != test.field || bad.syntax != test.syntax {
-			t.Errorf("%s: got %q (field %q, syntax %t), want %q in it (field %q, syntax %t)",
-				test.reason, bad, bad.Field, bad.syntax, test.want, test.field, test.syntax)
+		field := ""
+		if len(bad.errors) > 0 {
+			field = bad.errors[0].Field
+		}
+		if !strings.Contains(bad.Error(), test.want) || field != test.field || bad.notJSON != test.syntax || len(bad.errors) > 1 {
+			t.Errorf("%s: got %q (%v, not JSON %t), want %q in it (one error at most, of field %q, not JSON %t)",
+				test.reason, bad, bad.errors, bad.notJSON, test.want, test.field, test.syntax)
+		}
+	}
+}
+
+// All mistakes of a request are reported, in its order.
+func TestAllErrors(t *testing.T) {
+	t.Parallel()
+	const (
+		noColumn  = "there is no column with this name"
+		notNumber = `"big" is not a number`
+	)
+	list := func(n int, record string) string {
+		return "[" + strings.Repeat(record+",", n-1) + record + "]"
+	}
+	var twenty []api.FieldError
+	for i := range 20 {
+		twenty = append(twenty, api.FieldError{Record: i, Field: "sise", Detail: noColumn})
+	}
+	for _, test := range []struct {
+		reason, body, detail string
+		notJSON              bool
+		want                 []api.FieldError
+	}{
+		{"two fields and a second record", `[{"size":"big","kind":"1","sise":[{"size":"}"}]},{"count":1},{"count":1.5}]`,
+			`3 errors, the first: record 0, size: "big" is not a number`, false,
+			[]api.FieldError{{Record: 0, Field: "size", Detail: notNumber}, {Record: 0, Field: "sise", Detail: noColumn}, {Record: 2, Field: "count", Detail: `"1.5" is not an integer`}}},
+		{"every kind of mistake", `{"size":true,"kind":{"a":[1,{}]},"count":"x","sise":-1.5e3,"count":null,"id":[]}`,
+			"6 errors, the first: record 0, size: is a boolean; it must be a number or a string", false,
+			[]api.FieldError{
+				{Field: "size", Detail: "is a boolean; it must be a number or a string"},
+				{Field: "kind", Detail: "is an object or an array; it must be a number or a string"},
+				{Field: "count", Detail: `"x" is not an integer`},
+				{Field: "sise", Detail: noColumn},
+				{Field: "count", Detail: "given twice"},
+				{Field: "id", Detail: "is an object or an array; it must be a number or a string"},
+			}},
+		{"not JSON after a mistake", `[{"sise":1},{"size":1 2}]`, "expected , or } in record 1 (line 1, byte 23); 1 error before that, the first: record 0, sise: " + noColumn, true,
+			[]api.FieldError{{Field: "sise", Detail: noColumn}, {Record: 1, Detail: "expected , or } in record 1 (line 1, byte 23)"}}},
+		{"twenty", list(20, `{"sise":1}`), "20 errors, the first: record 0, sise: " + noColumn, false, twenty},
+		{"more than twenty", list(21, `{"sise":1}`), "more than 20 errors, of which the first 20 are listed; the first: record 0, sise: " + noColumn, false, twenty},
+	} {
+		_, err := decodeAll(t, new(decoder), test.body)
+		var bad *requestError
+		if !errors.As(err, &bad) {
+			t.Errorf("%s: error %v, want a *requestError", test.reason, err)
+			continue
+		}
+		if diff := cmp.Diff(test.want, bad.errors); diff != "" {
+			t.Errorf("%s: errors (-want +got):\n%s", test.reason, diff)
+		}
+		if bad.detail != test.detail || bad.notJSON != test.notJSON {
+			t.Errorf("%s: detail %q, not JSON %v, want %q, %v", test.reason, bad.detail, bad.notJSON, test.detail, test.notJSON)
 		}
 	}
 }

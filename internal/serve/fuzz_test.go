@@ -18,7 +18,7 @@ import (
 func seedBodies(f *testing.F) {
 	for _, seed := range []string{
 		`{"size":1,"kind":"\u00e9"}`, `[{},{"count":2}]`, `{"instances":[{"odd name":null}]}`, `{"size":1e5}`,
-		`{"count":2.0,"kind":1e0}`, `{"odd name":"\ud83d\ude00","id":7,"y":"x"}`, "\n[\t{\"size\" : -0.5e-3 } ]\r",
+		`{"count":2.0,"kind":1e0}`, `[{"size":"big","sise":[{"a":"}"}]},{"count":1.5,"kind":tru}]`, `{"odd name":"\ud83d\ude00","id":7,"y":"x"}`, "\n[\t{\"size\" : -0.5e-3 } ]\r",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -37,10 +37,10 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		records := 0
 		err := d.decode(body, e, func() []float32 { records++; return vector })
-		var bad *fieldError
+		var bad *requestError
 		if err != nil {
-			if !errors.As(err, &bad) || bad.Reason == "" {
-				t.Errorf("error %v is not a *fieldError with a reason", err)
+			if !errors.As(err, &bad) || bad.detail == "" || len(bad.errors) > maxErrors || !bad.notJSON && len(bad.errors) == 0 {
+				t.Errorf("error %v is not a *requestError with a detail and its mistakes", err)
 			}
 			return
 		}
@@ -83,7 +83,7 @@ func FuzzPredict(f *testing.F) {
 			}
 		case 400, 422:
 			var p api.Problem
-			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Status != w.Code || p.Detail == "" {
+			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Status != w.Code || p.Detail == "" || w.Code == 422 && len(p.Errors) == 0 {
 				t.Errorf("refused with %s: %v", w.Body, err)
 			}
 		default:

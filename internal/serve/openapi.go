@@ -87,8 +87,8 @@ func (s *Server) document() object {
 			}},
 			"Problem": object{"type": "object", "properties": object{
 				"type": object{"type": "string"}, "title": object{"type": "string"}, "status": object{"type": "integer"}, "detail": object{"type": "string"},
-				"errors": object{"type": "array", "items": object{"type": "object", "properties": object{
-					"record": object{"type": "integer"}, "field": object{"type": "string"}, "reason": object{"type": "string"}}}},
+				"errors": object{"type": "array", "maxItems": maxErrors, "items": object{"type": "object", "properties": object{
+					"record": object{"type": "integer"}, "field": object{"type": "string"}, "detail": object{"type": "string"}}}},
 			}},
 		}},
 	}
@@ -168,7 +168,7 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 <tr><td><code>GET /metrics</code><td>Metrics for Prometheus
 </table>
 <p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers. The key and the target are accepted, but ignored.</p>
-<p>Errors are <code>application/problem+json</code> and name the record, the field and the reason. If any record is invalid, none is scored.</p>
+<p>Errors are <code>application/problem+json</code> with one entry in <code>errors</code> for each invalid value, up to 20: the record's index, the field and a detail. If any value is invalid, no record is scored.</p>
 {{if .Example}}<h2>Example record</h2><pre>{{.Example}}</pre>{{end}}
 {{if .Columns}}<h2>Columns</h2>
 <table><tr><th>Column<th>Type<th>Meaning<th>Values

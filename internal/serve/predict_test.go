@@ -132,7 +132,8 @@ func TestBadRequests(t *testing.T) {
 		{"ignored column twice", post, "/predict", `{"y":1,"y":1}`, 422, record422, "y"},
 		{"column twice, once with escapes", post, "/predict", `{"size":1,"s\u0069ze":1}`, 422, record422, "size"},
 		{"deep arrays", post, "/predict", strings.Repeat("[", 100_000), 400, json400, ""},
-		{"deep objects in a value", post, "/predict", `{"kind":` + strings.Repeat(`{"a":`, 100_000), 422, record422, "kind"},
+		{"deep objects in a value", post, "/predict", `{"kind":` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_001), 422, record422, "kind"},
+		{"deep objects that don't end", post, "/predict", `{"kind":` + strings.Repeat(`{"a":`, 100_000), 400, json400, ""},
 		{"byte order mark", post, "/predict", "\ufeff{}", 400, json400, ""},
 		{"form data", post, "/predict", "size=1&kind=2", 400, json400, ""},
 		{"XML", post, "/predict", "<size>1</size>", 400, json400, ""},
@@ -184,7 +185,7 @@ func checkProblem(t *testing.T, reason string, w *httptest.ResponseRecorder, sta
 	if p.Title == "" || p.Detail == "" {
 		t.Errorf("%s: no title or no detail: %+v", reason, p)
 	}
-	if status == http.StatusUnprocessableEntity && (len(p.Errors) != 1 || p.Errors[0].Field != field || p.Errors[0].Reason == "") {
+	if status == http.StatusUnprocessableEntity && (len(p.Errors) != 1 || p.Errors[0].Field != field || p.Errors[0].Detail == "") {
 		t.Errorf("%s: errors are %s, want one of field %q", reason, w.Body, field)
 	}
 }

@@ -54,7 +54,7 @@ func bodyProblem(err error, read int) api.Problem {
 
 // scoreProblem is the response to a request that could not be scored.
 func scoreProblem(err error) api.Problem {
-	var bad *fieldError
+	var bad *requestError
 	switch {
 	case errors.Is(err, errBusy):
 		return api.Problem{Type: api.Overloaded, Title: "The server is overloaded", Status: http.StatusServiceUnavailable,
@@ -64,14 +64,8 @@ func scoreProblem(err error) api.Problem {
 			Detail: fmt.Sprintf("a request body may have at most %d bytes", maxBody)}
 	case !errors.As(err, &bad):
 		return api.Problem{Status: http.StatusInternalServerError}
-	case bad.syntax:
-		return api.Problem{Type: api.InvalidJSON, Title: "The body is not a valid request", Status: http.StatusBadRequest, Detail: bad.Reason}
+	case bad.notJSON:
+		return api.Problem{Type: api.InvalidJSON, Title: "The body is not a valid request", Status: http.StatusBadRequest, Detail: bad.detail, Errors: bad.errors}
 	}
-	return api.Problem{
-		Type:   api.InvalidRecord,
-		Title:  "A record can't be scored",
-		Status: http.StatusUnprocessableEntity,
-		Detail: bad.Error(),
-		Errors: []api.FieldError{bad.FieldError},
-	}
+	return api.Problem{Type: api.InvalidRecord, Title: "The request can't be scored", Status: http.StatusUnprocessableEntity, Detail: bad.detail, Errors: bad.errors}
 }

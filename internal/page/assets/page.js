@@ -103,17 +103,17 @@ function showProblem({ title, detail, errors = [] }) {
   fill('detail', errors.length ? '' : detail || ''); // the list says the same
   const list = panel.querySelector('[data-fill=errors]');
   list.replaceChildren();
-  for (const { field: column, reason } of errors) {
+  for (const { field: column, detail: text } of errors) {
     const item = document.createElement('li');
     const field = fieldOf(column);
     if (field) {
-      setError(field, reason);
+      setError(field, text);
       const link = document.createElement('a');
       link.href = '#' + controlOf(field).id;
       link.textContent = field.querySelector('label').firstChild.textContent.trim();
-      item.append(link, ': ' + reason);
+      item.append(link, ': ' + text);
     } else {
-      item.textContent = `${column}: ${reason}`;
+      item.textContent = column ? `${column}: ${text}` : text;
     }
     list.append(item);
   }
@@ -131,7 +131,7 @@ async function predict() {
   for (const field of form.querySelectorAll('.field')) {
     const control = controlOf(field);
     setError(field, '');
-    if (!control.checkValidity()) wrong.push({ field: field.dataset.column, reason: control.validationMessage });
+    if (!control.checkValidity()) wrong.push({ field: field.dataset.column, detail: control.validationMessage });
   }
   if (wrong.length) {
     showProblem({ title: 'Some values are invalid', errors: wrong });
