@@ -32,6 +32,9 @@ type Model struct {
 	Dataset   Dataset            `json:"dataset"`
 	Samples   []Sample           `json:"samples"`
 	Refused   *Refusal           `json:"refused"` // a newer version that the server does not serve
+
+	// NoWarnings says why predictions carry no warnings; empty if they do.
+	NoWarnings string `json:"no_warnings,omitempty"`
 }
 
 // Dataset is the part of a data set's YAML that clients need.
@@ -82,6 +85,15 @@ type Column struct {
 	Codes  []Code   `json:"codes,omitempty"`  // usual codes of a category and their meanings
 	Min    *float64 `json:"min,omitempty"`
 	Max    *float64 `json:"max,omitempty"`
+	Seen   *Seen    `json:"seen,omitempty"` // what training saw; nil if no feature uses the column, or it isn't known
+}
+
+// Seen is what the training rows had in a column.
+type Seen struct {
+	Missing float64  `json:"missing"`          // share of the rows without a value, from 0 to 1
+	Min     *float64 `json:"min,omitempty"`    // of numbers
+	Max     *float64 `json:"max,omitempty"`    // of numbers
+	Levels  int      `json:"levels,omitempty"` // how many values a category had
 }
 
 // Code is a coded value and its meaning.
@@ -139,6 +151,22 @@ type Predictions struct {
 
 // Prediction is the score of one record.
 type Prediction struct {
-	Label       int     `json:"label"` // 1 if positive, else 0
-	Probability float64 `json:"probability"`
+	Label       int       `json:"label"` // 1 if positive, else 0
+	Probability float64   `json:"probability"`
+	Warnings    []Warning `json:"warnings,omitempty"` // in what the record is unlike the training rows
 }
+
+// Warning says in what a record is unlike the training rows.
+type Warning struct {
+	Column string `json:"column"` // empty if it is about the whole record
+	Kind   string `json:"kind"`   // one of the kinds below
+	Detail string `json:"detail"`
+}
+
+// Kinds of warnings.
+const (
+	UnseenLevel = "unseen_level" // no training row has this value of a category
+	OutOfRange  = "out_of_range" // the number is below or above those of all training rows
+	NotGiven    = "missing"      // no value, though every training row has one
+	HardlyGiven = "hardly_given" // hardly any column of the record has a value
+)

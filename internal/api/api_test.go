@@ -103,7 +103,7 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Prediction{{1, 0.75}}, p.Predictions); diff != "" {
+	if diff := cmp.Diff([]Prediction{{Label: 1, Probability: 0.75}}, p.Predictions); diff != "" {
 		t.Errorf("predictions (-want +got):\n%s", diff)
 	}
 	answers["/model"] = "<html>"

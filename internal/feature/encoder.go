@@ -7,8 +7,6 @@
 package feature
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -37,13 +35,19 @@ func (f *Feature) Codes() int {
 // so many goroutines may use it.
 type Encoder struct {
 	Features []Feature
+	Seen     *Seen // nil for a version from before training kept it
 
 	spec    *dataset.Spec
 	columns [][]op  // by column of the spec: what its value does to the vector
 	usual   []usual // by column, the same for values that are known
+	limits  []limit // by column: what training saw
 
 	literals []literals // by column
 	blank    []float32  // the vector of a record without any value
+
+	gives    []uint32 // by column: what its value adds to a record's Given
+	expected uint32   // the columns that were never missing in training
+	scarce   uint32   // a record with fewer values has hardly any
 }
 
 // op is one effect of a column's value on the vector.
@@ -71,13 +75,14 @@ type span struct {
 	code     float32
 }
 
-// New returns the encoder for a spec and the fitted features that a model
-// version stores. It is an error if the two don't belong together.
-func New(spec *dataset.Spec, features []Feature) (*Encoder, error) {
+// New returns the encoder for a spec, the fitted features that a model version
+// stores, and what training saw, if the version has it. It is an error if they
+// don't belong together.
+func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 	if len(features) != len(spec.Features) {
 		return nil, fmt.Errorf("encoder has %d features, the spec %d", len(features), len(spec.Features))
 	}
-	e := &Encoder{Features: features, spec: spec, columns: make([][]op, len(spec.Columns))}
+	e := &Encoder{Features: features, Seen: seen, spec: spec, columns: make([][]op, len(spec.Columns))}
 	for i := range spec.Features {
 		f, fitted := &spec.Features[i], &features[i]
 		if f.Name != fitted.Name {
@@ -96,11 +101,14 @@ func New(spec *dataset.Spec, features []Feature) (*Encoder, error) {
 			}
 		}
 	}
+	if err := e.limit(); err != nil {
+		return nil, err
+	}
 	e.literals = make([]literals, len(spec.Columns))
 	e.usual = make([]usual, len(spec.Columns))
 	for c, ops := range e.columns {
 		if !spec.Ignored(c) {
-			e.usual[c] = newUsual(spec, c, ops)
+			e.usual[c] = newUsual(spec, c, ops, &e.limits[c])
 			e.literals[c] = newLiterals(spec, c, ops)
 		}
 	}
@@ -170,9 +178,9 @@ func (e *Encoder) Reset(vector []float32) { copy(vector, e.blank) }
 
 // Set adds the value of one column, cleaned by Spec.Value and not missing, to a
 // vector. A column may be set once a record. It reports how many of the
-// column's features did not know the value; these take their folded level or
-// stay missing.
-func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int) {
+// column's features did not know the value (these take their folded level or
+// stay missing), and whether the training rows had nothing like it.
+func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int, odd Oddity) {
 	ops := e.columns[column]
 	for i := range ops {
 		o := &ops[i]
@@ -189,7 +197,7 @@ func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int) 
 			}
 		}
 	}
-	return unknown
+	return unknown, e.limits[column].odd(value)
 }
 
 // of returns the number that a value gives the op's feature, or adds to it, and
@@ -237,23 +245,4 @@ func (e *Encoder) Encode(vector []float32, fields [][]byte) {
 			e.Set(vector, c, v)
 		}
 	}
-}
-
-// MarshalJSON writes the fitted features.
-func (e *Encoder) MarshalJSON() ([]byte, error) {
-	return json.MarshalIndent(map[string]any{"features": e.Features}, "", " ")
-}
-
-// Read returns the encoder for a spec and the JSON that MarshalJSON wrote.
-func Read(spec *dataset.Spec, text []byte) (*Encoder, error) {
-	var stored struct {
-		Features []Feature `json:"features"`
-	}
-	if err := json.Unmarshal(text, &stored); err != nil {
-		return nil, fmt.Errorf("reading encoder: %w", err)
-	}
-	if len(stored.Features) == 0 {
-		return nil, errors.New("reading encoder: no features")
-	}
-	return New(spec, stored.Features)
 }

@@ -103,10 +103,10 @@ func TestSetCountsUnknown(t *testing.T) {
 	e := fit(t, training)
 	v := make([]float32, e.Width())
 	e.Reset(v)
-	if got := e.Set(v, 2, []byte("cow")); got != 1 {
+	if got, _ := e.Set(v, 2, []byte("cow")); got != 1 {
 		t.Errorf("unknown level: %d, want 1", got)
 	}
-	if got := e.Set(v, 2, []byte("cat")); got != 0 {
+	if got, _ := e.Set(v, 2, []byte("cat")); got != 0 {
 		t.Errorf("known level: %d, want 0", got)
 	}
 }

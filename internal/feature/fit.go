@@ -7,33 +7,43 @@ import (
 )
 
 // Fitter learns from the training rows which levels each categorical feature
-// has. Its memory grows with the levels, not with the rows.
+// has, and what each column has. Its memory grows with the levels, not with the
+// rows.
 type Fitter struct {
-	spec   *dataset.Spec
-	counts []map[string]int // by feature; nil where nothing is to be learnt
+	spec    *dataset.Spec
+	rows    int
+	columns []*tally // by column; nil where no feature uses it
+	given   []int    // rows by how many of these columns have a value
 }
 
 // NewFitter returns a fitter for a spec.
 func NewFitter(spec *dataset.Spec) *Fitter {
-	f := &Fitter{spec: spec, counts: make([]map[string]int, len(spec.Features))}
+	f := &Fitter{spec: spec, columns: make([]*tally, len(spec.Columns)), given: make([]int, len(spec.Columns)+1)}
 	for i := range spec.Features {
-		if spec.Features[i].Category != "" {
-			f.counts[i] = map[string]int{}
+		for _, name := range spec.Features[i].Columns() {
+			c := spec.Column(name)
+			if f.columns[c] == nil && !spec.Ignored(c) {
+				f.columns[c] = newTally(spec, c)
+			}
 		}
 	}
 	return f
 }
 
-// Add counts the levels of one training row; fields as in Encoder.Encode.
+// Add counts one training row; fields as in Encoder.Encode.
 func (f *Fitter) Add(fields [][]byte) {
-	for i, count := range f.counts {
-		if count == nil {
+	f.rows++
+	given := 0
+	for c, t := range f.columns {
+		if t == nil {
 			continue
 		}
-		if v := fields[f.spec.Column(f.spec.Features[i].Category)]; v != nil {
-			count[string(v)]++
+		t.add(fields[c])
+		if fields[c] != nil {
+			given++
 		}
 	}
+	f.given[given]++
 }
 
 // Encoder returns the encoder for what was added. Levels are in the order of
@@ -43,19 +53,34 @@ func (f *Fitter) Encoder() (*Encoder, error) {
 	for i := range f.spec.Features {
 		s := &f.spec.Features[i]
 		fitted[i] = Feature{Name: s.Name, Categorical: s.Category != "" || s.Ranges != ""}
-		if s.Ranges != "" {
+		switch {
+		case s.Ranges != "":
 			fitted[i].Levels = rangeNames(s.Table)
-			continue
-		}
-		for level, n := range f.counts[i] {
-			if n >= s.FoldBelow {
-				fitted[i].Levels = append(fitted[i].Levels, level)
+		case s.Category != "":
+			for level, n := range f.columns[f.spec.Column(s.Category)].levels {
+				if n >= s.FoldBelow {
+					fitted[i].Levels = append(fitted[i].Levels, level)
+				}
 			}
+			sort.Strings(fitted[i].Levels)
+			fitted[i].Folded = s.FoldBelow > 0
 		}
-		sort.Strings(fitted[i].Levels)
-		fitted[i].Folded = s.FoldBelow > 0
 	}
-	return New(f.spec, fitted)
+	return New(f.spec, fitted, f.seen())
+}
+
+// seen is what was added, nil if that was nothing.
+func (f *Fitter) seen() *Seen {
+	if f.rows == 0 {
+		return nil
+	}
+	s := &Seen{Rows: f.rows, Fewest: fewestOf(f.given, f.rows)}
+	for c, t := range f.columns {
+		if t != nil {
+			s.Columns = append(s.Columns, t.seen(f.spec.Columns[c].Name))
+		}
+	}
+	return s
 }
 
 // rangeNames lists the names of a look-up table, each once, in its order.

@@ -140,7 +140,7 @@ func TestOneValueOneMeaning(t *testing.T) {
 			// As a request has it, string or number.
 			e.Reset(vector)
 			text, _ := e.Literal(0, []byte(spelled))
-			if !e.SetUsual(vector, 0, text) {
+			if _, found := e.SetUsual(vector, 0, text); !found {
 				v, err := s.Value(0, text)
 				if err != nil {
 					t.Fatal(err)

@@ -21,6 +21,7 @@ type entry struct {
 	ends    ends
 	text    string // of values that are longer than their ends
 	effects []effect
+	odd     Oddity
 }
 
 // effect is what a value does to one feature.
@@ -33,17 +34,17 @@ type effect struct {
 // ends are a value's first and last bytes and its length, 0 for none.
 type ends struct {
 	first, last uint64
-	length      int
+	length      int32
 }
 
 func endsOf(v []byte) ends {
 	switch n := len(v); {
 	case n >= 8:
-		return ends{binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[n-8:]), n}
+		return ends{binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[n-8:]), int32(n)}
 	case n >= 4:
-		return ends{uint64(binary.LittleEndian.Uint32(v)), uint64(binary.LittleEndian.Uint32(v[n-4:])), n}
+		return ends{uint64(binary.LittleEndian.Uint32(v)), uint64(binary.LittleEndian.Uint32(v[n-4:])), int32(n)}
 	case n > 0:
-		return ends{uint64(v[0]) | uint64(v[n/2])<<8, uint64(v[n-1]), n}
+		return ends{uint64(v[0]) | uint64(v[n/2])<<8, uint64(v[n-1]), int32(n)}
 	}
 	return ends{}
 }
@@ -55,25 +56,25 @@ func (e ends) hash() uint64 {
 // whole is the longest value that its ends tell from all others.
 const whole = 16
 
-// find returns the effects of a value, if it is there.
-func (u *usual) find(value []byte) ([]effect, bool) {
+// find returns the entry of a value, nil if it is not there.
+func (u *usual) find(value []byte) *entry {
 	if len(u.entries) == 0 || len(value) == 0 {
-		return nil, false
+		return nil
 	}
 	ends := endsOf(value)
 	for at := ends.hash() >> u.shift; ; at++ {
 		e := &u.entries[at&uint64(len(u.entries)-1)]
 		switch {
 		case e.ends == ends && (ends.length <= whole || e.text == string(value)):
-			return e.effects, true
+			return e
 		case e.ends.length == 0:
-			return nil, false
+			return nil
 		}
 	}
 }
 
 // newUsual makes the table of a column.
-func newUsual(spec *dataset.Spec, column int, ops []op) usual {
+func newUsual(spec *dataset.Spec, column int, ops []op, l *limit) usual {
 	values := map[string]bool{}
 	for _, m := range spec.Missing {
 		values[m] = true
@@ -83,25 +84,28 @@ func newUsual(spec *dataset.Spec, column int, ops []op) usual {
 			values[v] = true
 		}
 	}
-	found := map[string][]effect{}
+	found := map[string]entry{}
 	for v := range values {
 		cleaned, err := spec.Value(column, []byte(v))
 		if err != nil || v == "" || cleaned != nil && string(cleaned) != v {
 			continue
 		}
 		if effects, known := effectsOf(ops, cleaned); known {
-			found[v] = effects
+			odd := Missing
+			if cleaned != nil {
+				odd = l.odd(cleaned)
+			}
+			found[v] = entry{endsOf([]byte(v)), v, effects, odd}
 		}
 	}
 	log := bits.Len(uint(4*len(found) + 1))
 	u := usual{shift: uint(64 - log), entries: make([]entry, 1<<log)}
-	for v, effects := range found {
-		ends := endsOf([]byte(v))
-		at := ends.hash() >> u.shift
+	for _, e := range found {
+		at := e.ends.hash() >> u.shift
 		for u.entries[at].ends.length != 0 {
 			at = (at + 1) & uint64(len(u.entries)-1)
 		}
-		u.entries[at] = entry{ends, v, effects}
+		u.entries[at] = e
 	}
 	return u
 }
@@ -129,14 +133,17 @@ func effectsOf(ops []op, value []byte) (effects []effect, known bool) {
 // SetUsual does what Spec.Value and Set do together, for a value that it knows
 // as it stands in the request; any other, and any of a column that a prediction
 // ignores, it leaves to them.
-func (e *Encoder) SetUsual(vector []float32, column int, value []byte) (known bool) {
-	effects, known := e.usual[column].find(value)
-	for i := range effects {
-		if f := &effects[i]; f.counts {
+func (e *Encoder) SetUsual(vector []float32, column int, value []byte) (odd Oddity, known bool) {
+	found := e.usual[column].find(value)
+	if found == nil {
+		return 0, false
+	}
+	for i := range found.effects {
+		if f := &found.effects[i]; f.counts {
 			vector[f.feature]++
 		} else {
 			vector[f.feature] = f.value
 		}
 	}
-	return known
+	return found.odd, true
 }

@@ -49,7 +49,8 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 		for _, try := range tries {
 			e.Reset(got)
 			e.Reset(want)
-			if !e.SetUsual(got, c, []byte(try)) {
+			odd, found := e.SetUsual(got, c, []byte(try))
+			if !found {
 				if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
 					t.Errorf("column %s, %q is not known, but the vector changed:\n%s", s.Columns[c].Name, try, diff)
 				}
@@ -60,8 +61,15 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatalf("column %s knows %q: %v", s.Columns[c].Name, try, err)
 			}
-			if value != nil && e.Set(want, c, value) > 0 {
-				t.Errorf("column %s knows %q, training does not", s.Columns[c].Name, try)
+			wantOdd := Missing
+			if value != nil {
+				var unknown int
+				if unknown, wantOdd = e.Set(want, c, value); unknown > 0 {
+					t.Errorf("column %s knows %q, training does not", s.Columns[c].Name, try)
+				}
+			}
+			if odd != wantOdd {
+				t.Errorf("column %s, %q: oddity %d, by Set %d", s.Columns[c].Name, try, odd, wantOdd)
 			}
 			if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" || s.Ignored(c) {
 				t.Errorf("column %s, %q (-want +got):\n%s", s.Columns[c].Name, try, diff)
@@ -69,8 +77,10 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 		}
 		for i := range e.columns[c] {
 			for v := range e.columns[c][i].codes {
-				if _, _, all := e.columns[c][i].of([]byte(v)); all && len(e.columns[c]) == 1 && !e.SetUsual(got, c, []byte(v)) {
-					t.Errorf("column %s does not know %q", s.Columns[c].Name, v)
+				if _, _, all := e.columns[c][i].of([]byte(v)); all && len(e.columns[c]) == 1 {
+					if _, found := e.SetUsual(got, c, []byte(v)); !found {
+						t.Errorf("column %s does not know %q", s.Columns[c].Name, v)
+					}
 				}
 			}
 		}

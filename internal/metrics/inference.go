@@ -10,6 +10,7 @@ type Inference struct {
 	Duration      *prometheus.HistogramVec // by handler
 	Predictions   *prometheus.CounterVec   // by label
 	UnknownValues prometheus.Counter
+	Warnings      *prometheus.CounterVec // by column and kind
 	Panics        prometheus.Counter
 
 	ModelInfo     *prometheus.GaugeVec // by name, version and run_id
@@ -32,6 +33,7 @@ func NewInference() *Inference {
 			[]float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5}, "handler"),
 		Predictions:   s.counters("mlops_predictions_total", "Records scored, by the predicted label: 1 is positive.", "label"),
 		UnknownValues: s.counter("mlops_unknown_values_total", "Categorical values in scored records that training had not seen."),
+		Warnings:      s.counters("mlops_prediction_warnings_total", "Warnings in predictions: values unlike those of the training rows, by column of the spec (empty: the whole record) and kind.", "column", "kind"),
 		Panics:        s.counter("mlops_panics_total", "Handlers that panicked; the log has the stack."),
 
 		ModelInfo: s.make.NewGaugeVec(prometheus.GaugeOpts{Name: "mlops_model_info", Help: "1 for the model version that is served."},

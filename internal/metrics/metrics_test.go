@@ -27,6 +27,7 @@ func TestReference(t *testing.T) {
 	inference.Problems.WithLabelValues("h", "t")
 	inference.Duration.WithLabelValues("h")
 	inference.Predictions.WithLabelValues("1")
+	inference.Warnings.WithLabelValues("c", "missing")
 	inference.ModelInfo.WithLabelValues("n", "1", "r")
 	page := NewPage()
 	page.Requests.WithLabelValues("h", "200")

@@ -55,7 +55,7 @@ func parts(t *testing.T) Parts {
 		{Name: "visits"},
 		{Name: "sex", Categorical: true, Levels: []string{"f", "m"}},
 		{Name: "ward", Categorical: true, Levels: []string{"w0", "w1", "w2"}},
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestVerifyFeatures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		encoder, err := feature.New(spec, test.features)
+		encoder, err := feature.New(spec, test.features, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,6 +28,7 @@ type exchange struct {
 
 	body     []byte
 	scores   []float32 // one per record
+	warnings []warning // by record
 	response []byte
 }
 
@@ -37,7 +38,7 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 func newExchange(m *memory) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.memory = m
-	has := int64(cap(x.body) + 4*cap(x.scores) + cap(x.response))
+	has := int64(cap(x.body) + 4*cap(x.scores) + warningSize*cap(x.warnings) + cap(x.response))
 	if m.take(0, has) != nil {
 		return &exchange{memory: m} // begin without buffers instead of failing
 	}
@@ -122,7 +123,7 @@ func (x *exchange) reserve() error {
 		}
 		x.scores = make([]float32, 0, records)
 	}
-	x.scores = x.scores[:0]
+	x.scores, x.warnings = x.scores[:0], x.warnings[:0]
 	if n := min(records*perRecord, flushSize+perRecord) - cap(x.response); n > 0 && records > chunk {
 		if err := x.hold(int64(n)); err != nil {
 			return err

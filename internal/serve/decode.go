@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -31,10 +32,16 @@ type decoder struct {
 	unknown int              // values that training had not seen
 	errs    []api.FieldError // what is wrong so far, at most maxErrors
 	notJSON bool             // one of errs is a word that JSON doesn't have, such as NaN
+
+	given    feature.Given // values of the record being read
+	absent   []int         // columns that it says have none
+	exchange *exchange     // takes the warnings; nil if nobody wants them
 }
 
 // release forgets the last request's text and model.
-func (d *decoder) release() { d.text, d.spec, d.encoder, d.vector = nil, nil, nil, nil }
+func (d *decoder) release() {
+	d.text, d.spec, d.encoder, d.vector, d.exchange = nil, nil, nil, nil, nil
+}
 
 // decode reads text and puts each record into the vector that next returns for it.
 // The error is a *requestError with everything that is wrong, up to maxErrors.
@@ -47,7 +54,11 @@ func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []fl
 	} else {
 		d.seen = d.seen[:n]
 	}
-	if err := d.body(next); err != nil || len(d.errs) > 0 {
+	err := d.body(next)
+	switch {
+	case errors.Is(err, errBusy), errors.Is(err, errTooLarge): // no memory for warnings
+		return err
+	case err != nil, len(d.errs) > 0:
 		return d.requestError(err)
 	}
 	return nil
@@ -151,7 +162,7 @@ func (d *decoder) fields(next func() []float32) error {
 	vector := d.vector
 	d.encoder.Reset(vector)
 	clear(d.seen)
-	d.within = true
+	d.given, d.absent, d.within = 0, d.absent[:0], true
 	if d.peek() == '}' {
 		return d.end()
 	}
@@ -184,8 +195,9 @@ func (d *decoder) fields(next func() []float32) error {
 func (d *decoder) end() error {
 	d.pos++ // }
 	d.within = false
+	err := d.warnRecord()
 	d.record++
-	return nil
+	return err
 }
 
 // member reads a column's name and the colon, and returns the column. Most requests
@@ -227,13 +239,15 @@ func (d *decoder) value(vector []float32, c int) error {
 	var text []byte
 	var err error
 	var literal bool
-	switch b := d.peek(); {
+	b, start := d.peek(), d.pos
+	switch {
 	case b == '"':
 		text, err = d.str()
 	case b == '-' || b >= '0' && b <= '9':
 		text, err = d.number()
 		literal = true
 	case b == 'n':
+		d.absent = append(d.absent, c)
 		return d.literal("null")
 	case b == 't' || b == 'f':
 		word := "true"
@@ -250,7 +264,11 @@ func (d *decoder) value(vector []float32, c int) error {
 	if err != nil {
 		return err
 	}
-	if d.encoder.SetUsual(vector, c, text) {
+	if odd, known := d.encoder.SetUsual(vector, c, text); known {
+		if odd != 0 {
+			return d.warn(c, odd, start)
+		}
+		d.encoder.Give(&d.given, c)
 		return nil
 	}
 	if d.spec.Ignored(c) {
@@ -266,9 +284,15 @@ func (d *decoder) value(vector []float32, c int) error {
 	if err != nil {
 		return d.wrong(col.Name, err.Error())
 	}
-	if text != nil {
-		d.unknown += d.encoder.Set(vector, c, text)
+	if text == nil {
+		return d.warn(c, feature.Missing, start)
 	}
+	unknown, odd := d.encoder.Set(vector, c, text)
+	d.unknown += unknown
+	if odd != 0 {
+		return d.warn(c, odd, start)
+	}
+	d.encoder.Give(&d.given, c)
 	return nil
 }
 

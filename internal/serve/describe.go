@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"mlops/internal/api"
-	"mlops/internal/dataset"
+	"mlops/internal/feature"
 )
 
 // describe responds to GET /model.
@@ -51,8 +51,11 @@ func description(s *served) api.Model {
 				Column: spec.Target.Column,
 				Labels: api.Labels{Positive: spec.Target.Labels.Positive, Negative: spec.Target.Labels.Negative},
 			},
-			Columns: columns(spec),
+			Columns: columns(s.model.Encoder),
 		},
+	}
+	if s.model.Encoder.Seen == nil {
+		m.NoWarnings = "the version was trained before training kept what it saw; train again to have them"
 	}
 	m.Model.Candidate = serving.Candidate
 	for _, sample := range serving.Samples {
@@ -62,7 +65,8 @@ func description(s *served) api.Model {
 }
 
 // columns are the columns that a client may set, in the table's order.
-func columns(spec *dataset.Spec) []api.Column {
+func columns(e *feature.Encoder) []api.Column {
+	spec := e.Spec()
 	var list []api.Column
 	for i := range spec.Columns {
 		if spec.Ignored(i) {
@@ -71,10 +75,19 @@ func columns(spec *dataset.Spec) []api.Column {
 		c := &spec.Columns[i]
 		list = append(list, api.Column{
 			Name: c.Name, Type: string(c.Type), Label: c.Label, Form: c.Form,
-			Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max,
+			Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max, Seen: seen(e, c.Name),
 		})
 	}
 	return list
+}
+
+// seen is what training saw of a column, nil if no feature uses it or it isn't known.
+func seen(e *feature.Encoder, column string) *api.Seen {
+	s := e.Seen.Of(column)
+	if s == nil {
+		return nil
+	}
+	return &api.Seen{Missing: float64(s.Missing) / float64(e.Seen.Rows), Min: s.Min, Max: s.Max, Levels: s.Levels}
 }
 
 // codes lists the names of codes: in numeric order if all codes are numbers.

@@ -83,7 +83,14 @@ func (s *Server) document() object {
 					"name": object{"type": "string"}, "version": object{"type": "string"}, "run_id": object{"type": "string"}}},
 				"predictions": object{"type": "array", "items": object{"type": "object", "properties": object{
 					"label":       object{"type": "integer", "enum": []int{0, 1}},
-					"probability": object{"type": "number", "minimum": 0, "maximum": 1}}}},
+					"probability": object{"type": "number", "minimum": 0, "maximum": 1},
+					"warnings": object{"type": "array", "description": "In what the record is unlike the training rows; left out if in nothing",
+						"items": ref("Warning")}}}},
+			}},
+			"Warning": object{"type": "object", "properties": object{
+				"column": object{"type": "string", "description": "Empty if it is about the whole record"},
+				"kind":   object{"type": "string", "enum": []string{api.UnseenLevel, api.OutOfRange, api.NotGiven, api.HardlyGiven}},
+				"detail": object{"type": "string"},
 			}},
 			"Problem": object{"type": "object", "properties": object{
 				"type": object{"type": "string"}, "title": object{"type": "string"}, "status": object{"type": "integer"}, "detail": object{"type": "string"},
@@ -135,7 +142,7 @@ func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
 	if served := s.served.Load(); served != nil {
 		spec := served.model.Spec
 		view.Title, view.Version = spec.Title, strconv.Itoa(served.version.Number)
-		view.Columns = columns(spec)
+		view.Columns = columns(served.model.Encoder)
 		if example, err := json.MarshalIndent(served.model.Serving.Samples[0].Record, "", "  "); err == nil {
 			view.Example = string(example)
 		}
@@ -168,11 +175,12 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 <tr><td><code>GET /metrics</code><td>Metrics for Prometheus
 </table>
 <p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers. The key and the target are accepted, but ignored.</p>
+<p>A record that is unlike the training rows is scored all the same, and its prediction has <code>warnings</code>, each with column, kind and detail: <code>unseen_level</code> (no training row has this value of a category), <code>out_of_range</code> (a number below or above all of training), <code>missing</code> (no value, though every training row has one), <code>hardly_given</code> (hardly any column has a value).</p>
 <p>Errors are <code>application/problem+json</code> with one entry in <code>errors</code> for each invalid value, up to 20: the record's index, the field and a detail. If any value is invalid, no record is scored.</p>
 {{if .Example}}<h2>Example record</h2><pre>{{.Example}}</pre>{{end}}
 {{if .Columns}}<h2>Columns</h2>
-<table><tr><th>Column<th>Type<th>Meaning<th>Values
-{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}
+<table><tr><th>Column<th>Type<th>Meaning<th>Values<th>In training
+{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}<td>{{with .Seen}}{{if .Min}}{{.Min}} to {{.Max}}{{end}}{{if .Levels}}{{.Levels}} values{{end}}{{if not .Missing}}, never missing{{end}}{{end}}
 {{end}}</table>{{end}}
 </html>
 `))

@@ -48,6 +48,9 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 	positives := x.write(w, served)
 	s.predictions[1].Add(float64(positives))
 	s.predictions[0].Add(float64(len(x.scores) - positives))
+	if len(x.warnings) > 0 {
+		served.warned.add(x.warnings)
+	}
 }
 
 // admit scores a request once it has a slot. It holds the slot only for what keeps
@@ -74,6 +77,7 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 	threshold := served.model.Serving.Threshold
 	out := append(x.response[:0], served.prefix...)
 	whole := true
+	warnings := x.warnings
 	for i, p := range x.scores {
 		if i > 0 {
 			out = append(out, ',')
@@ -90,6 +94,9 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 			out = append(out, `{"label":0,"probability":`...)
 		}
 		out = strconv.AppendFloat(out, float64(p), 'g', -1, 32)
+		if len(warnings) > 0 && int(warnings[0].record) == i {
+			out, warnings = appendWarnings(out, warnings, x.body, served.model.Encoder)
+		}
 		out = append(out, '}')
 	}
 	x.response = append(out, "]}\n"...)
@@ -127,6 +134,7 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 		m.Trees.ScoreBatch(vectors[:n*width], x.scores[at:])
 		n = 0
 	}
+	ws.decoder.exchange = x
 	err = ws.decoder.decode(x.body, m.Encoder, func() []float32 {
 		if n == chunk {
 			flush()

@@ -34,6 +34,7 @@ type served struct {
 	prefix   []byte // of every response of /predict
 
 	description api.Model // GET /model's, without a refusal
+	warned      counted
 }
 
 // wireVersion names a version as the API does.
@@ -196,6 +197,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	}
 	next.prefix = fmt.Appendf(nil, `{"model":%s,"predictions":[`, name)
 	next.description = description(next)
+	next.warned = warningCounters(s.metrics, m.Encoder)
 	if _, err := json.Marshal(next.description); err != nil { // before it is served
 		return err
 	}
@@ -214,6 +216,9 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		attrs = append(attrs, "replaces", old.version.Number)
 	}
 	s.log.Info("version loaded", attrs...)
+	if next.description.NoWarnings != "" {
+		s.log.Warn("predictions carry no warnings", "version", v.Number, "reason", next.description.NoWarnings)
+	}
 	return nil
 }
 

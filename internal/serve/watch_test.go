@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mlops/internal/api"
 )
 
@@ -98,7 +100,7 @@ func TestRefuse(t *testing.T) {
 		if _, downloads := r.counts(); downloads != 2 {
 			t.Errorf("%s: %d downloads in five polls, want one besides the good version's", test.reason, downloads-1)
 		}
-		if after := predict(t, s, "{}"); after.Model != before.Model || after.Predictions[0] != before.Predictions[0] {
+		if after := predict(t, s, "{}"); after.Model != before.Model || !cmp.Equal(after.Predictions[0], before.Predictions[0]) {
 			t.Errorf("%s: answers %+v, want %+v", test.reason, after, before)
 		}
 		if w := ask(s, http.MethodGet, "/readyz", ""); w.Code != 200 {
