@@ -17,7 +17,7 @@ MLOPS = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/mlops
 CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down platform up down forward status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
+.PHONY: help demo demo-down platform up down forward backup restore status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ down: platform ## stop the platform on Kubernetes; PURGE=1 deletes its data
 
 forward: platform ## forward local ports to the services on Kubernetes, until interrupted
 	@bin/platform forward
+
+backup: platform ## copy a release's databases and buckets to a folder or a bucket (TO=, KEEP=, RECIPIENT=, NAMESPACE=)
+	@bin/platform backup
+
+restore: platform ## bring such a copy back into an installed release (FROM=, BACKUP=, IDENTITY=, NAMESPACE=)
+	@bin/platform restore
 
 # The tool for Kubernetes is compiled only if the platform was installed from here.
 status: ## show services or pods, workflows, rows, runs and the version in production

@@ -3,6 +3,7 @@ module mlops
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2
 	github.com/argoproj/argo-workflows/v3 v3.7.14
 	github.com/ebitengine/purego v0.11.3
 	github.com/expr-lang/expr v1.17.7
@@ -28,6 +29,8 @@ require (
 	k8s.io/pod-security-admission v0.33.1
 	sigs.k8s.io/yaml v1.6.0
 )
+
+require filippo.io/hpke v0.4.0 // indirect
 
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect

@@ -1,10 +1,12 @@
 // Command platform installs the whole platform on Kubernetes and looks after it:
-// it is behind `make up`, `make down`, `make status` and `make forward`.
+// it is behind `make up`, `down`, `status`, `forward`, `backup` and `restore`.
 //
 //	platform up        start a cluster if there is none, build images, install, serve a model
 //	platform down      stop it; PURGE=1 deletes its data
 //	platform status    show one screen
 //	platform forward   forward local ports to the services until interrupted
+//	platform backup    copy databases and buckets to a folder or a bucket: TO, KEEP, RECIPIENT
+//	platform restore   bring such a copy back: FROM, BACKUP, IDENTITY
 //
 // It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
 // KUBECONFIG, YES (1: take the current context without asking), REGISTRY (from
@@ -59,9 +61,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward}
+	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward, "backup": backUp, "restore": restore}
 	if len(args) != 1 || commands[args[0]] == nil {
-		return program.Inputf("usage: platform up|down|status|forward")
+		return program.Inputf("usage: platform up|down|status|forward|backup|restore")
 	}
 	c, err := configure()
 	if err != nil {

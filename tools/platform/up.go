@@ -136,8 +136,11 @@ func sourceOf(table origin.Table) (address, file string, err error) {
 	return (&url.URL{Scheme: "s3", Host: sourceBucket, Path: "/" + path.Base(u.Path)}).String(), u.Path, nil
 }
 
-// sourceBucket is the chart's default for the bucket of the sources.
-const sourceBucket = "sources"
+// The chart's default names of the buckets.
+const (
+	sourceBucket = "sources"
+	mlflowBucket = "mlflow"
+)
 
 // Labels and keys by which `up` knows what it has done.
 const (
