@@ -31,6 +31,7 @@ func TestFaults(t *testing.T) {
 	}
 	t.Run("upgrade under load", func(t *testing.T) { testUpgrade(t, f) })
 	t.Run("uninstall and install again", func(t *testing.T) { testReinstall(t, f) })
+	t.Run("backup", func(t *testing.T) { testBackup(t, f) })
 	t.Run("services that exist", func(t *testing.T) { testExisting(t, m) })
 	t.Run("values that are wrong", func(t *testing.T) { testWrongValues(t, m) })
 	t.Run("node killed", func(t *testing.T) { testNodeKilled(t, f) })
