@@ -5,7 +5,9 @@ SPEC ?=
 DATASET ?=
 PURGE ?=
 REGISTRY ?=
-export SPEC DATASET PURGE REGISTRY
+TARGET ?=
+POSITIVE ?=
+export SPEC DATASET PURGE REGISTRY TARGET POSITIVE
 
 GO ?= go
 # Without cgo and with the flags that the programs are compiled with, so that both
@@ -17,18 +19,26 @@ MLOPS = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/mlops
 CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down platform up down forward backup restore status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
+.PHONY: help init check demo demo-down platform up down forward backup restore status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A small program installs the virtual environment and compiles the rest at the same
 # time; a line every few seconds says that it is being compiled itself.
-demo: ## run the whole platform on this machine, without Kubernetes, to a served model (SPEC=, DATASET=)
+demo: ## run the whole platform on this machine, without Kubernetes, to a served model (SPEC=, DATASET=, TARGET=)
 	@test -x bin/mlops || echo "First run: installing Python packages and compiling the programs takes about two minutes, the way to a served model half a minute more. Later runs take seconds."
 	@while sleep 4 >/dev/null 2>&1; do echo "  compiling the launcher"; done & beat=$$!; trap 'kill $$beat' EXIT; \
 	  CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/launch ./tools/launch
 	@bin/launch
+
+init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value)
+	@test -n "$(DATASET)" || { echo "init needs a table: make init DATASET=my.csv TARGET=column"; exit 2; }
+	@$(MLOPS) init $(if $(OUT),--out "$(OUT)") "$$DATASET"
+
+check: ## tell everything that would go wrong with a table and its YAML, before anything is loaded (SPEC=, DATASET=)
+	@test -n "$(SPEC)" || { echo "check needs a data set's YAML: make check SPEC=my.yaml DATASET=my.csv"; exit 2; }
+	@$(MLOPS) check "$$SPEC" $(if $(DATASET),"$$DATASET")
 
 demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
 	@$(MLOPS) demo down

@@ -35,22 +35,7 @@ func LoadRaw(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, &Mismatch{fmt.Sprintf("a batch of %d records can't be loaded", cfg.Batch)}
 	}
 	spec := cfg.Spec
-	address := cfg.Source
-	if address == "" {
-		address = spec.Source.URL
-	}
-	if address == "" {
-		return Report{}, &Mismatch{"no source is given, and the spec names none"}
-	}
-	open := cfg.Open
-	open.Member, open.Logger = spec.Source.Member, cfg.Logger
-	for _, c := range spec.Columns {
-		open.Columns = append(open.Columns, c.Name)
-	}
-	if address == spec.Source.URL {
-		open.SHA256 = spec.Source.SHA256
-	}
-	table, err := source.Open(ctx, address, open)
+	table, err := open(ctx, &cfg)
 	if err != nil {
 		return Report{}, err
 	}
@@ -63,6 +48,28 @@ func LoadRaw(ctx context.Context, cfg Config) (Report, error) {
 	l := &loader{cfg: cfg, table: table, t: tablesOf(spec), logger: cfg.Logger}
 	err = l.run(ctx, s)
 	return l.report, err
+}
+
+// open opens the source that the configuration or the spec names, as the spec
+// says that the table is written.
+func open(ctx context.Context, cfg *Config) (*source.Table, error) {
+	spec := cfg.Spec
+	address := cfg.Source
+	if address == "" {
+		address = spec.Source.URL
+	}
+	if address == "" {
+		return nil, &Mismatch{"no source is given, and the spec names none"}
+	}
+	open := cfg.Open
+	open.Member, open.Logger = spec.Source.Member, cfg.Logger
+	for _, c := range spec.Columns {
+		open.Columns = append(open.Columns, c.Name)
+	}
+	if address == spec.Source.URL {
+		open.SHA256 = spec.Source.SHA256
+	}
+	return source.Open(ctx, address, open)
 }
 
 // loader is one run of LoadRaw.

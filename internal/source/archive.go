@@ -17,7 +17,7 @@ import (
 
 // locate determines the file's type by its first bytes, not by its name, and sets
 // t.open to a function that opens the table in it.
-func (t *Table) locate(source, member string) error {
+func (t *Table) locate(source string, opts *Options) error {
 	st, err := t.file.Stat()
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func (t *Table) locate(source, member string) error {
 	name := strings.ToLower(strings.SplitN(source, "?", 2)[0])
 	switch {
 	case bytes.HasPrefix(magic, []byte("PK\x03\x04")), bytes.HasPrefix(magic, []byte("PK\x05\x06")):
-		return t.locateZip(st.Size(), member)
+		return t.locateZip(st.Size(), opts)
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		t.open = func() (io.ReadCloser, error) {
 			return gzip.NewReader(io.NewSectionReader(t.file, 0, st.Size()))
@@ -56,12 +56,17 @@ type uncompressed struct{ *io.SectionReader }
 
 func (uncompressed) Close() error { return nil }
 
-func (t *Table) locateZip(size int64, member string) error {
+func (t *Table) locateZip(size int64, opts *Options) error {
 	z, err := zip.NewReader(t.file, size)
 	if err != nil {
 		return fmt.Errorf("the zip archive is truncated or damaged: %w", err)
 	}
-	f, err := pick(z.File, member)
+	f, err := pick(z.File, opts.Member)
+	if err != nil && opts.Guess && opts.Member == "" {
+		if f = largest(z.File); f != nil {
+			t.Member, err = f.Name, nil
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -115,6 +120,20 @@ func pick(files []*zip.File, name string) (*zip.File, error) {
 		return nil, fmt.Errorf("the archive contains no CSV file, only: %s", list)
 	}
 	return nil, fmt.Errorf("the archive contains several CSV files, and source.member names none: %s", list)
+}
+
+// largest returns the largest member that may be a table.
+func largest(files []*zip.File) (best *zip.File) {
+	for _, f := range files {
+		name := path.Base(f.Name)
+		if f.FileInfo().IsDir() || strings.HasPrefix(name, ".") || strings.HasPrefix(f.Name, "__MACOSX/") {
+			continue
+		}
+		if best == nil || f.UncompressedSize64 > best.UncompressedSize64 {
+			best = f
+		}
+	}
+	return best
 }
 
 // archiveError explains a decompressor's error.

@@ -51,6 +51,10 @@ func (t *Table) readHeader(r io.Reader, columns []string) error {
 	for i, f := range rec.Fields {
 		names[i] = string(f)
 	}
+	t.Names = names
+	if len(columns) == 0 {
+		columns = names
+	}
 	if t.header, err = match(names, columns); err != nil {
 		if bytes.HasPrefix(bytes.TrimSpace(rec.Text), []byte("<")) {
 			return errors.New("not a CSV table: it starts like a web page")

@@ -33,10 +33,11 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("source %s: %v", e.Source, e.Err) }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Options control how a source is opened. Columns is required.
+// Options control how a source is opened.
 type Options struct {
-	Columns []string // that the table must have, in the order of a record's fields
+	Columns []string // that the table must have, in the order of a record's fields; none: those of its header
 	Member  string   // the table's name in an archive with several
+	Guess   bool     // find out what isn't given: the largest member of an archive is taken
 	SHA256  string   // hex; if set, the table must have this digest
 
 	S3 S3
@@ -78,10 +79,12 @@ func (o *Options) defaults() {
 
 // Table is a complete table whose header has the expected columns.
 type Table struct {
-	Source string // its address without credentials
-	Digest string // SHA-256 of its bytes in hex, decompressed
-	Size   int64  // bytes, decompressed
-	Lines  int64  // physical lines, including the header
+	Source string   // its address without credentials
+	Digest string   // SHA-256 of its bytes in hex, decompressed
+	Size   int64    // bytes, decompressed
+	Lines  int64    // physical lines, including the header
+	Names  []string // the header's fields
+	Member string   // of the archive; empty: the file is no archive of several members
 
 	file    *os.File
 	stat    os.FileInfo
@@ -104,13 +107,10 @@ func Open(ctx context.Context, source string, opts Options) (*Table, error) {
 }
 
 func (t *Table) find(ctx context.Context, source string, opts *Options) error {
-	if len(opts.Columns) == 0 {
-		return errors.New("opening a source: no columns given")
-	}
 	if err := t.fetch(ctx, source, opts); err != nil {
 		return err
 	}
-	if err := t.locate(source, opts.Member); err != nil {
+	if err := t.locate(source, opts); err != nil {
 		return t.wrong(err)
 	}
 	if err := t.scan(ctx, opts.Columns); err != nil {

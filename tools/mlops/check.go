@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"mlops/internal/dataset"
+	"mlops/internal/ingest"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
-	"mlops/internal/source"
 )
 
 // check reports on a data set's YAML, and on its table if one is named or found.
@@ -27,20 +28,42 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 			return nil
 		}
 	}
-	columns := make([]string, len(spec.Columns))
-	for i := range spec.Columns {
-		columns[i] = spec.Columns[i].Name
-	}
-	t, err := source.Open(ctx, table, source.Options{Columns: columns, Member: spec.Source.Member})
-	var wrong *source.Error
-	if errors.As(err, &wrong) {
-		return program.Input(err)
-	}
+	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
+		if ingest.ExitCode(err) == program.BadInput {
+			return program.Input(err)
+		}
 		return err
 	}
-	defer t.Close()
-	fmt.Fprintf(out, "ok   %s: %d lines, with all columns\n", table, t.Lines)
+	return tell(out, spec, p)
+}
+
+// tell reports on a table and returns an error if something would stop the run.
+func tell(out io.Writer, spec *dataset.Spec, p *ingest.Preview) error {
+	fmt.Fprintf(out, "ok   %s: the header has all columns\n", p.Source)
+	for _, r := range []ingest.Report{p.Load, p.Clean} {
+		mark := "ok  "
+		if r.Rejected > 0 {
+			mark = "lost"
+		}
+		fmt.Fprintf(out, "%s %s\n", mark, strings.ReplaceAll(r.String(), "\n", "\n     "))
+	}
+	var words []string
+	for _, c := range p.Classes {
+		word := fmt.Sprintf("%q %d", c.Value, c.Rows)
+		if c.Positive {
+			word += " (positive)"
+		}
+		words = append(words, word)
+	}
+	fmt.Fprintf(out, "     target %s: %s; %d rows without a target, %d outside the cohort\n", spec.Target.Column, strings.Join(words, ", "), p.Unlabeled, p.Excluded)
+	stops := p.Stops(spec)
+	for _, s := range stops {
+		fmt.Fprintf(out, "STOP %s\n", s)
+	}
+	if len(stops) > 0 {
+		return program.Inputf("%s would not go through: %d of the findings above stop it", p.Source, len(stops))
+	}
 	return nil
 }
 

@@ -28,11 +28,14 @@ func commands() []command {
 		long: `
 Starts Postgres, MLflow, the inference server and the web page on this machine, runs
 the pipeline (load, clean, split, train, promote) and returns once the promoted model
-is served. Run it again at any time: it does only what is new.`,
+is served. Run it again at any time: it does only what is new. With -target and no
+-spec, it drafts the YAML of the table first, as mlops init does.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
 			in.spec(f)
 			f.StringVar(&in.dataset, "dataset", os.Getenv("DATASET"), "path or `URL` of the data set's table, instead of the places the YAML names (also: DATASET)")
+			what := &drafted{}
+			what.flags(f)
 			bin := f.String("bin", "", "`folder` of the demo's programs if they are compiled already (make demo sets it)")
 			return func(ctx context.Context, out io.Writer, _ []string) error {
 				c, err := in.config()
@@ -40,6 +43,11 @@ is served. Run it again at any time: it does only what is new.`,
 					return err
 				}
 				c.Bin = *bin
+				if what.target != "" && in.specPath == "" {
+					if err := draftForDemo(ctx, out, c, what); err != nil {
+						return err
+					}
+				}
 				d := progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
 				answer, err := demo.Up(ctx, c, d)
 				d.Close()
@@ -86,7 +94,7 @@ Kubernetes is shown too if it was installed from here.`,
 				return demo.Status(ctx, c, out)
 			}
 		},
-	}, {
+	}, initCommand(), {
 		name:  "check",
 		args:  "SPEC [FILE]",
 		short: "check a data set's YAML, and that its table has the columns",

@@ -106,14 +106,16 @@ func TestCheck(t *testing.T) {
 		}
 		return path
 	}
-	good := file("good.csv", "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year\nAdelie,Torgersen,39.1,18.7,181,3750,male,2007\n")
+	good := file("good.csv", "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year\nAdelie,Torgersen,39.1,18.7,181,3750,male,2007\nAdelie,Biscoe,39.5,17.4,186,3800,female,2007\n")
+	males := file("males.csv", "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year\nAdelie,Torgersen,39.1,18.7,181,3750,male,2007\n")
 	narrow := file("narrow.csv", "species,island\nAdelie,Torgersen\n")
 	bad := file("bad.yaml", "name: x\nunknown: 1\n")
 	for _, test := range []struct {
 		why, spec, table, want string
 		code                   int
 	}{
-		{"spec and table fit", spec, good, "2 lines, with all columns", 0},
+		{"spec and table fit", spec, good, "process-data: 2 read, 2 taken", 0},
+		{"one class only", spec, males, "every row with a target is positive", program.BadInput},
 		{"no table", spec, "", "no table was checked", 0},
 		{"columns are missing", spec, narrow, "bill_length_mm", program.BadInput},
 		{"no such table", spec, filepath.Join(dir, "none.csv"), "none.csv", program.BadInput},

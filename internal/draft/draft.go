@@ -1,0 +1,274 @@
+// Package draft writes a data set's YAML for a table that nobody has described
+// yet. It reads the whole table once, into sketches whose size does not grow with
+// the rows, and infers types, missing markers, spelling of numbers, key, group,
+// target, features and candidates. What it inferred stands in comments beside it,
+// with the evidence.
+package draft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"mlops/internal/dataset"
+	"mlops/internal/source"
+)
+
+// Options say what is known of a table.
+type Options struct {
+	Name     string   // of the data set; empty: from the file's name
+	Target   string   // column; empty: guessed
+	Positive []string // values of the target that count as 1; empty: guessed
+}
+
+// Draft is what was inferred of a table.
+type Draft struct {
+	Name   string
+	Spec   *dataset.Spec
+	YAML   []byte
+	Source string
+	Rows   int64
+
+	member   string // of the archive, where it has several
+	columns  []*column
+	spell    spelling
+	key      *column
+	group    *column
+	target   *column
+	positive []string
+	labels   [2]string
+	whyOne   string // why these values are positive
+	whyTarget,
+	whyKey, whyGroup string
+	rejected int64
+	lost     string
+	lostLine int64
+}
+
+// Error says that no draft can be made of the table as it is.
+type Error struct{ Reason string }
+
+func (e *Error) Error() string { return e.Reason }
+
+// Make reads the table at address and drafts its YAML.
+func Make(ctx context.Context, address string, o Options) (*Draft, error) {
+	table, err := source.Open(ctx, address, source.Options{Guess: true})
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close()
+	d := &Draft{Name: o.Name, Source: table.Source, member: table.Member}
+	if d.Name == "" {
+		d.Name = nameOf(address)
+	}
+	sketches, err := d.read(ctx, table)
+	if err != nil {
+		return nil, err
+	}
+	d.columns, d.spell = infer(sketches)
+	d.name()
+	if err := d.chooseTarget(o); err != nil {
+		return nil, err
+	}
+	d.chooseKeys()
+	d.chooseFeatures()
+	d.YAML = d.write()
+	if d.Spec, err = dataset.Parse(d.YAML); err != nil {
+		return nil, fmt.Errorf("the draft is not a valid spec, which is a mistake of this program: %w\n%s", err, d.YAML)
+	}
+	return d, nil
+}
+
+// read takes every record in.
+func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error) {
+	records, err := table.Records(source.Position{})
+	if err != nil {
+		return nil, err
+	}
+	defer records.Close()
+	sketches := newSketches(table.Names)
+	budget := maxHashes
+	for {
+		rec, err := records.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rec.Reason != "" {
+			if d.rejected++; d.rejected == 1 {
+				d.lost, d.lostLine = rec.Reason, rec.Line
+			}
+			continue
+		}
+		if d.Rows++; d.Rows%10_000 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		for i, f := range rec.Fields {
+			sketches[i].add(f, rec.Line, &budget)
+		}
+	}
+	if d.Rows == 0 {
+		return nil, &Error{fmt.Sprintf("%s has no row that can be read", d.Source)}
+	}
+	return sketches, nil
+}
+
+// name gives each column its name in the spec.
+func (d *Draft) name() {
+	for _, c := range d.columns {
+		c.as = c.sketch.name
+	}
+}
+
+// chooseTarget finds the target that the user named, or guesses one.
+func (d *Draft) chooseTarget(o Options) error {
+	if o.Target == "" {
+		if err := d.guessTarget(); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range d.columns {
+			if c.name == o.Target || c.as == o.Target {
+				d.target = c
+			}
+		}
+		if d.target == nil {
+			var same []string
+			for _, c := range d.columns {
+				if strings.EqualFold(strings.TrimSpace(c.name), strings.TrimSpace(o.Target)) {
+					same = append(same, c.name)
+				}
+			}
+			if len(same) == 1 {
+				return &Error{fmt.Sprintf("no column is called %q; did you mean %q?", o.Target, same[0])}
+			}
+			return &Error{fmt.Sprintf("no column is called %q; there are: %s", o.Target, strings.Join(d.names(), ", "))}
+		}
+	}
+	c := d.target
+	if len(o.Positive) > 0 {
+		var other string
+		for _, p := range o.Positive {
+			if c.of(p).n == 0 {
+				return &Error{fmt.Sprintf("no row has %s = %q; there are: %s", c.name, p, strings.Join(c.some(10), ", "))}
+			}
+		}
+		for _, v := range c.some(1000) {
+			if !slices.Contains(o.Positive, v) && !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
+				other = v
+				break
+			}
+		}
+		if other == "" {
+			return &Error{fmt.Sprintf("every value of %s counts as 1: there is nothing to tell them from", c.name)}
+		}
+		d.positive, d.whyOne = o.Positive, "named by the user"
+		d.labels = [2]string{strings.Join(o.Positive, " or "), "any other"}
+		if len(c.options) == len(o.Positive)+1 {
+			d.labels[1] = other
+		}
+	} else {
+		var err error
+		if d.positive, d.labels, d.whyOne, err = positiveOf(c); err != nil {
+			return err
+		}
+		d.whyOne = "guessed: " + d.whyOne
+	}
+	if c.isDate || c.kind == dataset.Number && len(c.counts) > 20 {
+		c.kind = dataset.Category
+	}
+	c.out = "it is the target"
+	return nil
+}
+
+var targetName = regexp.MustCompile(`(?i)^(target|label|class|y|outcome|response|churn(ed)?|exited|attrition|survived|default(ed)?|deposit|income|fraud|is_?fraud|is_?cancell?ed|cancell?ed|readmitted|diagnosis|died|death.*|output|subscribed|converted|purchased?|revenue|bad|good_?bad|risk|credit_?risk|loan_?status|status|approved|won|winner|y_?true|result|.*\?)$`)
+
+// guessTarget takes the one column of two values whose name is that of a target.
+func (d *Draft) guessTarget() error {
+	var two, named []*column
+	for _, c := range d.columns {
+		if c.exact && c.values == 2 {
+			two = append(two, c)
+			if targetName.MatchString(strings.TrimSpace(c.name)) || strings.Contains(strings.ToLower(c.name), "default") {
+				named = append(named, c)
+			}
+		}
+	}
+	if len(named) == 1 {
+		d.target = named[0]
+		d.whyTarget = fmt.Sprintf("guessed: the only column with two values and a target's name; there are %d with two values", len(two))
+		return nil
+	}
+	candidates := named
+	if len(candidates) == 0 {
+		candidates = two
+	}
+	if len(candidates) == 0 {
+		return &Error{"no column has exactly two values, so there is no target to guess; name it with --target"}
+	}
+	if len(named) == 0 && d.columns[len(d.columns)-1] == two[len(two)-1] && len(two) == 1 {
+		d.target, d.whyTarget = two[0], "guessed: the only column with two values"
+		return nil
+	}
+	var words []string
+	for _, c := range slices.Backward(candidates) {
+		words = append(words, "  --target "+shellQuote(c.name)+"   # "+strings.Join(c.some(2), ", "))
+		if len(words) == 12 {
+			break
+		}
+	}
+	return &Error{"what is to be predicted? Several columns have two values; name one:\n" + strings.Join(words, "\n")}
+}
+
+// some lists a column's most frequent values.
+func (c *column) some(most int) []string {
+	all := make([]string, 0, len(c.counts))
+	for v := range c.counts {
+		all = append(all, v)
+	}
+	slices.SortFunc(all, func(a, b string) int {
+		if n := c.counts[b].n - c.counts[a].n; n != 0 {
+			return int(n)
+		}
+		return strings.Compare(a, b)
+	})
+	return all[:min(most, len(all))]
+}
+
+func (d *Draft) names() []string {
+	var names []string
+	for _, c := range d.columns {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+var unfit = regexp.MustCompile(`[^a-z0-9]+`)
+
+// nameOf makes a data set's name of its file's.
+func nameOf(address string) string {
+	base := path.Base(strings.SplitN(strings.ReplaceAll(address, `\`, "/"), "?", 2)[0])
+	for {
+		ext := strings.ToLower(path.Ext(base))
+		if !slices.Contains([]string{".csv", ".tsv", ".txt", ".tab", ".data", ".dat", ".zip", ".gz", ".zst", ".parquet", ".psv"}, ext) {
+			break
+		}
+		base = base[:len(base)-len(ext)]
+	}
+	name := strings.Trim(unfit.ReplaceAllString(strings.ToLower(base), "_"), "_")
+	if name == "" || name[0] >= '0' && name[0] <= '9' || strings.HasPrefix(name, "pg_") {
+		name = "t_" + name
+	}
+	name = strings.Trim(name[:min(len(name), 40)], "_")
+	for _, s := range []string{"_rejected", "_batches", "_split"} {
+		name = strings.TrimSuffix(name, s)
+	}
+	return name
+}

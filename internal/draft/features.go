@@ -1,0 +1,94 @@
+package draft
+
+import (
+	"fmt"
+	"regexp"
+
+	"mlops/internal/dataset"
+)
+
+var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|index|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)$|^(Unnamed: 0|id.*)$|(?:Id|ID|Nr|No|Number|Key)$`)
+
+// chooseKeys finds the column that identifies a row, and the one whose rows
+// belong together.
+func (d *Draft) chooseKeys() {
+	for _, c := range d.columns {
+		if c == d.target || c.out != "" || c.kind == dataset.Number || c.isDate {
+			continue
+		}
+		named := idName.MatchString(c.name)
+		switch {
+		case d.key == nil && c.unique && c.present == d.Rows && c.exact && (named || c == d.columns[0] && c.kind == dataset.Category):
+			d.key, c.out = c, "it is the key: every row has its own value"
+			d.whyKey = fmt.Sprintf("%s rows, as many different values", comma(d.Rows))
+		case named && c.unique:
+			c.out = "an identifier: nearly every row has a value of its own"
+		}
+	}
+	for _, c := range d.columns {
+		if c == d.target || c.out != "" || c.kind == dataset.Number || c.isDate || !idName.MatchString(c.name) {
+			continue
+		}
+		// Many values, and most of them come again: customers, patients, devices.
+		if c.values >= 50 && c.values*50 >= d.Rows && c.present == d.Rows && d.group == nil {
+			d.group, c.out = c, "it is the group"
+			d.whyGroup = fmt.Sprintf("%s different values in %s rows, and a name of identifiers: the rows of one must not be in two splits", comma(c.values), comma(d.Rows))
+		} else if c.kind == dataset.Integer && c.values > 200 {
+			c.out = "an identifier by its name"
+		}
+	}
+}
+
+// foldBelow is how many training rows a level needs to count as one.
+func (d *Draft) foldBelow() int64 {
+	switch {
+	case d.Rows < 2_000:
+		return 5
+	case d.Rows < 20_000:
+		return 10
+	case d.Rows < 200_000:
+		return 30
+	}
+	return 100
+}
+
+// chooseFeatures leaves out what a model can't learn from.
+func (d *Draft) chooseFeatures() {
+	for _, c := range d.columns {
+		switch {
+		case c.out != "":
+		case c.values == 1 && c.present == c.rows:
+			c.out = "constant: every row has the same value"
+		case c.kind == dataset.Category:
+			d.judgeText(c)
+		case c.unique && c.kind == dataset.Integer && c.present == d.Rows && d.Rows > 100 && idName.MatchString(c.name):
+			c.out = "an identifier: every row has its own value"
+		}
+	}
+}
+
+// judgeText decides whether a category is one.
+func (d *Draft) judgeText(c *column) {
+	if c.values <= 40 || c.present == 0 {
+		return
+	}
+	words := float64(c.words) / float64(max(1, c.measured))
+	length := float64(c.length) / float64(max(1, c.measured))
+	fold := d.foldBelow()
+	var common, levels int64
+	for _, k := range c.counts {
+		if k.n >= fold {
+			common += k.n
+			levels++
+		}
+	}
+	share := float64(common) / float64(c.present)
+	switch {
+	case c.unique || c.values*10 > c.present*9:
+		c.out = "text that is different in nearly every row"
+	case words >= 4 || length > 60:
+		c.out = fmt.Sprintf("free text: %.0f words a row", words)
+	case share < 0.2:
+		c.out = fmt.Sprintf("%s different values, and most come in fewer than %d rows", comma(c.values), fold)
+	}
+}

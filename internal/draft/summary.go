@@ -1,0 +1,48 @@
+package draft
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Summary is the draft for people: a line per column, and what was guessed.
+func (d *Draft) Summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s rows, %d columns\n\n", d.Source, comma(d.Rows), len(d.columns))
+	width := 6
+	for _, c := range d.columns {
+		width = max(width, min(32, len([]rune(c.name))))
+	}
+	fmt.Fprintf(&b, "  %-*s  %-8s  %8s  %9s  %s\n", width, "column", "type", "missing", "distinct", "guessed")
+	for _, c := range d.columns {
+		about := ""
+		if !c.exact && !(c.sketch.unique != nil) {
+			about = "~"
+		}
+		said := c.guess
+		switch {
+		case c == d.target:
+			said = "TARGET: " + strings.Join(d.positive, ", ") + " counts as 1 (" + d.whyOne + ")"
+		case c == d.key:
+			said = "KEY: " + d.whyKey
+		case c == d.group:
+			said = "GROUP: " + d.whyGroup
+		case c.out != "":
+			said = "left out: " + c.out
+		}
+		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+comma(c.values), shorten(said, 100))
+	}
+	for _, c := range d.columns {
+		for _, m := range c.missing {
+			fmt.Fprintf(&b, "\n  missing in %s: %q (%s cells, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), comma(m.n), comma(m.line))
+		}
+	}
+	b.WriteString("\n")
+	if s := d.spell; s != (spelling{}) {
+		fmt.Fprintf(&b, "  numbers: decimal %q, thousands %q (%s)\n", s.decimal, s.thousands, s.guess)
+	}
+	if d.rejected > 0 {
+		fmt.Fprintf(&b, "  %s records could not be read, for example line %s: %s\n", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
+	}
+	return b.String()
+}

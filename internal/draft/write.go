@@ -1,0 +1,219 @@
+package draft
+
+import (
+	"fmt"
+	"strings"
+
+	"mlops/internal/dataset"
+)
+
+// write renders the draft. Everything that was inferred has a comment that begins
+// with "guessed:" and says by what.
+func (d *Draft) write() []byte {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("# Drafted by `mlops init` from %s: %s rows, %d columns.", shorten(d.Source, 200), comma(d.Rows), len(d.columns))
+	line("# Lines that say \"guessed\" were inferred from the table: read them, and mend what is wrong.")
+	line("# Then: mlops check %s.yaml %s", d.Name, shellQuote(shorten(d.Source, 200)))
+	if d.rejected > 0 {
+		line("#")
+		line("# %s of the table's records could not be read, for example line %d: %s.", comma(d.rejected), d.lostLine, shorten(d.lost, 200))
+	}
+	line("name: %s", d.Name)
+	line("title: %s", quote(d.target.name+" in "+d.Name))
+	line("description: %s", quote(fmt.Sprintf("Whether %s is %s.", d.target.name, d.labels[0])))
+	line("model: %s", strings.ReplaceAll(d.Name, "_", "-"))
+	line("task: binary")
+	if d.member != "" || d.spell != (spelling{}) {
+		line("\nsource:")
+	}
+	if d.member != "" {
+		line("  member: %s # guessed: the largest file in the archive", quote(d.member))
+	}
+	if s := d.spell; s != (spelling{}) {
+		line("  # guessed: %s", clean(s.guess))
+		if s.decimal != "" {
+			line("  decimal: %q", s.decimal)
+		}
+		if s.thousands != "" {
+			line("  thousands: %s", quote(s.thousands))
+		}
+	}
+	d.writeMissing(line)
+	if d.key != nil {
+		line("\nkey: %s # guessed: %s", quote(d.key.as), clean(d.whyKey))
+	}
+	if d.group != nil {
+		line("\ngroup: %s # guessed: %s", quote(d.group.as), clean(d.whyGroup))
+	}
+	line("\ncolumns:")
+	for _, c := range d.columns {
+		d.writeColumn(line, c)
+	}
+	line("\ntarget:")
+	line("  column: %s%s", quote(d.target.as), comment(d.whyTarget))
+	line("  positive: [%s]%s", quoteAll(d.positive), comment(d.whyOne))
+	line("  labels: {positive: %s, negative: %s}", quote(d.labels[0]), quote(d.labels[1]))
+	if n := d.target.rows - d.target.present; n > 0 {
+		line("  # %s rows have no target: they are loaded, and not trained on.", comma(n))
+	}
+	train, rest := 70, 15
+	if d.Rows < 5_000 {
+		train, rest = 60, 20
+	}
+	line("\nsplit: # guessed: by the number of rows")
+	line("  salts: [%s-1]", d.Name)
+	line("  train: %d", train)
+	line("  validation: %d", rest)
+	line("  test: %d", rest)
+	d.writeFeatures(line)
+	line("\nthreshold: {maximize: f1}")
+	line("\nmetrics: [auc, average_precision, precision, recall, accuracy]")
+	d.writeCandidates(line)
+	return []byte(b.String())
+}
+
+func (d *Draft) writeMissing(line func(string, ...any)) {
+	type found struct {
+		n       int64
+		columns []string
+	}
+	all := map[string]*found{}
+	var order []string
+	for _, c := range d.columns {
+		for _, m := range c.missing {
+			f := all[m.value]
+			if f == nil {
+				f = &found{}
+				all[m.value] = f
+				order = append(order, m.value)
+			}
+			f.n += m.n
+			f.columns = append(f.columns, c.name)
+		}
+	}
+	if len(order) == 0 {
+		return
+	}
+	line("\nmissing: # besides the empty field")
+	for _, v := range order {
+		f := all[v]
+		line("  - %s # guessed: %s cells, in %s", quote(v), comma(f.n), clean(listed(f.columns, 4)))
+	}
+}
+
+func listed(names []string, most int) string {
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more columns", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+func (d *Draft) writeColumn(line func(string, ...any), c *column) {
+	fields := []string{"name: " + quote(c.as), "type: " + string(c.kind)}
+	if c.out == "" {
+		fields = append(fields, "form: Inputs")
+		if len(c.options) > 0 {
+			fields = append(fields, "values: ["+quoteAll(c.options)+"]")
+		}
+	}
+	said := "guessed: " + c.guess
+	if missing := c.rows - c.present; missing > 0 && c.present > 0 {
+		said += fmt.Sprintf("; %.1f%% missing", 100*float64(missing)/float64(max(1, c.rows)))
+	}
+	if c.lossOf > 0 {
+		said += fmt.Sprintf("; %s can't be read and will be rejected, for example line %d: %q", comma(c.lossOf), c.lossAt, c.lossEx)
+	}
+	for _, n := range c.notes {
+		said += "; " + n
+	}
+	if c.out != "" && c != d.target && c != d.key && c != d.group {
+		said += "; no feature: " + c.out
+	}
+	line("  - {%s} # %s", strings.Join(fields, ", "), clean(said))
+}
+
+func (d *Draft) writeFeatures(line func(string, ...any)) {
+	line("\nfeatures:")
+	n := 0
+	for _, c := range d.columns {
+		if c.out != "" {
+			continue
+		}
+		n++
+		switch {
+		case c.kind != dataset.Category:
+			line("  - {number: %s}", quote(c.as))
+		case c.values > 20:
+			line("  - {category: %s, fold_below: %d} # guessed: %s levels, rarer ones share one", quote(c.as), d.foldBelow(), comma(c.values))
+		default:
+			line("  - {category: %s}", quote(c.as))
+		}
+	}
+	if n == 0 {
+		line("  [] # no column is left that a model could learn from")
+	}
+	var left []string
+	for _, c := range d.columns {
+		if c.out != "" && c != d.target && c != d.key && c != d.group {
+			left = append(left, fmt.Sprintf("  #   %s: %s", clean(c.name), clean(c.out)))
+		}
+	}
+	if len(left) > 0 {
+		line("  # guessed: these columns are left out")
+		for _, l := range left {
+			line("%s", l)
+		}
+	}
+}
+
+func (d *Draft) writeCandidates(line func(string, ...any)) {
+	line("\ncandidates: # guessed: by the number of rows")
+	type candidate struct {
+		name   string
+		rounds int
+		params string
+	}
+	var all []candidate
+	switch {
+	case d.Rows < 2_000:
+		all = []candidate{
+			{"shallow", 1000, "eta: 0.03, max_depth: 2, min_child_weight: 2, subsample: 0.8, colsample_bytree: 0.8"},
+			{"medium", 1000, "eta: 0.03, max_depth: 3, min_child_weight: 3, subsample: 0.8, colsample_bytree: 0.8, lambda: 2"},
+			{"deep", 1000, "eta: 0.03, max_depth: 5, min_child_weight: 2, subsample: 0.8, colsample_bytree: 0.6, lambda: 2"},
+		}
+	case d.Rows < 20_000:
+		all = []candidate{
+			{"shallow", 2000, "eta: 0.05, max_depth: 3, subsample: 0.8, colsample_bytree: 0.8"},
+			{"medium", 2000, "eta: 0.05, max_depth: 5, min_child_weight: 3, subsample: 0.8, colsample_bytree: 0.8"},
+			{"deep", 2000, "eta: 0.03, max_depth: 7, min_child_weight: 5, subsample: 0.8, colsample_bytree: 0.6, lambda: 2"},
+		}
+	default:
+		all = []candidate{
+			{"shallow", 2000, "eta: 0.1, max_depth: 4, subsample: 0.8, colsample_bytree: 0.8"},
+			{"medium", 2000, "eta: 0.05, max_depth: 6, min_child_weight: 3, subsample: 0.8, colsample_bytree: 0.8"},
+			{"deep", 2000, "eta: 0.05, max_depth: 8, min_child_weight: 5, subsample: 0.8, colsample_bytree: 0.6, lambda: 2"},
+		}
+	}
+	for _, k := range all {
+		line("  - {name: %s, rounds: %d, early_stopping: 50, params: {%s}}", k.name, k.rounds, k.params)
+	}
+}
+
+func comment(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " # " + clean(text)
+}
+
+// clean makes a text safe in a YAML comment.
+func clean(text string) string { return shorten(text, 400) }
+
+func quoteAll(values []string) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = quote(v)
+	}
+	return strings.Join(words, ", ")
+}

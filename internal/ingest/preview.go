@@ -1,0 +1,220 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+
+	"mlops/internal/dataset"
+	"mlops/internal/source"
+)
+
+// Preview is what the data steps would do with a table, found out without a
+// database: each record goes through the same rules as in LoadRaw and Process.
+type Preview struct {
+	Source  string
+	Load    Report // lines that can't be a row
+	Clean   Report // rows that can't be cleaned
+	AtMost  dataset.Percent
+	Classes []Class // values of the target, the most frequent first; at most maxClasses and the positive ones
+
+	Positive  int64 // rows that training could use, by label
+	Negative  int64
+	Unlabeled int64 // rows without a target
+	Excluded  int64 // rows that the cohort leaves out
+	Groups    int64 // different groups, 0 where the spec names none; at least that many beyond maxKeys
+
+	KeysSeen int64 // how many keys were compared with one another; fewer than rows in a table beyond maxKeys
+	target   string
+}
+
+// Class is a value of the target with its rows.
+type Class struct {
+	Value    string
+	Rows     int64
+	Positive bool
+}
+
+// maxKeys bounds how many keys, and how many groups, are remembered.
+const maxKeys = 4 << 20
+
+// Try reads the whole table and reports what LoadRaw and Process would reject.
+func Try(ctx context.Context, cfg Config) (*Preview, error) {
+	table, err := open(ctx, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close()
+	records, err := table.Records(source.Position{})
+	if err != nil {
+		return nil, err
+	}
+	defer records.Close()
+	spec := cfg.Spec
+	t := &trial{
+		spec: spec, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]struct{}{},
+		batch:  rawBatch{spec: spec, key: spec.Column(spec.Key)},
+		target: spec.Column(spec.Target.Column), group: spec.Column(spec.Group),
+		load: losses{}, clean: losses{}, fields: make([][]byte, len(spec.Columns)),
+	}
+	t.out.Source, t.out.AtMost = table.Source, spec.AtMost()
+	for {
+		rec, err := records.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if t.out.Load.Read++; t.out.Load.Read%10_000 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		t.record(rec)
+	}
+	return t.end(table), nil
+}
+
+// trial is one run of Try.
+type trial struct {
+	spec          *dataset.Spec
+	batch         rawBatch
+	target, group int
+	classes       map[string]int64
+	lines         map[uint64]int64 // of keys, by their hash
+	groups        map[uint64]struct{}
+	load, clean   losses
+	fields        [][]byte
+	out           Preview
+}
+
+var seed = maphash.MakeSeed()
+
+func (t *trial) record(rec *source.Record) {
+	if bad := t.batch.judge(rec); bad != (rejection{}) {
+		t.load.add(bad.column, bad.kind, bad.value, rec.Line)
+		return
+	}
+	if t.batch.key >= 0 && t.out.KeysSeen < maxKeys {
+		h := maphash.Bytes(seed, t.batch.keyText)
+		if _, twice := t.lines[h]; twice {
+			t.load.add(t.batch.keyName(), keyTwice, example(t.batch.keyText), rec.Line)
+			return
+		}
+		t.lines[h] = rec.Line
+		t.out.KeysSeen++
+	}
+	t.out.Load.Taken++
+	whole := true
+	for i, field := range rec.Fields {
+		v, err := t.spec.Cell(i, field)
+		t.fields[i] = v
+		if err != nil {
+			// Clean rejects a row for its first bad value; here all of them are told.
+			t.clean.add(t.spec.Columns[i].Name, kindOfValue(err), example(field), rec.Line)
+			whole = false
+		}
+	}
+	if !whole {
+		t.out.Clean.Rejected++
+		return
+	}
+	t.out.Clean.Taken++
+	if v := t.fields[t.target]; v != nil {
+		if _, ok := t.classes[string(v)]; ok || len(t.classes) < 10_000 {
+			t.classes[string(v)]++
+		}
+	}
+	if t.spec.Excluded(t.fields) {
+		t.out.Excluded++
+		return
+	}
+	if t.group >= 0 && t.fields[t.group] != nil && len(t.groups) < maxKeys {
+		t.groups[maphash.Bytes(seed, t.fields[t.group])] = struct{}{}
+	}
+	switch label, known := t.spec.Label(t.fields); {
+	case !known:
+		t.out.Unlabeled++
+	case label == 1:
+		t.out.Positive++
+	default:
+		t.out.Negative++
+	}
+}
+
+func (t *trial) end(table *source.Table) *Preview {
+	p := &t.out
+	p.target, p.Groups = t.spec.Target.Column, int64(len(t.groups))
+	p.Load.Step, p.Clean.Step = "load-raw-data", "process-data"
+	p.Load.Source, p.Load.Digest, p.Load.UsedUp = table.Source, table.Digest, true
+	p.Load.Rejected = p.Load.Read - p.Load.Taken
+	p.Clean.Read = p.Load.Taken
+	p.Load.Losses, p.Clean.Losses = t.load.list(t.spec), t.clean.list(t.spec)
+	for v, n := range t.classes {
+		p.Classes = append(p.Classes, Class{v, n, slices.Contains(t.spec.Target.Positive, v)})
+	}
+	slices.SortFunc(p.Classes, func(a, b Class) int { return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Value, b.Value)) })
+	for i := maxClasses + 1; i < len(p.Classes); i++ {
+		if !p.Classes[i].Positive {
+			p.Classes = slices.Delete(p.Classes, i, i+1)
+			i--
+		}
+	}
+	return p
+}
+
+// Stops lists what would stop the pipeline.
+func (p *Preview) Stops(spec *dataset.Spec) []string {
+	var all []string
+	for _, step := range []struct {
+		report Report
+		of     string
+	}{{p.Load, "lines"}, {p.Clean, "rows"}} {
+		if r := step.report; r.Rejected > p.AtMost.Of(r.Read) {
+			all = append(all, fmt.Sprintf("%s would reject %s of %s %s (%.1f%%), and rejects.at_most allows %s", r.Step, count(r.Rejected), count(r.Read), step.of, 100*float64(r.Rejected)/float64(r.Read), p.AtMost))
+		}
+	}
+	classes := make([]class, len(p.Classes))
+	for i, c := range p.Classes {
+		classes[i] = class{c.Value, c.Rows}
+	}
+	if p.Clean.Taken == 0 {
+		return append(all, "no row would be left")
+	}
+	if reason := targetProblem(spec.Target, classes); reason != "" {
+		all = append(all, reason)
+	} else if len(classes) == 0 {
+		all = append(all, fmt.Sprintf("no row has a value of the target %s", p.target))
+	}
+	return all
+}
+
+// losses collects rejected records by column and reason.
+type losses map[[2]string]*Loss
+
+func (l losses) add(column, kind, value string, line int64) {
+	k := [2]string{column, kind}
+	if e := l[k]; e != nil {
+		e.Rows++
+		return
+	}
+	if len(l) < 1000 {
+		l[k] = &Loss{Column: column, Reason: kind, Rows: 1, Line: line, Value: value}
+	}
+}
+
+func (l losses) list(spec *dataset.Spec) []Loss {
+	var all []Loss
+	for _, e := range l {
+		all = append(all, *e)
+	}
+	slices.SortFunc(all, func(a, b Loss) int {
+		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Reason, b.Reason))
+	})
+	all = all[:min(len(all), maxLosses)]
+	addRemedies(spec, all)
+	return all
+}

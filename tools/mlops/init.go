@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"mlops/internal/demo"
+	"mlops/internal/draft"
+	"mlops/internal/program"
+	"mlops/internal/source"
+)
+
+// several is a flag that may be given more than once.
+type several []string
+
+func (s *several) String() string { return fmt.Sprint([]string(*s)) }
+
+func (s *several) Set(value string) error {
+	*s = append(*s, value)
+	return nil
+}
+
+// drafted are the flags that say what a draft is to predict.
+type drafted struct {
+	target   string
+	positive several
+}
+
+func (d *drafted) flags(f *flag.FlagSet) {
+	f.StringVar(&d.target, "target", os.Getenv("TARGET"), "`column` to predict (also: TARGET; default: guessed if there is one obvious choice)")
+	if p := os.Getenv("POSITIVE"); p != "" {
+		d.positive = several{p}
+	}
+	f.Var(&d.positive, "positive", "`value` of the target that counts as 1, may be given again (also: POSITIVE; default: guessed)")
+}
+
+func initCommand() command {
+	return command{
+		name:  "init",
+		args:  "FILE",
+		short: "draft a data set's YAML for a table",
+		long: `
+Reads the whole table (FILE, a path or URL), infers how it is written, the columns'
+types, missing markers, key, group, target, features and candidates, and writes a
+YAML with comments that say what was guessed and by what evidence. A file that
+exists is not overwritten.`,
+		define: func(f *flag.FlagSet) work {
+			d := &drafted{}
+			d.flags(f)
+			out := f.String("out", "", "`file` to write (default: the data set's name with .yaml, in this folder)")
+			return func(ctx context.Context, w io.Writer, args []string) error {
+				// Flags may follow the file too: mlops init FILE --target COLUMN.
+				if len(args) > 1 {
+					rest := flag.NewFlagSet("init", flag.ContinueOnError)
+					rest.SetOutput(io.Discard)
+					d.flags(rest)
+					rest.StringVar(out, "out", *out, "")
+					if err := rest.Parse(args[1:]); err != nil {
+						return program.Inputf("init: %w; see mlops help init", err)
+					}
+					args = append(args[:1], rest.Args()...)
+				}
+				if len(args) != 1 {
+					return program.Inputf("init takes one table: mlops init FILE [--target COLUMN] [--out SPEC]")
+				}
+				_, err := initSpec(ctx, w, args[0], d, *out)
+				return err
+			}
+		},
+	}
+}
+
+// initSpec drafts the YAML of a table and writes it.
+func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out string) (path string, err error) {
+	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive})
+	if err != nil {
+		return "", draftError(err)
+	}
+	if out == "" {
+		out = d.Name + ".yaml"
+	}
+	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return "", program.Inputf("%s exists already, and a draft never overwrites a file: name another with --out, or remove it", out)
+	}
+	if err != nil {
+		return "", program.Input(err)
+	}
+	if _, err := f.Write(d.YAML); err != nil {
+		f.Close()
+		return "", err
+	}
+	if err := f.Close(); err != nil {
+		return "", err
+	}
+	fmt.Fprint(w, d.Summary())
+	shown := out
+	if rel, err := filepath.Rel(".", out); err == nil {
+		shown = rel
+	}
+	fmt.Fprintf(w, "\nwrote %s; read what it guessed, then\n  make check SPEC=%s DATASET=%s\n  make demo SPEC=%s DATASET=%s\n", shown, shown, table, shown, table)
+	return out, nil
+}
+
+// draftError marks errors of the table or the target as ones that another try
+// can't help.
+func draftError(err error) error {
+	var wrong *source.Error
+	var no *draft.Error
+	var many *draft.NotBinary
+	if errors.As(err, &wrong) || errors.As(err, &no) || errors.As(err, &many) {
+		return program.Input(err)
+	}
+	return err
+}
+
+// draftForDemo drafts the YAML of DATASET where the user named a target and no
+// YAML, and keeps it in the demo's home.
+func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafted) error {
+	d, err := draft.Make(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive})
+	if err != nil {
+		return draftError(err)
+	}
+	c.Spec = c.State.Path("drafts", d.Name+".yaml")
+	if err := os.MkdirAll(filepath.Dir(c.Spec), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.Spec, d.YAML, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprint(w, d.Summary())
+	fmt.Fprintf(w, "\ndrafted %s; copy it and mend it to go on with SPEC=\n\n", c.Spec)
+	return nil
+}
