@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"mlops/internal/api"
 )
 
 // This file saves the generator time that a server on the same machine could use:
@@ -106,26 +108,20 @@ func predictions(text []byte, records int) bool {
 
 // check does the same for any response.
 func check(body []byte, records int) (string, error) {
-	var a struct {
-		Model       struct{ Version string }
-		Predictions []struct {
-			Label       *int
-			Probability *float64
-		}
-	}
+	var a api.Predictions
 	if err := json.Unmarshal(body, &a); err != nil {
 		return "", err
 	}
-	if a.Model.Version == "" {
+	if a.Model.Number == "" {
 		return "", errors.New("no model version")
 	}
 	if len(a.Predictions) != records {
 		return "", fmt.Errorf("%d predictions for %d records", len(a.Predictions), records)
 	}
 	for _, p := range a.Predictions {
-		if p.Label == nil || p.Probability == nil || *p.Probability < 0 || *p.Probability > 1 {
-			return "", errors.New("a prediction without a label or a probability")
+		if p.Probability < 0 || p.Probability > 1 {
+			return "", fmt.Errorf("a probability of %v", p.Probability)
 		}
 	}
-	return a.Model.Version, nil
+	return a.Model.Number, nil
 }

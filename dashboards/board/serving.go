@@ -50,8 +50,9 @@ func Serving() Dashboard {
 		query{`60 * sum by (handler, type) (rate(mlops_problems_total{handler!="predict"}[` + rateInterval + `]))`, "{{handler}}: {{type}}"}))
 
 	l.heading("Predictions")
-	l.add(8, 8, series("Predictions per minute by label", "Records scored; a request may have many.", "short", true,
-		query{`60 * sum by (label) (rate(mlops_predictions_total[` + rateInterval + `]))`, "label {{label}}"}))
+	l.add(8, 8, series("Predictions per minute by label", "Records scored, and those that the cohort leaves out; a request may have many.", "short", true,
+		query{`60 * sum by (label) (rate(mlops_predictions_total[` + rateInterval + `]))`, "label {{label}}"},
+		query{`60 * sum by (reason) (rate(mlops_predictions_excluded_total[` + rateInterval + `]))`, "no score: {{reason}}"}))
 	l.add(8, 8, series("Share of label 1", "Of the records scored.", "percentunit", false,
 		query{`sum(rate(mlops_predictions_total{label="1"}[` + rateInterval + `])) / (` + scored + ` > 0)`, "label 1"}))
 	l.add(8, 8, series("Unknown values per minute", "Categorical values that training had not seen.", "short", false,

@@ -5,6 +5,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -46,6 +47,17 @@ type Dataset struct {
 	Missing     []string `json:"missing"` // markers of a missing value, besides the empty string
 	Target      Target   `json:"target"`
 	Columns     []Column `json:"columns"` // in the table's order, without the key and the target
+
+	// Cohort are the rules by which records are left out: these get no score. A
+	// rule on the target holds in training only.
+	Cohort []Exclusion `json:"cohort,omitempty"`
+}
+
+// Exclusion leaves out records that have one of the values in the column.
+type Exclusion struct {
+	Column  string   `json:"column"`
+	Values  []string `json:"values"`
+	Because string   `json:"because"`
 }
 
 // Target is the column that is predicted.
@@ -149,11 +161,46 @@ type Predictions struct {
 	Predictions []Prediction `json:"predictions"` // one per record, in the request's order
 }
 
-// Prediction is the score of one record.
+// Prediction is the score of one record, or the reason why it has none.
 type Prediction struct {
 	Label       int       `json:"label"` // 1 if positive, else 0
 	Probability float64   `json:"probability"`
 	Warnings    []Warning `json:"warnings,omitempty"` // in what the record is unlike the training rows
+
+	// Excluded is the reason why the cohort leaves the record out; empty if it is
+	// scored. It stands alone in its object.
+	Excluded string `json:"excluded,omitempty"`
+}
+
+// UnmarshalJSON reads a prediction. One without a score has to say why, so that
+// nothing is taken for a probability of 0.
+func (p *Prediction) UnmarshalJSON(data []byte) error {
+	type fields Prediction
+	read := struct {
+		Label       *int     `json:"label"`
+		Probability *float64 `json:"probability"`
+		*fields
+	}{fields: (*fields)(p)}
+	*p = Prediction{}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	switch scored := read.Label != nil && read.Probability != nil; {
+	case scored && p.Excluded == "":
+		p.Label, p.Probability = *read.Label, *read.Probability
+	case scored || p.Excluded == "" || read.Label != nil || read.Probability != nil:
+		return errors.New("a prediction without a label or a probability, and no reason why it is excluded")
+	}
+	return nil
+}
+
+// MarshalJSON writes a prediction as the server does.
+func (p Prediction) MarshalJSON() ([]byte, error) {
+	if p.Excluded != "" {
+		return json.Marshal(map[string]string{"excluded": p.Excluded})
+	}
+	type fields Prediction
+	return json.Marshal(fields(p))
 }
 
 // Warning says in what a record is unlike the training rows.

@@ -78,7 +78,7 @@ func TestClient(t *testing.T) {
 	answers := map[string]string{
 		"/readyz":  "ready\n",
 		"/model":   `{"model":{"name":"m","version":"3","run_id":"r","candidate":"one"},"threshold":0.5,"samples":[{"record":{"a":1},"probability":0.25}]}`,
-		"/predict": `{"model":{"name":"m","version":"3","run_id":"r"},"predictions":[{"label":1,"probability":0.75}]}`,
+		"/predict": `{"model":{"name":"m","version":"3","run_id":"r"},"predictions":[{"label":1,"probability":0.75},{"excluded":"died"}]}`,
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -103,12 +103,43 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Prediction{{Label: 1, Probability: 0.75}}, p.Predictions); diff != "" {
+	if diff := cmp.Diff([]Prediction{{Label: 1, Probability: 0.75}, {Excluded: "died"}}, p.Predictions); diff != "" {
 		t.Errorf("predictions (-want +got):\n%s", diff)
 	}
 	answers["/model"] = "<html>"
 	if _, err := c.Model(t.Context()); err == nil || !strings.Contains(err.Error(), s.URL+"/model") || AsProblem(err) != nil {
 		t.Errorf("a page instead of a model: error %v, want one that names the URL", err)
+	}
+}
+
+// A prediction is a score or a reason for none, and never a score of 0 by default.
+func TestPrediction(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		text  string
+		want  Prediction
+		fails bool
+	}{
+		{`{"label":1,"probability":0.75}`, Prediction{Label: 1, Probability: 0.75}, false},
+		{`{"label":0,"probability":0}`, Prediction{}, false},
+		{`{"label":0,"probability":0.5,"warnings":[{"column":"a","kind":"missing","detail":"d"}]}`,
+			Prediction{Probability: 0.5, Warnings: []Warning{{"a", NotGiven, "d"}}}, false},
+		{`{"excluded":"died"}`, Prediction{Excluded: "died"}, false},
+		{`{"excluded":"died","label":0,"probability":0}`, Prediction{}, true},
+		{`{"excluded":""}`, Prediction{}, true},
+		{`{"label":0}`, Prediction{}, true},
+		{`{"probability":0.5}`, Prediction{}, true},
+		{`{"value":12.5}`, Prediction{}, true},
+		{`{}`, Prediction{}, true},
+	} {
+		got := Prediction{Label: 1, Probability: 0.9, Excluded: "before"}
+		err := json.Unmarshal([]byte(test.text), &got)
+		if (err != nil) != test.fails || err == nil && !cmp.Equal(got, test.want) {
+			t.Errorf("%s: read as %+v, error %v, want %+v, error: %v", test.text, got, err, test.want, test.fails)
+		}
+		if again, err := json.Marshal(got); !test.fails && (err != nil || string(again) != test.text) {
+			t.Errorf("%s: written as %s, %v", test.text, again, err)
+		}
 	}
 }
 

@@ -113,8 +113,16 @@ func (c *checker) check(s *Spec) {
 	c.target(s)
 	for i := range s.Cohort {
 		e := &s.Cohort[i]
-		if c.column(s, at("cohort", i, "column"), e.Column) != nil {
+		if col := c.column(s, at("cohort", i, "column"), e.Column); col != nil {
 			c.values(s, at("cohort", i, "values"), e.Column, e.Values)
+			if col.excluded == nil {
+				col.excluded = make(map[string]int, len(e.Values))
+			}
+			for _, v := range e.Values {
+				if _, before := col.excluded[v]; !before {
+					col.excluded[v] = i
+				}
+			}
 		}
 		if len(e.Values) == 0 {
 			c.bad(at("cohort", i), "values is empty: this leaves no row out")

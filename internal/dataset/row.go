@@ -6,13 +6,25 @@ import "slices"
 // cleaned value a column, nil where it is missing.
 func (s *Spec) Excluded(fields [][]byte) bool {
 	for i := range s.Cohort {
-		v := fields[s.columns[s.Cohort[i].Column]]
-		if v != nil && slices.Contains(s.Cohort[i].Values, string(v)) {
+		c := s.columns[s.Cohort[i].Column]
+		if v := fields[c]; v != nil && s.Columns[c].Excludes(v) >= 0 {
 			return true
 		}
 	}
 	return false
 }
+
+// Excludes returns the index of the cohort's first rule that leaves out rows with
+// a cleaned value of the column, -1 if there is none.
+func (c *Column) Excludes(value []byte) int {
+	if rule, ok := c.excluded[string(value)]; ok {
+		return rule
+	}
+	return -1
+}
+
+// InCohort reports whether a rule of the cohort looks at the column.
+func (c *Column) InCohort() bool { return len(c.excluded) > 0 }
 
 // Label returns 1 or 0 for a row's target, and whether the row has one.
 func (s *Spec) Label(fields [][]byte) (label float32, known bool) {

@@ -97,6 +97,9 @@ type Column struct {
 
 	member  string
 	missing []float64 // the missing markers that are numbers, where the column's values are
+
+	// The cohort's rule that leaves a row out, by the column's canonical value.
+	excluded map[string]int
 }
 
 // Member is how a JSON object names the column: in quotes, with a colon.
@@ -112,7 +115,8 @@ type Target struct {
 	} `yaml:"labels"`
 }
 
-// Exclusion leaves rows out when features are made; they stay in clean.
+// Exclusion leaves rows out when features are made; they stay in clean. A record
+// to predict gets no score but the reason.
 type Exclusion struct {
 	Column  string   `yaml:"column"`
 	Values  []string `yaml:"values"`

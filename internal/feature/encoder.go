@@ -109,8 +109,8 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 	for c, ops := range e.columns {
 		if !spec.Ignored(c) {
 			e.usual[c] = newUsual(spec, c, ops, &e.limits[c])
-			e.literals[c] = newLiterals(spec, c, ops)
 		}
+		e.literals[c] = newLiterals(spec, c, ops) // an ignored column may be in the cohort
 	}
 	return e, nil
 }

@@ -9,6 +9,7 @@ type Inference struct {
 	Problems      *prometheus.CounterVec   // by handler and type
 	Duration      *prometheus.HistogramVec // by handler
 	Predictions   *prometheus.CounterVec   // by label
+	Excluded      *prometheus.CounterVec   // by reason
 	UnknownValues prometheus.Counter
 	Warnings      *prometheus.CounterVec // by column and kind
 	Panics        prometheus.Counter
@@ -32,6 +33,7 @@ func NewInference() *Inference {
 		Duration: s.histograms("mlops_request_duration_seconds", "Time from the start of a request's handler to its end.",
 			[]float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5}, "handler"),
 		Predictions:   s.counters("mlops_predictions_total", "Records scored, by the predicted label: 1 is positive.", "label"),
+		Excluded:      s.counters("mlops_predictions_excluded_total", "Records that got no score because the spec's cohort leaves them out, by the spec's reason.", "reason"),
 		UnknownValues: s.counter("mlops_unknown_values_total", "Categorical values in scored records that training had not seen."),
 		Warnings:      s.counters("mlops_prediction_warnings_total", "Warnings in predictions: values unlike those of the training rows, by column of the spec (empty: the whole record) and kind.", "column", "kind"),
 		Panics:        s.counter("mlops_panics_total", "Handlers that panicked; the log has the stack."),

@@ -28,6 +28,7 @@ func TestReference(t *testing.T) {
 	inference.Duration.WithLabelValues("h")
 	inference.Predictions.WithLabelValues("1")
 	inference.Warnings.WithLabelValues("c", "missing")
+	inference.Excluded.WithLabelValues("r")
 	inference.ModelInfo.WithLabelValues("n", "1", "r")
 	page := NewPage()
 	page.Requests.WithLabelValues("h", "200")

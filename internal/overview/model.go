@@ -57,6 +57,9 @@ func Example(ctx context.Context, base string, m *api.Model, spec *dataset.Spec,
 		truth = " The truth: " + truth + "."
 	}
 	p := got.Predictions[0]
+	if p.Excluded != "" {
+		return "", fmt.Errorf("the sample gets no score: %s", p.Excluded)
+	}
 	return fmt.Sprintf("  in production: %s version %s (%s), on the test rows: %s\n\n", m.Model.Name, m.Model.Number, m.Model.Candidate, testMetrics(spec, m.Metrics)) +
 		fmt.Sprintf("  Paste this to score %s:\n\n  curl -s %s/predict -H 'Content-Type: application/json' -d '%s'\n\n", what, base, strings.ReplaceAll(string(body), "'", `'\''`)) +
 		fmt.Sprintf("  The answer: %s, probability %.4f (positive from %.4f on).%s\n\n", m.Dataset.Target.Labels.Word(p.Label), p.Probability, m.Threshold, truth), nil
@@ -72,6 +75,9 @@ func CompareScores(m *api.Model, got *api.Predictions) error {
 	}
 	for i, p := range got.Predictions {
 		want := m.Samples[i].Probability
+		if p.Excluded != "" {
+			return fmt.Errorf("record %d: no score, because %q, but %v is stored", i, p.Excluded, want)
+		}
 		if !(math.Abs(p.Probability-want) <= model.Tolerance) {
 			return fmt.Errorf("record %d: probability %v, stored %v", i, p.Probability, want)
 		}

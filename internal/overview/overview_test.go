@@ -48,9 +48,13 @@ func TestCompareScores(t *testing.T) {
 		{"r", []int{0, 1}, []float64{0.200002, 0.5}, "record 0", "beyond it"},
 		{"r", []int{0, 0}, []float64{0.2, 0.5}, "record 1: label 0", "a label against the threshold"},
 		{"r", []int{0}, []float64{0.2}, "2 records, got 1", "a prediction is missing"},
+		{"r", []int{1}, []float64{0.5}, "record 0: no score", "excluded"},
 		{"q", []int{0, 1}, []float64{0.2, 0.5}, "version", "another version answered"},
 	} {
 		got := &api.Predictions{}
+		if tt.why == "excluded" {
+			got.Predictions = []api.Prediction{{Excluded: "died"}}
+		}
 		got.Model.RunID = tt.run
 		for i := range tt.labels {
 			got.Predictions = append(got.Predictions, api.Prediction{Label: tt.labels[i], Probability: tt.probs[i]})

@@ -31,6 +31,7 @@ type fakeInference struct {
 	status      int // of /predict; 0: 200
 	problem     string
 	probability float64
+	excluded    string        // the reason for no score
 	asked       []api.Record  // what /predict was asked
 	swap        func()        // not nil: done when /predict is asked, before it answers
 	hold        chan struct{} // not nil: /predict waits for it
@@ -103,10 +104,11 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			label = 1
 		}
 		v := f.model.Model
+		v.Candidate = ""
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{
-			"model":       map[string]string{"name": v.Name, "version": v.Number, "run_id": v.RunID},
-			"predictions": []map[string]any{{"label": label, "probability": f.probability}},
+		json.NewEncoder(w).Encode(api.Predictions{
+			Model:       v,
+			Predictions: []api.Prediction{{Label: label, Probability: f.probability, Excluded: f.excluded}},
 		})
 	default:
 		http.NotFound(w, r)

@@ -171,6 +171,35 @@ func TestPredict(t *testing.T) {
 	}
 }
 
+// A record that the cohort leaves out has a reason where others have a score.
+func TestExcluded(t *testing.T) {
+	f := newFake(t, "diabetes")
+	f.change(func() {
+		f.excluded = "died, so can't be readmitted"
+		f.model.Dataset.Cohort = []api.Exclusion{{Column: "discharge_disposition_id", Values: []string{"11", "19"}, Because: f.excluded}}
+	})
+	s := newServer(t, f.URL)
+	first := parse(t, get(s, "/"))
+	if got := text(first.one("footer", "id", "about")); !strings.Contains(got, "discharge_disposition_id = 11, 19: died, so can't be readmitted") {
+		t.Errorf("the foot does not say which records get no score: %s", got)
+	}
+	w := postForm(s, first.form())
+	d := parse(t, w)
+	result := d.one("div", "id", "result")
+	if w.Code != 200 || attr(result, "data-state") != "excluded" {
+		t.Errorf("status %d, state %q", w.Code, attr(result, "data-state"))
+	}
+	panel := document{t, d.one("section", "id", "panel")}
+	for name, want := range map[string]string{"excluded": "died, so can't be readmitted", "answered": "readmission, version 3", "probability": ""} {
+		if n := panel.all(func(n *html.Node) bool { return attr(n, "data-fill") == name }); len(n) != 1 || text(n[0]) != want {
+			t.Errorf("the panel's %s is not %q", name, want)
+		}
+	}
+	if title := text(d.all(func(n *html.Node) bool { return n.Data == "title" })[0]); !strings.HasPrefix(title, "No score") {
+		t.Errorf("the title is %q", title)
+	}
+}
+
 func TestPredictErrors(t *testing.T) {
 	tests := []struct {
 		why     string

@@ -56,11 +56,25 @@ func (s sampleView) Value() string {
 // resultView is the panel beside the form.
 type resultView struct {
 	Predicted   bool
+	Excluded    string // why the record has no score; empty if it has one
 	Positive    bool
 	Probability float64
 	Label       string
 	Difference  string // from the stored probability
 	Answered    api.Version
+}
+
+// State says which of the panel's contents is shown.
+func (v *formView) State() string {
+	switch {
+	case v.Problem != nil:
+		return "problem"
+	case v.Result.Excluded != "":
+		return "excluded"
+	case v.Result.Predicted:
+		return "predicted"
+	}
+	return "waiting"
 }
 
 type problemView struct {
@@ -99,6 +113,11 @@ func newForm(m *api.Model, sample sampleView, record api.Record, errs []api.Fiel
 // answered puts a prediction into the panel.
 func (v *formView) answered(a *api.Predictions) {
 	p := a.Predictions[0]
+	if p.Excluded != "" {
+		v.Result = resultView{Excluded: p.Excluded, Answered: a.Model}
+		v.Title = "No score · " + v.Title
+		return
+	}
 	v.Result = resultView{
 		Predicted: true, Positive: p.Label == 1, Probability: p.Probability,
 		Label: v.Model.Dataset.Target.Labels.Word(p.Label), Answered: a.Model,

@@ -27,9 +27,35 @@ type exchange struct {
 	held   int64 // bytes taken from the memory
 
 	body     []byte
-	scores   []float32 // one per record
-	warnings []warning // by record
+	scores   []float32   // one per record
+	warnings []warning   // by record
+	excluded []exclusion // by record
 	response []byte
+}
+
+// exclusion is a record that the cohort leaves out. Its score counts for nothing.
+type exclusion struct{ record, rule int32 }
+
+const exclusionSize = 8 // bytes
+
+// exclude notes a record that the cohort leaves out, and takes its warnings back.
+// Records come in their order.
+func (x *exchange) exclude(record, rule int) error {
+	if x == nil {
+		return nil
+	}
+	for n := len(x.warnings); n > 0 && int(x.warnings[n-1].record) == record; n-- {
+		x.warnings = x.warnings[:n-1]
+	}
+	if n := len(x.excluded); n == cap(x.excluded) {
+		grown := max(64, 2*n)
+		if err := x.hold(int64(grown-n) * exclusionSize); err != nil {
+			return err
+		}
+		x.excluded = append(make([]exclusion, 0, grown), x.excluded...)
+	}
+	x.excluded = append(x.excluded, exclusion{int32(record), int32(rule)})
+	return nil
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -38,7 +64,7 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 func newExchange(m *memory) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.memory = m
-	has := int64(cap(x.body) + 4*cap(x.scores) + warningSize*cap(x.warnings) + cap(x.response))
+	has := int64(cap(x.body) + 4*cap(x.scores) + warningSize*cap(x.warnings) + exclusionSize*cap(x.excluded) + cap(x.response))
 	if m.take(0, has) != nil {
 		return &exchange{memory: m} // begin without buffers instead of failing
 	}
@@ -123,7 +149,7 @@ func (x *exchange) reserve() error {
 		}
 		x.scores = make([]float32, 0, records)
 	}
-	x.scores, x.warnings = x.scores[:0], x.warnings[:0]
+	x.scores, x.warnings, x.excluded = x.scores[:0], x.warnings[:0], x.excluded[:0]
 	if n := min(records*perRecord, flushSize+perRecord) - cap(x.response); n > 0 && records > chunk {
 		if err := x.hold(int64(n)); err != nil {
 			return err

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"errors"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -24,6 +23,8 @@ type decoder struct {
 	encoder *feature.Encoder
 
 	record  int              // index of the record being read, for errors
+	rule    int              // the cohort's rule that leaves the record out; -1 if none does
+	before  int              // unknown at the record's begin
 	single  bool             // the body is one object
 	within  bool             // a record is being read
 	vector  []float32        // of the record being read
@@ -35,7 +36,7 @@ type decoder struct {
 
 	given    feature.Given // values of the record being read
 	absent   []int         // columns that it says have none
-	exchange *exchange     // takes the warnings; nil if nobody wants them
+	exchange *exchange     // takes warnings and excluded records; nil if nobody wants them
 }
 
 // release forgets the last request's text and model.
@@ -44,7 +45,8 @@ func (d *decoder) release() {
 }
 
 // decode reads text and puts each record into the vector that next returns for it.
-// The error is a *requestError with everything that is wrong, up to maxErrors.
+// If the request is wrong, the error is a *requestError with everything that is, up
+// to maxErrors.
 func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []float32) error {
 	d.text, d.pos, d.record, d.unknown = text, 0, 0, 0
 	d.single, d.within, d.notJSON, d.errs = false, false, false, d.errs[:0]
@@ -55,13 +57,10 @@ func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []fl
 		d.seen = d.seen[:n]
 	}
 	err := d.body(next)
-	switch {
-	case errors.Is(err, errBusy), errors.Is(err, errTooLarge): // no memory for warnings
-		return err
-	case err != nil, len(d.errs) > 0:
-		return d.requestError(err)
+	if err == nil && len(d.errs) == 0 {
+		return nil
 	}
-	return nil
+	return d.failure(err)
 }
 
 // body reads the whole text.
@@ -163,6 +162,7 @@ func (d *decoder) fields(next func() []float32) error {
 	d.encoder.Reset(vector)
 	clear(d.seen)
 	d.given, d.absent, d.within = 0, d.absent[:0], true
+	d.rule, d.before = -1, d.unknown
 	if d.peek() == '}' {
 		return d.end()
 	}
@@ -195,9 +195,38 @@ func (d *decoder) fields(next func() []float32) error {
 func (d *decoder) end() error {
 	d.pos++ // }
 	d.within = false
+	if d.rule >= 0 {
+		d.unknown = d.before // counts scored records only
+		err := d.exchange.exclude(d.record, d.rule)
+		d.record++
+		return err
+	}
 	err := d.warnRecord()
 	d.record++
 	return err
+}
+
+// screen notes the cohort's rule that leaves the record out because of a value, the
+// first of several in the spec's order. A value that is wrong is left to value. The
+// target says how a record ended, which is what is asked.
+func (d *decoder) screen(c int, text []byte, literal bool) {
+	col := &d.spec.Columns[c]
+	if col.Name == d.spec.Target.Column {
+		return
+	}
+	if literal {
+		var ok bool
+		if text, ok = d.encoder.Literal(c, text); !ok {
+			return
+		}
+	}
+	v, err := d.spec.Value(c, text)
+	if err != nil || v == nil {
+		return
+	}
+	if rule := col.Excludes(v); rule >= 0 && (d.rule < 0 || rule < d.rule) {
+		d.rule = rule
+	}
 }
 
 // member reads a column's name and the colon, and returns the column. Most requests
@@ -263,6 +292,9 @@ func (d *decoder) value(vector []float32, c int) error {
 	}
 	if err != nil {
 		return err
+	}
+	if col.InCohort() {
+		d.screen(c, text, literal)
 	}
 	if odd, known := d.encoder.SetUsual(vector, c, text); known {
 		if odd != 0 {

@@ -28,6 +28,10 @@ columns:
   - {name: "odd name", type: category}
   - {name: y, type: category}
 target: {column: y, positive: ["1"]}
+cohort:
+  - {column: count, values: [-1, "7.0"], because: not ours}
+  - {column: kind, values: ["99", "98.0"], because: "gone, \"for good\""}
+  - {column: y, values: [never], because: not known}
 split: {salts: [s], train: 70, validation: 15, test: 15}
 features:
   - {number: size}

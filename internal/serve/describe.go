@@ -57,6 +57,9 @@ func description(s *served) api.Model {
 	if s.model.Encoder.Seen == nil {
 		m.NoWarnings = "the version was trained before training kept what it saw; train again to have them"
 	}
+	for _, e := range spec.Cohort {
+		m.Dataset.Cohort = append(m.Dataset.Cohort, api.Exclusion{Column: e.Column, Values: e.Values, Because: e.Because})
+	}
 	m.Model.Candidate = serving.Candidate
 	for _, sample := range serving.Samples {
 		m.Samples = append(m.Samples, api.Sample{Record: sample.Record, Probability: sample.Probability})

@@ -18,7 +18,7 @@ import (
 func seedBodies(f *testing.F) {
 	for _, seed := range []string{
 		`{"size":1,"kind":"\u00e9"}`, `[{},{"count":2}]`, `{"instances":[{"odd name":null}]}`, `{"size":1e5}`,
-		`{"count":2.0,"kind":1e0}`, `[{"size":"big","sise":[{"a":"}"}]},{"count":1.5,"kind":tru}]`, `{"odd name":"\ud83d\ude00","id":7,"y":"x"}`, "\n[\t{\"size\" : -0.5e-3 } ]\r",
+		`{"count":2.0,"kind":1e0}`, `[{"count":7},{"kind":98.0,"count":"+7"},{}]`, `[{"size":"big","sise":[{"a":"}"}]},{"count":1.5,"kind":tru}]`, `{"odd name":"\ud83d\ude00","id":7,"y":"x"}`, "\n[\t{\"size\" : -0.5e-3 } ]\r",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -33,10 +33,17 @@ func FuzzDecode(f *testing.F) {
 	seedBodies(f)
 	e := tinyEncoder(f)
 	vector := make([]float32, e.Width())
-	var d decoder
+	x := &exchange{memory: &memory{total: 1 << 30}}
+	d := decoder{exchange: x}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		records := 0
 		err := d.decode(body, e, func() []float32 { records++; return vector })
+		for _, e := range x.excluded {
+			if int(e.record) >= records || e.rule < 0 || e.rule > 1 {
+				t.Errorf("record %d of %d is left out by rule %d", e.record, records, e.rule)
+			}
+		}
+		x.excluded = x.excluded[:0]
 		var bad *requestError
 		if err != nil {
 			if !errors.As(err, &bad) || bad.detail == "" || len(bad.errors) > maxErrors || !bad.notJSON && len(bad.errors) == 0 {

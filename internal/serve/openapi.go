@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"mlops/internal/api"
@@ -24,11 +25,15 @@ type object = map[string]any
 func (s *Server) document() object {
 	title, record := s.options.Model, object{"type": "object"}
 	var example any
+	reasons := object{"type": "string"}
 	if served := s.served.Load(); served != nil {
 		spec := served.model.Spec
 		title = spec.Title
 		record = recordSchema(spec)
 		example = served.model.Serving.Samples[0].Record
+		if because := reasonsOf(spec); len(because) > 0 {
+			reasons["enum"] = because
+		}
 	}
 	ref := func(name string) object { return object{"$ref": "#/components/schemas/" + name} }
 	answer := func(text, schema string) object {
@@ -59,7 +64,7 @@ func (s *Server) document() object {
 				"summary":     "Score one record, an array of records, or {\"instances\": [...]}",
 				"requestBody": object{"required": true, "content": object{"application/json": body}},
 				"responses": object{
-					"200": answer("One prediction per record, in the request's order", "Predictions"),
+					"200": answer("One prediction per record, in the request's order; a record that the cohort leaves out has the reason instead", "Predictions"),
 					"400": answer("Not JSON, not in one of the three forms, without a record, or incomplete", "Problem"),
 					"413": answer("The body is longer than 32 MiB", "Problem"),
 					"408": answer("The body did not arrive in time", "Problem"),
@@ -81,17 +86,21 @@ func (s *Server) document() object {
 			"Predictions": object{"type": "object", "properties": object{
 				"model": object{"type": "object", "properties": object{
 					"name": object{"type": "string"}, "version": object{"type": "string"}, "run_id": object{"type": "string"}}},
-				"predictions": object{"type": "array", "items": object{"type": "object", "properties": object{
-					"label":       object{"type": "integer", "enum": []int{0, 1}},
-					"probability": object{"type": "number", "minimum": 0, "maximum": 1},
-					"warnings": object{"type": "array", "description": "In what the record is unlike the training rows; left out if in nothing",
-						"items": ref("Warning")}}}},
+				"predictions": object{"type": "array", "items": object{"oneOf": []any{ref("Prediction"), ref("Excluded")}}},
 			}},
 			"Warning": object{"type": "object", "properties": object{
 				"column": object{"type": "string", "description": "Empty if it is about the whole record"},
 				"kind":   object{"type": "string", "enum": []string{api.UnseenLevel, api.OutOfRange, api.NotGiven, api.HardlyGiven}},
 				"detail": object{"type": "string"},
 			}},
+			"Prediction": object{"type": "object", "required": []string{"label", "probability"}, "properties": object{
+				"label":       object{"type": "integer", "enum": []int{0, 1}},
+				"probability": object{"type": "number", "minimum": 0, "maximum": 1},
+				"warnings": object{"type": "array", "description": "In what the record is unlike the training rows; left out if in nothing",
+					"items": ref("Warning")},
+			}},
+			"Excluded": object{"type": "object", "required": []string{"excluded"}, "additionalProperties": false,
+				"description": "No score: the cohort leaves the record out", "properties": object{"excluded": reasons}},
 			"Problem": object{"type": "object", "properties": object{
 				"type": object{"type": "string"}, "title": object{"type": "string"}, "status": object{"type": "integer"}, "detail": object{"type": "string"},
 				"errors": object{"type": "array", "maxItems": maxErrors, "items": object{"type": "object", "properties": object{
@@ -99,6 +108,17 @@ func (s *Server) document() object {
 			}},
 		}},
 	}
+}
+
+// reasonsOf lists why the cohort leaves records out, each reason once.
+func reasonsOf(spec *dataset.Spec) []string {
+	var list []string
+	for _, e := range spec.Cohort {
+		if !slices.Contains(list, e.Because) {
+			list = append(list, e.Because)
+		}
+	}
+	return list
 }
 
 func recordSchema(spec *dataset.Spec) object {
@@ -138,11 +158,12 @@ func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
 	view := struct {
 		Title, Model, Version, Example string
 		Columns                        []api.Column
+		Cohort                         []dataset.Exclusion
 	}{Title: s.options.Model, Model: s.options.Model}
 	if served := s.served.Load(); served != nil {
 		spec := served.model.Spec
 		view.Title, view.Version = spec.Title, strconv.Itoa(served.version.Number)
-		view.Columns = columns(served.model.Encoder)
+		view.Columns, view.Cohort = columns(served.model.Encoder), spec.Cohort
 		if example, err := json.MarshalIndent(served.model.Serving.Samples[0].Record, "", "  "); err == nil {
 			view.Example = string(example)
 		}
@@ -177,6 +198,11 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 <p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers. The key and the target are accepted, but ignored.</p>
 <p>A record that is unlike the training rows is scored all the same, and its prediction has <code>warnings</code>, each with column, kind and detail: <code>unseen_level</code> (no training row has this value of a category), <code>out_of_range</code> (a number below or above all of training), <code>missing</code> (no value, though every training row has one), <code>hardly_given</code> (hardly any column has a value).</p>
 <p>Errors are <code>application/problem+json</code> with one entry in <code>errors</code> for each invalid value, up to 20: the record's index, the field and a detail. If any value is invalid, no record is scored.</p>
+{{if .Cohort}}<h2>Records that get no score</h2>
+<p>The model was not trained on such records. Each gets <code>{"excluded": "the reason"}</code> instead of a label and a probability; the other records of the request are scored.</p>
+<table><tr><th>Column<th>Values<th>Because
+{{range .Cohort}}<tr><td><code>{{.Column}}</code><td>{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}<td>{{.Because}}
+{{end}}</table>{{end}}
 {{if .Example}}<h2>Example record</h2><pre>{{.Example}}</pre>{{end}}
 {{if .Columns}}<h2>Columns</h2>
 <table><tr><th>Column<th>Type<th>Meaning<th>Values<th>In training

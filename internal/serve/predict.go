@@ -47,7 +47,10 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Content-Type"] = jsonType
 	positives := x.write(w, served)
 	s.predictions[1].Add(float64(positives))
-	s.predictions[0].Add(float64(len(x.scores) - positives))
+	s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
+	for _, e := range x.excluded {
+		served.excluded[e.rule].count.Inc()
+	}
 	if len(x.warnings) > 0 {
 		served.warned.add(x.warnings)
 	}
@@ -70,14 +73,14 @@ func (s *Server) admit(x *exchange, m *model.Model) (unknown int, err error) {
 	return s.score(x, m)
 }
 
-// write responds with the scores and returns how many of them are positive. A
+// write responds with the scores, or with the reason for no score, and returns how many of them are positive. A
 // large response goes out in pieces: millions of empty records fit into a body,
 // and the response to them takes ten times its size.
 func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) {
 	threshold := served.model.Serving.Threshold
 	out := append(x.response[:0], served.prefix...)
 	whole := true
-	warnings := x.warnings
+	warnings, excluded := x.warnings, x.excluded
 	for i, p := range x.scores {
 		if i > 0 {
 			out = append(out, ',')
@@ -86,6 +89,11 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 			whole = false
 			w.Write(out) // has no effect once the client is gone
 			out = out[:0]
+		}
+		if len(excluded) > 0 && int(excluded[0].record) == i {
+			out = append(out, served.excluded[excluded[0].rule].prediction...)
+			excluded = excluded[1:]
+			continue
 		}
 		if float64(p) >= threshold {
 			positives++

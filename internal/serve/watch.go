@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"mlops/internal/api"
 	"mlops/internal/model"
 	"mlops/internal/registry"
@@ -32,9 +34,16 @@ type served struct {
 	model    *model.Model
 	loadedAt time.Time
 	prefix   []byte // of every response of /predict
+	excluded []rule // the cohort's, in the spec's order
 
 	description api.Model // GET /model's, without a refusal
 	warned      counted
+}
+
+// rule is one of the cohort's.
+type rule struct {
+	prediction []byte // of a record that it leaves out
+	count      prometheus.Counter
 }
 
 // wireVersion names a version as the API does.
@@ -196,6 +205,13 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		return err
 	}
 	next.prefix = fmt.Appendf(nil, `{"model":%s,"predictions":[`, name)
+	for _, e := range m.Spec.Cohort {
+		prediction, err := json.Marshal(api.Prediction{Excluded: e.Because})
+		if err != nil {
+			return err
+		}
+		next.excluded = append(next.excluded, rule{prediction, s.metrics.Excluded.WithLabelValues(e.Because)})
+	}
 	next.description = description(next)
 	next.warned = warningCounters(s.metrics, m.Encoder)
 	if _, err := json.Marshal(next.description); err != nil { // before it is served

@@ -29,12 +29,13 @@ func (e *syntaxError) Error() string { return e.detail }
 // errTooMany ends the reading of a request with more than maxErrors mistakes.
 var errTooMany = errors.New("too many mistakes")
 
-// requestError makes one error of all that is wrong with a request. err is what
-// ended its reading; nil if it was read to its end.
-func (d *decoder) requestError(err error) *requestError {
+// failure makes one error of all that is wrong with a request. err is what ended
+// its reading; nil if it was read to its end.
+func (d *decoder) failure(err error) error {
 	e := &requestError{errors: slices.Clone(d.errs), notJSON: d.notJSON}
 	var bad *syntaxError
-	if errors.As(err, &bad) {
+	switch {
+	case errors.As(err, &bad):
 		e.notJSON, e.detail = true, bad.detail
 		if d.within && len(e.errors) < maxErrors {
 			e.errors = append(e.errors, api.FieldError{Record: d.record, Detail: bad.detail})
@@ -43,6 +44,8 @@ func (d *decoder) requestError(err error) *requestError {
 			e.detail += fmt.Sprintf("; %s before that, the first: %s", count(n), d.errs[0])
 		}
 		return e
+	case err != nil && !errors.Is(err, errTooMany):
+		return err // not the request's fault
 	}
 	e.detail = d.errs[0].String()
 	switch n := len(d.errs); {

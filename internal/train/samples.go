@@ -29,6 +29,8 @@ const (
 	maxLevels = 10_000
 	// reservoir is how many numbers per column are kept to draw from.
 	reservoir = 4096
+	// redraws bounds the tries to make up a record that the cohort doesn't leave out.
+	redraws = 100
 	// tail is the share of a column's numbers on either side that made-up records leave out.
 	tail = 0.05
 )
@@ -103,10 +105,15 @@ func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 	samples := make([]sample, n)
 	fields := make([][]byte, len(m.columns))
 	for i := range samples {
-		for c, draw := range draws {
-			fields[c] = nil
-			if value, ok := draw(); ok && !m.spec.Ignored(c) {
-				fields[c] = []byte(value)
+		for range redraws {
+			for c, draw := range draws {
+				fields[c] = nil
+				if value, ok := draw(); ok && !m.spec.Ignored(c) {
+					fields[c] = []byte(value)
+				}
+			}
+			if !m.spec.Excluded(fields) { // as a number between two that are not left out may be
+				break
 			}
 		}
 		samples[i] = sample{record: model.Record(m.spec, fields), vector: make([]float32, encoder.Width())}

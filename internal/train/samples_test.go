@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mlops/internal/dataset"
+	"mlops/internal/feature"
 )
 
 // people is a table in which a few rows have what nobody else has.
@@ -122,6 +123,44 @@ func TestRealSamples(t *testing.T) {
 	for _, s := range d.samples {
 		if r := s.record; !real[r["town"]+" "+r["age"]+" "+r["income"]] {
 			t.Errorf("%v is no row of the table", r)
+		}
+	}
+}
+
+// No made-up record is one that the cohort leaves out, even where its value was drawn
+// between two that the rows have.
+func TestMadeUpSamplesInCohort(t *testing.T) {
+	t.Parallel()
+	spec, err := dataset.Parse([]byte(`name: ages
+model: ages
+task: binary
+columns:
+  - {name: age, type: integer}
+  - {name: good, type: category}
+target: {column: good, positive: ["yes"]}
+cohort:
+  - {column: age, values: [1, 2, 3, 4, 5, 6, 7, 8, 9], because: not seen}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features:
+  - {number: age}
+threshold: {maximize: f1}
+candidates:
+  - {name: one, rounds: 5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMaker(spec)
+	for i := range rareLevel {
+		m.add([][]byte{[]byte([]string{"0", "10"}[i%2]), []byte("yes")})
+	}
+	encoder, err := feature.NewFitter(spec).Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range m.make(1000, encoder) {
+		if age := s.record["age"]; age != "0" && age != "10" {
+			t.Fatalf("age %q", age)
 		}
 	}
 }

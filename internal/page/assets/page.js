@@ -77,12 +77,18 @@ function setState(state) {
 }
 
 function showAnswer(answer) {
-  const [{ label, probability }] = answer.predictions;
+  const [{ label, probability, excluded }] = answer.predictions;
+  fill('answered', `${answer.model.name}, version ${answer.model.version}`);
+  if (excluded) {
+    fill('excluded', excluded);
+    emptyScale();
+    setState('excluded');
+    return;
+  }
   const positive = label === 1;
   fill('probability', percent(probability));
   fill('label', positive ? panel.dataset.positive : panel.dataset.negative);
   fill('side', positive ? 'at or above the threshold' : 'below the threshold');
-  fill('answered', `${answer.model.name}, version ${answer.model.version}`);
   if ('stored' in panel.dataset) fill('difference', points(probability - Number(panel.dataset.stored)));
   panel.querySelector('.chip').classList.toggle('positive', positive);
   const bar = panel.querySelector('.scale .fill');
@@ -95,6 +101,11 @@ function showAnswer(answer) {
 function describeScale(more) {
   const threshold = panel.querySelector('[data-fill=threshold]').textContent;
   panel.querySelector('.scale').setAttribute('aria-label', `Scale from 0 to 100 percent with the threshold at ${threshold}${more}`);
+}
+
+function emptyScale() {
+  panel.querySelector('.scale .fill').setAttribute('width', '0');
+  describeScale('');
 }
 
 // showProblem takes application/problem+json.
@@ -117,8 +128,7 @@ function showProblem({ title, detail, errors = [] }) {
     }
     list.append(item);
   }
-  panel.querySelector('.scale .fill').setAttribute('width', '0');
-  describeScale('');
+  emptyScale();
   setState('problem');
 }
 
