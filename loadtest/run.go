@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mlops/internal/retry"
 )
 
 // Run loads a server stage by stage and reports the results. When the context ends, it
@@ -163,10 +165,5 @@ func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	retry.Sleep(ctx, d)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mlops/internal/host"
+	"mlops/internal/probe"
 	"mlops/internal/versions"
 )
 
@@ -52,7 +53,7 @@ func (s *State) MinIO(ctx context.Context, log *slog.Logger, dir string) (*MinIO
 		},
 		Stop: syscall.SIGTERM, Grace: 5 * time.Second, Limit: time.Minute,
 		Ready: func(ctx context.Context, port int) error {
-			return httpOK(ctx, fmt.Sprintf("http://127.0.0.1:%d/minio/health/ready", port))
+			return probe.HTTP(ctx, fmt.Sprintf("http://127.0.0.1:%d/minio/health/ready", port))
 		},
 	})
 	if err != nil {
@@ -173,7 +174,8 @@ func every(interval time.Duration, report func()) (stop func()) {
 	return func() { close(done) }
 }
 
-func fileDigest(path string) (string, error) {
+// FileDigest returns the SHA-256 of a file, in hexadecimal.
+func FileDigest(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

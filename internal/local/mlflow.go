@@ -3,15 +3,13 @@ package local
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"mlops/internal/prepare"
+	"mlops/internal/probe"
 )
 
 // MLflow starts the tracking server, or finds it running. It uses the database
@@ -45,7 +43,7 @@ func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *prepare.Venv, p
 		Env:  func(int) []string { return env },
 		Stop: syscall.SIGTERM, Grace: 10 * time.Second, Limit: 3 * time.Minute,
 		Ready: func(ctx context.Context, port int) error {
-			return httpOK(ctx, fmt.Sprintf("http://127.0.0.1:%d/health", port))
+			return probe.HTTP(ctx, fmt.Sprintf("http://127.0.0.1:%d/health", port))
 		},
 	})
 }
@@ -54,7 +52,7 @@ func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *prepare.Venv, p
 // running. path is its binary; a changed binary restarts it. health is a path
 // that responds with 200 as soon as the process serves requests.
 func (s *State) Program(ctx context.Context, log *slog.Logger, name, path string, base int, health string, env func(port int) []string) (*Record, error) {
-	digest, err := fileDigest(path)
+	digest, err := FileDigest(path)
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
@@ -66,25 +64,7 @@ func (s *State) Program(ctx context.Context, log *slog.Logger, name, path string
 		},
 		Stop: syscall.SIGTERM, Grace: 10 * time.Second, Limit: 30 * time.Second,
 		Ready: func(ctx context.Context, port int) error {
-			return httpOK(ctx, fmt.Sprintf("http://127.0.0.1:%d%s", port, health))
+			return probe.HTTP(ctx, fmt.Sprintf("http://127.0.0.1:%d%s", port, health))
 		},
 	})
-}
-
-// httpOK returns nil if the URL responds with 200.
-func httpOK(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
-		return fmt.Errorf("GET %s: %s: %s", url, resp.Status, strings.TrimSpace(string(text)))
-	}
-	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mlops/internal/host"
+	"mlops/internal/retry"
 )
 
 // Service is a program that is kept running.
@@ -196,37 +197,38 @@ func (s *State) start(ctx context.Context, sv *Service, version string, lost map
 	return r, nil
 }
 
+// readyPoll is the pause between two looks at a service that starts.
+const readyPoll = 50 * time.Millisecond
+
 // await returns once the service is ready on a socket of its own.
 func (s *State) await(ctx context.Context, sv *Service, r *Record, ended <-chan error, logPath string) error {
-	limit := time.After(sv.Limit)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	var last error
-	for {
+	policy := retry.Policy{Patience: sv.Limit, TryLimit: 5 * time.Second, Wait: readyPoll, Factor: 1}
+	err := retry.Do(ctx, policy, func(ctx context.Context) error {
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("starting %s: %w", sv.Name, ctx.Err())
 		case err := <-ended:
 			how := "exit status 0"
 			if err != nil {
 				how = err.Error()
 			}
-			return &DiedError{Name: sv.Name, Port: r.Port, How: how, Log: logPath, Tail: tail(logPath, 15)}
-		case <-limit:
-			return fmt.Errorf("starting %s: not ready after %v (%w); the end of %s:\n%s", sv.Name, sv.Limit, last, logPath, tail(logPath, 15))
-		case <-tick.C:
+			return retry.Permanent(&DiedError{Name: sv.Name, Port: r.Port, How: how, Log: logPath, Tail: tail(logPath, 15)})
+		default:
 		}
 		if !host.Listens(host.Family(r.PID), r.Port) {
-			last = fmt.Errorf("it doesn't listen on port %d", r.Port)
-			continue
+			return fmt.Errorf("it doesn't listen on port %d", r.Port)
 		}
-		check, cancel := context.WithTimeout(ctx, 5*time.Second)
-		last = sv.Ready(check, r.Port)
-		cancel()
-		if last == nil {
-			return nil
-		}
+		return sv.Ready(ctx, r.Port)
+	})
+	var died *DiedError
+	var exhausted *retry.ExhaustedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &died):
+		return died
+	case errors.As(err, &exhausted):
+		return fmt.Errorf("starting %s: not ready after %v (%w); the end of %s:\n%s", sv.Name, sv.Limit, exhausted.Err, logPath, tail(logPath, 15))
 	}
+	return fmt.Errorf("starting %s: %w", sv.Name, err)
 }
 
 // Down stops the service and deletes its record. It reports whether there was

@@ -6,7 +6,6 @@ package origin
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/probe"
 	"mlops/internal/program"
 	"mlops/internal/synthetic"
 )
@@ -133,17 +133,5 @@ func fileURL(path string) string {
 func reach(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, reachLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", address, resp.Status)
-	}
-	return nil
+	return probe.HTTP(ctx, address)
 }

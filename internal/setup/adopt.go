@@ -8,8 +8,9 @@ import (
 	"mlops/internal/registry"
 )
 
-// adopt signs what is in production if no version was ever signed: an earlier release
-// has put it there, and its upgrade must not leave the servers without a model.
+// adopt signs the version in production if no version was ever signed: an
+// earlier release has promoted it, and the upgrade must not leave the servers
+// without a model.
 func adopt(ctx context.Context, c Config) error {
 	reg, err := c.Registry()
 	if err != nil {
@@ -28,7 +29,7 @@ func adopt(ctx context.Context, c Config) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("looking for a version in production that nobody signed: %w", err)
+		return fmt.Errorf("looking for an unsigned version in production: %w", err)
 	}
 	if v.Number == 0 || signed {
 		return nil
@@ -44,6 +45,6 @@ func adopt(ctx context.Context, c Config) error {
 	if err := reg.Sign(ctx, v, c.Signer.Sign(subject)); err != nil {
 		return err
 	}
-	c.Log.Info("signed what an earlier release has put into production", "model", v.Name, "version", v.Number)
+	c.Log.Info("signed the version that an earlier release promoted", "model", v.Name, "version", v.Number)
 	return nil
 }

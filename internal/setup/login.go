@@ -10,7 +10,7 @@ import (
 	"mlops/internal/retry"
 )
 
-// MLflowUser is a user of MLflow who may read everything.
+// MLflowUser is a user of MLflow that may read everything.
 type MLflowUser struct {
 	Name, Password string
 	Write          bool // also change and delete experiments and models
@@ -34,6 +34,6 @@ func logins(ctx context.Context, c Config) error {
 			return fmt.Errorf("making MLflow's user %s: %w", u.Name, err)
 		}
 	}
-	c.Log.Info("the users of MLflow are there", "users", len(c.MLflowUsers))
+	c.Log.Info("MLflow's users are ready", "users", len(c.MLflowUsers))
 	return nil
 }

@@ -153,7 +153,7 @@ func waitFor(ctx context.Context, log *slog.Logger, patience time.Duration, what
 	err := retry.Do(ctx, retry.Policy{Patience: patience, TryLimit: 10 * time.Second, Log: log, Message: "waiting for " + what}, work)
 	var exhausted *retry.ExhaustedError
 	if errors.As(err, &exhausted) {
-		return fmt.Errorf("%s did not answer for %v: %w", what, exhausted.Waited.Round(time.Second), exhausted.Err)
+		return fmt.Errorf("%s did not respond for %v: %w", what, exhausted.Waited.Round(time.Second), exhausted.Err)
 	}
 	return err
 }

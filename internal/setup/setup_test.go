@@ -98,7 +98,7 @@ func TestBuckets(t *testing.T) {
 		t.Errorf("wrong keys: %v", err)
 	}
 	c.S3.Endpoint, c.Patience = "http://127.0.0.1:9", time.Second
-	if err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "did not answer") {
+	if err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "did not respond") {
 		t.Errorf("no server: %v", err)
 	}
 }
@@ -206,8 +206,8 @@ func TestWait(t *testing.T) {
 		t.Errorf("the log does not say what is waited for:\n%s", log.String())
 	}
 	sad := []struct{ target, want string }{
-		{"tcp://127.0.0.1:9", "did not answer"},
-		{"postgres://127.0.0.1:9/raw", "did not answer"},
+		{"tcp://127.0.0.1:9", "did not respond"},
+		{"postgres://127.0.0.1:9/raw", "did not respond"},
 		{"postgres", `"postgres" is not a postgres://`},
 		{"ftp://a", `"ftp://a" is not a postgres://`},
 	}

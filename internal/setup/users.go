@@ -47,7 +47,7 @@ func (u User) policy() (name string, text []byte, err error) {
 	return name, text, err
 }
 
-// users makes the users, or gives those that are there these keys and rights.
+// users creates the users, or gives existing ones these keys and rights.
 func users(ctx context.Context, c Config) error {
 	for _, u := range c.Users {
 		if u.AccessKey == c.S3.AccessKey {
@@ -79,7 +79,7 @@ func users(ctx context.Context, c Config) error {
 			}
 		}
 	}
-	c.Log.Info("the users of the buckets are there", "users", len(c.Users))
+	c.Log.Info("the buckets' users are ready", "users", len(c.Users))
 	return nil
 }
 

@@ -3,10 +3,8 @@ package setup
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -14,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/postgres"
-	"mlops/internal/retry"
+	"mlops/internal/probe"
 )
 
 // Wait waits until all targets respond: postgres://HOST:PORT/DATABASE (to which
@@ -22,7 +20,7 @@ import (
 // tcp://HOST:PORT. Meanwhile it logs what it waits for and why.
 func Wait(ctx context.Context, log *slog.Logger, targets []string, user, password string, patience time.Duration) error {
 	for _, t := range targets {
-		try, err := probe(t, user, password)
+		try, err := attempt(t, user, password)
 		if err != nil {
 			return err
 		}
@@ -34,8 +32,8 @@ func Wait(ctx context.Context, log *slog.Logger, targets []string, user, passwor
 	return nil
 }
 
-// probe returns a function that tries a target once.
-func probe(target, user, password string) (func(context.Context) error, error) {
+// attempt returns a function that tries a target once.
+func attempt(target, user, password string) (func(context.Context) error, error) {
 	u, err := url.Parse(target)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("%q is not a postgres://, http://, https:// or tcp:// address", target)
@@ -57,20 +55,7 @@ func probe(target, user, password string) (func(context.Context) error, error) {
 		}, nil
 	case "http", "https":
 		return func(ctx context.Context) error {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-			if err != nil {
-				return retry.Permanent(err)
-			}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			if resp.StatusCode < 200 || resp.StatusCode > 299 {
-				text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
-				return fmt.Errorf("it responded %s: %s", resp.Status, strings.TrimSpace(string(text)))
-			}
-			return nil
+			return probe.HTTP(ctx, target)
 		}, nil
 	case "tcp":
 		return func(ctx context.Context) error {

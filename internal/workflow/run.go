@@ -14,6 +14,7 @@ import (
 	"github.com/argoproj/argo-workflows/v3/util/intstr"
 
 	"mlops/internal/progress"
+	"mlops/internal/retry"
 )
 
 // Options say what to run, and with what.
@@ -277,10 +278,7 @@ func (r *run) container(ctx context.Context, task Task, t *template, turn *turn)
 			return outcome{state: failed.state}
 		}
 		say(progress.Event{Message: fmt.Sprintf("%s; tries again in %s", failed.reason, pause)})
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
+		retry.Sleep(ctx, pause)
 		turn = r.slots.ask()
 	}
 }

@@ -27,7 +27,7 @@ func demo(ctx context.Context, _ *slog.Logger) ([]figure, error) {
 		return nil, fmt.Errorf("the second demo trained again")
 	}
 	return []figure{
-		{Name: "make demo, caches there, databases empty", Value: first.whole.Seconds(), Unit: "s", Reach: "at most 90 s", How: "one run"},
+		{Name: "make demo, caches filled, databases empty", Value: first.whole.Seconds(), Unit: "s", Reach: "at most 90 s", How: "one run"},
 		{Name: "pipeline from empty databases to a served model", Value: first.pipeline.Seconds(), Unit: "s", Reach: "at most 60 s", How: "one run; the whole table, 3 candidates"},
 		{Name: "make demo again, nothing new", Value: second.whole.Seconds(), Unit: "s", Reach: "at most 15 s", How: "one run"},
 	}, nil
@@ -68,7 +68,7 @@ func makeDemo(ctx context.Context) (demoRun, error) {
 	}
 	if err := lines.Err(); err != nil {
 		io.Copy(io.Discard, out)
-		return r, fmt.Errorf("reading what make demo says: %w", err)
+		return r, fmt.Errorf("reading make demo's output: %w", err)
 	}
 	if err := cmd.Wait(); err != nil {
 		return r, fmt.Errorf("make demo: %w", err)

@@ -20,8 +20,8 @@ import (
 const pairs = 5 // runs of each of two that are compared
 
 // ingesting compares load-raw-data with psql's \copy of the same file into the
-// same table, and measures the memory of the data steps at once and ten times
-// the rows.
+// same table, and measures the memory of the data steps for the table and for
+// ten times its rows.
 func ingesting(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	b, err := open(ctx, log)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"mlops/loadtest"
 )
 
-// batches compares requests of all the records with requests of one.
+// batches compares requests that hold all the records with requests that hold
+// one.
 func (s *site) batches(ctx context.Context) ([]figure, error) {
 	server, err := s.ours(ctx)
 	if err != nil {
@@ -41,7 +42,7 @@ func (s *site) batches(ctx context.Context) ([]figure, error) {
 		ratios = append(ratios, whole.PerSecond*float64(len(s.records))/one.PerSecond)
 	}
 	return []figure{
-		{Name: "rows/s of POST /predict with 10,000 records against one record a request", Value: median(ratios), Reach: "at least 4",
+		{Name: "rows/s of POST /predict with 10,000 records against one record per request", Value: median(ratios), Reach: "at least 4",
 			How: fmt.Sprintf("median of %d pairs: %.0f rows/s by 2 users, %.0f by 100", rounds, median(many), median(single))},
 		{Name: "memory of the server meanwhile, bodies of 10,000 records", Value: server.stop(), Unit: "MiB", How: "peak of its resident memory"},
 	}, nil
@@ -105,7 +106,7 @@ func (s *site) overload(ctx context.Context) ([]figure, error) {
 		how := fmt.Sprintf("median of %d pairs of %v, twice the most at a fixed rate: %s; %s", rounds, stageTime, describe("ours", our), describe("bare", their))
 		figures = append(figures,
 			figure{Name: fmt.Sprintf("goodput at twice the load, %d connections", users), Value: median(goodput), Reach: "at least 0.9", How: how},
-			figure{Name: fmt.Sprintf("p99 of these answers against that at half the load, %d connections", users), Value: medianOf(our, sentP99) / s.unloaded, Reach: "at most 2",
+			figure{Name: fmt.Sprintf("p99 of these responses against that at half the load, %d connections", users), Value: medianOf(our, sentP99) / s.unloaded, Reach: "at most 2",
 				How: fmt.Sprintf("from when they were sent: ours %.2f, bare %.2f, ours at half the load %.2f ms", medianOf(our, sentP99), medianOf(their, sentP99), s.unloaded)})
 	}
 	return figures, nil
@@ -116,7 +117,7 @@ const (
 	swapCount = 20
 )
 
-// swaps promotes one of two versions after the other under load.
+// swaps promotes two versions in turn under load.
 func (s *site) swaps(ctx context.Context) ([]figure, error) {
 	production, err := s.client.GetAlias(ctx, s.spec.Model, registry.Production)
 	if err != nil {
@@ -127,7 +128,7 @@ func (s *site) swaps(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	numbers := []int{production.Number, other}
-	p := &probe{version: map[string][]float32{}, first: map[string]chan struct{}{}}
+	p := &checker{version: map[string][]float32{}, first: map[string]chan struct{}{}}
 	const probed = 50
 	for i, files := range []map[string][]byte{s.files, s.other} {
 		m, err := tree.Parse(files["model.ubj"])
@@ -186,19 +187,19 @@ func (s *site) swaps(ctx context.Context) ([]figure, error) {
 		return nil, ctx.Err()
 	}
 	if p.wrong != nil {
-		return nil, fmt.Errorf("an answer of %d records was wrong: %w", probed, p.wrong)
+		return nil, fmt.Errorf("a response to %d records was wrong: %w", probed, p.wrong)
 	}
-	how := fmt.Sprintf("%d promotions, one every %v, at %.0f requests/s; median %.2f s; %d answers of %d records each by one version", len(took), swapEvery, rate, median(took), p.answers, probed)
+	how := fmt.Sprintf("%d promotions, one every %v, at %.0f requests/s; median %.2f s; %d responses to %d records, each by one version", len(took), swapEvery, rate, median(took), p.answers, probed)
 	return []figure{
-		{Name: "promotion to its first answer under load, the longest", Value: slices.Max(took), Unit: "s", Reach: "at most 2", How: how},
+		{Name: "promotion to the version's first response under load, the longest", Value: slices.Max(took), Unit: "s", Reach: "at most 2", How: how},
 		{Name: "failed requests meanwhile", Value: float64(stage.Failed), Reach: "0", How: fmt.Sprintf("of %d; by version %v", stage.Requests, stage.Versions)},
 		{Name: "memory of the server after these promotions", Value: server.stop(), Unit: "MiB", Reach: "at most 64", How: "peak of its resident memory"},
 	}, nil
 }
 
-// probe asks again and again for some records and checks that each answer is
-// one version's, with that version's scores.
-type probe struct {
+// checker sends some records again and again and checks that each response is by
+// one version, with that version's scores.
+type checker struct {
 	url     string
 	body    []byte
 	version map[string][]float32 // scores by version
@@ -209,8 +210,8 @@ type probe struct {
 	answers int
 }
 
-// await returns what is closed when the version answers next.
-func (p *probe) await(version string) <-chan struct{} {
+// await returns a channel that is closed at the version's next response.
+func (p *checker) await(version string) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := make(chan struct{})
@@ -218,7 +219,7 @@ func (p *probe) await(version string) <-chan struct{} {
 	return c
 }
 
-func (p *probe) run(ctx context.Context) {
+func (p *checker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		version, err := p.ask()
 		p.mu.Lock()
@@ -235,7 +236,7 @@ func (p *probe) run(ctx context.Context) {
 	}
 }
 
-func (p *probe) ask() (string, error) {
+func (p *checker) ask() (string, error) {
 	res, err := http.Post(p.url, "application/json", bytes.NewReader(p.body))
 	if err != nil {
 		return "", err
@@ -254,7 +255,7 @@ func (p *probe) ask() (string, error) {
 	}
 	for i, got := range a.Predictions {
 		if got.Probability != want[i] {
-			return "", fmt.Errorf("record %d has %v of version %s, whose own is %v", i, got.Probability, a.Model.Version, want[i])
+			return "", fmt.Errorf("record %d: got %v from version %s, want %v", i, got.Probability, a.Model.Version, want[i])
 		}
 	}
 	return a.Model.Version, nil

@@ -36,7 +36,7 @@ func training(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without early stopping, lest the two differ in how many trees they make.
+	// Without early stopping, so that both make the same number of trees.
 	candidate := &dataset.Candidate{Name: "bench", Rounds: 200, Params: b.spec.Candidates[0].Params}
 	if err := b.export(data, train.Parameters(candidate, runtime.GOMAXPROCS(0)), candidate.Rounds); err != nil {
 		return nil, err

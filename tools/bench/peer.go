@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +16,9 @@ import (
 	"mlops/internal/host"
 	"mlops/internal/local"
 	"mlops/internal/prepare"
+	"mlops/internal/probe"
 	"mlops/internal/program"
+	"mlops/internal/retry"
 )
 
 var peers = filepath.Join("loadtest", "peers")
@@ -68,7 +68,7 @@ type server struct {
 const port = "{port}"
 
 // serve starts a server in a process group of its own and waits until GET on the
-// path ready returns 200.
+// path ready succeeds.
 func (b *bench) serve(ctx context.Context, name, ready string, env []string, argv ...string) (*server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -97,22 +97,14 @@ func (b *bench) serve(ctx context.Context, name, ready string, env []string, arg
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	go func() { s.peak <- mib(host.PeakMemory(s.cmd.Process.Pid)) }()
-	for {
-		res, err := http.Get(s.base + ready)
-		if err == nil {
-			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				s.took = time.Since(start)
-				return s, nil
-			}
-		}
-		if time.Since(start) > 2*time.Minute || ctx.Err() != nil {
-			s.stop()
-			text, _ := os.ReadFile(log.Name())
-			return nil, errors.Join(fmt.Errorf("%s did not become ready\n%s", name, text), ctx.Err())
-		}
-		time.Sleep(2 * time.Millisecond)
+	policy := retry.Policy{Patience: 2 * time.Minute, Wait: 2 * time.Millisecond, Factor: 1}
+	if err := retry.Do(ctx, policy, func(ctx context.Context) error { return probe.HTTP(ctx, s.base+ready) }); err != nil {
+		s.stop()
+		text, _ := os.ReadFile(log.Name())
+		return nil, fmt.Errorf("%s did not become ready: %w\n%s", name, err, text)
 	}
+	s.took = time.Since(start)
+	return s, nil
 }
 
 // stop ends the server with all its processes and returns the peak memory (MiB) of

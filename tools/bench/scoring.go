@@ -92,7 +92,7 @@ func scoring(ctx context.Context, log *slog.Logger) ([]figure, error) {
 }
 
 // measure times the evaluator as inprocess.py does its own: the median of seven
-// times all rows, after one that isn't counted.
+// passes over all rows, after one that isn't counted.
 func measure(m *tree.Model, records []record) cost {
 	width := m.Features()
 	rows := make([]float32, 0, width*len(records))
@@ -120,14 +120,14 @@ func measure(m *tree.Model, records []record) cost {
 	}
 }
 
-// compare makes figures of what a model cost its evaluators.
+// compare turns what a model cost its evaluators into figures.
 func compare(model string, costs map[string][]cost) []figure {
 	ways := []struct {
 		name, reach, ratio string
 		of                 func(cost) float64
 	}{
 		{"one row", "at most 4.5", "at most 0.5", func(c cost) float64 { return c.One }},
-		{"batch of 10,000, a row", "at most 3", "at most 0.33", func(c cost) float64 { return c.Batch }},
+		{"batch of 10,000, per row", "at most 3", "at most 0.33", func(c cost) float64 { return c.Batch }},
 	}
 	how := fmt.Sprintf("median of %d rounds in turn; %d distinct real rows, %d trees of depth 6, one thread", pairs, wantRecords, wantTrees)
 	var figures []figure

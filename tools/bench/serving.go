@@ -19,8 +19,8 @@ import (
 	"mlops/loadtest"
 )
 
-// stageTime is how long one load on a quick server lasts, slowTime one on a
-// server that answers some dozens of requests a second.
+// stageTime is how long one load on a fast server lasts, slowTime one on a
+// server that manages a few dozen requests per second.
 const (
 	stageTime = 5 * time.Second
 	slowTime  = 10 * time.Second
@@ -38,16 +38,16 @@ type site struct {
 	bodies  []loadtest.Body
 	files   map[string][]byte // of the version in production, numeric splits
 	model   string            // folder of its files
-	made    string            // folder of what the peers made of it
+	made    string            // folder of the peers' conversions of it
 	other   map[string][]byte // of another version, categorical splits
 
-	most     float64 // requests a second that the server was found to answer, 100 connections
-	unloaded float64 // p99 (ms) of its answers at half of that
+	most     float64 // requests per second that the server managed over 100 connections
+	unloaded float64 // p99 (ms) of its responses at half of that
 }
 
 // serving compares servers side by side, client and server on the same
-// processors: this one, a bare handler, and Python's. All answer for the same
-// trees and get the same records, in turn and shuffled.
+// processors: this one, a bare handler, and Python's. All serve the same trees
+// and get the same records, in turn and shuffled.
 func serving(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	s, err := newSite(ctx, log)
 	if err != nil {
@@ -125,8 +125,8 @@ func newSite(ctx context.Context, log *slog.Logger) (_ *site, err error) {
 	return s, nil
 }
 
-// ours starts the inference server, without a local copy of the version, with what
-// is added to its environment.
+// ours starts the inference server, without a local copy of the version, with
+// the given additions to its environment.
 func (s *site) ours(ctx context.Context, env ...string) (*server, error) {
 	cache, err := os.MkdirTemp(s.dir, "cache-")
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *site) load(ctx context.Context, to *server, cfg loadtest.Config) (loadt
 	return stage, nil
 }
 
-// start measures how soon a server answers from its start on.
+// start measures the time from a server's start to its first response.
 func (s *site) start(ctx context.Context) ([]figure, error) {
 	var took []float64
 	for range pairs {
@@ -173,7 +173,7 @@ func (s *site) start(ctx context.Context) ([]figure, error) {
 		server.stop()
 		took = append(took, server.took.Seconds())
 	}
-	return []figure{{Name: "ready after start, the model in reach", Value: median(took), Unit: "s", Reach: "at most 1", How: fmt.Sprintf("median of %d starts, without a local copy", pairs)}}, nil
+	return []figure{{Name: "ready after start, with the model reachable", Value: median(took), Unit: "s", Reach: "at most 1", How: fmt.Sprintf("median of %d starts, without a local copy", pairs)}}, nil
 }
 
 // rounds is how often two servers take turns.
@@ -182,7 +182,7 @@ const rounds = 3
 // contest is two servers that are loaded in turn.
 type contest struct {
 	ours, theirs *server
-	cfg          loadtest.Config // what theirs is sent besides the load
+	cfg          loadtest.Config // what theirs is sent, apart from the load
 	rounds       int
 }
 
@@ -199,7 +199,7 @@ func (s *site) turns(ctx context.Context, c contest, load loadtest.Config) (our,
 		if err != nil {
 			return nil, nil, err
 		}
-		if a.Failed > 0 && len(load.Rates) == 0 { // more than can be answered may be refused
+		if a.Failed > 0 && len(load.Rates) == 0 { // above its capacity a server may refuse requests
 			return nil, nil, fmt.Errorf("%d of our requests failed: %v", a.Failed, a.Failures)
 		}
 		our, their = append(our, a), append(their, b)
@@ -306,7 +306,7 @@ func (s *site) python(ctx context.Context) (figures []figure, err error) {
 	defer ours.stop()
 	for _, p := range []pythonServer{
 		{name: "the strongest FastAPI", ready: "/readyz", argv: uvicorn("strong"), reach: "at least 5", rounds: rounds, time: stageTime},
-		{name: "the ancestor's design", ready: "/readyz", argv: uvicorn("ancestor"), reach: "at least 500", rounds: 1, time: slowTime},
+		{name: "the class project's design", ready: "/readyz", argv: uvicorn("ancestor"), reach: "at least 500", rounds: 1, time: slowTime},
 		{name: "mlflow models serve", ready: "/ping", rounds: 1, time: slowTime, argv: []string{filepath.Join(s.venv.Bin(), "mlflow"), "models", "serve",
 			"-m", filepath.Join(s.made, "pyfunc"), "--env-manager", "local", "--workers", "2", "-h", "127.0.0.1", "-p", port},
 			cfg: loadtest.Config{Path: "/invocations", Bodies: frames(s.records), Answer: invocations}},
@@ -324,7 +324,7 @@ func (s *site) python(ctx context.Context) (figures []figure, err error) {
 	return figures, nil
 }
 
-// pythonServer is a peer and how it is loaded: with a stage of a time for each
+// pythonServer is a peer and how it is loaded: with a stage of that time per
 // round and number of connections.
 type pythonServer struct {
 	name, ready, reach string
@@ -367,7 +367,7 @@ func (s *site) against(ctx context.Context, ours, server *server, p pythonServer
 	return append(figures, figure{Name: fmt.Sprintf("p99 against that of %s at a fixed rate, half of its most", p.name), Value: ratio(our, their, p99), How: how(our, their)}), nil
 }
 
-// frames are the records as MLflow's server takes them.
+// frames are the records as MLflow's server accepts them.
 func frames(records []record) []loadtest.Body {
 	var list []loadtest.Body
 	for _, r := range records {
@@ -376,7 +376,7 @@ func frames(records []record) []loadtest.Body {
 	return list
 }
 
-// invocations checks what MLflow's server answers.
+// invocations checks a response of MLflow's server.
 func invocations(body []byte, records int) (string, error) {
 	var a struct{ Predictions []json.RawMessage }
 	if err := json.Unmarshal(body, &a); err != nil {

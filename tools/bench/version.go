@@ -125,7 +125,7 @@ func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.D
 	for i := range features {
 		features[i].Categorical = features[i].Categorical && categorical
 	}
-	kinds := &feature.Encoder{Features: features} // says what they are, and encodes nothing
+	kinds := &feature.Encoder{Features: features} // only names the kinds; it encodes nothing
 	m, err := train.Matrix(lib, kinds, data.Parts[dataset.Train])
 	if err != nil {
 		return nil, err

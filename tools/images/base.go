@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -111,17 +107,4 @@ func pullBase(ctx context.Context, log *slog.Logger, ref, arch string) (opened, 
 		o.warnings = []string{"based on today's " + ref + " (" + digest + "): a build on another day may have another digest"}
 	}
 	return o, nil
-}
-
-func fileDigest(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

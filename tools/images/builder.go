@@ -50,7 +50,7 @@ type builder struct {
 type recipe struct {
 	name, tag string
 	ours      bool // otherwise a third party's program, built here
-	onlyNamed bool // built where it is named, and no part of a release
+	onlyNamed bool // built only if it is named; not part of a release
 	base      *base
 
 	// inputs returns everything the image depends on besides this program, its

@@ -1,8 +1,8 @@
 """Compiles the modules of an image: compile.py ROOT LIST OUT.
 
-LIST names them by their paths in the image, one a line; the image's files lie in
-ROOT, and what is compiled is laid below OUT as it will lie in the image. Python
-will not ask whether a source is newer: in an image neither ever changes.
+LIST names them by their paths in the image, one per line. The image's files are
+in ROOT; the bytecode is written below OUT, at its path in the image. Python
+won't check whether a source is newer, since neither changes in an image.
 """
 
 import importlib.util

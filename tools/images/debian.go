@@ -13,6 +13,7 @@ import (
 
 	"mlops/internal/host"
 	"mlops/internal/image"
+	"mlops/internal/local"
 )
 
 // debianLock holds the packages' versions and their digests for each architecture.
@@ -146,7 +147,7 @@ func (b *builder) debianPackage(ctx context.Context, log *slog.Logger, arch, nam
 	}
 	got, err := apt.download(ctx, name+"="+want.version)
 	if err == nil {
-		sum, err := fileDigest(got)
+		sum, err := local.FileDigest(got)
 		if err != nil {
 			return "", "", err
 		}

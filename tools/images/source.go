@@ -15,6 +15,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/image"
+	"mlops/internal/local"
 	"mlops/internal/origin"
 	"mlops/internal/program"
 	"mlops/internal/source"
@@ -129,7 +130,7 @@ func (b *builder) source(table *sourceTable) *recipe {
 		pkg: "./images/setup", env: map[string]string{"MLOPS_SOURCES": "/sources"},
 		extra: func(files *image.Files) error { return files.Disk("/sources/"+name, 0o644, table.path) },
 		inputs: func() ([]string, error) {
-			sum, err := fileDigest(table.path)
+			sum, err := local.FileDigest(table.path)
 			return []string{name, sum, table.about}, err
 		},
 	})

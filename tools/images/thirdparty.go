@@ -134,8 +134,8 @@ func (b *builder) minio() *recipe {
 	})
 }
 
-// versitygw is the image of an S3 store that the chart doesn't bring: with it
-// `make e2e` tries that the platform depends on no single one.
+// versitygw is the image of an S3 store that is not part of the chart: `make
+// e2e-faults` uses it to check that the platform doesn't depend on MinIO.
 func (b *builder) versitygw() *recipe {
 	dir := filepath.Join(b.root, "tools", "versitygw")
 	return b.thirdPartyImage(&recipe{name: "versitygw", tag: versions.VersityGW, onlyNamed: true}, thirdParty{
