@@ -71,7 +71,7 @@ func testSwap(t *testing.T, m *machine) {
 				}
 				return nil
 			})
-			m.noteTime(t, "promotion to its first answer", time.Since(began), "2 s")
+			m.noteTime(t, "promotion to its first response", time.Since(began), "2 s")
 		}
 	})
 	if n := len(report.Stages[0].Versions); n != 2 {

@@ -1,6 +1,6 @@
-// Package board defines Grafana's dashboards in Go. From the same definition come the
-// JSON that Grafana reads, and the list of expressions with which tests ask a real
-// Prometheus whether each has data.
+// Package board defines Grafana's dashboards in Go. The same definition yields
+// the JSON that Grafana reads and the list of expressions; tests send each of
+// them to a real Prometheus to see whether it has data.
 package board
 
 import (

@@ -1,5 +1,5 @@
-// Load-raw-data brings one batch of records (with --all, all that are left)
-// from the data set's source into the database raw.
+// Load-raw-data loads one batch of records (with --all, all that are left) from
+// the data set's source into the database raw.
 package main
 
 import (
@@ -28,7 +28,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
 		f.StringVar(&cfg.Source, "source", "", "URL or path of the source (default: the spec's)")
 		f.IntVar(&cfg.Batch, "batch", ingest.Batch, "records per batch")
-		f.BoolVar(&cfg.All, "all", false, "load all that is left, not one batch")
+		f.BoolVar(&cfg.All, "all", false, "load all remaining records, not one batch")
 	})
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Load-val-test-data shares the rows of the database clean out among training,
-// validation and test, once and for all.
+// Load-val-test-data assigns each row of the database clean to training,
+// validation or test; a row keeps its split.
 package main
 
 import (

@@ -65,7 +65,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	case report.Stopped:
 		return errors.New("the load test was stopped before its end")
 	case !report.Passed():
-		return program.Inputf("the load test failed: a threshold was not met") // a result, which another try should not change
+		return program.Inputf("the load test failed: a threshold was not met") // a result: another try should not change it
 	}
 	return nil
 }

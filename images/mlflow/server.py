@@ -1,8 +1,8 @@
-"""Runs `mlflow server`, and gives its process up to the web server.
+"""Runs `mlflow server`, and lets the web server replace this process.
 
-MLflow's command starts uvicorn as a second process and then only waits, with all
-that it has imported: half of the pod's memory. Here the second takes the first
-one's place. Where jobs are switched on, the first still has something to do.
+MLflow's command starts uvicorn as a second process and then only waits, with
+everything it has imported: half of the pod's memory. Here uvicorn takes its
+place, unless jobs are switched on: the first process then has work to do.
 """
 
 import os

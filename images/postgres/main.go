@@ -1,5 +1,5 @@
-// Postgres is the entrypoint of the Postgres image that is built from a wheel;
-// see package pgserver.
+// Postgres is the entrypoint of the Postgres image that is built from a wheel.
+// See package pgserver.
 package main
 
 import (

@@ -1,18 +1,18 @@
 // Setup makes what the services of a release share (setup run), and waits for
 // services in init containers (setup wait TARGET...).
 //
-// run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of who may make
-// roles) and MLOPS_ROLE_{APP,MLFLOW,ARGO}_PASSWORD; AWS_ENDPOINT_URL,
-// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated
-// by spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET,
+// run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of a role that may
+// create roles) and MLOPS_ROLE_{APP,MLFLOW,ARGO}_PASSWORD; AWS_ENDPOINT_URL,
+// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated by
+// spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET,
 // MLOPS_MLFLOW_BUCKET, and for MinIO's users with rights on one of these two buckets
 // MLOPS_S3_{MLFLOW,LOADER}_{ACCESS_KEY_ID,SECRET_ACCESS_KEY};
 // MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD with
-// MLOPS_MLFLOW_{STEPS,INFERENCE}_PASSWORD, for MLflow's users;
-// MLOPS_SIGNING_KEY, by which what an earlier release has put into production is
-// signed, and MLOPS_FIRST_RUN (the pipeline's parameters as a JSON object) with
-// MLOPS_NAMESPACE, both with MLOPS_SPEC, MLFLOW_TRACKING_URI,
-// MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD. What is not set is left out.
+// MLOPS_MLFLOW_{STEPS,INFERENCE}_PASSWORD, for MLflow's users; MLOPS_SIGNING_KEY, which
+// signs the version that an earlier release has put into production, and
+// MLOPS_FIRST_RUN (the pipeline's parameters as a JSON object) with MLOPS_NAMESPACE,
+// both with MLOPS_SPEC, MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and
+// MLFLOW_TRACKING_PASSWORD. Parts that are not set are skipped.
 package main
 
 import (
@@ -45,7 +45,7 @@ func main() { program.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
 	if len(os.Args) < 2 {
-		return program.Inputf("say what to do: run, or wait TARGET...")
+		return program.Inputf("missing command: want run, or wait TARGET...")
 	}
 	switch command, args := os.Args[1], os.Args[2:]; command {
 	case "wait":
@@ -57,7 +57,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		}
 		return setup.Run(ctx, c)
 	default:
-		return program.Inputf("there is no command %q; there are run and wait", command)
+		return program.Inputf("unknown command %q: want run or wait", command)
 	}
 }
 
@@ -145,7 +145,7 @@ func model() (*registry.Registry, error) {
 func firstRun(text string) (*setup.FirstRun, error) {
 	var parameters map[string]string
 	if err := json.Unmarshal([]byte(text), &parameters); err != nil {
-		return nil, program.Inputf("MLOPS_FIRST_RUN has to be a JSON object of strings: %w", err)
+		return nil, program.Inputf("MLOPS_FIRST_RUN is not a JSON object of strings: %w", err)
 	}
 	reg, err := model()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Train-model lists a data set's candidates, once it is clear that the gate will
-// take them (train-model candidates), or trains one and registers it as a model
-// version (train-model train --candidate=NAME).
+// Train-model lists a data set's candidates, unless the gate would refuse them
+// (train-model candidates), or trains one and registers it as a model version
+// (train-model train --candidate=NAME).
 package main
 
 import (

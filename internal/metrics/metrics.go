@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// set is a registry and the metrics in it, besides those of the Go runtime and of
+// set is a registry and the metrics in it, apart from those of the Go runtime and of
 // the process.
 type set struct {
 	registry *prometheus.Registry

@@ -308,7 +308,7 @@ func complaint(resp *http.Response) *Error {
 	}
 	switch {
 	case resp.StatusCode/100 == 3:
-		e.Message = fmt.Sprintf("the server sends us to %q; use that as the base URL", resp.Header.Get("Location"))
+		e.Message = fmt.Sprintf("the server redirects to %q; use that as the base URL", resp.Header.Get("Location"))
 	case json.Unmarshal(text, &m) == nil && (m.Code != "" || m.Message != "" || m.Detail != nil):
 		e.Code, e.Message = m.Code, m.Message
 		if m.Detail != nil {

@@ -270,7 +270,7 @@ func TestTimeout(t *testing.T) {
 	t.Cleanup(func() { close(silent) })
 	c.opts.Timeout, c.opts.Tries = 30*time.Millisecond, 2
 	_, err := c.GetRun(t.Context(), "x")
-	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "no answer within 30ms") || calls.Load() != 2 {
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "no response within 30ms") || calls.Load() != 2 {
 		t.Errorf("got %v after %d calls", err, calls.Load())
 	}
 
@@ -339,7 +339,7 @@ func TestRedirect(t *testing.T) {
 		http.Redirect(w, r, "https://elsewhere/", http.StatusMovedPermanently)
 	})
 	err := c.EnsureModel(t.Context(), "m", "")
-	if err == nil || !strings.Contains(err.Error(), `301: the server sends us to "https://elsewhere/"`) || calls.Load() != 1 {
+	if err == nil || !strings.Contains(err.Error(), `301: the server redirects to "https://elsewhere/"`) || calls.Load() != 1 {
 		t.Errorf("got %v after %d calls", err, calls.Load())
 	}
 }

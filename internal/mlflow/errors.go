@@ -10,7 +10,7 @@ import (
 
 // What an Error can be, for errors.Is.
 var (
-	// ErrNotFound: MLflow answered, and the experiment, run, model, version,
+	// ErrNotFound: MLflow responded, and the experiment, run, model, version,
 	// alias or artifact is not there. An address that leads to no MLflow is not
 	// ErrNotFound.
 	ErrNotFound = errors.New("not found")

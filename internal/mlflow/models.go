@@ -240,7 +240,7 @@ func (c *Client) ResolveArtifacts(ctx context.Context, v Version) (string, error
 	if err != nil {
 		return "", fmt.Errorf("finding the artifacts of version %d of model %q: %w", v.Number, v.Name, err)
 	}
-	return "", fmt.Errorf("version %d of model %q: its artifacts lead to no end, last to %q", v.Number, v.Name, uri)
+	return "", fmt.Errorf("version %d of model %q: its artifacts' location is a loop of references, the last %q", v.Number, v.Name, uri)
 }
 
 // loggedModel returns where the artifacts of an MLflow 3 logged model are.

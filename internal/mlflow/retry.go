@@ -97,7 +97,7 @@ func (w *watch) explain(err error) error {
 
 type timeoutError struct{ after time.Duration }
 
-func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
+func (e timeoutError) Error() string { return fmt.Sprintf("no response within %v", e.after) }
 func (e timeoutError) Timeout() bool { return true }
 
 // answer is the body of a successful response. It notes whether the network cut it

@@ -9,7 +9,7 @@ import (
 // The calls of MLflow's basic-auth app. Only an administrator may make them.
 const usersAPI = "users/"
 
-// EnsureUser makes a user, or gives the one that is there this password.
+// EnsureUser creates a user, or gives an existing one this password.
 func (c *Client) EnsureUser(ctx context.Context, name, password string) error {
 	login := map[string]string{"username": name, "password": password}
 	err := c.post(ctx, usersAPI+"create", login, nil)
@@ -19,8 +19,8 @@ func (c *Client) EnsureUser(ctx context.Context, name, password string) error {
 	return err
 }
 
-// GrantAll lets a user change and delete every experiment and registered model, also
-// those that others have made or will make.
+// GrantAll lets a user change and delete every experiment and registered model,
+// including those that others have made or will make.
 func (c *Client) GrantAll(ctx context.Context, name string) error {
 	for _, kind := range []string{"experiment", "registered_model"} {
 		grant := map[string]string{"username": name, "resource_type": kind, "resource_id": "*", "permission": "MANAGE"}

@@ -206,14 +206,14 @@ func (s *server) initdb(dir string) error {
 // statement ends with the line.
 func (s *server) createDatabase(dir string) error {
 	if strings.ContainsAny(s.database, "\n\x00") {
-		return errors.New("POSTGRES_DB holds a line break")
+		return errors.New("POSTGRES_DB contains a line break")
 	}
 	cmd := exec.Command("postgres", "--single", "-D", dir, "postgres")
 	cmd.Stdin = strings.NewReader(`CREATE DATABASE "` + strings.ReplaceAll(s.database, `"`, `""`) + "\"\n")
 	cmd.Env = s.environ
 	out, err := cmd.CombinedOutput()
 	if err == nil && strings.Contains(string(out), "ERROR:") {
-		err = errors.New("the statement failed") // the program ends well all the same
+		err = errors.New("the statement failed") // the program still exits with 0
 	}
 	if err != nil {
 		return fmt.Errorf("creating database %s: %w\n%s", s.database, err, out)

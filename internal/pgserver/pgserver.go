@@ -10,8 +10,8 @@
 //
 // It reads POSTGRES_PASSWORD, POSTGRES_USER, POSTGRES_DB, POSTGRES_INITDB_ARGS,
 // each also from the file that the same name with _FILE gives,
-// POSTGRES_HOST_AUTH_METHOD and PGDATA. Any command other than flags or postgres
-// is run as it stands: `psql`, `sh`.
+// POSTGRES_HOST_AUTH_METHOD and PGDATA. Any command other than flags or
+// postgres is run unchanged: `psql`, `sh`.
 package pgserver
 
 import (

@@ -55,7 +55,7 @@ func (w *response) WriteHeader(code int) {
 	w.typed, w.dated = false, false
 	for name, values := range w.header {
 		switch name {
-		case "Content-Length", "Transfer-Encoding": // said by finish
+		case "Content-Length", "Transfer-Encoding": // finish writes it
 			continue
 		case "Content-Type", "Content-Encoding": // which net/http takes for a type as well
 			w.typed = true

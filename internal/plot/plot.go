@@ -120,13 +120,13 @@ var (
 	dotted = []vg.Length{vg.Points(2), vg.Points(3)}
 )
 
-// figure is a plot being made. Its legend has a ground of its own.
+// figure is a plot being made. Its legend has a background of its own.
 type figure struct {
 	plot          *plot.Plot
 	legend        plot.Legend
 	grid          *plotter.Grid
 	width, height vg.Length
-	err           error // the first that a part of it gave
+	err           error // the first error of any part
 }
 
 func newFigure(title, x, y string, curves []Curve) (*figure, error) {
@@ -267,13 +267,13 @@ func (f *figure) write(w io.Writer, format string) error {
 	return nil
 }
 
-// drawLegend draws the legend in a corner on a ground of its own, signs before
-// texts on either side.
+// drawLegend draws the legend in a corner on a background of its own, signs
+// before texts on either side.
 func (f *figure) drawLegend(dc draw.Canvas) {
 	const pad = 8
 	l := f.legend
 	size := l.Rectangle(dc).Size()
-	size.Y += l.TextStyle.FontExtents().Descent // Draw begins so much lower
+	size.Y += l.TextStyle.FontExtents().Descent // Draw begins lower by this much
 	if size.X <= 0 {                            // no entries
 		return
 	}

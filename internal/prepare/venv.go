@@ -33,7 +33,7 @@ type Environments struct {
 const complete = ".whole"
 
 // Venv returns the virtual environment for a lock file and a Python, built if
-// there is none yet. It is keyed by both, and shared by all who have the same
+// there is none yet. It is keyed by both, and shared by everyone with the same
 // folder; one process at a time builds it.
 func (e Environments) Venv(ctx context.Context, log *slog.Logger, py *Python, lock string) (*Venv, error) {
 	text, err := os.ReadFile(lock)

@@ -48,7 +48,7 @@ func TestPlainLog(t *testing.T) {
 	r.Observe(event(Running, 11*time.Second)) // the second try
 	r.Observe(rows(101766, 11*time.Second))
 	r.Observe(event(Succeeded, 12*time.Second))
-	r.Observe(Event{Task: "promote", Path: "pipeline.promote", State: Omitted, Message: "what it depends on did not happen"})
+	r.Observe(Event{Task: "promote", Path: "pipeline.promote", State: Omitted, Message: "its dependencies were not met"})
 	r.breakSilence() // nothing runs
 	r.Print("ready")
 	want := []string{
@@ -57,7 +57,7 @@ func TestPlainLog(t *testing.T) {
 		"15:04:11 ! load  exit code 1; tries again in 5s",
 		"15:04:16 load 101,766 rows after 11 s",
 		"15:04:16 ✓ load  101,766 rows  12 s",
-		"15:04:16 – promote  omitted  what it depends on did not happen",
+		"15:04:16 – promote  omitted  its dependencies were not met",
 		"15:04:16 ready",
 	}
 	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(out.String()), "\n")); diff != "" {

@@ -1,7 +1,7 @@
 // Package synthetic makes a table of a data set's shape out of its spec and a
 // seed, for a machine that can reach no real one. Its target depends on the
 // other columns by made-up weights, so that there is something to learn; what
-// is learnt says nothing of the world.
+// is learnt says nothing about the world.
 package synthetic
 
 import (
@@ -21,7 +21,7 @@ import (
 
 const (
 	missingShare = 0.03
-	groupShare   = 0.7  // groups a row, where rows are grouped
+	groupShare   = 0.7  // groups per row, if rows are grouped
 	intercept    = -1.5 // of the target's log odds
 )
 

@@ -6,7 +6,7 @@ package versions
 // Platform is our own version: the chart's, and the tag of our images.
 const Platform = "0.1.0"
 
-// Versions of what others make, each as its project writes it.
+// Versions of third-party software, each as its project writes it.
 const (
 	Argo       = "3.7.14" // tools/argo builds it, go.mod has its types
 	Grafana    = "12.2.1"

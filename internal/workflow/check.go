@@ -74,8 +74,8 @@ func (s *Set) checkContainer(t *template, report func(field string, err error)) 
 		report(".parallelism", errors.New("is for a dag only"))
 	}
 	c := t.Container
-	// Argo looks the command up in the image's registry where a manifest has
-	// none; our images are in none.
+	// Without a command in the manifest, Argo looks it up in the image's
+	// registry; our images are in none.
 	if len(c.Command) == 0 || path.Base(c.Command[0]) != program(c.Image) {
 		report(".container.command", fmt.Errorf("is %q, want it to start with the program that the image %q is named after", c.Command, c.Image))
 	}
@@ -160,7 +160,7 @@ func (s *Set) checkDAG(t *template, report func(field string, err error)) {
 }
 
 // checkTask checks a task's template, arguments and references. A task may
-// refer to the outputs of the tasks that it depends on, near or far.
+// refer to the outputs of the tasks that it depends on, directly or not.
 func (s *Set) checkTask(t *template, task *dagTask, byName map[string]*dagTask) []error {
 	callee, err := s.callee(t, task)
 	if err != nil {
@@ -264,7 +264,7 @@ func inputNames(t *wfv1.Template) map[string]bool {
 	return known
 }
 
-// ancestors returns the tasks that a task depends on, near or far.
+// ancestors returns the tasks that a task depends on, directly or not.
 func ancestors(task *dagTask, byName map[string]*dagTask) []string {
 	seen := map[string]bool{}
 	var visit func(*dagTask)
@@ -307,7 +307,7 @@ func sortTasks(t *template, byName map[string]*dagTask) error {
 	return nil
 }
 
-// checkRecursion refuses a template that comes back to itself: Argo runs it
+// checkRecursion refuses a template that reaches itself again: Argo runs it
 // until a depth is reached; we have no use for it.
 func (s *Set) checkRecursion() []error {
 	var errs []error

@@ -85,9 +85,9 @@ func (c condition) met(tasks map[string]results) (bool, error) {
 }
 
 // evalWhen evaluates a when whose {{ }} are filled in. Argo does that with
-// govaluate, which turns words without quotes into strings and numbers by
-// guess; so only the part on which everybody agrees is honoured: quoted strings
-// and true/false, compared by == and !=, joined by && and || and turned by !.
+// govaluate, which guesses whether a word without quotes is a string or a
+// number; so only the unambiguous part is honoured: quoted strings and
+// true/false, compared by == and !=, joined by && and ||, and negated by !.
 func evalWhen(when string) (bool, error) {
 	if when == "" {
 		return true, nil

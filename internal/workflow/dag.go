@@ -11,7 +11,7 @@ import (
 	"mlops/internal/progress"
 )
 
-// progressOf is how far a dag's task is.
+// progressOf is the progress of a dag's task.
 type progressOf struct {
 	state   progress.State // empty while it runs
 	left    int            // units that have not ended
@@ -104,7 +104,7 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 		return refused(err)
 	}
 	if !met {
-		return notRun(progress.Omitted, "what it depends on did not happen")
+		return notRun(progress.Omitted, "its dependencies were not met")
 	}
 	known := r.scopeOf(t, tasks, scope)
 	when, err := substitute(task.When, known)

@@ -69,7 +69,7 @@ type Task struct {
 	order   []int  // place in the manifests, for sorting
 }
 
-// TaskError says how a task failed for good.
+// TaskError says how a task failed in the end.
 type TaskError struct {
 	Task     string // as Argo displays it
 	Workflow string

@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// honoured are the fields that this package acts upon, by path; [] stands for
-// each element of a list.
+// honoured are the fields that this package acts upon, by path; [] means each
+// element of a list.
 var honoured = fieldSet(`
 	apiVersion
 	kind

@@ -33,8 +33,8 @@ type manifest struct {
 	templates map[string]*template
 }
 
-// template is one template of a manifest. A dag's tasks stand in an order in
-// which each comes after those that it depends on.
+// template is one template of a manifest. A dag's tasks are sorted so that each
+// comes after those that it depends on.
 type template struct {
 	*wfv1.Template
 	in    *manifest

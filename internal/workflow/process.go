@@ -97,7 +97,7 @@ func (p processes) try(ctx context.Context, t *Task, outputs []output, deadline 
 				return errored("reading output %s: %v", o.name, err)
 			}
 			if o.fallback == nil {
-				return errored("it ended well but did not write its output %s", o.name)
+				return errored("it succeeded but did not write its output %s", o.name)
 			}
 			text = []byte(*o.fallback)
 		}
@@ -161,8 +161,9 @@ func (p processes) start(ctx context.Context, path string, t *Task, folder strin
 	}()
 	err = cmd.Wait()
 	close(ended)
-	// As in a container, what the first process left behind ends with it. One
-	// that left the group as well may keep the pipe, but not us.
+	// As in a container, processes that the first one left behind end with it.
+	// One that has left the group too may keep the pipe open, but nobody waits
+	// for that.
 	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	read.SetReadDeadline(time.Now().Add(time.Second))
 	if copyErr := <-copied; err == nil {

@@ -306,7 +306,7 @@ templates:
 		state             progress.State
 		code              int
 	}{
-		{"its output is not there", fmt.Sprintf(withOutput, 600, "test/step:dev", "[ok]"), "it ended well but did not write its output out", progress.Errored, 0},
+		{"its output is not there", fmt.Sprintf(withOutput, 600, "test/step:dev", "[ok]"), "it succeeded but did not write its output out", progress.Errored, 0},
 		{"it is killed", fmt.Sprintf(withOutput, 600, "test/step:dev", "[killed]"), "killed by signal: killed", progress.Failed, 137},
 		{"it takes too long", fmt.Sprintf(withOutput, 1, "test/step:dev", `[hang, `+t.TempDir()+`/pids]`), "ran longer than 1s", progress.Failed, -1},
 		{"its program is not on this machine", fmt.Sprintf(withOutput, 600, "other/step:dev", "[ok]"), "no program on this machine for image other/step:dev", progress.Errored, -1},

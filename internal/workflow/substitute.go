@@ -58,7 +58,7 @@ func checkReferences(v any, known map[string]bool) error {
 	}
 	return argotemplate.Validate(string(text), func(tag string) error {
 		if name := strings.TrimSpace(tag); !known[name] {
-			return fmt.Errorf("{{%s}} can't be resolved: here are known %s", name, describe(known))
+			return fmt.Errorf("{{%s}} can't be resolved; known here: %s", name, describe(known))
 		}
 		return nil
 	})

@@ -16,9 +16,9 @@ type Booster struct {
 }
 
 // newBooster makes an untrained model. params are XGBoost's parameters by name,
-// in order (eval_metric may stand there several times); a parameter that XGBoost
-// does not know is a warning in its log, a wrong value an error of the first
-// Update. matrices are those that it will be trained and evaluated on: their
+// in order (eval_metric may occur several times); a parameter that XGBoost does
+// not know is a warning in its log, a wrong value an error of the first Update.
+// matrices are those that it will be trained and evaluated on: their
 // predictions are then kept from round to round, and the model takes the
 // features' names and types from the first.
 func (l *Library) newBooster(params [][2]string, matrices ...*Matrix) (*Booster, error) {
@@ -103,11 +103,11 @@ func (b *Booster) eval(round int, m *Matrix) (map[string]float64, error) {
 	for _, field := range strings.Split(text, "\t")[1:] {
 		colon := strings.LastIndexByte(field, ':')
 		if !strings.HasPrefix(field, name+"-") || colon < 0 {
-			return nil, fmt.Errorf("%s: XGBoost answers %q", doing, text)
+			return nil, fmt.Errorf("%s: XGBoost returned %q", doing, text)
 		}
 		v, err := strconv.ParseFloat(field[colon+1:], 64)
 		if err != nil {
-			return nil, fmt.Errorf("%s: XGBoost answers %q: %w", doing, text, err)
+			return nil, fmt.Errorf("%s: XGBoost returned %q: %w", doing, text, err)
 		}
 		metrics[field[len(name)+1:colon]] = v
 	}

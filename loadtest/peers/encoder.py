@@ -1,9 +1,9 @@
 """Turns raw records into vectors as internal/feature does, quickly.
 
-Whatever a value means for a feature is worked out once and kept by the raw
-value, so a record costs one look-up a feature, run by C code. Nothing is
-validated as our server does it: unknown columns, numbers below their least
-value, or a value that is a list are the caller's mistake.
+What a value means for a feature is worked out once and cached by the raw value,
+so a record costs one look-up per feature, in C code. Unlike our server it
+validates nothing: unknown columns, numbers below their minimum and values that
+are lists are the caller's mistake.
 """
 import json
 import math
@@ -14,7 +14,7 @@ import re
 import numpy as np
 import yaml
 
-MOST = 100_000  # values kept a feature: who sends ever new ones must not fill the memory
+MOST = 100_000  # values cached per feature: clients that always send new ones must not fill the memory
 DECIMAL = re.compile(r"[0-9.eE+-]+")  # not float()'s "inf", "nan" and "1_000"
 
 

@@ -3,14 +3,14 @@
     python inprocess.py MODEL_DIR OUT_DIR ROWS_FILE [EVALUATOR ...]
 
 ROWS_FILE holds rows of little-endian float32. For each evaluator, or for those
-named (libxgboost alone takes every model and needs nothing in OUT_DIR): microseconds
-a row when rows come one at a time, and all in one batch; the median of
+named (libxgboost alone takes every model and needs nothing in OUT_DIR):
+microseconds per row, one row at a time and all in one batch; the median of
 REPETITIONS. The evaluators take turns, so that a slow minute of the machine
-meets all of them.
+affects all of them.
 """
 import os
 
-# Before any library reads it: one thread is what is compared.
+# Before any library reads it: the comparison is of one thread.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import ctypes

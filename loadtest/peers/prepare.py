@@ -1,9 +1,9 @@
-"""Makes what the peers load from a model version, and checks what it made.
+"""Converts a model version into what the peers load, and checks the results.
 
     python prepare.py MODEL_DIR OUT_DIR
 
-MODEL_DIR has the version's files; its trees must split on numbers only, a
-category being its code, since not every peer knows sets of categories.
+MODEL_DIR has the version's files; its trees must split on numbers only, with
+categories as their codes, since not every peer supports sets of categories.
 """
 import json
 import math

@@ -1,6 +1,6 @@
-"""The model of the ancestor's design: MLflow's pyfunc, with an encoder in pandas.
+"""The model of the class project's design: MLflow's pyfunc, with an encoder in pandas.
 
-prepare.py saves this file with the model; MLflow runs it when it loads that.
+prepare.py saves this file with the model; MLflow runs it to load the model.
 """
 import json
 import pathlib

@@ -1,8 +1,8 @@
 """The strongest FastAPI server that we know how to write for such a model.
 
-No pandas, no pydantic, no thread between request and answer: scoring a record
-takes less than handing it to a thread would. A body of very many records
-therefore holds its worker up; with small ones that never shows.
+No pandas, no pydantic, no thread between request and response: scoring a record
+takes less time than handing it to a thread would. A body of very many records
+therefore blocks its worker; with small bodies that never shows.
 """
 import gc
 import json

@@ -1,13 +1,13 @@
 // Crds writes the custom resource definitions of Argo Workflows for the chart,
-// one file a kind, from Argo's Go types: kinds, fields and their groups from
+// one file per kind, from Argo's Go types: kinds, fields and their groups from
 // the types themselves, short names, scope, columns and subresources from the
 // markers in their comments.
 //
 //	go run ./tools/crds charts/charts/argo/crds
 //
-// They say what an object's top fields are and leave what is below to Argo's own
-// validation (x-kubernetes-preserve-unknown-fields): the full ones have several
-// megabytes, more than a Helm release can hold.
+// They describe an object's top-level fields and leave everything below to
+// Argo's own validation (x-kubernetes-preserve-unknown-fields): the full
+// definitions have several megabytes, more than a Helm release can hold.
 package main
 
 import (
@@ -46,7 +46,8 @@ func main() {
 	}
 }
 
-// write puts the files into dir and takes out what an older Argo left there.
+// write puts the files into dir and removes those that an older Argo left
+// there.
 func write(dir string, files map[string][]byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -179,8 +180,8 @@ func fields(kind string, t reflect.Type, root *schema) {
 			root.Properties[name] = schema{Type: "string"}
 		default:
 			s := schema{Type: "object", Preserve: true, MapType: "atomic"}
-			// A schedule is suspended by a patch on its spec: as a whole the spec
-			// would then belong to two, and Helm's next apply be refused.
+			// Suspending a schedule patches its spec. An atomic spec would then
+			// have two owners, and Helm's next apply would be refused.
 			if kind == "CronWorkflow" && name == "spec" {
 				s.MapType = ""
 			}
@@ -192,7 +193,7 @@ func fields(kind string, t reflect.Type, root *schema) {
 	}
 }
 
-// marks is what a type's comment says of its resource.
+// marks is what a type's comment says about its resource.
 type marks struct {
 	scope        string
 	short        []string

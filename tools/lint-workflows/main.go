@@ -1,6 +1,6 @@
 // Lint-workflows checks the Argo manifests of a folder with Argo's own
 // validation, as `argo lint --offline` does, and with the local runner's. It
-// prints a line for each mistake and exits with 1 where there is one. Argo's
+// prints a line for each mistake and exits with 1 if there is any. Argo's
 // validation has many dependencies, so the demo does without it.
 package main
 

@@ -63,7 +63,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// submitted serves the page as it is once its form was sent as it stands:
+// submitted serves the page as it is after its form was sent unchanged:
 // Chromium takes pictures of addresses only.
 func submitted(base *url.URL) http.Handler {
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(base) }}

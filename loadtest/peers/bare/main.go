@@ -1,5 +1,5 @@
 // Command bare is the limit that a server on net/http can reach: it reads the
-// body of each request and answers fixed bytes, a prediction.
+// body of each request and responds with fixed bytes, a prediction.
 package main
 
 import (

@@ -32,14 +32,14 @@ func check(p *plan, packages []goPackage) []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.floorOf)) {
 		if _, ok := seen[name]; !ok {
-			breaches = append(breaches, fmt.Sprintf("%s stands in %s and is no package", name, page))
+			breaches = append(breaches, fmt.Sprintf("%s is listed in %s but is not a package", name, page))
 		}
 	}
 	for _, r := range p.forbidden {
 		for _, program := range r.programs {
 			pkg, ok := seen[program]
 			if !ok {
-				breaches = append(breaches, fmt.Sprintf("%s must not link something, says %s, and is no package", program, page))
+				breaches = append(breaches, fmt.Sprintf("%s is listed under Not linked in %s but is not a package", program, page))
 			}
 			for _, f := range r.packages {
 				full := f

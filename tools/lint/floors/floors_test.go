@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("breaches:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if got := check(p, packages[:1]); !slices.Contains(got, "internal/b stands in docs/inside.md and is no package") {
+	if got := check(p, packages[:1]); !slices.Contains(got, "internal/b is listed in docs/inside.md but is not a package") {
 		t.Errorf("a row without a package was not reported: %q", got)
 	}
 }

@@ -1,8 +1,8 @@
-// Floors holds the packages against docs/inside.md: each package stands on one
-// floor there and imports nothing from a floor above, programs link nothing that
-// is forbidden to them, and only main packages read the environment. It runs in
-// the project's root and prints every breach. With -write it redraws the diagram of
-// the page.
+// Floors compares the packages with docs/inside.md: each package stands on one
+// floor there and imports nothing from a floor above, programs link nothing that is
+// forbidden to them, and only main packages read the environment. It runs in the
+// project's root and prints every breach. With -write it redraws the diagram of the
+// page.
 package main
 
 import (

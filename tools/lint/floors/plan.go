@@ -55,7 +55,7 @@ func parse(text string) (*plan, error) {
 			n := len(p.floors)
 			for _, name := range names(cells[0]) {
 				if at, ok := p.floorOf[name]; ok {
-					return nil, fmt.Errorf("line %d: %s stands on floor %d already", i+1, name, at)
+					return nil, fmt.Errorf("line %d: %s is on floor %d already", i+1, name, at)
 				}
 				p.floorOf[name] = n
 				p.floors[n-1].packages = append(p.floors[n-1].packages, name)
@@ -79,7 +79,7 @@ func parse(text string) (*plan, error) {
 	return p, nil
 }
 
-// names returns what stands between backquotes.
+// names returns the names in backquotes.
 func names(s string) []string {
 	var out []string
 	for _, m := range quoted.FindAllStringSubmatch(s, -1) {

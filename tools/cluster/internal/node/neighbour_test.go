@@ -62,7 +62,7 @@ func neighbours(t *testing.T) {
 		"ip link add m0 type veth peer name n0 netns " + neighbour,
 		"ip address add " + machine + "/24 dev m0", "ip link set m0 up",
 		in + "ip address add 198.51.100.2/24 dev n0", in + "ip link set n0 up",
-		// A neighbour that means harm sends even packets for 127.0.0.1 over the wire.
+		// A hostile neighbour sends even packets for 127.0.0.1 over the wire.
 		in + "ip route add " + clusterRange + " via " + machine,
 		in + "sysctl -q -w net.ipv4.conf.all.route_localnet=1",
 		in + "ip link set lo down", in + "ip route add 127.0.0.0/8 via " + machine + " src 198.51.100.2",
@@ -72,7 +72,7 @@ func neighbours(t *testing.T) {
 		"ip netns exec " + pod + " ip address add 10.213.0.2/18 dev e0", "ip netns exec " + pod + " ip link set e0 up",
 		"ip netns exec " + pod + " ip route add default via 10.213.0.1",
 		"sysctl -q -w net.ipv4.ip_forward=1", "sysctl -q -w net.ipv4.conf.all.route_localnet=1",
-		// As kube-proxy leads a NodePort on 127.0.0.1 to where its service is.
+		// As kube-proxy forwards a NodePort on 127.0.0.1 to its Service.
 		"iptables -w 10 -t nat -A PREROUTING -d 127.0.0.1 -p tcp --dport " + nodePort + " -j DNAT --to-destination " + nodeAddress + ":" + port,
 		"iptables -w 10 -t nat -A OUTPUT -d 127.0.0.1 -p tcp --dport " + nodePort + " -j DNAT --to-destination " + nodeAddress + ":" + port,
 		"iptables -w 10 -t nat -A POSTROUTING -s 127.0.0.0/8 -d " + nodeAddress + " -j MASQUERADE",

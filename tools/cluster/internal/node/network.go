@@ -60,7 +60,7 @@ func (n *Node) network() error {
 	return filterPackets()
 }
 
-// filterPackets lets pods talk, and keeps the machine's neighbours out.
+// filterPackets lets pods communicate, and keeps the machine's neighbours out.
 func filterPackets() error {
 	for _, r := range []struct{ table, chain, from, rule string }{
 		{"nat", "MLOPS-POSTROUTING", "POSTROUTING", "-s " + podRange + " ! -d " + clusterRange + " -j MASQUERADE"},
@@ -70,11 +70,12 @@ func filterPackets() error {
 		{"filter", "MLOPS-FORWARD", "FORWARD", "-d " + podRange + " -s " + clusterRange + " -j ACCEPT"},
 		// A firewall such as ufw would keep pods from the API server.
 		{"filter", "MLOPS-INPUT", "INPUT", "-s " + podRange + " -d " + nodeRange + " -j ACCEPT"},
-		// A neighbour on the network needs only a route by way of this machine to reach
-		// the cluster's addresses, and, since route_localnet is on, only this machine's
-		// hardware address to reach the NodePorts on 127.0.0.1. So what comes in from
-		// elsewhere for these addresses, or in their name, is dropped before the NodePorts'
-		// own rules see it. Answers to pods come to the machine's address.
+		// A neighbour on the network needs only a route through this machine to
+		// reach the cluster's addresses, and, since route_localnet is on, only
+		// this machine's hardware address to reach the NodePorts on 127.0.0.1.
+		// So packets from elsewhere to or from these addresses are dropped
+		// before the NodePorts' own rules see them. Responses to pods are sent
+		// to the machine's address.
 		{"mangle", doorChain, "PREROUTING", "-i lo -j RETURN"},
 		{"mangle", doorChain, "PREROUTING", "-d 127.0.0.0/8 -j DROP"},
 		{"mangle", doorChain, "PREROUTING", "! -i mlops-+ -d " + clusterRange + " -j DROP"},
@@ -87,7 +88,7 @@ func filterPackets() error {
 	return nil
 }
 
-// doorChain is passed by every packet that comes in. Its first rule has to stay first.
+// doorChain sees every incoming packet. Its first rule has to stay first.
 const doorChain = "MLOPS-PREROUTING"
 
 // ensureRule adds the rule to the chain, and a jump to that chain to the chain

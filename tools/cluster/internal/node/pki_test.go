@@ -81,7 +81,7 @@ func TestAccountsKeyStays(t *testing.T) {
 		keys = append(keys, string(text))
 	}
 	if keys[0] == "" || keys[0] != keys[1] {
-		t.Error("every token in the cluster hangs on this key, and it changed")
+		t.Error("the key changed, and with it every token in the cluster became invalid")
 	}
 }
 

@@ -72,7 +72,8 @@ func (n *Node) services() []*service {
 				"--anonymous-auth=false", "--allow-privileged", "--profiling=false"},
 			files: pki("apiserver.crt", "ca.crt", "etcd-ca.crt", "etcd-client.crt", "kubelet-client.crt", "accounts.pub", "front-ca.crt", "front-proxy.crt"),
 			ready: n.apiReady,
-			// Clients that watch keep it from ending; it holds nothing that etcd has not.
+			// Clients that watch keep it from ending; it holds nothing that
+			// isn't in etcd.
 			limit: 2 * time.Minute, grace: 3 * time.Second,
 		},
 		{
@@ -123,7 +124,8 @@ func (n *Node) services() []*service {
 	}
 }
 
-// running is the readiness of a service that listens nowhere: it has not ended.
+// running is the readiness check of a service without a port: it is ready while
+// it runs.
 func (n *Node) running(name string) func(context.Context) error {
 	return func(context.Context) error {
 		r, err := n.record(name)
@@ -151,7 +153,8 @@ func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 	return host.Output(ctx, append([]string{n.build.Path("ctr"), "--address", runDir + "/containerd.sock", "--namespace", namespaceImages}, args...)...)
 }
 
-// httpOK is nil where the URL, of a service on this machine, answers 200.
+// httpOK returns nil if the URL, of a service on this machine, responds with
+// 200.
 func httpOK(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
