@@ -1,6 +1,6 @@
-// Command minio is the MinIO server, built from its Go module, with the requests
-// refused that its last open release should not accept (refuse.go). It has a go.mod
-// of its own: nothing else depends on it.
+// Command minio is the MinIO server, built from its Go module. It refuses the requests
+// that MinIO's last open release wrongly accepts (refuse.go). It has a go.mod of its
+// own: nothing else depends on it.
 package main
 
 import (

@@ -14,7 +14,7 @@ import (
 // module. So the requests that get past its checks are refused before its handlers
 // see them. Clients that sign what they send as the SDKs do don't meet any of this.
 
-// middlewares is MinIO's own list, by which every request passes.
+// middlewares is MinIO's own list, through which every request passes.
 //
 //go:linkname middlewares github.com/minio/minio/cmd.globalMiddlewares
 var middlewares []mux.MiddlewareFunc
@@ -37,7 +37,7 @@ func refuse(next http.Handler) http.Handler {
 	})
 }
 
-// refused returns why a request is not let through, or "".
+// refused returns why a request is refused, or "".
 func refused(r *http.Request) string {
 	if r.Header.Get("X-Amz-Content-Sha256") != "STREAMING-UNSIGNED-PAYLOAD-TRAILER" {
 		return ""

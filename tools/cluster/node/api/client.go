@@ -103,7 +103,7 @@ func Load(path string) (*Client, error) {
 	}}}, nil
 }
 
-// StatusError is an answer other than 2xx.
+// StatusError is a response other than 2xx.
 type StatusError struct {
 	Method, Path string
 	Code         int
@@ -114,14 +114,14 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("%s %s: %d: %s", e.Method, e.Path, e.Code, e.Message)
 }
 
-// IsCode reports whether the error is an answer with that status.
+// IsCode reports whether the error is a response with that status.
 func IsCode(err error, code int) bool {
 	var s *StatusError
 	return errors.As(err, &s) && s.Code == code
 }
 
-// Call sends body as JSON, where it is not nil, and reads the answer into out,
-// where that is not nil; into a *string it goes as it is.
+// Call sends body as JSON unless it is nil, and decodes the response into out
+// unless that is nil; a *string gets the response as it is.
 func (c *Client) Call(ctx context.Context, method, path string, body, out any) error {
 	var r io.Reader
 	if body != nil {
@@ -138,7 +138,7 @@ func (c *Client) Call(ctx context.Context, method, path string, body, out any) e
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", path, err)
+		return fmt.Errorf("reading the response of %s: %w", path, err)
 	}
 	switch out := out.(type) {
 	case nil:
@@ -146,7 +146,7 @@ func (c *Client) Call(ctx context.Context, method, path string, body, out any) e
 		*out = string(text)
 	default:
 		if err := json.Unmarshal(text, out); err != nil {
-			return fmt.Errorf("reading the answer of %s: %w", path, err)
+			return fmt.Errorf("reading the response of %s: %w", path, err)
 		}
 	}
 	return nil
@@ -176,7 +176,7 @@ func (c *Client) Watch(ctx context.Context, path string, fn func()) error {
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", path, err)
+		return nil, fmt.Errorf("calling %s: %w", path, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {

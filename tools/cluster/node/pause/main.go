@@ -1,6 +1,6 @@
 // Program pause is the first process of every pod: it holds the pod's
-// namespaces while its containers come and go, and reaps what they orphan where
-// they share a process namespace.
+// namespaces while its containers come and go, and reaps the processes that
+// they orphan in a shared process namespace.
 package main
 
 import (

@@ -2,8 +2,8 @@
 // its storage class a folder on the node and a PersistentVolume of type local on
 // it, and it deletes both once the claim is gone and the class says so.
 //
-// It keeps nothing itself: what there is to do follows from the claims and
-// volumes that the API server has, so it may be killed and started at any time.
+// It has no state of its own: the API server's claims and volumes say what to
+// do, so it may be killed and restarted at any time.
 package main
 
 import (
@@ -25,8 +25,8 @@ import (
 const Name = "mlops.local/folders"
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "how to reach the API server")
-	folder := flag.String("folder", "", "where the volumes lie")
+	kubeconfig := flag.String("kubeconfig", "", "kubeconfig file of the API server")
+	folder := flag.String("folder", "", "folder of the volumes")
 	node := flag.String("node", "", "the node's name")
 	flag.Parse()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
@@ -51,14 +51,15 @@ type provisioner struct {
 	log    *slog.Logger
 }
 
-// run looks at everything whenever a claim or a volume changes, and once a
-// minute besides.
+// run looks at everything whenever a claim or a volume changes, and at least
+// once a minute.
 func (p *provisioner) run(ctx context.Context) {
 	wake := make(chan struct{}, 1)
 	for _, path := range []string{"/api/v1/persistentvolumeclaims", "/api/v1/persistentvolumes"} {
 		go func() {
 			for ctx.Err() == nil {
-				// The events only wake: a watch without a version begins with what is there.
+				// The events only wake it up: a watch without a version begins
+				// with what exists.
 				err := p.api.Watch(ctx, path+"?watch=1&timeoutSeconds=600", func() {
 					select {
 					case wake <- struct{}{}:
@@ -82,14 +83,14 @@ func (p *provisioner) run(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := p.pass(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn("looking through claims and volumes", "error", err)
+			p.log.Warn("reconciling claims and volumes", "error", err)
 			pause(ctx, 2*time.Second)
 			select {
 			case wake <- struct{}{}:
 			default:
 			}
 		}
-		// Events come in swarms: a pod with a volume makes five.
+		// Events come in bursts: a pod with a volume makes five.
 		pause(ctx, 100*time.Millisecond)
 	}
 }
@@ -143,7 +144,7 @@ func (p *provisioner) pass(ctx context.Context) error {
 
 func (p *provisioner) provide(ctx context.Context, c claim, k class) error {
 	dir := filepath.Join(p.folder, c.folderName())
-	// As on a fresh disk only root may write; fsGroup opens it to a pod.
+	// As on a fresh disk, only root may write; fsGroup opens it to a pod.
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making a volume: %w", err)
 	}
@@ -160,7 +161,7 @@ func (p *provisioner) provide(ctx context.Context, c claim, k class) error {
 func (p *provisioner) remove(ctx context.Context, v volume) error {
 	dir := filepath.Clean(v.Spec.Local.Path)
 	if !strings.HasPrefix(dir, filepath.Clean(p.folder)+string(filepath.Separator)) {
-		return fmt.Errorf("volume %s: %q is not below %s, nothing is deleted", v.Metadata.Name, dir, p.folder)
+		return fmt.Errorf("volume %s: %q is not below %s; deleting nothing", v.Metadata.Name, dir, p.folder)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("deleting volume %s: %w", v.Metadata.Name, err)

@@ -152,7 +152,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A volume's path stands in an object that others may write.
+// A volume's path is in an object that others may write.
 func TestNothingElsewhereIsDeleted(t *testing.T) {
 	s := &server{volumes: map[string]volume{}}
 	p := newProvisioner(t, s)

@@ -8,7 +8,7 @@ const (
 	wantedFrom    = "volume.kubernetes.io/storage-provisioner"
 )
 
-// What is read and written of Kubernetes' objects.
+// The parts of Kubernetes' objects that are read and written.
 type (
 	metadata struct {
 		Name              string            `json:"name,omitempty"`
@@ -49,7 +49,8 @@ type (
 )
 
 // wants reports whether the claim waits for a volume on the node. The volume
-// controller notes on it who is to make one, the scheduler where.
+// controller annotates it with the provisioner that is to make one, the
+// scheduler with the node.
 func (c claim) wants(node string) bool {
 	if c.Metadata.DeletionTimestamp != "" || c.Spec.Volume != "" || c.Spec.Mode == "Block" || c.Metadata.Annotations[wantedFrom] != Name {
 		return false
@@ -60,7 +61,8 @@ func (c claim) wants(node string) bool {
 
 func (c claim) volumeName() string { return "pvc-" + c.Metadata.UID }
 
-// folderName is for people; the claim's uid tells namesakes apart.
+// folderName is for people; the claim's uid tells claims of the same name
+// apart.
 func (c claim) folderName() string {
 	return c.Metadata.Namespace + "_" + c.Metadata.Name + "_" + strings.Split(c.Metadata.UID, "-")[0]
 }
