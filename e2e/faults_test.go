@@ -34,6 +34,7 @@ func TestFaults(t *testing.T) {
 	t.Run("backup", func(t *testing.T) { testBackup(t, f) })
 	t.Run("services that exist", func(t *testing.T) { testExisting(t, m) })
 	t.Run("values that are wrong", func(t *testing.T) { testWrongValues(t, m) })
+	t.Run("services of the node killed", func(t *testing.T) { testNodeServicesKilled(t, f) })
 	t.Run("node killed", func(t *testing.T) { testNodeKilled(t, f) })
 }
 
@@ -122,6 +123,27 @@ func secrets(t *testing.T, r *kube.Release) string {
 		}
 	}
 	return b.String()
+}
+
+// testNodeServicesKilled kills the node's services one by one under load. The node
+// starts them again by itself, and no prediction fails.
+func testNodeServicesKilled(t *testing.T, f *faults) {
+	cluster := filepath.Join(f.m.home, "bin", "cluster")
+	for _, name := range []string{"kubelet", "containerd", "proxy", "etcd", "apiserver"} {
+		underLoad(t, 10, func() { // fails with each request that failed
+			f.m.must(t, nil, cluster, "kill", name)
+			began := time.Now()
+			eventually(t, time.Minute, func() error {
+				out, err := f.m.run(t, nil, cluster, "status")
+				if err == nil && (strings.Contains(out, "down") || strings.Contains(out, "up, but") || strings.Contains(out, "no: ")) {
+					err = fmt.Errorf("it does not work yet:\n%s", out)
+				}
+				return err
+			})
+			f.m.noteTime(t, name+" killed, until the node works again", time.Since(began), "")
+		})
+	}
+	f.whole(t)
 }
 
 // testNodeKilled kills all processes of the node at once, and starts it again.

@@ -8,7 +8,9 @@
 //	cluster status              shows what runs and whether it works
 //	cluster import FILE.tar...  imports images that the node doesn't have yet
 //	cluster path PROGRAM        prints a program's path, and builds it if it is missing
-//	cluster kill                kills all processes of the node and its pods at once, for fault tests
+//	cluster watch               starts services again that have ended; up starts it, down stops it
+//	cluster kill [SERVICE]      kills all processes of the node and its pods at once, or one
+//	                            service, for fault tests
 //
 // Environment variables: MLOPS_HOME (the state; default $HOME/.mlops, for root
 // /var/lib/mlops), MLOPS_CACHE_HOME (shared between states; default: cache in
@@ -44,9 +46,9 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("missing command: build, up, down, status, import, path or kill")
+		return errors.New("missing command: build, up, down, status, import, path, watch or kill")
 	}
-	if !slices.Contains([]string{"build", "up", "down", "status", "import", "path", "kill"}, args[0]) {
+	if !slices.Contains([]string{"build", "up", "down", "status", "import", "path", "watch", "kill"}, args[0]) {
 		return fmt.Errorf("unknown command %q", args[0])
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: readable}))
@@ -67,6 +69,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	takes := map[string]int{"import": -1, "path": 1}
+	if args[0] == "kill" && flags.NArg() == 1 {
+		takes["kill"] = 1
+	}
 	if n := takes[args[0]]; n >= 0 && flags.NArg() != n || n < 0 && flags.NArg() == 0 {
 		return fmt.Errorf("%s: wrong number of arguments: %q", args[0], flags.Args())
 	}
@@ -100,8 +105,10 @@ func run(ctx context.Context, args []string) error {
 		return n.Status(ctx, os.Stdout)
 	case "import":
 		return n.Import(ctx, flags.Args()...)
+	case "watch":
+		return n.Watch(ctx)
 	default:
-		return n.Kill()
+		return n.Kill(flags.Arg(0))
 	}
 }
 

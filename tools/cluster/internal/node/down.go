@@ -35,7 +35,7 @@ func (n *Node) Down(ctx context.Context, purge string) error {
 		}
 		n.log.Info("cleaning up after a dead cluster of another state", "home", home)
 	}
-	// First the services that would start pods again, then the pods, then the rest.
+	// First the services that would start others or pods again, then the pods, then the rest.
 	all := n.services()
 	slices.Reverse(all)
 	stop := func(names ...string) error {
@@ -47,7 +47,7 @@ func (n *Node) Down(ctx context.Context, purge string) error {
 		}
 		return errors.Join(errs...)
 	}
-	if err := stop("kubelet", "controller-manager", "scheduler", "provisioner"); err != nil {
+	if err := stop(watcherName, "kubelet", "controller-manager", "scheduler", "provisioner"); err != nil {
 		return err
 	}
 	n.endPods(ctx)
@@ -91,8 +91,11 @@ func (n *Node) delete(purge string) error {
 }
 
 // Kill kills all processes of the node and its pods at once without cleaning up,
-// like a power failure.
-func (n *Node) Kill() error {
+// like a power failure; or the process of one service, if it is named.
+func (n *Node) Kill(service string) error {
+	if service != "" {
+		return n.kill(service)
+	}
 	killed, err := n.cgroup.Kill("")
 	if err != nil {
 		return err

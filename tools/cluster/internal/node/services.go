@@ -121,6 +121,7 @@ func (n *Node) services() []*service {
 			ready: n.running("provisioner"),
 			limit: time.Minute, grace: 5 * time.Second,
 		},
+		n.watcher(),
 	}
 }
 

@@ -169,7 +169,7 @@ func (n *Node) startAll(ctx context.Context, images []string) error {
 	}
 	applied := make(chan error, 1)
 	go func() { applied <- n.apply(ctx) }()
-	err = up("kubelet", "proxy")
+	err = up("kubelet", "proxy", watcherName)
 	return errors.Join(err, <-applied)
 }
 
