@@ -106,6 +106,10 @@ type Seen struct {
 	Min     *float64 `json:"min,omitempty"`    // of numbers
 	Max     *float64 `json:"max,omitempty"`    // of numbers
 	Levels  int      `json:"levels,omitempty"` // how many values a category had
+
+	// Typical is the value that a record without one is scored with; nil if it is
+	// scored as missing, or with a rare value that is nobody's to know.
+	Typical *string `json:"typical,omitempty"`
 }
 
 // Code is a coded value and its meaning.

@@ -55,9 +55,11 @@ type op struct {
 	feature int
 	kind    kind
 	codes   map[string]float32 // numbers or codes of the values
-	other   float32            // for a value that is not in codes: the folded level's code, or NaN
+	folds   bool               // values that are not in codes have the code other
+	other   float32
 	ranges  []span
-	inverse bool // count: values that are not in codes count
+	inverse bool    // count: values that are not in codes count
+	typical float32 // count: what the column adds where it has no value
 }
 
 type kind uint8
@@ -93,7 +95,7 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 		}
 		for j, name := range f.Columns() {
 			c := spec.Column(name)
-			o, blank := plan(spec, c, f, fitted)
+			o, blank := plan(spec, c, f, fitted, seen.Of(name))
 			o.feature = i
 			e.columns[c] = append(e.columns[c], o)
 			if j == 0 {
@@ -115,15 +117,15 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 	return e, nil
 }
 
-// plan makes the op of a feature for one of its columns, and says what the
-// feature is in a record without values.
-func plan(spec *dataset.Spec, column int, f *dataset.Feature, fitted *Feature) (op, float32) {
+// plan makes the op of a feature for one of its columns, of which training saw that
+// (nil if it is not known), and says what the feature is in a record without values.
+func plan(spec *dataset.Spec, column int, f *dataset.Feature, fitted *Feature, seen *SeenColumn) (op, float32) {
 	nan := float32(math.NaN())
 	switch {
 	case f.Number != "" && len(f.Values) == 0:
 		return op{kind: number}, nan
 	case f.Number != "":
-		o := op{kind: coded, codes: make(map[string]float32, len(f.Values)), other: nan}
+		o := op{kind: coded, codes: make(map[string]float32, len(f.Values))}
 		for v, x := range f.Values {
 			if v, err := spec.Value(column, []byte(v)); err == nil && v != nil {
 				o.codes[string(v)] = float32(x)
@@ -131,11 +133,10 @@ func plan(spec *dataset.Spec, column int, f *dataset.Feature, fitted *Feature) (
 		}
 		return o, nan
 	case f.Category != "":
-		o := op{kind: coded, codes: codes(fitted.Levels), other: nan}
-		if fitted.Folded {
-			o.other = float32(len(fitted.Levels))
-		}
-		return o, nan
+		// Where training folded no level, no tree knows the folded one: then a level
+		// never seen is missing.
+		folded := fitted.Folded && (seen == nil || seen.Levels > len(fitted.Levels))
+		return op{kind: coded, codes: codes(fitted.Levels), folds: folded, other: float32(len(fitted.Levels))}, nan
 	case f.Ranges != "":
 		o := op{kind: ranged}
 		code := codes(fitted.Levels)
@@ -178,26 +179,30 @@ func (e *Encoder) Reset(vector []float32) { copy(vector, e.blank) }
 
 // Set adds the value of one column, cleaned by Spec.Value and not missing, to a
 // vector. A column may be set once a record. It reports how many of the
-// column's features did not know the value (these take their folded level or
-// stay missing), and whether the training rows had nothing like it.
+// column's features did not know the value, and whether the training rows had
+// nothing like it. A feature that does not know a value takes its folded level; if it
+// has none, a value that training never saw is as if it were missing, and one that it
+// saw is NaN, as it was there.
 func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int, odd Oddity) {
-	ops := e.columns[column]
+	ops, odd := e.columns[column], e.limits[column].odd(value)
 	for i := range ops {
 		o := &ops[i]
 		x, counts, known := o.of(value)
 		switch {
 		case counts:
-			vector[o.feature] += x
+			vector[o.feature] += x - o.typical
 		case known:
 			vector[o.feature] = x
-		default:
+		case o.folds:
 			unknown++
-			if o.kind == coded {
-				vector[o.feature] = o.other
+			vector[o.feature] = o.other
+		default:
+			if unknown++; odd != Unseen {
+				vector[o.feature] = float32(math.NaN())
 			}
 		}
 	}
-	return unknown, e.limits[column].odd(value)
+	return unknown, odd
 }
 
 // of returns the number that a value gives the op's feature, or adds to it, and

@@ -77,7 +77,13 @@ func (f *Fitter) seen() *Seen {
 	s := &Seen{Rows: f.rows, Fewest: fewestOf(f.given, f.rows)}
 	for c, t := range f.columns {
 		if t != nil {
-			s.Columns = append(s.Columns, t.seen(f.spec.Columns[c].Name))
+			fold := 0
+			for i := range f.spec.Features {
+				if f.spec.Features[i].Category == f.spec.Columns[c].Name {
+					fold = max(fold, f.spec.Features[i].FoldBelow)
+				}
+			}
+			s.Columns = append(s.Columns, t.seen(f.spec.Columns[c].Name, f.rows, fold))
 		}
 	}
 	return s

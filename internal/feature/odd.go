@@ -80,6 +80,19 @@ func (e *Encoder) Oddities(column int) []Oddity {
 	return list
 }
 
+// StandIn says what a column's features take where it has no value.
+func (s *SeenColumn) StandIn(spec *dataset.Spec) string {
+	switch {
+	case s.TypicalFolded:
+		return "scored as a rare value, which is the usual one"
+	case s.Typical == nil:
+		return "scored as missing"
+	case byLevel(spec, spec.Column(s.Name)):
+		return "scored as " + dataset.Quote([]byte(*s.Typical)) + ", the most frequent value"
+	}
+	return "scored as " + *s.Typical + ", the median"
+}
+
 // Of returns what training saw of a column that features use, else nil.
 func (s *Seen) Of(column string) *SeenColumn {
 	if s == nil {
@@ -122,6 +135,43 @@ func (e *Encoder) limit() error {
 		if s.Missing == 0 {
 			e.gives[c] |= 1 << 16
 			e.expected++
+		}
+		if err := e.fill(c, s); err != nil {
+			return fmt.Errorf("what training saw: column %q: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// fill makes a column's typical value, if it has one, that of a record without any.
+func (e *Encoder) fill(column int, s *SeenColumn) error {
+	ops := e.columns[column]
+	if s.TypicalFolded {
+		for i := range ops {
+			if o := &ops[i]; o.folds {
+				e.blank[o.feature] = o.other
+			}
+		}
+		return nil
+	}
+	if s.Typical == nil {
+		return nil
+	}
+	value, err := e.spec.Value(column, []byte(*s.Typical))
+	if err != nil {
+		return err
+	}
+	if string(value) != *s.Typical {
+		return fmt.Errorf("its typical value %q is none", *s.Typical)
+	}
+	for i := range ops {
+		o := &ops[i]
+		switch x, counts, known := o.of(value); {
+		case counts:
+			o.typical = x
+			e.blank[o.feature] += x
+		case known:
+			e.blank[o.feature] = x
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"mlops/internal/dataset"
@@ -28,6 +27,13 @@ type SeenColumn struct {
 	Max     *float64 `json:"max,omitempty"`    // of a number
 	Levels  int      `json:"levels,omitempty"` // how many values a category had, those folded as rare included
 	Hashes  Hashes   `json:"hashes,omitempty"` // of these values; none if there are more than maxHashes
+
+	// Typical stands for a value that a record doesn't give: the median of a number,
+	// the most frequent value of a category, canonical. It is nil for a column that
+	// training saw without a value often enough to learn what that means, and where
+	// TypicalFolded is set: then the most frequent value is itself folded as rare.
+	Typical       *string `json:"typical,omitempty"`
+	TypicalFolded bool    `json:"typical_folded,omitempty"`
 }
 
 // maxHashes is how many values of a category are kept: 8 bytes each. Of a column
@@ -131,54 +137,6 @@ func (s *Seen) check(spec *dataset.Spec, used func(column int) bool) error {
 		return fmt.Errorf("it has seen column %q, which no feature uses", s.Columns[at].Name)
 	}
 	return nil
-}
-
-// tally is what the fitter counts of one column.
-type tally struct {
-	missing int
-	levels  map[string]int // rows by value; nil where values are no levels
-	ranged  bool
-	min     float64
-	max     float64
-}
-
-func newTally(spec *dataset.Spec, column int) *tally {
-	t := &tally{ranged: byRange(spec, column), min: math.Inf(1), max: math.Inf(-1)}
-	if byLevel(spec, column) {
-		t.levels = map[string]int{}
-	}
-	return t
-}
-
-// add counts a value in, nil if it is missing.
-func (t *tally) add(value []byte) {
-	if value == nil {
-		t.missing++
-		return
-	}
-	if t.levels != nil {
-		t.levels[string(value)]++
-	}
-	if !t.ranged {
-		return
-	}
-	if x, ok := dataset.ParseNumber(value); ok {
-		t.min, t.max = min(t.min, x), max(t.max, x)
-	}
-}
-
-func (t *tally) seen(name string) SeenColumn {
-	s := SeenColumn{Name: name, Missing: t.missing, Levels: len(t.levels)}
-	if t.ranged && t.min <= t.max {
-		s.Min, s.Max = &t.min, &t.max
-	}
-	if len(t.levels) <= maxHashes {
-		for v := range t.levels {
-			s.Hashes = append(s.Hashes, hash([]byte(v)))
-		}
-		slices.Sort(s.Hashes)
-	}
-	return s
 }
 
 // MarshalJSON writes the fitted features and what training saw.

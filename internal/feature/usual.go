@@ -27,7 +27,7 @@ type entry struct {
 // effect is what a value does to one feature.
 type effect struct {
 	feature int32
-	counts  bool    // adds one
+	counts  bool    // adds its value
 	value   float32 // what the feature becomes, where it doesn't count
 }
 
@@ -122,8 +122,10 @@ func effectsOf(ops []op, value []byte) (effects []effect, known bool) {
 		if !ok {
 			return nil, false
 		}
-		if counts && x == 0 {
-			continue
+		if counts {
+			if x -= o.typical; x == 0 {
+				continue
+			}
 		}
 		effects = append(effects, effect{int32(o.feature), counts, x})
 	}
@@ -140,7 +142,7 @@ func (e *Encoder) SetUsual(vector []float32, column int, value []byte) (odd Oddi
 	}
 	for i := range found.effects {
 		if f := &found.effects[i]; f.counts {
-			vector[f.feature]++
+			vector[f.feature] += f.value
 		} else {
 			vector[f.feature] = f.value
 		}

@@ -30,7 +30,9 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 		row := make([][]byte, len(s.Columns))
 		for c := range row {
 			if s.Columns[c].Type == dataset.Category {
-				row[c] = []byte(levels[rng.IntN(len(levels)-4)])
+				if row[c], err = s.Value(c, []byte(levels[rng.IntN(len(levels)-4)])); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		f.Add(row)

@@ -71,7 +71,7 @@ func TestExcluded(t *testing.T) {
 
 func TestExcludedIsCounted(t *testing.T) {
 	s, _ := serving(t, 1)
-	predict(t, s, `[{"count":7,"odd name":"never seen","kind":"1"},{"kind":"98.0"},{"count":"-1"},{},{"odd name":"never seen"}]`)
+	predict(t, s, `[{"count":7,"odd name":"never seen","kind":"1"},{"kind":"98.0"},{"count":"-1"},{"size":3},{"size":3,"odd name":"never seen"}]`)
 	for name, want := range map[string]string{
 		`mlops_predictions_excluded_total{reason="not ours"}`:                "2",
 		`mlops_predictions_excluded_total{reason="gone, \"for good\""}`:      "1",

@@ -55,7 +55,7 @@ func description(s *served) api.Model {
 		},
 	}
 	if s.model.Encoder.Seen == nil {
-		m.NoWarnings = "the version was trained before training kept what it saw; train again to have them"
+		m.NoWarnings = "the version was trained before training kept what it saw; the next one has them"
 	}
 	for _, e := range spec.Cohort {
 		m.Dataset.Cohort = append(m.Dataset.Cohort, api.Exclusion{Column: e.Column, Values: e.Values, Because: e.Because})
@@ -90,7 +90,7 @@ func seen(e *feature.Encoder, column string) *api.Seen {
 	if s == nil {
 		return nil
 	}
-	return &api.Seen{Missing: float64(s.Missing) / float64(e.Seen.Rows), Min: s.Min, Max: s.Max, Levels: s.Levels}
+	return &api.Seen{Missing: float64(s.Missing) / float64(e.Seen.Rows), Min: s.Min, Max: s.Max, Levels: s.Levels, Typical: s.Typical}
 }
 
 // codes lists the names of codes: in numeric order if all codes are numbers.

@@ -18,7 +18,8 @@ import (
 
 func TestPredict(t *testing.T) {
 	s, _ := serving(t, 1)
-	// By hand: sigmoid of -1+0.5, 1-0.25 and 1-0.25.
+	// By hand: the sigmoid of -1 or 1 for the size, and -0.25 or 0.5 for the kind. What
+	// is missing has the usual value of the training rows: size 1, kind 1.
 	sure := func(margin float64) float32 { return float32(1 / (1 + math.Exp(-margin))) }
 	for _, test := range []struct {
 		reason, body string
@@ -26,8 +27,8 @@ func TestPredict(t *testing.T) {
 	}{
 		{"one record", `{"size":1,"kind":"2"}`, []float32{sure(-0.5)}},
 		{"an array", `[{"size":1,"kind":"2"},{"size":3}]`, []float32{sure(-0.5), sure(0.75)}},
-		{"instances", `{"instances":[{"size":"2.5","kind":2},{"kind":"?"}]}`, []float32{sure(1.5), sure(0.75)}},
-		{"a record without values", `{}`, []float32{sure(0.75)}},
+		{"instances", `{"instances":[{"size":"2.5","kind":2},{"kind":"?"}]}`, []float32{sure(1.5), sure(-1.25)}},
+		{"a record without values", `{}`, []float32{sure(-1.25)}},
 	} {
 		a := predict(t, s, test.body)
 		if diff := cmp.Diff(api.Version{Name: "tiny", Number: "1", RunID: "run1"}, a.Model); diff != "" {
@@ -42,11 +43,11 @@ func TestPredict(t *testing.T) {
 			}
 		}
 	}
-	if got := metric(t, s, `mlops_predictions_total{label="0"}`); got != "2" {
-		t.Errorf("%s predictions with label 0, want 2", got)
+	if got := metric(t, s, `mlops_predictions_total{label="0"}`); got != "4" {
+		t.Errorf("%s predictions with label 0, want 4", got)
 	}
-	if got := metric(t, s, `mlops_predictions_total{label="1"}`); got != "4" {
-		t.Errorf("%s predictions with label 1, want 4", got)
+	if got := metric(t, s, `mlops_predictions_total{label="1"}`); got != "2" {
+		t.Errorf("%s predictions with label 1, want 2", got)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"mlops/internal/api"
+	"mlops/internal/feature"
 	"mlops/internal/model"
 	"mlops/internal/registry"
 	"mlops/internal/tree"
@@ -43,7 +44,11 @@ func booster(leaf float64) []byte {
 // bundle is the files of a version whose scores depend on leaf.
 func bundle(t testing.TB, leaf float64) map[string][]byte {
 	t.Helper()
-	e := tinyEncoder(t)
+	return bundleOf(t, tinyEncoder(t), leaf)
+}
+
+func bundleOf(t testing.TB, e *feature.Encoder, leaf float64) map[string][]byte {
+	t.Helper()
 	trees, err := tree.Parse(booster(leaf))
 	if err != nil {
 		t.Fatal(err)

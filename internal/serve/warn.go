@@ -94,14 +94,14 @@ func appendWarnings(out []byte, list []warning, body []byte, e *feature.Encoder)
 // wire is a warning as a response has it.
 func (w *warning) wire(body []byte, e *feature.Encoder) api.Warning {
 	if w.column == wholeRecord {
-		return api.Warning{Kind: api.HardlyGiven, Detail: fmt.Sprintf("only %d of the %d columns that the model uses have a value; 99 of 100 training rows have at least %d", w.end, len(e.Seen.Columns), e.Seen.Fewest)}
+		return api.Warning{Kind: api.HardlyGiven, Detail: fmt.Sprintf("only %d of the %d columns that the model uses have a value, and 99 of 100 training rows have at least %d; the others are scored with their usual values", w.end, len(e.Seen.Columns), e.Seen.Fewest)}
 	}
 	name := e.Spec().Columns[w.column].Name
 	out := api.Warning{Column: name, Kind: kinds[w.odd]}
 	seen := e.Seen.Of(name)
 	switch {
 	case w.odd == feature.Missing:
-		out.Detail = "no value, though every training row has one"
+		out.Detail = "no value, though every training row has one; " + seen.StandIn(e.Spec())
 	case seen.Missing == e.Seen.Rows:
 		out.Detail = shown(body[w.start:w.end]) + " is a value, and no training row has one"
 	case w.odd == feature.Unseen:

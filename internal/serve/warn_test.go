@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mlops/internal/api"
 	"mlops/internal/dataset"
@@ -25,8 +26,8 @@ func TestWarnings(t *testing.T) {
 	odd := func(column, kind, detail string) api.Warning {
 		return api.Warning{Column: column, Kind: kind, Detail: detail}
 	}
-	missing := func(column string) api.Warning {
-		return odd(column, api.NotGiven, "no value, though every training row has one")
+	missing := func(column, standIn string) api.Warning {
+		return odd(column, api.NotGiven, "no value, though every training row has one; scored as "+standIn)
 	}
 	const rest = `"odd name":"é\"","count":1`
 	tests := []struct {
@@ -42,14 +43,14 @@ func TestWarnings(t *testing.T) {
 		{"a code that the spec has and training hasn't", `{"size":1,"kind":"10",` + rest + `}`, []api.Warning{odd("kind", api.UnseenLevel, `no training row has "10"`)}},
 		{"an unseen number of a category", `{"size":1,"kind":7.50,` + rest + `}`, []api.Warning{odd("kind", api.UnseenLevel, "no training row has 7.50")}},
 		{"with escapes", `{"size":1,"kind":"\u00e9\n",` + rest + `}`, []api.Warning{odd("kind", api.UnseenLevel, `no training row has "é\n"`)}},
-		{"left out", `{"size":1,` + rest + `}`, []api.Warning{missing("kind")}},
-		{"null", `{"size":1,"kind":null,` + rest + `}`, []api.Warning{missing("kind")}},
-		{"a marker", `{"size":1,"kind":"?",` + rest + `}`, []api.Warning{missing("kind")}},
-		{"blank", `{"size":1,"kind":"  ",` + rest + `}`, []api.Warning{missing("kind")}},
+		{"left out", `{"size":1,` + rest + `}`, []api.Warning{missing("kind", `"1", the most frequent value`)}},
+		{"null", `{"size":1,"kind":null,` + rest + `}`, []api.Warning{missing("kind", `"1", the most frequent value`)}},
+		{"a marker", `{"size":1,"kind":"?",` + rest + `}`, []api.Warning{missing("kind", `"1", the most frequent value`)}},
+		{"blank", `{"size":1,"kind":"  ",` + rest + `}`, []api.Warning{missing("kind", `"1", the most frequent value`)}},
 		{"several, missing ones last", `{"kind":"x","size":9,"odd name":"y"}`, []api.Warning{odd("kind", api.UnseenLevel, `no training row has "x"`),
-			odd("size", api.OutOfRange, "9 is outside the training range, 1 to 2"), odd("odd name", api.UnseenLevel, `no training row has "y"`), missing("count")}},
-		{"hardly anything", `{"size":1}`, []api.Warning{odd("", api.HardlyGiven, "only 1 of the 4 columns that the model uses have a value; 99 of 100 training rows have at least 4")}},
-		{"nothing", `{}`, []api.Warning{odd("", api.HardlyGiven, "only 0 of the 4 columns that the model uses have a value; 99 of 100 training rows have at least 4")}},
+			odd("size", api.OutOfRange, "9 is outside the training range, 1 to 2"), odd("odd name", api.UnseenLevel, `no training row has "y"`), missing("count", "1, the median")}},
+		{"hardly anything", `{"size":1}`, []api.Warning{odd("", api.HardlyGiven, "only 1 of the 4 columns that the model uses have a value, and 99 of 100 training rows have at least 4; the others are scored with their usual values")}},
+		{"nothing", `{}`, []api.Warning{odd("", api.HardlyGiven, "only 0 of the 4 columns that the model uses have a value, and 99 of 100 training rows have at least 4; the others are scored with their usual values")}},
 	}
 	s, _ := serving(t, 1)
 	var batch []string
@@ -82,24 +83,21 @@ func TestWarnings(t *testing.T) {
 // A version from before training kept what it saw serves as before, and says so.
 func TestVersionWithoutSeen(t *testing.T) {
 	t.Parallel()
-	files := bundle(t, 1)
-	var encoder map[string]json.RawMessage
-	if err := json.Unmarshal(files["encoder.json"], &encoder); err != nil || encoder["seen"] == nil {
-		t.Fatalf("encoder.json has no seen: %v", err)
-	}
-	delete(encoder, "seen")
-	text, err := json.Marshal(encoder)
-	if err != nil {
-		t.Fatal(err)
+	files := bundleOf(t, oldEncoder(t), 1)
+	if text := files["encoder.json"]; bytes.Contains(text, []byte("seen")) {
+		t.Fatalf("not as such a version has it: %s", text)
 	}
 	r := newShelf(t)
-	r.put(t, "1", with(files, "encoder.json", text))
+	r.put(t, "1", files)
 	var log bytes.Buffer
 	s := newServer(t, r, t.TempDir())
 	s.log = textLog(&log)
 	poll(t, s)
-	if got := predict(t, s, `[{},{"size":99,"kind":"x"}]`).Predictions; got[0].Warnings != nil || got[1].Warnings != nil {
-		t.Errorf("warnings of a version that knows nothing of its training rows: %+v", got)
+	// The missing branches: 1 of the size, -0.25 of the kind.
+	got := predict(t, s, `[{},{"size":99,"kind":"x"}]`).Predictions
+	want := api.Prediction{Label: 1, Probability: 0.6791787}
+	if diff := cmp.Diff([]api.Prediction{want, want}, got, cmpopts.EquateApprox(0, 1e-7)); diff != "" {
+		t.Errorf("predictions (-want +got):\n%s", diff)
 	}
 	if d := describedAs(t, s); d.NoWarnings == "" || d.Dataset.Columns[0].Seen != nil {
 		t.Errorf("/model does not say that there are no warnings: %+v", d)
@@ -113,8 +111,9 @@ func TestModelTellsWhatTrainingSaw(t *testing.T) {
 	t.Parallel()
 	s, _ := serving(t, 1)
 	d := describedAs(t, s)
-	one, two := 1.0, 2.0
-	want := map[string]*api.Seen{"size": {Min: &one, Max: &two}, "count": {Min: &one, Max: &two}, "kind": {Levels: 2}, "odd name": {Levels: 1}}
+	one, two, typical, name := 1.0, 2.0, "1", `é"`
+	want := map[string]*api.Seen{"size": {Min: &one, Max: &two, Typical: &typical}, "count": {Min: &one, Max: &two, Typical: &typical},
+		"kind": {Levels: 2, Typical: &typical}, "odd name": {Levels: 1, Typical: &name}}
 	got := map[string]*api.Seen{}
 	for _, c := range d.Dataset.Columns {
 		got[c.Name] = c.Seen
