@@ -97,7 +97,9 @@ type Column struct {
 	Codes  []Code   `json:"codes,omitempty"`  // usual codes of a category and their meanings
 	Min    *float64 `json:"min,omitempty"`
 	Max    *float64 `json:"max,omitempty"`
-	Seen   *Seen    `json:"seen,omitempty"` // what training saw; nil if no feature uses the column, or it isn't known
+
+	Required bool  `json:"required,omitempty"` // a record without a value is refused
+	Seen     *Seen `json:"seen,omitempty"`     // what training saw; nil if no feature uses the column, or it isn't known
 }
 
 // Seen is what the training rows had in a column.

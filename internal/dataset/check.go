@@ -185,6 +185,15 @@ func (c *checker) columns(s *Spec) {
 			col.Label = col.Name
 		}
 	}
+	for i := range s.Columns {
+		if !s.Columns[i].Required {
+			continue
+		}
+		if s.Ignored(i) {
+			c.bad(at("columns", i), "column %q can't be required: as the key, the group or the target it is not looked at in a record to predict", s.Columns[i].Name)
+		}
+		s.required = append(s.required, i)
+	}
 	if s.Key != "" {
 		c.column(s, at("key"), s.Key)
 	}

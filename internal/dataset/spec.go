@@ -40,8 +40,9 @@ type Spec struct {
 	Metrics    []string    `yaml:"metrics"` // logged, in this order; the first decides promotion
 	Candidates []Candidate `yaml:"candidates"`
 
-	text    []byte
-	columns map[string]int
+	text     []byte
+	columns  map[string]int
+	required []int // columns
 }
 
 // Source says where the table is found when nobody names another place.
@@ -94,6 +95,9 @@ type Column struct {
 	Codes  map[string]string `yaml:"codes"`  // usual codes of a category with their meaning
 	Min    *float64          `yaml:"min"`    // a smaller number can't be cleaned
 	Max    *float64          `yaml:"max"`    // a larger number can't be cleaned
+
+	// Required refuses rows and records to predict without a value.
+	Required bool `yaml:"required"`
 
 	member  string
 	missing []float64 // the missing markers that are numbers, where the column's values are
@@ -200,6 +204,9 @@ func (s *Spec) Column(name string) int {
 	}
 	return -1
 }
+
+// Required returns the columns that a record has to have a value in.
+func (s *Spec) Required() []int { return s.required }
 
 // RealSamples reports whether real rows are stored with a version and shown to
 // everyone, and not made-up ones.

@@ -147,6 +147,33 @@ func TestLossesStop(t *testing.T) {
 	}
 }
 
+// A row without a value in a required column is rejected, whatever says that it has
+// none, and the others stay.
+func TestRequired(t *testing.T) {
+	cfg := setup(t, "key: id")
+	cfg.Spec = parse(t, strings.Replace(specText("key: id"), "max: 300}", "max: 300, required: true}", 1))
+	cfg.All = true
+	cfg = cfg.from(t, header+"1,a,5,yes\n2,?,6,no\n3,c,,yes\n4,d,?,no\n5,e,  ,yes\n6,f,0,no\n")
+	if _, err := LoadRaw(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Process(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Report{Step: "process-data", Batches: 1, Read: 6, Taken: 3, Rejected: 3, Losses: []Loss{{
+		Column: "Size-cm", Reason: "no value, and the column is required", Rows: 3, Line: 4, Value: "",
+		Remedy: "take required: true from column Size-cm in the spec to keep such rows",
+	}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("report (-want +got):\n%s", diff)
+	}
+	var reason string
+	if err := connect(t, cfg, cfg.Postgres.Clean).QueryRow(t.Context(), "SELECT reason FROM things_rejected WHERE line = 5").Scan(&reason); err != nil || reason != `"?" is no value, and the column is required` {
+		t.Errorf("reason %q, %v", reason, err)
+	}
+}
+
 // TestLossesMendedBySpec runs the same table again with a spec that reads it.
 func TestLossesMendedBySpec(t *testing.T) {
 	cfg := strict(t, "key: id").from(t, table(100, every(4, func(i int) string { return fmt.Sprintf("%d,p,\"1,%03d.94\",yes", i, i) })))
@@ -357,6 +384,9 @@ func TestRemedies(t *testing.T) {
 		if got := remedy(spec, &Loss{Column: "Size-cm", Reason: "not a number", Value: value}); !strings.Contains(got, want) {
 			t.Errorf("%q: got %q, want %q in it", value, got, want)
 		}
+	}
+	if got := remedy(spec, &Loss{Column: "who", Reason: valueMissing}); !strings.Contains(got, "required: true") {
+		t.Errorf("a required column without a value: remedy %q", got)
 	}
 	for text, want := range map[string]string{"1,Zo\xe9,2": "windows-1252", "1,Zo\x82 L\x82a,2": "cp850", "a,M\xfcller": "windows-1252"} {
 		if got, _ := guessEncoding([]byte(text)); !strings.Contains(got, want) {

@@ -373,6 +373,9 @@ func appendValue(b []byte, spec *dataset.Spec, column int, field []byte) ([]byte
 		if spec.Columns[column].Name == spec.Key {
 			return b, errors.New("the key is missing")
 		}
+		if spec.Columns[column].Required {
+			return b, &dataset.ValueError{Text: dataset.Quote(field), Kind: valueMissing}
+		}
 		return append(b, `\N`...), nil
 	}
 	return appendField(b, v), nil

@@ -19,6 +19,8 @@ const (
 	keyTwice   = "a key that is there already"
 	keyChanged = "a key that is known with other values"
 	keyLong    = "longer than a key can be"
+
+	valueMissing = "no value, and the column is required"
 )
 
 var (
@@ -120,6 +122,8 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 		return "name another key in the spec, or leave key out"
 	case l.Reason == keyMissing:
 		return "name another key in the spec, or leave key out"
+	case l.Reason == valueMissing:
+		return fmt.Sprintf("take required: true from column %s in the spec to keep such rows", l.Column)
 	}
 	c := spec.Column(l.Column)
 	if c < 0 {

@@ -75,6 +75,14 @@ func (f Field) Step() string {
 	return "any"
 }
 
+// Empty is what the field shows while it has no value.
+func (f Field) Empty() string {
+	if f.Column.Required {
+		return "required"
+	}
+	return "unknown"
+}
+
 // Min and Max are the bounds as HTML attributes; empty if there are none.
 func (f Field) Min() string { return bound(f.Column.Min) }
 func (f Field) Max() string { return bound(f.Column.Max) }
@@ -144,14 +152,16 @@ func check(d *api.Dataset, r api.Record) []api.FieldError {
 	var errs []api.FieldError
 	for _, c := range d.Columns {
 		value, ok := r[c.Name]
+		if !ok && c.Required {
+			errs = append(errs, api.FieldError{Field: c.Name, Detail: "is required"})
+		}
 		if !ok || c.Type == api.Category {
 			continue
 		}
 		x, number := dataset.ParseNumber([]byte(value))
-		_, notInteger := strconv.ParseInt(value, 10, 64)
 		detail := ""
 		switch {
-		case c.Type == api.Integer && notInteger != nil:
+		case c.Type == api.Integer && (!number || x != math.Trunc(x)): // 39.0 is 39, as everywhere
 			detail = "must be a whole number"
 		case !number:
 			detail = "must be a number"

@@ -37,6 +37,14 @@ func TestSubmitted(t *testing.T) {
 	}
 }
 
+func TestCheckRequired(t *testing.T) {
+	d := &api.Dataset{Columns: []api.Column{{Name: "count", Type: "integer", Required: true}, {Name: "kind", Type: "category", Required: true}, {Name: "size", Type: "number"}}}
+	want := []api.FieldError{{Field: "kind", Detail: "is required"}}
+	if diff := cmp.Diff(want, check(d, api.Record{"count": "1"})); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	d := &api.Dataset{Columns: []api.Column{
 		{Name: "count", Type: "integer", Min: ptr(1), Max: ptr(14)},
@@ -53,6 +61,7 @@ func TestCheck(t *testing.T) {
 		{"a category is any text", api.Record{"kind": "1e9x"}, nil},
 		{"below", api.Record{"count": "0"}, []api.FieldError{{Field: "count", Detail: "must be at least 1"}}},
 		{"above", api.Record{"size": "2.51"}, []api.FieldError{{Field: "size", Detail: "must be at most 2.5"}}},
+		{"a whole number in another spelling", api.Record{"count": "3.0"}, nil},
 		{"a fraction is no integer", api.Record{"count": "3.5"}, []api.FieldError{{Field: "count", Detail: "must be a whole number"}}},
 		{"Go's other numbers are none", api.Record{"size": "0x1p-2"}, []api.FieldError{{Field: "size", Detail: "must be a number"}}},
 		{"not a number at all, in two columns", api.Record{"count": "a", "size": "NaN"}, []api.FieldError{{Field: "count", Detail: "must be a whole number"}, {Field: "size", Detail: "must be a number"}}},

@@ -200,6 +200,38 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
+// A required column is marked, and nothing is sent without it.
+func TestRequired(t *testing.T) {
+	f := newFake(t, "diabetes")
+	f.change(func() {
+		for i := range f.model.Dataset.Columns {
+			if name := f.model.Dataset.Columns[i].Name; name == "race" || name == "time_in_hospital" {
+				f.model.Dataset.Columns[i].Required = true
+			}
+		}
+	})
+	s := newServer(t, f.URL)
+	d := parse(t, get(s, "/?sample=none"))
+	for column, want := range map[string]bool{"race": true, "time_in_hospital": true, "gender": false, "number_inpatient": false} {
+		field := d.field(column)
+		marked := field.all(func(n *html.Node) bool { return attr(n, "class") == "required" })
+		control := field.all(func(n *html.Node) bool { return strings.HasPrefix(attr(n, "name"), "c.") })[0]
+		if (len(marked) == 1) != want || has(control, "required") != want {
+			t.Errorf("%s: %d marks, required %v; want required %v", column, len(marked), has(control, "required"), want)
+		}
+	}
+	form := d.form()
+	form.Set("c.race", "Asian")
+	w := postForm(s, form)
+	d = parse(t, w)
+	if got := text(d.one("section", "id", "panel")); w.Code != 422 || !strings.Contains(got, "Days in hospital: is required") || strings.Contains(got, "Race: ") {
+		t.Errorf("status %d; the panel says %s", w.Code, got)
+	}
+	if n := len(f.records()); n != 0 {
+		t.Errorf("inference was asked %d times", n)
+	}
+}
+
 func TestPredictErrors(t *testing.T) {
 	tests := []struct {
 		why     string

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"math"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -75,6 +76,11 @@ func (v *formView) State() string {
 		return "predicted"
 	}
 	return "waiting"
+}
+
+// Required reports whether a field of the form needs a value.
+func (v *formView) Required() bool {
+	return slices.ContainsFunc(v.Model.Dataset.Columns, func(c api.Column) bool { return c.Required && c.Form != "" })
 }
 
 type problemView struct {

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -194,6 +195,18 @@ func (d *decoder) fields(next func() []float32) error {
 // end ends a record at its closing brace.
 func (d *decoder) end() error {
 	d.pos++ // }
+	for _, c := range d.spec.Required() {
+		detail := "is required, and not given"
+		if d.seen[c] {
+			if !slices.Contains(d.absent, c) {
+				continue
+			}
+			detail = "is required, and has no value"
+		}
+		if err := d.wrong(d.spec.Columns[c].Name, detail); err != nil {
+			return err
+		}
+	}
 	d.within = false
 	if d.rule >= 0 {
 		d.unknown = d.before // counts scored records only

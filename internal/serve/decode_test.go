@@ -44,7 +44,13 @@ candidates: [{name: one, rounds: 1}]
 
 func tinyEncoder(t testing.TB) *feature.Encoder {
 	t.Helper()
-	spec, err := dataset.Parse([]byte(tinySpec))
+	return encoderOf(t, tinySpec)
+}
+
+// encoderOf returns an encoder of the tiny spec or one with small changes.
+func encoderOf(t testing.TB, text string) *feature.Encoder {
+	t.Helper()
+	spec, err := dataset.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func (s *Server) document() object {
 					"413": answer("The body is longer than 32 MiB", "Problem"),
 					"408": answer("The body did not arrive in time", "Problem"),
 					"415": answer("The body is not application/json, or has a Content-Encoding", "Problem"),
-					"422": answer("A record has an unknown column or an invalid value; no record is scored", "Problem"),
+					"422": answer("A record has an unknown column or an invalid value, or lacks a required one; no record is scored", "Problem"),
 					"500": answer("The server failed; its log says why", "Problem"),
 					"503": answer("No model is loaded, or the server is overloaded; Retry-After says when to try again", "Problem"),
 				},
@@ -122,12 +122,16 @@ func reasonsOf(spec *dataset.Spec) []string {
 }
 
 func recordSchema(spec *dataset.Spec) object {
-	properties := object{}
+	properties, required := object{}, []string{}
 	for i := range spec.Columns {
 		c := &spec.Columns[i]
 		p := object{"description": c.Label, "type": []string{"number", "string", "null"}}
 		if c.Type == dataset.Integer {
 			p["type"] = []string{"integer", "string", "null"}
+		}
+		if c.Required {
+			p["type"] = p["type"].([]string)[:2]
+			required = append(required, c.Name)
 		}
 		if len(c.Values) > 0 {
 			p["examples"] = c.Values
@@ -150,7 +154,11 @@ func recordSchema(spec *dataset.Spec) object {
 		}
 		properties[c.Name] = p
 	}
-	return object{"type": "object", "properties": properties, "additionalProperties": false}
+	record := object{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		record["required"] = required
+	}
+	return record
 }
 
 // docs responds to GET /docs, the same document as a page.
@@ -195,7 +203,7 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 <tr><td><code>GET /readyz</code><td>Whether the server takes requests
 <tr><td><code>GET /metrics</code><td>Metrics for Prometheus
 </table>
-<p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers. The key and the target are accepted, but ignored.</p>
+<p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers; a required column must not be missing. The key and the target are accepted, but ignored.</p>
 <p>A record that is unlike the training rows is scored all the same, and its prediction has <code>warnings</code>, each with column, kind and detail: <code>unseen_level</code> (no training row has this value of a category), <code>out_of_range</code> (a number below or above all of training), <code>missing</code> (no value, though every training row has one), <code>hardly_given</code> (hardly any column has a value).</p>
 <p>Errors are <code>application/problem+json</code> with one entry in <code>errors</code> for each invalid value, up to 20: the record's index, the field and a detail. If any value is invalid, no record is scored.</p>
 {{if .Cohort}}<h2>Records that get no score</h2>
@@ -206,7 +214,7 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 {{if .Example}}<h2>Example record</h2><pre>{{.Example}}</pre>{{end}}
 {{if .Columns}}<h2>Columns</h2>
 <table><tr><th>Column<th>Type<th>Meaning<th>Values<th>In training
-{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}<td>{{with .Seen}}{{if .Min}}{{.Min}} to {{.Max}}{{end}}{{if .Levels}}{{.Levels}} values{{end}}{{if not .Missing}}, never missing{{end}}{{end}}
+{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}{{if .Required}}, required{{end}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}<td>{{with .Seen}}{{if .Min}}{{.Min}} to {{.Max}}{{end}}{{if .Levels}}{{.Levels}} values{{end}}{{if not .Missing}}, never missing{{end}}{{end}}
 {{end}}</table>{{end}}
 </html>
 `))

@@ -73,9 +73,9 @@ func (s *Server) admit(x *exchange, m *model.Model) (unknown int, err error) {
 	return s.score(x, m)
 }
 
-// write responds with the scores, or with the reason for no score, and returns how many of them are positive. A
-// large response goes out in pieces: millions of empty records fit into a body,
-// and the response to them takes ten times its size.
+// write responds with the scores, or the reasons for none, and returns how many are
+// positive. A large response goes out in pieces: millions of empty records fit into
+// a body, and the response to them takes ten times its size.
 func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) {
 	threshold := served.model.Serving.Threshold
 	out := append(x.response[:0], served.prefix...)

@@ -90,7 +90,7 @@ func newColumn(spec *dataset.Spec, i int) column {
 	case spec.Group:
 		c.role = group
 	}
-	if len(spec.Missing) > 0 {
+	if len(spec.Missing) > 0 && !c.spec.Required {
 		c.missing = spec.Missing[0]
 	}
 	if c.spec.Min != nil {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"hash/fnv"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -111,6 +112,9 @@ func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 				if value, ok := draw(); ok && !m.spec.Ignored(c) {
 					fields[c] = []byte(value)
 				}
+				if fields[c] == nil && m.spec.Columns[c].Required {
+					fields[c] = standIn(m.spec, c)
+				}
 			}
 			if !m.spec.Excluded(fields) { // as a number between two that are not left out may be
 				break
@@ -120,6 +124,26 @@ func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 		encoder.Encode(samples[i].vector, fields)
 	}
 	return samples
+}
+
+// standIn is a value for a required column whose own values could point to a person.
+func standIn(spec *dataset.Spec, column int) []byte {
+	c := &spec.Columns[column]
+	candidates := slices.Concat(c.Values, slices.Sorted(maps.Keys(c.Codes)), []string{"made up", "another"})
+	if c.Type != dataset.Category {
+		candidates = []string{"0", "1"}
+		for _, bound := range []*float64{c.Min, c.Max} {
+			if bound != nil {
+				candidates = append(candidates, strconv.FormatFloat(*bound, 'f', -1, 64))
+			}
+		}
+	}
+	for _, text := range candidates {
+		if v, err := spec.Value(column, []byte(text)); err == nil && v != nil && c.Excludes(v) < 0 {
+			return v
+		}
+	}
+	return nil
 }
 
 // draw returns what draws one value after another, or none where the value is missing.

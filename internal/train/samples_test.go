@@ -127,6 +127,45 @@ func TestRealSamples(t *testing.T) {
 	}
 }
 
+// A made-up record has a value in each required column, which is nobody's: where the
+// rows' own could point to a person, it is made up.
+func TestMadeUpSamplesHaveRequiredValues(t *testing.T) {
+	t.Parallel()
+	spec, err := dataset.Parse([]byte(`name: people
+model: people
+task: binary
+missing: ["0", "made up"]
+columns:
+  - {name: name, type: category, required: true}
+  - {name: age, type: integer, min: 0, max: 120, required: true}
+  - {name: good, type: category}
+target: {column: good, positive: ["yes"]}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features:
+  - {number: age}
+threshold: {maximize: f1}
+candidates:
+  - {name: one, rounds: 5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMaker(spec)
+	for i := range rareLevel - 1 {
+		m.add([][]byte{fmt.Appendf(nil, "person %d", i), fmt.Append(nil, 40+i), []byte("yes")})
+	}
+	encoder, err := feature.NewFitter(spec).Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"name": "another", "age": "1"}
+	for _, s := range m.make(10, encoder) {
+		if diff := cmp.Diff(want, s.record); diff != "" {
+			t.Fatalf("record (-want +got):\n%s", diff)
+		}
+	}
+}
+
 // No made-up record is one that the cohort leaves out, even where its value was drawn
 // between two that the rows have.
 func TestMadeUpSamplesInCohort(t *testing.T) {

@@ -141,7 +141,8 @@ async function predict() {
   for (const field of form.querySelectorAll('.field')) {
     const control = controlOf(field);
     setError(field, '');
-    if (!control.checkValidity()) wrong.push({ field: field.dataset.column, detail: control.validationMessage });
+    if ('required' in field.dataset && !valueOf(field)) wrong.push({ field: field.dataset.column, detail: 'is required' });
+    else if (!control.checkValidity()) wrong.push({ field: field.dataset.column, detail: control.validationMessage });
   }
   if (wrong.length) {
     showProblem({ title: 'Some values are invalid', errors: wrong });
