@@ -22,7 +22,7 @@ var (
 	columnName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\- ]{0,62}$`)
 	modelName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$`)
 	digest     = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	suffixes   = regexp.MustCompile(`_(rejected|batches|split)$`) // our own tables beside a data set's
+	suffixes   = regexp.MustCompile(`_(rejected|batches|replaced|split)$`) // our own tables beside a data set's
 )
 
 // checker collects what is wrong with a spec, with the line that says it.
@@ -110,6 +110,17 @@ func (c *checker) check(s *Spec) {
 		s.Missing[i] = strings.TrimSpace(m) // as a field's blanks go
 	}
 	c.columns(s)
+	switch s.OnChange {
+	case "":
+		s.OnChange = OnChangeReject
+	case OnChangeReject:
+	case OnChangeReplace:
+		if s.Key == "" {
+			c.bad(at("on_change"), "on_change: replace needs a key: without one nothing says which row another replaces")
+		}
+	default:
+		c.bad(at("on_change"), "on_change %q is not known; it can be: %s, %s%s", s.OnChange, OnChangeReject, OnChangeReplace, meant(s.OnChange, []string{OnChangeReject, OnChangeReplace}))
+	}
 	c.target(s)
 	for i := range s.Cohort {
 		e := &s.Cohort[i]

@@ -26,10 +26,11 @@ type Spec struct {
 	Source  Source   `yaml:"source"`
 	Missing []string `yaml:"missing"` // markers of a missing value, besides the empty field
 
-	Rejects Rejects  `yaml:"rejects"` // how many rows a step may lose
-	Key     string   `yaml:"key"`     // column that identifies a row; empty: digest and line number do
-	Group   string   `yaml:"group"`   // column whose rows must stay in one split; empty: each row alone
-	Columns []Column `yaml:"columns"`
+	Rejects  Rejects  `yaml:"rejects"`   // how many rows a step may lose
+	OnChange string   `yaml:"on_change"` // what happens to a row with a known key and other values: OnChangeReject (the default) or OnChangeReplace
+	Key      string   `yaml:"key"`       // column that identifies a row; empty: digest and line number do
+	Group    string   `yaml:"group"`     // column whose rows must stay in one split; empty: each row alone
+	Columns  []Column `yaml:"columns"`
 
 	Target     Target      `yaml:"target"`
 	Cohort     []Exclusion `yaml:"cohort"`
@@ -67,6 +68,12 @@ type Rejects struct {
 // DefaultRejects is the share of rows that a step may reject where the spec does
 // not say.
 const DefaultRejects Percent = 5
+
+// What a spec's on_change says.
+const (
+	OnChangeReject  = "reject"
+	OnChangeReplace = "replace"
+)
 
 // Percent is a share from 0 to 100, written with its sign: 5%, 0.5%.
 type Percent float64
@@ -232,6 +239,10 @@ func (s *Spec) AtMost() Percent {
 	}
 	return *s.Rejects.AtMost
 }
+
+// Replaces reports whether a row with a known key and other values takes the
+// place of the one that is there.
+func (s *Spec) Replaces() bool { return s.OnChange == OnChangeReplace }
 
 // Candidate returns the candidate with that name, or nil.
 func (s *Spec) Candidate(name string) *Candidate {

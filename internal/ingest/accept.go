@@ -3,9 +3,11 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/dataset"
 	"mlops/internal/postgres"
 )
 
@@ -17,14 +19,14 @@ import (
 
 // sums are what the ledger of raw says of a source.
 type sums struct {
-	rows           int64 // new or known, in all of its batches
+	rows           int64 // new, known or replaced, in all of its batches
 	read, rejected int64 // in the batches that are not accepted
 }
 
 func (l *loader) sums(ctx context.Context, conn *pgx.Conn) (sums, error) {
 	var s sums
-	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT coalesce(sum(rows + known), 0),
-			coalesce(sum(rows + known + rejected) FILTER (WHERE NOT accepted), 0), coalesce(sum(rejected) FILTER (WHERE NOT accepted), 0)
+	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT coalesce(sum(rows + known + replaced), 0),
+			coalesce(sum(rows + known + replaced + rejected) FILTER (WHERE NOT accepted), 0), coalesce(sum(rejected) FILTER (WHERE NOT accepted), 0)
 		FROM %s WHERE digest = $1`, l.t.batches), l.table.Digest).Scan(&s.rows, &s.read, &s.rejected)
 	if err != nil {
 		return s, fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
@@ -47,7 +49,7 @@ func (l *loader) settle(ctx context.Context, s *postgres.Session) error {
 		if first == 0 {
 			return nil // an earlier try took them back
 		}
-		return takeBack(ctx, conn, l.t, "id", first)
+		return takeBackRaw(ctx, conn, l.cfg.Spec, first)
 	})
 	if err != nil || within {
 		return err
@@ -63,7 +65,7 @@ const enough = 100_000
 // settleOthers judges what a run of another source left when it was broken off,
 // by what it had read: this source's rows are compared with its rows.
 func (l *loader) settleOthers(ctx context.Context, conn *pgx.Conn) error {
-	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT digest, min(id), sum(rows + known + rejected), sum(rejected)
+	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT digest, min(id), sum(rows + known + replaced + rejected), sum(rejected)
 		FROM %s WHERE digest <> $1 AND NOT accepted GROUP BY 1 ORDER BY 2 DESC`, l.t.batches), l.table.Digest)
 	if err != nil {
 		return fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
@@ -89,7 +91,7 @@ func (l *loader) settleOthers(ctx context.Context, conn *pgx.Conn) error {
 		}
 		l.logger.Warn("taking back what an unfinished load of another source left, more of it was rejected than rejects.at_most allows",
 			"digest", o.digest, "read", o.read, "rejected", o.rejected)
-		if err := takeBack(ctx, conn, l.t, "id", o.first); err != nil {
+		if err := takeBackRaw(ctx, conn, l.cfg.Spec, o.first); err != nil {
 			return err
 		}
 	}
@@ -104,13 +106,33 @@ func acceptSource(ctx context.Context, conn *pgx.Conn, t tables, digest string) 
 	return nil
 }
 
-// takeBack removes the batches from one on, whatever their source: a later one
-// may have called rows known because of an earlier one. id is the ledger's
-// column of the batch.
-func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id string, first int32) error {
+// takeBackRaw removes the batches from one on, whatever their source: a later one
+// may have called rows known because of an earlier one. Rows that they replaced
+// are back as they were.
+func takeBackRaw(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, first int32) error {
+	return takeBack(ctx, conn, tablesOf(spec), "id", columnList(spec, "")+", _batch, _line", first)
+}
+
+// takeBackClean is takeBackRaw for the database clean.
+func takeBackClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, first int32) error {
+	return takeBack(ctx, conn, tablesOf(spec), "batch", columnList(spec, "")+", _batch, _line, split", first)
+}
+
+// takeBack takes the ledger's column of the batch and the columns of a row.
+func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id, columns string, first int32) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for _, from := range []struct{ table, column string }{{t.rows, "_batch"}, {t.rejected, "_batch"}, {t.batches, id}} {
-			if _, err := tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s >= $1", from.table, from.column), first); err != nil {
+		for _, sql := range []string{
+			"DELETE FROM {rows} WHERE _batch >= $1",
+			// A key that was replaced twice has two rows here; the one from before
+			// the first batch that goes is the one that was there.
+			`WITH back AS (DELETE FROM {replaced} WHERE _replaced_by >= $1 RETURNING *)
+				INSERT INTO {rows} ({columns}) SELECT {columns} FROM back WHERE _batch < $1`,
+			"DELETE FROM {rejected} WHERE _batch >= $1",
+			"UPDATE {rejected} SET replaced_by = NULL WHERE replaced_by >= $1",
+			"DELETE FROM {batches} WHERE {id} >= $1",
+		} {
+			sql = strings.NewReplacer("{rows}", t.rows, "{replaced}", t.replaced, "{rejected}", t.rejected, "{batches}", t.batches, "{id}", id, "{columns}", columns).Replace(sql)
+			if _, err := tx.Exec(ctx, sql, first); err != nil {
 				return err
 			}
 		}
@@ -134,7 +156,7 @@ func (p *processor) settle(ctx context.Context, clean *postgres.Session) error {
 			_, err := conn.Exec(ctx, fmt.Sprintf("UPDATE %s SET accepted = true WHERE NOT accepted", p.t.batches))
 			return err
 		}
-		return takeBack(ctx, conn, p.t, "batch", p.first)
+		return takeBackClean(ctx, conn, p.cfg.Spec, p.first)
 	})
 	if err != nil || within {
 		return err
@@ -143,7 +165,7 @@ func (p *processor) settle(ctx context.Context, clean *postgres.Session) error {
 	raw := postgres.NewSession(pg, pg.Raw, "load-raw-data "+p.cfg.Spec.Name, p.cfg.Logger)
 	defer raw.Close()
 	if err := raw.Do(ctx, "taking batches back", func(ctx context.Context, conn *pgx.Conn) error {
-		return takeBack(ctx, conn, p.t, "id", p.first)
+		return takeBackRaw(ctx, conn, p.cfg.Spec, p.first)
 	}); err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func ExitCode(err error) int {
 // tables are the names of a data set's tables, quoted, the same in both
 // databases.
 type tables struct {
-	rows, batches, rejected, split string
+	rows, batches, rejected, replaced, split string
 }
 
 func tablesOf(spec *dataset.Spec) tables {
@@ -75,6 +75,7 @@ func tablesOf(spec *dataset.Spec) tables {
 		rows:     quote(spec.Name),
 		batches:  quote(spec.Name + "_batches"),
 		rejected: quote(spec.Name + "_rejected"),
+		replaced: quote(spec.Name + "_replaced"),
 		split:    quote(spec.Name + "_split"),
 	}
 }

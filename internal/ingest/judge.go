@@ -11,9 +11,10 @@ import (
 
 // judge moves the staged rows of a batch, which has the lines from first to
 // last, to the table, or to the rejected ones, or passes them over because they
-// are known, and returns how many went each way. Its names start with an
+// are known, or puts them in the place of an earlier row, and returns how many
+// went each way. Its names start with an
 // underscore, as no column of a spec does.
-func (l *loader) judge(ctx context.Context, tx pgx.Tx, first, last int64) (rows, known, rejected int64, err error) {
+func (l *loader) judge(ctx context.Context, tx pgx.Tx, first, last int64) (rows, known, replaced, rejected int64, err error) {
 	// The batch is small and the table may be large: its index is to be used.
 	// Without statistics the planner might read the whole table, once a batch.
 	hint := "SET LOCAL enable_seqscan = off"
@@ -28,15 +29,15 @@ func (l *loader) judge(ctx context.Context, tx pgx.Tx, first, last int64) (rows,
 	}
 	// A custom plan looks the alike lines up in a hash table.
 	if _, err := tx.Exec(ctx, hint+"; SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
-		return 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
+		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
 	if args[1], err = l.alike(ctx, tx, pairs); err != nil {
-		return 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
+		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
-	if err := tx.QueryRow(ctx, sql, args...).Scan(&rows, &known, &rejected); err != nil {
-		return 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
+	if err := tx.QueryRow(ctx, sql, args...).Scan(&rows, &known, &replaced, &rejected); err != nil {
+		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
-	return rows, known, rejected, nil
+	return rows, known, replaced, rejected, nil
 }
 
 // alike returns the lines of staged rows that differ from a known row only in how
@@ -74,18 +75,36 @@ func (l *loader) alike(ctx context.Context, tx pgx.Tx, pairs string) ([]int32, e
 const lookUpKeys = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
 // judgeByKey is one statement, so that each of its parts sees the table as it
-// was before the batch: there stands the first row with the same key, and
-// whether it came from this source. $1 is the source's digest, $2 the lines that
-// are alike.
+// was before the batch: there stands the row with the same key, and whether it
+// came from this source. $1 is the source's digest, $2 the lines that are alike.
+//
+// What happens to a row must not depend on where a batch ends: a key that has
+// replaced a row of another source is a repetition when it comes again.
 func (l *loader) judgeByKey() string {
 	key := quoteColumn(l.cfg.Spec.Key)
+	other, replace, replaced := "false", "", "0"
+	if l.cfg.Spec.Replaces() {
+		other = "_there_line IS NOT NULL AND NOT _same_source AND NOT _same"
+		// An update, since a deletion and an insertion in one statement may come
+		// in any order, and the key is unique.
+		replace = `, kept AS (
+	INSERT INTO {replaced} ({columns}, _batch, _line, _replaced_by)
+	SELECT {there}, r._batch, r._line, j._batch FROM judged j JOIN {rows} r ON r.{key} = j.{key} WHERE j._fate = 'replaces'
+	RETURNING 1
+), replaced AS (
+	UPDATE {rows} r SET ({columns}, _batch, _line) = ROW ({judged}, j._batch, j._line)
+	FROM judged j WHERE j._fate = 'replaces' AND r.{key} = j.{key}
+	RETURNING 1
+)`
+		replaced = "(SELECT count(*) FROM kept)"
+	}
 	r := strings.NewReplacer(
-		"{rows}", l.t.rows, "{batches}", l.t.batches, "{rejected}", l.t.rejected, "{key}", key,
-		"{columns}", columnList(l.cfg.Spec, ""), "{staged}", columnList(l.cfg.Spec, "s."), "{there}", columnList(l.cfg.Spec, "r."),
+		"{rows}", l.t.rows, "{batches}", l.t.batches, "{rejected}", l.t.rejected, "{replaced}", l.t.replaced, "{key}", key, "{other}", other,
+		"{columns}", columnList(l.cfg.Spec, ""), "{staged}", columnList(l.cfg.Spec, "s."), "{there}", columnList(l.cfg.Spec, "r."), "{judged}", columnList(l.cfg.Spec, "j."),
 		"{name}", quoteText(l.cfg.Spec.Key), "{twice}", quoteText(keyTwice), "{changed}", quoteText(keyChanged),
 	)
 	return r.Replace(`
-WITH judged AS MATERIALIZED (
+WITH compared AS MATERIALIZED (
 	SELECT s.*, r._batch AS _there_batch, r._line AS _there_line, b.digest = $1 AS _same_source,
 		ROW({staged}) IS NOT DISTINCT FROM ROW({there}) OR s._line = ANY ($2::integer[]) AS _same,
 		row_number() OVER _same_key AS _nth, first_value(s._line) OVER _same_key AS _first_line
@@ -93,23 +112,31 @@ WITH judged AS MATERIALIZED (
 	LEFT JOIN {rows} r ON r.{key} = s.{key}
 	LEFT JOIN {batches} b ON b.id = r._batch
 	WINDOW _same_key AS (PARTITION BY s.{key} ORDER BY s._line)
+), marked AS (
+	SELECT *, min(_line) FILTER (WHERE {other}) OVER (PARTITION BY {key}) AS _replacing_line FROM compared
+), judged AS MATERIALIZED (
+	SELECT *, CASE
+			WHEN _there_line IS NULL AND _nth = 1 THEN 'new'
+			WHEN _there_line IS NULL OR _same_source OR _line > _replacing_line THEN 'twice'
+			WHEN _line = _replacing_line THEN 'replaces'
+			WHEN _same THEN 'known'
+			ELSE 'changed' END AS _fate,
+		CASE WHEN _there_line IS NULL THEN _first_line WHEN _same_source THEN _there_line ELSE _replacing_line END AS _before
+	FROM marked
 ), added AS (
 	INSERT INTO {rows} ({columns}, _batch, _line)
-	SELECT {columns}, _batch, _line FROM judged WHERE _there_line IS NULL AND _nth = 1 ORDER BY _line
+	SELECT {columns}, _batch, _line FROM judged WHERE _fate = 'new' ORDER BY _line
 	RETURNING 1
-), refused AS (
+)` + replace + `, refused AS (
 	INSERT INTO {rejected} (_batch, line, "column", kind, value, reason, text)
-	SELECT _batch, _line, {name}, CASE WHEN _there_line IS NULL OR _same_source THEN {twice} ELSE {changed} END, left({key}, 60), 'key ' || {name} || '=' || left({key}, 100) || CASE
-			WHEN _there_line IS NULL THEN ' is already on line ' || _first_line
-			WHEN _same_source THEN ' is already on line ' || _there_line
+	SELECT _batch, _line, {name}, CASE _fate WHEN 'twice' THEN {twice} ELSE {changed} END, left({key}, 60), 'key ' || {name} || '=' || left({key}, 100) || CASE _fate
+			WHEN 'twice' THEN ' is already on line ' || _before
 			ELSE ' is known with other values, from batch ' || _there_batch || ', line ' || _there_line END,
 		_text
-	FROM judged WHERE (_there_line IS NULL AND _nth > 1) OR _same_source OR NOT _same AND _there_line IS NOT NULL ORDER BY _line
+	FROM judged WHERE _fate IN ('twice', 'changed') ORDER BY _line
 	RETURNING 1
 )
-SELECT (SELECT count(*) FROM added),
-	(SELECT count(*) FROM judged WHERE _there_line IS NOT NULL AND _same AND NOT coalesce(_same_source, false)),
-	(SELECT count(*) FROM refused)`)
+SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM judged WHERE _fate = 'known'), ` + replaced + `, (SELECT count(*) FROM refused)`)
 }
 
 // judgeWithoutKey passes over the rows that another source brought on the same
@@ -131,5 +158,5 @@ WITH there AS MATERIALIZED (
 	ORDER BY _line
 	RETURNING 1
 )
-SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM _staged) - (SELECT count(*) FROM added), 0`)
+SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM _staged) - (SELECT count(*) FROM added), 0, 0`)
 }

@@ -20,8 +20,9 @@ import (
 // until one brings a row or a rejected line.
 //
 // A key that the same source has twice is rejected the second time. A row that
-// another source brought before is known where all its values are the same,
-// and rejected where they are not. Without a key, a row is known where another
+// another source brought before is known where all its values are the same;
+// where they are not, the spec says whether it is rejected or replaces the one
+// that is there. Without a key, a row is known where another
 // source brought the same values on the same line.
 //
 // A run that rejects more lines than the spec allows ends with a *LossError and
@@ -113,13 +114,13 @@ func (l *loader) run(ctx context.Context, s *postgres.Session) error {
 		}
 		if l.last.batch > before.batch {
 			e := l.last
-			l.logger.Info("batch loaded", "batch", e.batch, "id", e.id, "rows", e.rows, "known", e.known, "rejected", e.rejected)
+			l.logger.Info("batch loaded", "batch", e.batch, "id", e.id, "rows", e.rows, "known", e.known, "replaced", e.replaced, "rejected", e.rejected)
 			l.progress(sum)
 		}
 		if sum.read > enough && sum.rejected > l.cfg.Spec.AtMost().Of(sum.read+l.table.Lines-l.last.lastLine) {
 			break // too many even if every line that is left were a row
 		}
-		more = l.last.endOffset < l.table.Size && (l.cfg.All || l.last.batch == l.first || l.last.rows+l.last.rejected == 0)
+		more = l.last.endOffset < l.table.Size && (l.cfg.All || l.last.batch == l.first || l.last.rows+l.last.replaced+l.last.rejected == 0)
 	}
 	if err := s.Do(ctx, "ending", l.tell); err != nil {
 		return err
@@ -153,10 +154,16 @@ func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
 		r.Batches++
 		r.Taken += e.rows
 		r.Known += e.known
+		r.Replaced += e.replaced
 		r.Rejected += e.rejected
 		ids = append(ids, e.id)
 	}
-	r.Read = r.Taken + r.Known + r.Rejected
+	r.Read = r.Taken + r.Known + r.Replaced + r.Rejected
+	if r.Replaced > 0 {
+		if r.Replacement, err = replacementOf(ctx, conn, l.cfg.Spec, es[0].id); err != nil {
+			return err
+		}
+	}
 	if r.Rejected > 0 {
 		if r.Losses, err = lossesOf(ctx, conn, l.t.rejected, ids); err != nil {
 			return err
@@ -186,7 +193,7 @@ func (l *loader) next(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if !l.begun {
-		if err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE digest <> $1 AND rows > 0)`, l.t.batches), l.table.Digest).Scan(&l.careful); err != nil {
+		if err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE digest <> $1 AND rows + replaced > 0)`, l.t.batches), l.table.Digest).Scan(&l.careful); err != nil {
 			return fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
 		}
 		if l.careful && l.cfg.Spec.Key == "" {
@@ -267,28 +274,28 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	if err != nil {
 		return e, err
 	}
-	var known int64
+	var known, replaced int64
 	if l.careful {
 		var twice int64
-		if rows, known, twice, err = l.judge(ctx, tx, first.Line, l.reader.Position().Line-1); err != nil {
+		if rows, known, replaced, twice, err = l.judge(ctx, tx, first.Line, l.reader.Position().Line-1); err != nil {
 			return e, err
 		}
 		rejected += twice
 	}
 	end := l.reader.Position()
-	if rows+known+rejected != b.read {
-		return e, fmt.Errorf("batch %d: %d rows, %d known and %d rejected do not add up to the %d records read", l.last.batch+1, rows, known, rejected, b.read)
+	if rows+known+replaced+rejected != b.read {
+		return e, fmt.Errorf("batch %d: %d rows, %d known, %d replaced and %d rejected do not add up to the %d records read", l.last.batch+1, rows, known, replaced, rejected, b.read)
 	}
 	if end.Line-1 > 1<<31-1 {
 		return e, &source.Error{Source: l.table.Source, Err: errors.New("has more lines than the ledger can number")}
 	}
 	e = entry{
 		id: b.id, batch: l.last.batch + 1, firstLine: first.Line, lastLine: end.Line - 1, endOffset: end.Offset,
-		rows: rows, known: known, rejected: rejected,
+		rows: rows, known: known, rejected: rejected, replaced: replaced,
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, accepted, started_at, loaded_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, false, now(), clock_timestamp())`, l.t.batches),
-		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected)
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, replaced, accepted, started_at, loaded_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, false, now(), clock_timestamp())`, l.t.batches),
+		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected, e.replaced)
 	if err != nil {
 		return e, fmt.Errorf("writing the ledger %s: %w", l.t.batches, err)
 	}

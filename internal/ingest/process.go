@@ -18,7 +18,8 @@ import (
 // Process cleans the batches of raw that clean does not have yet: spaces around
 // a value go, missing markers become NULL, numbers are numbers. A row whose
 // value is none of its column's, or whose key is there already once it is
-// typed ("7" and "07"), is rejected.
+// typed ("7" and "07"), is rejected. Where a row of raw was replaced, the one in
+// clean is too, and its split stays.
 //
 // It writes to the database clean only, and a batch's ledger entry there is in
 // the transaction of its rows. A run that rejects more rows than the spec allows
@@ -49,7 +50,8 @@ type processor struct {
 type rawEntry struct {
 	id, number int32
 	digest     string
-	rows       int64
+	rows       int64 // new ones and those that replaced others
+	replaced   int64 // of them
 }
 
 func (p *processor) run(ctx context.Context, clean *postgres.Session) error {
@@ -98,13 +100,22 @@ func (p *processor) run(ctx context.Context, clean *postgres.Session) error {
 func (p *processor) tell(ctx context.Context, conn *pgx.Conn) error {
 	r := Report{Step: "process-data"}
 	var ids []int32
-	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(rejected), 0), coalesce(min(batch), 0),
+	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(replaced), 0), coalesce(sum(rejected), 0), coalesce(min(batch), 0),
 			coalesce(array_agg(batch) FILTER (WHERE rejected > 0), '{}')
-		FROM %s WHERE NOT accepted`, p.t.batches)).Scan(&r.Batches, &r.Taken, &r.Rejected, &p.first, &ids)
+		FROM %s WHERE NOT accepted`, p.t.batches)).Scan(&r.Batches, &r.Taken, &r.Replaced, &r.Rejected, &p.first, &ids)
 	if err != nil {
 		return fmt.Errorf("reading the ledger of clean: %w", err)
 	}
-	r.Read = r.Taken + r.Rejected
+	r.Read = r.Taken + r.Replaced + r.Rejected
+	if r.Replaced > 0 {
+		raw, err := p.raw.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		if r.Replacement, err = replacementOf(ctx, raw, p.cfg.Spec, p.first); err != nil {
+			return err
+		}
+	}
 	if r.Rejected > 0 {
 		if r.Losses, err = lossesOf(ctx, conn, p.t.rejected, ids); err != nil {
 			return err
@@ -124,10 +135,10 @@ func (p *processor) work(ctx context.Context, clean *postgres.Session, todo []ra
 	}
 	most, rejected := p.cfg.Spec.AtMost().Of(p.report.Read+total), p.report.Rejected
 	for _, e := range todo {
-		var rows, refused int64
+		var rows, replaced, refused int64
 		err := clean.Do(ctx, fmt.Sprintf("cleaning batch %d", e.id), func(ctx context.Context, conn *pgx.Conn) error {
 			var err error
-			rows, refused, err = p.batch(ctx, conn, e)
+			rows, replaced, refused, err = p.batch(ctx, conn, e)
 			return err
 		})
 		if err != nil {
@@ -135,7 +146,7 @@ func (p *processor) work(ctx context.Context, clean *postgres.Session, todo []ra
 		}
 		sofar += e.rows
 		rejected += refused
-		p.cfg.Logger.Info("batch cleaned", "batch", e.id, "rows", rows, "rejected", refused)
+		p.cfg.Logger.Info("batch cleaned", "batch", e.id, "rows", rows, "replaced", replaced, "rejected", refused)
 		p.cfg.Logger.Info("progress", "done", sofar, "total", total, "unit", "rows")
 		if p.report.Read+sofar > enough && rejected > most {
 			return true, nil
@@ -162,14 +173,14 @@ func (p *processor) pending(ctx context.Context, clean *pgx.Conn) ([]rawEntry, e
 	if ok, err := exists(ctx, raw, p.t.batches); err != nil || !ok {
 		return nil, err
 	}
-	rows, err = raw.Query(ctx, fmt.Sprintf(`SELECT id, batch, digest, rows FROM %s
-		WHERE rows > 0 AND accepted AND id <> ALL ($1) ORDER BY id`, p.t.batches), ids)
+	rows, err = raw.Query(ctx, fmt.Sprintf(`SELECT id, batch, digest, rows + replaced, replaced FROM %s
+		WHERE rows + replaced > 0 AND accepted AND id <> ALL ($1) ORDER BY id`, p.t.batches), ids)
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger of raw: %w", err)
 	}
 	todo, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (rawEntry, error) {
 		var e rawEntry
-		return e, r.Scan(&e.id, &e.number, &e.digest, &e.rows)
+		return e, r.Scan(&e.id, &e.number, &e.digest, &e.rows, &e.replaced)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger of raw: %w", err)
@@ -182,62 +193,74 @@ func (p *processor) pending(ctx context.Context, clean *pgx.Conn) ([]rawEntry, e
 
 // batch cleans one batch in one transaction, unless an earlier try of it was
 // committed.
-func (p *processor) batch(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows, rejected int64, err error) {
-	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT rows, rejected FROM %s WHERE batch = $1", p.t.batches), e.id).Scan(&rows, &rejected)
+func (p *processor) batch(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows, replaced, rejected int64, err error) {
+	err = conn.QueryRow(ctx, fmt.Sprintf("SELECT rows, replaced, rejected FROM %s WHERE batch = $1", p.t.batches), e.id).Scan(&rows, &replaced, &rejected)
 	if !errors.Is(err, pgx.ErrNoRows) {
-		return rows, rejected, err
+		return rows, replaced, rejected, err
 	}
-	rows, rejected, err = p.clean(ctx, conn, e)
+	rows, replaced, rejected, err = p.clean(ctx, conn, e)
 	if postgres.Code(err) == postgres.UniqueViolation && !p.careful {
 		p.cfg.Logger.Info("a key is there twice once it is typed, going on row by row", "batch", e.id)
 		p.careful = true
-		rows, rejected, err = p.clean(ctx, conn, e)
+		rows, replaced, rejected, err = p.clean(ctx, conn, e)
 	}
-	return rows, rejected, err
+	return rows, replaced, rejected, err
 }
 
-func (p *processor) clean(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows, rejected int64, err error) {
+func (p *processor) clean(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows, replaced, rejected int64, err error) {
 	raw, err := p.raw.Conn(ctx)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	// A table just loaded has no statistics yet, and without them the planner
 	// would read all of it for each batch.
 	if _, err := raw.Exec(ctx, "SET enable_seqscan = off"); err != nil {
-		return 0, 0, fmt.Errorf("reading raw: %w", err)
+		return 0, 0, 0, fmt.Errorf("reading raw: %w", err)
 	}
 	tx, err := conn.Begin(ctx)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
+	var gone int64
+	if e.replaced > 0 {
+		if gone, err = p.clear(ctx, raw, tx, e); err != nil {
+			return 0, 0, 0, err
+		}
+	}
 	into := p.t.rows
 	if p.careful {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE _staged (LIKE %s) ON COMMIT DROP", p.t.rows)); err != nil {
-			return 0, 0, fmt.Errorf("making the staging table: %w", err)
+			return 0, 0, 0, fmt.Errorf("making the staging table: %w", err)
 		}
 		into = "_staged"
 	}
 	rows, rejected, err = p.stream(ctx, raw, conn, e, into)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	if p.careful {
 		var twice int64
 		if rows, twice, err = p.judge(ctx, tx); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		rejected += twice
 	}
-	if rows+rejected != e.rows {
-		return 0, 0, fmt.Errorf("batch %d: %d rows and %d rejected do not add up to the %d of raw", e.id, rows, rejected, e.rows)
+	if gone > 0 {
+		if replaced, err = p.inherit(ctx, tx, e); err != nil {
+			return 0, 0, 0, err
+		}
+		rows -= replaced
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (batch, digest, number, rows, rejected, accepted, processed_at)
-		VALUES ($1, $2, $3, $4, $5, false, clock_timestamp())`, p.t.batches), e.id, e.digest, e.number, rows, rejected)
+	if rows+replaced+rejected != e.rows {
+		return 0, 0, 0, fmt.Errorf("batch %d: %d rows, %d replaced and %d rejected do not add up to the %d of raw", e.id, rows, replaced, rejected, e.rows)
+	}
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (batch, digest, number, rows, replaced, gone, rejected, accepted, processed_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, false, clock_timestamp())`, p.t.batches), e.id, e.digest, e.number, rows, replaced, gone, rejected)
 	if err != nil {
-		return 0, 0, fmt.Errorf("writing the ledger of clean: %w", err)
+		return 0, 0, 0, fmt.Errorf("writing the ledger of clean: %w", err)
 	}
-	return rows, rejected, tx.Commit(ctx)
+	return rows, replaced, rejected, tx.Commit(ctx)
 }
 
 // stream copies a batch out of raw and, cleaned, into clean, at the same time.
@@ -254,7 +277,9 @@ func (p *processor) stream(ctx context.Context, raw, clean *pgx.Conn, e rawEntry
 		lines := &lineWriter{line: c.line}
 		// The order makes the same rows land in the same place, and the same
 		// one of two equal keys, whenever it runs.
-		sql := fmt.Sprintf("COPY (SELECT %s, _line FROM %s WHERE _batch = %d ORDER BY _line) TO STDOUT", columnList(p.cfg.Spec, ""), p.t.rows, e.id)
+		columns := columnList(p.cfg.Spec, "") + ", _line"
+		sql := fmt.Sprintf("COPY (SELECT %s FROM %s WHERE _batch = %d UNION ALL SELECT %s FROM %s WHERE _batch = %d ORDER BY _line) TO STDOUT",
+			columns, p.t.rows, e.id, columns, p.t.replaced, e.id) // a later batch may have replaced some of them already
 		if _, err := raw.PgConn().CopyTo(ctx, lines, sql); err != nil {
 			return fmt.Errorf("reading batch %d of raw: %w", e.id, err)
 		}

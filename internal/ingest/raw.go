@@ -66,7 +66,10 @@ func createOrCheck(ctx context.Context, tx pgx.Tx, database string, spec *datase
 		}
 		var other *Mismatch
 		if !errors.As(wrong, &other) {
-			return errors.Join(wrong, upgrade(ctx, tx, t.added()))
+			if wrong != nil {
+				return wrong
+			}
+			return complete(ctx, tx, spec)
 		}
 		var used bool
 		if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT EXISTS (SELECT FROM %s) OR EXISTS (SELECT FROM %s)", t.rows, t.batches)).Scan(&used); err != nil {
@@ -75,7 +78,7 @@ func createOrCheck(ctx context.Context, tx pgx.Tx, database string, spec *datase
 		if used {
 			return wrong
 		}
-		if _, err := tx.Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %s, %s, %s, %s", t.rows, t.batches, t.rejected, t.split)); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %s, %s, %s, %s, %s", t.rows, t.batches, t.rejected, t.replaced, t.split)); err != nil {
 			return fmt.Errorf("making the empty tables of %s again: %w", spec.Name, err)
 		}
 		got, ledger = nil, nil
@@ -91,7 +94,16 @@ func createOrCheck(ctx context.Context, tx pgx.Tx, database string, spec *datase
 			return fmt.Errorf("creating tables of %s: %w", spec.Name, err)
 		}
 	}
-	return upgrade(ctx, tx, t.added())
+	return complete(ctx, tx, spec)
+}
+
+// complete makes what tables of an earlier release lack.
+func complete(ctx context.Context, tx pgx.Tx, spec *dataset.Spec) error {
+	t := tablesOf(spec)
+	if err := upgrade(ctx, tx, t.added()); err != nil {
+		return err
+	}
+	return createReplaced(ctx, tx, spec)
 }
 
 // added are the columns that the ledgers and the rejected tables got after the
@@ -99,9 +111,12 @@ func createOrCheck(ctx context.Context, tx pgx.Tx, database string, spec *datase
 func (t tables) added() []lacking {
 	return []lacking{
 		{t.batches, "accepted", "boolean NOT NULL DEFAULT true"},
+		{t.batches, "replaced", "integer NOT NULL DEFAULT 0"},
+		{t.batches, "gone", "integer NOT NULL DEFAULT 0"},
 		{t.rejected, "column", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "kind", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "value", "text NOT NULL DEFAULT ''"},
+		{t.rejected, "replaced_by", "integer"},
 	}
 }
 
@@ -139,6 +154,7 @@ type entry struct {
 	firstLine, lastLine   int64
 	endOffset             int64
 	rows, known, rejected int64
+	replaced              int64 // rows that took the place of an earlier one; not among rows
 }
 
 // lastEntry returns the ledger's last entry of a table, or the zero entry.
@@ -151,14 +167,14 @@ func lastEntry(ctx context.Context, conn *pgx.Conn, t tables, digest string) (en
 }
 
 func entries(ctx context.Context, conn *pgx.Conn, t tables, where string, args ...any) ([]entry, error) {
-	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT id, batch, first_line, last_line, end_offset, rows, known, rejected
+	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT id, batch, first_line, last_line, end_offset, rows, known, rejected, replaced
 		FROM %s WHERE %s`, t.batches, where), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger %s: %w", t.batches, err)
 	}
 	es, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (entry, error) {
 		var e entry
-		return e, r.Scan(&e.id, &e.batch, &e.firstLine, &e.lastLine, &e.endOffset, &e.rows, &e.known, &e.rejected)
+		return e, r.Scan(&e.id, &e.batch, &e.firstLine, &e.lastLine, &e.endOffset, &e.rows, &e.known, &e.rejected, &e.replaced)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger %s: %w", t.batches, err)

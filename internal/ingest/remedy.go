@@ -117,7 +117,7 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 	case strings.HasPrefix(l.Reason, "not a line of"):
 		return "a field that holds a comma needs quotes"
 	case l.Reason == keyChanged:
-		return "the key column has to identify a row for good"
+		return "on_change: replace would take the new row in its place"
 	case l.Reason == keyTwice:
 		return "name another key in the spec, or leave key out"
 	case l.Reason == keyMissing:

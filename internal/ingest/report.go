@@ -16,18 +16,19 @@ import (
 // in, logs it, and leaves it as its output parameter "report", in this JSON.
 // Read is the sum of Taken, Known, Replaced and Rejected.
 type Report struct {
-	Step     string           `json:"step"`
-	Source   string           `json:"source,omitempty"` // without credentials
-	Digest   string           `json:"digest,omitempty"` // of the table, SHA-256 in hex
-	Batches  int              `json:"batches"`
-	Read     int64            `json:"read"`     // records of a source, rows of raw, or rows of clean without a split
-	Taken    int64            `json:"taken"`    // went on to where the step writes
-	Known    int64            `json:"known"`    // were there before with the same values
-	Replaced int64            `json:"replaced"` // took the place of an earlier row with the same key
-	Rejected int64            `json:"rejected"`
-	Losses   []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
-	UsedUp   bool             `json:"used_up,omitempty"` // nothing is left in the source
-	Splits   map[string]int64 `json:"splits,omitempty"`  // rows of clean by split
+	Step        string           `json:"step"`
+	Source      string           `json:"source,omitempty"` // without credentials
+	Digest      string           `json:"digest,omitempty"` // of the table, SHA-256 in hex
+	Batches     int              `json:"batches"`
+	Read        int64            `json:"read"`                  // records of a source, rows of raw, or rows of clean without a split
+	Taken       int64            `json:"taken"`                 // went on to where the step writes
+	Known       int64            `json:"known"`                 // were there before with the same values
+	Replaced    int64            `json:"replaced"`              // took the place of an earlier row with the same key
+	Replacement *Replacement     `json:"replacement,omitempty"` // one of them
+	Rejected    int64            `json:"rejected"`
+	Losses      []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
+	UsedUp      bool             `json:"used_up,omitempty"` // nothing is left in the source
+	Splits      map[string]int64 `json:"splits,omitempty"`  // rows of clean by split
 }
 
 // Loss is rows that were rejected for the same reason, with one of them.
@@ -63,6 +64,9 @@ func (r Report) String() string {
 		if n.rows > 0 {
 			fmt.Fprintf(&b, ", %s %s", count(n.rows), n.what)
 		}
+	}
+	if r.Replacement != nil {
+		b.WriteString("\n  " + rows(r.Replaced) + " replaced; for example " + r.Replacement.String())
 	}
 	for _, l := range r.Losses {
 		b.WriteString("\n  " + l.String())
@@ -120,10 +124,16 @@ func count(n int64) string {
 	return s
 }
 
+// StillRejected is the SQL condition of a row r of a rejected table that counts
+// today: a row that could not be cleaned, and whose key a later batch brought
+// again, is no loss any more. Tables of an earlier release lack the column, and
+// only a data step adds it.
+const StillRejected = "to_jsonb(r) ->> 'replaced_by' IS NULL"
+
 // lossesOf lists why rows of some batches were rejected; of all batches where
 // batches is nil.
 func lossesOf(ctx context.Context, conn *pgx.Conn, rejected string, batches []int32) ([]Loss, error) {
-	where := ""
+	where := "WHERE " + StillRejected
 	var args []any
 	if batches != nil {
 		where, args = "WHERE _batch = ANY ($1)", []any{batches}
@@ -132,7 +142,7 @@ func lossesOf(ctx context.Context, conn *pgx.Conn, rejected string, batches []in
 	// value in memory, however many rows there are.
 	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT "column", kind, count(*),
 			min(ARRAY[lpad(line::text, 10, '0'), value] COLLATE "C")
-		FROM %s %s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %d`, rejected, where, maxLosses), args...)
+		FROM %s r %s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %d`, rejected, where, maxLosses), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", rejected, err)
 	}

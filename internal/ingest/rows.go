@@ -82,15 +82,19 @@ func DataDigest(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) (string
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %s\n", spec.Name, r)
-	rows, err := conn.Query(ctx, fmt.Sprintf("SELECT digest, number, rows FROM %s WHERE rows > 0 ORDER BY batch", tablesOf(spec).batches))
+	rows, err := conn.Query(ctx, fmt.Sprintf("SELECT digest, number, rows, replaced, gone FROM %s WHERE rows + replaced + gone > 0 ORDER BY batch", tablesOf(spec).batches))
 	if err != nil {
 		return "", fmt.Errorf("reading the ledger of clean: %w", err)
 	}
 	var digest string
-	var number, n int64
-	if _, err := pgx.ForEachRow(rows, []any{&digest, &number, &n}, func() error {
-		_, err := fmt.Fprintf(h, "%s %d %d\n", digest, number, n)
-		return err
+	var number, n, replaced, gone int64
+	if _, err := pgx.ForEachRow(rows, []any{&digest, &number, &n, &replaced, &gone}, func() error {
+		fmt.Fprintf(h, "%s %d %d", digest, number, n)
+		if replaced+gone > 0 {
+			fmt.Fprintf(h, " %d %d", replaced, gone)
+		}
+		fmt.Fprintln(h)
+		return nil
 	}); err != nil {
 		return "", fmt.Errorf("reading the ledger of clean: %w", err)
 	}
@@ -101,6 +105,7 @@ func DataDigest(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) (string
 type Counts struct {
 	Raw         int64            // rows in raw
 	Known       int64            // records passed over because raw had them
+	Replaced    int64            // records that took the place of an earlier row
 	RawRejected int64            // lines that could not be rows
 	Clean       int64            // rows in clean
 	Rejected    int64            // rows that could not be cleaned
@@ -117,15 +122,15 @@ func Count(ctx context.Context, raw, clean *pgx.Conn, spec *dataset.Spec) (Count
 		return c, err
 	}
 	if ok {
-		if err := raw.QueryRow(ctx, fmt.Sprintf("SELECT (SELECT count(*) FROM %s), coalesce(sum(known), 0), coalesce(sum(rejected), 0) FROM %s", t.rows, t.batches)).
-			Scan(&c.Raw, &c.Known, &c.RawRejected); err != nil {
+		if err := raw.QueryRow(ctx, fmt.Sprintf("SELECT (SELECT count(*) FROM %s), coalesce(sum(known), 0), coalesce(sum(replaced), 0), coalesce(sum(rejected), 0) FROM %s", t.rows, t.batches)).
+			Scan(&c.Raw, &c.Known, &c.Replaced, &c.RawRejected); err != nil {
 			return c, fmt.Errorf("counting %s in raw: %w", spec.Name, err)
 		}
 	}
 	if ok, err = exists(ctx, clean, t.batches); err != nil || !ok {
 		return c, err
 	}
-	if err := clean.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(sum(rejected), 0) FROM %s", t.batches)).Scan(&c.Rejected); err != nil {
+	if err := clean.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM %s r WHERE %s", t.rejected, StillRejected)).Scan(&c.Rejected); err != nil {
 		return c, fmt.Errorf("counting %s in clean: %w", spec.Name, err)
 	}
 	if c.Splits, _, err = countSplits(ctx, clean, spec); err != nil {

@@ -161,10 +161,13 @@ func checkRaw(t testing.TB, cfg Config) {
 	if ok, err := exists(context.Background(), conn, "things_batches"); err != nil || !ok {
 		return // killed before the first transaction
 	}
-	bad := query(t, conn, `SELECT b.id, b.rows, r.n, b.rejected, j.n FROM things_batches b
-		FULL JOIN (SELECT _batch, count(*) n FROM things GROUP BY 1) r ON r._batch = b.id
+	bad := query(t, conn, `SELECT b.id, b.rows, b.replaced, r.n, b.rejected, j.n FROM things_batches b
+		FULL JOIN (SELECT _batch, count(*) n FROM (SELECT _batch FROM things UNION ALL SELECT _batch FROM things_replaced) r GROUP BY 1) r ON r._batch = b.id
 		FULL JOIN (SELECT _batch, count(*) n FROM things_rejected GROUP BY 1) j ON j._batch = coalesce(b.id, r._batch)
-		WHERE b.id IS NULL OR b.rows <> coalesce(r.n, 0) OR b.rejected <> coalesce(j.n, 0)`)
+		WHERE b.id IS NULL OR b.rows + b.replaced <> coalesce(r.n, 0) OR b.rejected <> coalesce(j.n, 0)`)
+	bad = append(bad, query(t, conn, `SELECT b.id, b.replaced, r.n FROM things_batches b
+		FULL JOIN (SELECT _replaced_by, count(*) n FROM things_replaced GROUP BY 1) r ON r._replaced_by = b.id
+		WHERE b.id IS NULL OR b.replaced <> coalesce(r.n, 0)`)...)
 	// Batches of a source follow one another without a gap.
 	bad = append(bad, query(t, conn, `SELECT * FROM (SELECT id, batch, first_line,
 			lag(last_line) OVER w AS before, row_number() OVER w AS n FROM things_batches
@@ -184,16 +187,16 @@ func checkClean(t testing.TB, cfg Config) {
 			return // killed before the first transaction
 		}
 	}
-	bad := query(t, clean, `SELECT b.batch, b.rows, r.n, b.rejected, j.n FROM things_batches b
-		FULL JOIN (SELECT _batch, count(*) n FROM things GROUP BY 1) r ON r._batch = b.batch
+	bad := query(t, clean, `SELECT b.batch, b.rows, b.replaced, r.n, b.rejected, j.n FROM things_batches b
+		FULL JOIN (SELECT _batch, count(*) n FROM (SELECT _batch FROM things UNION ALL SELECT _batch FROM things_replaced) r GROUP BY 1) r ON r._batch = b.batch
 		FULL JOIN (SELECT _batch, count(*) n FROM things_rejected GROUP BY 1) j ON j._batch = coalesce(b.batch, r._batch)
-		WHERE b.batch IS NULL OR b.rows <> coalesce(r.n, 0) OR b.rejected <> coalesce(j.n, 0)`)
+		WHERE b.batch IS NULL OR b.rows + b.replaced <> coalesce(r.n, 0) OR b.rejected <> coalesce(j.n, 0)`)
 	sums := map[string]string{}
-	for _, s := range query(t, raw, "SELECT id, rows FROM things_batches") {
+	for _, s := range query(t, raw, "SELECT id, rows + replaced FROM things_batches") {
 		id, n, _ := strings.Cut(s, "|")
 		sums[id] = n
 	}
-	for _, s := range query(t, clean, "SELECT batch, rows + rejected FROM things_batches") {
+	for _, s := range query(t, clean, "SELECT batch, rows + replaced + rejected FROM things_batches") {
 		if id, n, _ := strings.Cut(s, "|"); sums[id] != n {
 			bad = append(bad, fmt.Sprintf("batch %s: %s rows in raw, %s in clean and rejected", id, sums[id], n))
 		}
