@@ -73,19 +73,16 @@ func (d *decoder) body(next func() []float32) error {
 	case '[':
 		err = d.array(next)
 	default:
-		if d.pos == len(d.text) {
-			return d.syntax("the body is empty")
-		}
-		return d.syntax("the body is neither an object nor an array")
+		return d.strange()
 	}
 	if err != nil {
 		return err
 	}
 	if d.peek(); d.pos < len(d.text) {
-		return d.syntax("unexpected text after the end of the JSON value")
+		return d.trailing()
 	}
 	if d.record == 0 {
-		return d.syntax("the request has no record")
+		return d.unfit("the request has no record; %s", d.howTo())
 	}
 	return nil
 }
@@ -99,7 +96,7 @@ func (d *decoder) array(next func() []float32) error {
 	}
 	for {
 		if d.peek() != '{' {
-			return d.syntax("record %d is not an object", d.record)
+			return d.notObject()
 		}
 		if err := d.fields(next); err != nil {
 			return err
@@ -140,7 +137,7 @@ func (d *decoder) instances(next func() []float32) error {
 	}
 	d.pos++
 	if d.peek() != '[' {
-		return d.syntax("instances is not an array")
+		return d.syntax("instances is not an array; send one record alone, without instances")
 	}
 	if err := d.array(next); err != nil {
 		return err
@@ -247,7 +244,7 @@ func (d *decoder) screen(c int, text []byte, literal bool) {
 // a member that is no column, and returns -1.
 func (d *decoder) member(guess int) (column int, err error) {
 	if d.peek() != '"' {
-		return 0, d.syntax("expected a column's name in quotes")
+		return 0, d.noName()
 	}
 	if guess < len(d.spec.Columns) {
 		want, rest := d.spec.Columns[guess].Member(), d.text[d.pos:]
@@ -270,7 +267,7 @@ func (d *decoder) member(guess int) (column int, err error) {
 	}
 	d.pos++
 	if c < 0 {
-		return -1, d.skip(name, "there is no column with this name")
+		return -1, d.noColumn(name)
 	}
 	return c, nil
 }
@@ -289,8 +286,10 @@ func (d *decoder) value(vector []float32, c int) error {
 		text, err = d.number()
 		literal = true
 	case b == 'n':
-		d.absent = append(d.absent, c)
-		return d.literal("null")
+		if err = d.literal("null"); err == nil {
+			d.absent = append(d.absent, c)
+			return nil
+		}
 	case b == 't' || b == 'f':
 		word := "true"
 		if b == 'f' {
@@ -299,12 +298,12 @@ func (d *decoder) value(vector []float32, c int) error {
 		text, err = []byte(word), d.literal(word)
 		literal = true
 	case b == '{' || b == '[':
-		return d.skip(col.Name, "is an object or an array; it must be a number or a string")
+		return d.nested(col)
 	default:
 		err = d.syntax("expected a value for %q", col.Name)
 	}
 	if err != nil {
-		return err
+		return d.noValue(col, start, err)
 	}
 	if col.InCohort() {
 		d.screen(c, text, literal)
@@ -325,14 +324,14 @@ func (d *decoder) value(vector []float32, c int) error {
 			return d.wrong(col.Name, "is a boolean; it must be a number or a string")
 		}
 	}
-	text, err = d.spec.Value(c, text)
+	value, err := d.spec.Value(c, text)
 	if err != nil {
-		return d.wrong(col.Name, err.Error())
+		return d.wrongValue(col, text, err)
 	}
-	if text == nil {
+	if value == nil {
 		return d.warn(c, feature.Missing, start)
 	}
-	unknown, odd := d.encoder.Set(vector, c, text)
+	unknown, odd := d.encoder.Set(vector, c, value)
 	d.unknown += unknown
 	if odd != 0 {
 		return d.warn(c, odd, start)

@@ -163,7 +163,7 @@ var refusedBodies = []struct {
 	{"leading zero", `{"size":01}`, "expected , or }", "", true},
 	{"no digit after the point", `{"size":1.}`, "after the point", "", true},
 	{"no digit in the exponent", `{"size":1e}`, "exponent", "", true},
-	{"NaN", `{"size":NaN}`, "expected a value", "", true},
+	{"NaN", `{"size":NaN}`, "size: NaN is not JSON; send null for a missing value", "size", true},
 	{"half of null", `{"size":nul}`, "expected null", "", true},
 	{"control character", "{\"kind\":\"a\nb\"}", "control character", "", true},
 	{"invalid UTF-8", "{\"kind\":\"\xff\"}", "UTF-8", "", true},

@@ -22,6 +22,9 @@ func seedBodies(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	for _, m := range mistaken {
+		f.Add([]byte(m.body))
+	}
 	for _, d := range refusedBodies {
 		f.Add([]byte(d.body))
 	}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"fmt"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -23,11 +24,11 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !isJSON(r.Header.Get("Content-Type")) {
-		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/json"})
+		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: wrongType(r.Header.Get("Content-Type"))})
 		return
 	}
 	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
-		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: "the body must not have a Content-Encoding"})
+		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: fmt.Sprintf("the body has the Content-Encoding %q; send it uncompressed", clip([]byte(c)))})
 		return
 	}
 	x := newExchange(&s.memory)
