@@ -8,8 +8,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -97,18 +97,7 @@ func (c *checker) check(s *Spec) {
 	if s.Title == "" {
 		s.Title = s.Name
 	}
-	if s.Source.SHA256 != "" && !digest.MatchString(s.Source.SHA256) {
-		c.bad(at("source", "sha256"), "sha256 must be 64 small hex digits")
-	}
-	if d := s.Source.Decimal; d != "" && d != "." && d != "," {
-		c.bad(at("source", "decimal"), "decimal is %q; it can be \".\" or \",\"", d)
-	}
-	if t := s.Source.Thousands; t != "" && (utf8.RuneCountInString(t) != 1 || strings.ContainsAny(t, "0123456789+-eE") || t == s.Source.Decimal || t == "." && s.Source.Decimal == "") {
-		c.bad(at("source", "thousands"), "thousands is %q; it has to be one character, another than decimal's", t)
-	}
-	for i, m := range s.Missing {
-		s.Missing[i] = strings.TrimSpace(m) // as a field's blanks go
-	}
+	trimAll(s.Missing)
 	c.columns(s)
 	switch s.OnChange {
 	case "":
@@ -121,6 +110,7 @@ func (c *checker) check(s *Spec) {
 	default:
 		c.bad(at("on_change"), "on_change %q is not known; it can be: %s, %s%s", s.OnChange, OnChangeReject, OnChangeReplace, meant(s.OnChange, []string{OnChangeReject, OnChangeReplace}))
 	}
+	c.source(s)
 	c.target(s)
 	for i := range s.Cohort {
 		e := &s.Cohort[i]
@@ -147,75 +137,6 @@ func (c *checker) check(s *Spec) {
 	c.threshold(s)
 	c.metrics(s)
 	c.candidates(s)
-}
-
-func (c *checker) columns(s *Spec) {
-	s.columns = make(map[string]int, len(s.Columns))
-	if len(s.Columns) == 0 {
-		c.bad(at("columns"), "columns is empty")
-	}
-	if len(s.Columns) > 1000 {
-		c.bad(at("columns"), "%d columns, more than 1000", len(s.Columns))
-	}
-	for i := range s.Columns {
-		col := &s.Columns[i]
-		here := at("columns", i)
-		if !columnName.MatchString(col.Name) {
-			c.bad(here, "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first", col.Name)
-		}
-		if _, twice := s.columns[col.Name]; twice {
-			c.bad(here, "column %q is there twice", col.Name)
-		}
-		s.columns[col.Name] = i
-		col.member = `"` + col.Name + `":` // no name needs an escape
-		switch col.Type {
-		case Integer, Number, Category:
-		default:
-			c.bad(here, "column %q has type %q; it can be: integer, number, category%s", col.Name, col.Type, meantType(string(col.Type)))
-		}
-		if col.Type == Category && (col.Min != nil || col.Max != nil) {
-			c.bad(here, "column %q is a category: min and max are for numbers", col.Name)
-		}
-		if col.Type != Category && (len(col.Values) > 0 || len(col.Codes) > 0) {
-			c.bad(here, "column %q is a %s: values and codes are for categories", col.Name, col.Type)
-		}
-		if len(col.Values) > 0 && len(col.Codes) > 0 {
-			c.bad(here, "column %q has both values and codes", col.Name)
-		}
-		if col.Min != nil && col.Max != nil && *col.Min > *col.Max {
-			c.bad(here, "column %q: min %g is above max %g", col.Name, *col.Min, *col.Max)
-		}
-		if col.Type != Category {
-			for _, m := range s.Missing {
-				if x, ok := ParseNumber([]byte(m)); ok {
-					col.missing = append(col.missing, x)
-				}
-			}
-		}
-		if col.Label == "" {
-			col.Label = col.Name
-		}
-	}
-	for i := range s.Columns {
-		if !s.Columns[i].Required {
-			continue
-		}
-		if s.Ignored(i) {
-			c.bad(at("columns", i), "column %q can't be required: as the key, the group or the target it is not looked at in a record to predict", s.Columns[i].Name)
-		}
-		s.required = append(s.required, i)
-	}
-	if s.Key != "" {
-		c.column(s, at("key"), s.Key)
-	}
-	if s.Group != "" {
-		c.column(s, at("group"), s.Group)
-	}
-	for _, is := range []struct{ what, name string }{{"key", s.Key}, {"group", s.Group}} {
-		if is.name != "" && is.name == s.Target.Column {
-			c.bad(at(is.what), "column %q is the target: it can't be the %s too", is.name, is.what)
-		}
-	}
 }
 
 // values puts values that the spec names of a column into their canonical form,
@@ -292,18 +213,18 @@ func (c *checker) features(s *Spec) {
 		f := &s.Features[i]
 		here := at("features", i)
 		set := 0
-		for _, is := range []bool{f.Number != "", f.Category != "", f.Ranges != "", len(f.Count) > 0} {
+		for _, is := range []bool{f.Number != "", f.Category != "", f.Ranges != "", len(f.Count) > 0, f.Date != "", f.DaysFrom != ""} {
 			if is {
 				set++
 			}
 		}
 		if set != 1 {
-			c.bad(here, "a feature has exactly one of number, category, ranges and count")
+			c.bad(here, "a feature has exactly one of number, category, ranges, count, date and days_from")
 			continue
 		}
 		for _, name := range f.Columns() {
-			if col := c.column(s, here, name); col != nil && f.Number != "" && col.Type == Category && len(f.Values) == 0 {
-				c.bad(here, "column %q is a category: as a number it needs values", name)
+			if col := c.column(s, here, name); col != nil {
+				c.featureType(here, f, col)
 			}
 			if name == s.Target.Column {
 				c.bad(here, "column %q is the target: as a feature it tells the answer", name)
@@ -320,9 +241,13 @@ func (c *checker) features(s *Spec) {
 				c.bad(here, "a count needs a name")
 				continue
 			}
-			f.Name = f.Columns()[0]
-			if f.Ranges != "" {
+			switch f.Name = f.Columns()[0]; {
+			case f.Ranges != "":
 				f.Name += "_range"
+			case f.Date != "":
+				f.Name += "_" + f.Part
+			case f.DaysFrom != "":
+				f.Name = "days_from_" + f.DaysFrom + "_to_" + f.To
 			}
 		}
 		if names[f.Name] {
@@ -346,6 +271,7 @@ func (c *checker) features(s *Spec) {
 		if f.FoldBelow < 0 {
 			c.bad(here, "fold_below is %d", f.FoldBelow)
 		}
+		c.dateFeature(here, s, f)
 		if (len(f.Table) > 0) != (f.Ranges != "") {
 			c.bad(here, "ranges and table go together")
 		}
@@ -355,6 +281,43 @@ func (c *checker) features(s *Spec) {
 		if isCount := len(f.Count) > 0; isCount != (len(f.Of)+len(f.NotOf) > 0) || len(f.Of) > 0 && len(f.NotOf) > 0 {
 			c.bad(here, "count goes with one of of and not_of")
 		}
+	}
+}
+
+// featureType checks that a feature can be made of a column of that type.
+func (c *checker) featureType(here []any, f *Feature, col *Column) {
+	switch {
+	case (f.Date != "" || f.DaysFrom != "") && col.Type != Date:
+		c.bad(here, "column %q is a %s, not a date", col.Name, col.Type)
+	case f.Number != "" && col.Type == Category && len(f.Values) == 0:
+		c.bad(here, "column %q is a category: as a number it needs values", col.Name)
+	case col.Type == Date && (f.Number != "" || f.Category != "" || f.Ranges != ""):
+		c.bad(here, "column %q is a date: a feature takes a part of it ({date: %s, part: month}) or counts days ({days_from: %s, to: 2024-01-31})", col.Name, col.Name, col.Name)
+	case col.Type == Boolean && f.Ranges != "":
+		c.bad(here, "column %q is a boolean: ranges are for numbers and texts", col.Name)
+	}
+}
+
+// dateFeature checks the keys of features of dates.
+func (c *checker) dateFeature(here []any, s *Spec, f *Feature) {
+	if f.Part != "" && f.Date == "" {
+		c.bad(here, "part goes with date")
+	}
+	if f.Date != "" && !slices.Contains(Parts, f.Part) {
+		c.bad(here, "part is %q; it can be: %s%s", f.Part, strings.Join(Parts, ", "), meant(f.Part, Parts))
+	}
+	if f.To != "" && f.DaysFrom == "" {
+		c.bad(here, "to goes with days_from")
+	}
+	if f.DaysFrom == "" {
+		return
+	}
+	if t, ok := ParseDate([]byte(f.To)); ok {
+		f.To = string(AppendDate(nil, t))
+	} else if s.Column(f.To) < 0 {
+		c.bad(here, "to is %q; it has to be a date column or a date such as 2024-01-31%s", f.To, meant(f.To, slices.Collect(maps.Keys(s.columns))))
+	} else if f.To == f.DaysFrom {
+		c.bad(here, "days_from and to are both %q", f.To)
 	}
 }
 
@@ -461,6 +424,16 @@ func (f *Feature) Columns() []string {
 		return []string{f.Category}
 	case f.Ranges != "":
 		return []string{f.Ranges}
+	case f.Date != "":
+		return []string{f.Date}
+	case f.DaysFrom != "":
+		if _, fixed := f.ToDate(); fixed {
+			return []string{f.DaysFrom}
+		}
+		return []string{f.DaysFrom, f.To}
 	}
 	return f.Count
 }
+
+// ToDate returns the date of To, and whether it is one and not a column.
+func (f *Feature) ToDate() (time.Time, bool) { return ParseDate([]byte(f.To)) }

@@ -76,7 +76,7 @@ func TestParse(t *testing.T) {
 	if got := s.Metrics[0]; got != "auc" {
 		t.Errorf("first metric by default = %q, want auc", got)
 	}
-	if !s.IsMissing("?") || !s.IsMissing("") || s.IsMissing("NA") {
+	if c := &s.Columns[2]; !c.IsMissing("?") || !c.IsMissing("") || c.IsMissing("NA") {
 		t.Error("IsMissing: want ? and the empty field, not NA")
 	}
 }

@@ -169,13 +169,20 @@ func meantType(name string) string {
 	for ours, theirs := range map[Type][]string{
 		Integer:  {"int", "int64", "int32", "bigint", "long"},
 		Number:   {"float", "double", "float64", "float32", "real", "numeric", "decimal", "num"},
-		Category: {"string", "str", "text", "object", "categorical", "cat", "factor", "bool", "boolean", "enum", "date"},
+		Category: {"string", "str", "text", "object", "categorical", "cat", "factor", "enum"},
+		Boolean:  {"bool", "logical", "flag", "bit"},
+		Date:     {"datetime", "timestamp", "datetime64", "time", "day"},
 	} {
 		if slices.Contains(theirs, strings.ToLower(name)) {
 			return fmt.Sprintf("; did you mean %q?", ours)
 		}
 	}
-	return meant(name, []string{string(Integer), string(Number), string(Category)})
+	return meant(name, strings.Split(typeNames(), ", "))
+}
+
+// Nearest returns the name that a misspelt one is most like, "" where none is near.
+func Nearest(name string, names []string) string {
+	return nearest(name, slices.Sorted(slices.Values(names)))
 }
 
 // nearest returns the name that a misspelt one is most like, "" where none is

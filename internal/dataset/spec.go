@@ -55,9 +55,23 @@ type Source struct {
 	Package string   `yaml:"package"` // path of the table in an installed Python package
 	Cite    string   `yaml:"cite"`
 
+	Separator string `yaml:"separator"` // between fields: "," ";" "|" or a tab ("tab" for short); empty: the comma, in a file named .tsv the tab
+	Encoding  string `yaml:"encoding"`  // of the table's text, one of Encodings; empty: UTF-8, or UTF-16 where the table says so at its start
+	Header    string `yaml:"header"`    // NoHeader where the first line is a record: the columns are all of the table's then, in its order
+	Ignore    Ignore `yaml:"ignore"`    // columns of the table that are left out
+
 	// How the table spells numbers. Records to predict spell them as JSON does.
 	Decimal   string `yaml:"decimal"`   // between a number's whole and its fraction: "." or ","; empty: "."
 	Thousands string `yaml:"thousands"` // between groups of three digits, such as ","; empty: none
+}
+
+// NoHeader is what Source.Header says of a table without a header.
+const NoHeader = "none"
+
+// Ignore names columns of the table that are left out, by their header.
+type Ignore struct {
+	All   bool // every column that the spec does not list
+	Names []string
 }
 
 // Rejects bounds what a data step may reject before the pipeline stops.
@@ -90,11 +104,17 @@ const (
 	Integer  Type = "integer"  // int64; bigint in clean
 	Number   Type = "number"   // float64; double precision in clean
 	Category Type = "category" // text
+	Boolean  Type = "boolean"  // "true" or "false"; boolean in clean
+	Date     Type = "date"     // a day, maybe with a time of day; timestamp in clean
 )
+
+// Types are all of them.
+var Types = []Type{Integer, Number, Category, Boolean, Date}
 
 // Column is one column of the table, in the file's order.
 type Column struct {
 	Name   string            `yaml:"name"`
+	From   *string           `yaml:"from"` // its header in the table, where that is not the name
 	Type   Type              `yaml:"type"`
 	Label  string            `yaml:"label"`  // for people; the name where empty
 	Form   string            `yaml:"form"`   // the group it stands in on the page; empty: not asked for
@@ -106,12 +126,31 @@ type Column struct {
 	// Required refuses rows and records to predict without a value.
 	Required bool `yaml:"required"`
 
-	member  string
-	missing []float64 // the missing markers that are numbers, where the column's values are
+	Missing  []string `yaml:"missing"`  // markers of a missing value in this column, besides those of all columns
+	Format   string   `yaml:"format"`   // how the table writes a date: DD.MM.YYYY; ISO 8601 is always read
+	Earliest string   `yaml:"earliest"` // an earlier date can't be cleaned
+	Latest   string   `yaml:"latest"`   // a later date can't be cleaned
+
+	member       string
+	markers      []string  // of a missing value, the table's and the column's
+	missing      []float64 // those that are numbers, where the column's values may be
+	missingDates []string  // those that are dates, where the column's values are
+	layout       *layout   // of Format
 
 	// The cohort's rule that leaves a row out, by the column's canonical value.
 	excluded map[string]int
 }
+
+// Header is what the column is called in the table.
+func (c *Column) Header() string {
+	if c.From != nil {
+		return *c.From
+	}
+	return c.Name
+}
+
+// Markers are the texts that stand for no value in the column, besides the empty one.
+func (c *Column) Markers() []string { return c.markers }
 
 // Member is how a JSON object names the column: in quotes, with a colon.
 func (c *Column) Member() string { return c.member }
@@ -143,13 +182,13 @@ type Split struct {
 	Test       int      `yaml:"test"`
 }
 
-// Feature is one input of the model. Exactly one of Number, Category, Ranges
-// and Count is set.
+// Feature is one input of the model. Exactly one of Number, Category, Ranges,
+// Count, Date and DaysFrom is set.
 type Feature struct {
 	Name string `yaml:"name"` // the column's name where empty (for Count it is required)
 
-	// Number takes the column as a number; Values turns a category's value
-	// into one ("[0-10)": 5).
+	// Number takes the column as a number, a boolean as 0 or 1; Values turns a
+	// category's value into one ("[0-10)": 5).
 	Number string             `yaml:"number"`
 	Values map[string]float64 `yaml:"values"`
 
@@ -168,6 +207,15 @@ type Feature struct {
 	Count []string `yaml:"count"`
 	Of    []string `yaml:"of"`
 	NotOf []string `yaml:"not_of"`
+
+	// Date takes a part of a date: one of Parts.
+	Date string `yaml:"date"`
+	Part string `yaml:"part"`
+
+	// DaysFrom is how many days To is after the column, without regard to times of
+	// day: To is another date column or a date.
+	DaysFrom string `yaml:"days_from"`
+	To       string `yaml:"to"`
 }
 
 // Range is an entry of a look-up: values that are numbers in [From, To), or
@@ -219,19 +267,6 @@ func (s *Spec) Required() []int { return s.required }
 // everyone, and not made-up ones.
 func (s *Spec) RealSamples() bool { return s.Samples == "real" }
 
-// IsMissing reports whether a field's text stands for no value.
-func (s *Spec) IsMissing(field string) bool {
-	if field == "" {
-		return true
-	}
-	for _, m := range s.Missing {
-		if field == m {
-			return true
-		}
-	}
-	return false
-}
-
 // AtMost returns the share of rows that a data step may reject.
 func (s *Spec) AtMost() Percent {
 	if s.Rejects.AtMost == nil {
@@ -263,4 +298,25 @@ func (p *Percent) UnmarshalYAML(n *yaml.Node) error {
 	}
 	*p = Percent(x)
 	return nil
+}
+
+// UnmarshalYAML reads a list of names, or the word all.
+func (i *Ignore) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode && n.Value == "all" {
+		i.All = true
+		return nil
+	}
+	if n.Kind == yaml.SequenceNode {
+		for _, e := range n.Content {
+			if e.Kind == yaml.AliasNode {
+				e = e.Alias
+			}
+			if e.Kind != yaml.ScalarNode || e.ShortTag() == "!!null" && e.Value == "" {
+				return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: an entry of ignore is no name", e.Line)}}
+			}
+			i.Names = append(i.Names, strings.TrimSpace(e.Value))
+		}
+		return nil
+	}
+	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: ignore is a list of the table's columns, or all (every column that is not listed)", n.Line)}}
 }

@@ -22,7 +22,8 @@ func (e *ValueError) Error() string { return e.Text + " is " + e.Kind }
 // here (the table, a record to predict, the spec itself), so that all spellings
 // of one value are one value: 39.0 in an integer column is 39, 27.330 in a
 // number column is 27.33, a missing marker -999 also stands for -999.0. A
-// category is its text, without the blanks around it.
+// category is its text, without the blanks around it. A boolean is true or false,
+// a date as AppendDate writes it.
 //
 // What is wrong with the field comes back as a *ValueError, which does not name
 // the column. The result may be part of field.
@@ -31,25 +32,39 @@ func (s *Spec) Value(column int, field []byte) ([]byte, error) {
 	if len(field) == 0 {
 		return nil, nil
 	}
-	for _, m := range s.Missing {
-		if string(field) == m {
-			return nil, nil
-		}
-	}
 	c := &s.Columns[column]
+	if c.IsMissing(string(field)) {
+		return nil, nil
+	}
 	switch c.Type {
 	case Integer:
 		return c.integer(field)
 	case Number:
 		return c.number(field)
+	case Boolean:
+		return c.boolean(field)
+	case Date:
+		return c.date(field)
 	}
 	return field, nil
+}
+
+// IsMissing reports whether a field's text, without blanks around it, is empty or
+// one of the markers of a missing value, letter by letter.
+func (c *Column) IsMissing(field string) bool {
+	return field == "" || slices.Contains(c.markers, field)
+}
+
+// isMissingNumber reports whether a field is a number that marks a missing value.
+func (c *Column) isMissingNumber(field []byte) bool {
+	x, ok := ParseNumber(field)
+	return ok && slices.Contains(c.missing, x)
 }
 
 func (c *Column) integer(field []byte) ([]byte, error) {
 	n, canonical, ok := scanInteger(field)
 	if !ok {
-		if x, number := ParseNumber(field); number && slices.Contains(c.missing, x) {
+		if c.isMissingNumber(field) {
 			return nil, nil // such as the marker -1.5
 		}
 		return nil, wrong(field, "not an integer")
@@ -129,16 +144,17 @@ func Quote(field []byte) string {
 // numbers are spelled as the spec's source says: 1.461,94 with a decimal comma.
 // Otherwise it does what Value does.
 func (s *Spec) Cell(column int, field []byte) ([]byte, error) {
-	if s.Columns[column].Type == Category || s.Source.Decimal == "" && s.Source.Thousands == "" {
+	c := &s.Columns[column]
+	if c.Type != Integer && c.Type != Number || s.Source.Decimal == "" && s.Source.Thousands == "" {
 		return s.Value(column, field)
 	}
 	field = bytes.TrimSpace(field)
-	if s.IsMissing(string(field)) {
+	if c.IsMissing(string(field)) {
 		return nil, nil
 	}
 	plain, ok := s.Source.plain(field)
 	if !ok {
-		if s.Columns[column].Type == Integer {
+		if c.Type == Integer {
 			return nil, wrong(field, "not an integer")
 		}
 		return nil, wrong(field, "not a number")

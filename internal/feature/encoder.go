@@ -58,8 +58,10 @@ type op struct {
 	folds   bool               // values that are not in codes have the code other
 	other   float32
 	ranges  []span
-	inverse bool    // count: values that are not in codes count
+	inverse bool    // count: values that are not in codes count; days: the column is the later date
 	typical float32 // count: what the column adds where it has no value
+	part    string  // of a date
+	day     int     // days: the other date, where it is not a column; 0: it is one
 }
 
 type kind uint8
@@ -69,6 +71,8 @@ const (
 	coded
 	ranged
 	counted
+	dated
+	days
 )
 
 type span struct {
@@ -122,8 +126,18 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 func plan(spec *dataset.Spec, column int, f *dataset.Feature, fitted *Feature, seen *SeenColumn) (op, float32) {
 	nan := float32(math.NaN())
 	switch {
+	case f.Number != "" && spec.Columns[column].Type == dataset.Boolean && len(f.Values) == 0:
+		return op{kind: coded, codes: map[string]float32{"false": 0, "true": 1}}, nan
 	case f.Number != "" && len(f.Values) == 0:
 		return op{kind: number}, nan
+	case f.Date != "":
+		return op{kind: dated, part: f.Part}, nan
+	case f.DaysFrom != "":
+		o := op{kind: days, inverse: spec.Columns[column].Name != f.DaysFrom}
+		if to, fixed := f.ToDate(); fixed {
+			o.day = dayOf(to)
+		}
+		return o, nan
 	case f.Number != "":
 		o := op{kind: coded, codes: make(map[string]float32, len(f.Values))}
 		for v, x := range f.Values {
@@ -187,6 +201,10 @@ func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int, 
 	ops, odd := e.columns[column], e.limits[column].odd(value)
 	for i := range ops {
 		o := &ops[i]
+		if o.kind == days {
+			o.setDays(vector, value)
+			continue
+		}
 		x, counts, known := o.of(value)
 		switch {
 		case counts:
@@ -218,6 +236,9 @@ func (o *op) of(value []byte) (x float32, counts, known bool) {
 	case ranged:
 		x, ok := o.lookup(value)
 		return x, false, ok
+	case dated:
+		t, ok := dataset.ParseDate(value)
+		return float32(dataset.Part(t, o.part)), false, ok
 	default:
 		if _, in := o.codes[string(value)]; in != o.inverse {
 			x = 1

@@ -30,7 +30,7 @@ func newLiterals(spec *dataset.Spec, column int, ops []op) literals {
 	for v := range c.Codes {
 		l.texts[v] = true
 	}
-	for _, v := range slices.Concat(c.Values, spec.Missing) {
+	for _, v := range slices.Concat(c.Values, c.Markers()) {
 		l.texts[v] = true
 	}
 	for i := range spec.Cohort {
@@ -66,11 +66,11 @@ func newLiterals(spec *dataset.Spec, column int, ops []op) literals {
 // column, as a string would have it. In a category column that is the level with
 // its value: 1 and 1.0 find the level "1.0", true the level "True"; a number that
 // no level has is written in its canonical form. It is not ok if the column has
-// nothing that true or false could mean.
+// nothing that true or false could mean: no boolean, and no such level.
 func (e *Encoder) Literal(column int, literal []byte) (text []byte, ok bool) {
 	boolean := literal[0] == 't' || literal[0] == 'f'
-	if e.spec.Columns[column].Type != dataset.Category {
-		return literal, !boolean
+	if t := e.spec.Columns[column].Type; t != dataset.Category {
+		return literal, !boolean || t == dataset.Boolean
 	}
 	l := &e.literals[column]
 	switch {

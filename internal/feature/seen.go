@@ -86,18 +86,18 @@ func hash(value []byte) uint64 {
 	return h
 }
 
-// byLevel reports whether a column's values count as levels: those of a category,
-// and of a number that a feature takes as a category.
+// byLevel reports whether a column's values count as levels: those of a category or
+// a boolean, and of a number that a feature takes as a category.
 func byLevel(spec *dataset.Spec, column int) bool {
 	c := &spec.Columns[column]
-	return c.Type == dataset.Category || slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool { return f.Category == c.Name })
+	return c.Type == dataset.Category || c.Type == dataset.Boolean || slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool { return f.Category == c.Name })
 }
 
-// byRange reports whether a column's values are compared with the training range.
-// A number that features take only as a category has levels instead.
+// byRange reports whether a column's values are compared with the training range:
+// a number's are, a date's not, since dates go on. A number that features take only as a category has levels instead.
 func byRange(spec *dataset.Spec, column int) bool {
 	c := &spec.Columns[column]
-	return c.Type != dataset.Category && slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool {
+	return (c.Type == dataset.Integer || c.Type == dataset.Number) && slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool {
 		return f.Category == "" && slices.Contains(f.Columns(), c.Name)
 	})
 }

@@ -76,7 +76,7 @@ func (u *usual) find(value []byte) *entry {
 // newUsual makes the table of a column.
 func newUsual(spec *dataset.Spec, column int, ops []op, l *limit) usual {
 	values := map[string]bool{}
-	for _, m := range spec.Missing {
+	for _, m := range spec.Columns[column].Markers() {
 		values[m] = true
 	}
 	for i := range ops {
@@ -118,6 +118,9 @@ func effectsOf(ops []op, value []byte) (effects []effect, known bool) {
 	}
 	for i := range ops {
 		o := &ops[i]
+		if o.kind == days {
+			return nil, false // it depends on another column too
+		}
 		x, counts, ok := o.of(value)
 		if !ok {
 			return nil, false

@@ -15,6 +15,8 @@ var kinds = map[dataset.Type]string{
 	dataset.Integer:  "bigint",
 	dataset.Number:   "double precision",
 	dataset.Category: "text",
+	dataset.Boolean:  "boolean",
+	dataset.Date:     "timestamp without time zone",
 }
 
 // createClean makes the data set's tables in the database clean where they are

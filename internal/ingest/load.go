@@ -62,11 +62,8 @@ func open(ctx context.Context, cfg *Config) (*source.Table, error) {
 	if address == "" {
 		return nil, &Mismatch{"no source is given, and the spec names none"}
 	}
-	open := cfg.Open
-	open.Member, open.Logger = spec.Source.Member, cfg.Logger
-	for _, c := range spec.Columns {
-		open.Columns = append(open.Columns, c.Name)
-	}
+	open := cfg.Open.For(spec)
+	open.Logger = cfg.Logger
 	if address == spec.Source.URL {
 		open.SHA256 = spec.Source.SHA256
 	}
@@ -253,7 +250,7 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
 	b := &rawBatch{
-		spec: l.cfg.Spec, reader: l.reader, left: l.cfg.Batch, whole: l.careful,
+		spec: l.cfg.Spec, reader: l.reader, separator: l.table.Separator(), left: l.cfg.Batch, whole: l.careful,
 		key: l.cfg.Spec.Column(l.cfg.Spec.Key),
 	}
 	if err := tx.QueryRow(ctx, "SELECT nextval(pg_get_serial_sequence($1, 'id'))", l.t.batches).Scan(&b.id); err != nil {
@@ -309,11 +306,14 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 type rawBatch struct {
 	spec   *dataset.Spec
 	reader *source.Reader
-	left   int
-	read   int64
-	id     int32
-	key    int  // column, -1 where there is none
-	whole  bool // each row carries its text as well
+
+	separator byte
+
+	left  int
+	read  int64
+	id    int32
+	key   int  // column, -1 where there is none
+	whole bool // each row carries its text as well
 
 	keyText []byte // of the record at hand
 
@@ -357,7 +357,11 @@ func (b *rawBatch) judge(rec *source.Record) rejection {
 	if rec.Reason != "" {
 		r := rejection{reason: rec.Reason, kind: kindOf(rec.Reason), value: example(rec.Text)}
 		if rec.Reason == source.InvalidUTF8 {
-			r.kind, r.value = guessEncoding(rec.Text)
+			var name string
+			name, r.value = source.GuessEncoding(rec.Text)
+			if r.value, r.kind = example([]byte(r.value)), looksLike+name; name == "windows-1252" {
+				r.kind += " (Latin-1)"
+			}
 		}
 		return r
 	}
@@ -385,15 +389,7 @@ func (b *rawBatch) keyName() string { return b.spec.Columns[b.key].Name }
 
 func (b *rawBatch) appendRow(rec *source.Record) {
 	if rec.Plain && (b.key < 0 || len(b.keyText) == len(rec.Fields[b.key])) {
-		// By far the most lines: with its commas made tabs the line is COPY's
-		// text already, if nothing in it has to be escaped.
-		from := len(b.rows)
-		b.rows = appendField(b.rows, rec.Text)
-		for i, c := range b.rows[from:] {
-			if c == ',' {
-				b.rows[from+i] = '\t'
-			}
-		}
+		b.rows = appendPlain(b.rows, rec.Text, b.separator)
 	} else {
 		for i, f := range rec.Fields {
 			if i > 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mlops/internal/dataset"
+	"mlops/internal/source"
 )
 
 // strict is a config with a spec whose limit is the default.
@@ -110,7 +111,7 @@ func TestLossesStop(t *testing.T) {
 		{"a decimal comma", table(100, every(4, func(i int) string { return fmt.Sprintf("%d,p,\"%d,94\",yes", i, i) })),
 			[]string{`line 2: "0,94"`, `source: {decimal: ","}`}},
 		{"Latin-1", table(100, every(3, func(i int) string { return fmt.Sprintf("%d,Zo\xe9,1,yes", i) })),
-			[]string{"load-raw-data rejected", "of 100 lines", "invalid UTF-8, it looks like windows-1252 (Latin-1)", `"Zoé"`}},
+			[]string{"load-raw-data rejected", "of 100 lines", "invalid UTF-8, it looks like windows-1252 (Latin-1)", `"Zoé"`, "source: {encoding: windows-1252}"}},
 		{"fractions in an integer column", table(100, every(2, func(i int) string { return fmt.Sprintf("%d.5,p,1,yes", i) })),
 			[]string{"50 rows rejected: column id is not an integer", "type: number would read it"}},
 		{"a marker that the spec does not name", table(100, every(5, func(i int) string { return fmt.Sprintf("%d,p,null,yes", i) })),
@@ -389,7 +390,7 @@ func TestRemedies(t *testing.T) {
 		t.Errorf("a required column without a value: remedy %q", got)
 	}
 	for text, want := range map[string]string{"1,Zo\xe9,2": "windows-1252", "1,Zo\x82 L\x82a,2": "cp850", "a,M\xfcller": "windows-1252"} {
-		if got, _ := guessEncoding([]byte(text)); !strings.Contains(got, want) {
+		if got, _ := source.GuessEncoding([]byte(text)); !strings.Contains(got, want) {
 			t.Errorf("%q: got %q, want %s", text, got, want)
 		}
 	}

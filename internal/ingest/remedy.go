@@ -1,16 +1,14 @@
 package ingest
 
 import (
-	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding/charmap"
-
 	"mlops/internal/dataset"
+	"mlops/internal/source"
 )
 
 // Reasons for which the load itself rejects a line, besides those of the reader.
@@ -43,48 +41,8 @@ func kindOf(reason string) string {
 	return inNumbers.ReplaceAllString(reason, "")
 }
 
-// guessEncoding says which encoding a line that is not UTF-8 looks like, and the
-// text around its first foreign byte in it.
-func guessEncoding(line []byte) (kind, example string) {
-	at := 0
-	for at < len(line) {
-		r, n := utf8.DecodeRune(line[at:])
-		if r == utf8.RuneError && n <= 1 {
-			break
-		}
-		at += n
-	}
-	from := bytes.LastIndexAny(line[:at], ",;\t") + 1
-	to := len(line)
-	if i := bytes.IndexAny(line[at:], ",;\t\n"); i >= 0 {
-		to = at + i
-	}
-	from, to = max(from, at-maxExample/2), min(to, at+maxExample/2)
-	name, best := "", -1
-	var text string
-	for _, e := range []struct {
-		name string
-		of   *charmap.Charmap
-	}{{"windows-1252", charmap.Windows1252}, {"cp850", charmap.CodePage850}, {"macintosh", charmap.Macintosh}} {
-		decoded, err := e.of.NewDecoder().Bytes(line[from:to])
-		if err != nil {
-			continue
-		}
-		letters := 0
-		for _, r := range string(decoded) {
-			if r >= utf8.RuneSelf && unicode.IsLetter(r) {
-				letters++
-			}
-		}
-		if letters > best {
-			name, best, text = e.name, letters, string(decoded)
-		}
-	}
-	if name == "windows-1252" {
-		name += " (Latin-1)"
-	}
-	return "invalid UTF-8, it looks like " + name, text
-}
+// looksLike comes before the encoding that a line which is not UTF-8 looks like.
+const looksLike = "invalid UTF-8, it looks like "
 
 // maxExample is how many bytes of a rejected value a report shows.
 const maxExample = 60
@@ -111,9 +69,11 @@ func addRemedies(spec *dataset.Spec, losses []Loss) {
 
 func remedy(spec *dataset.Spec, l *Loss) string {
 	switch {
-	case strings.HasPrefix(l.Reason, "invalid UTF-8, it looks like "):
-		name, _, _ := strings.Cut(strings.TrimPrefix(l.Reason, "invalid UTF-8, it looks like "), " ")
-		return fmt.Sprintf("the table has to be UTF-8: iconv -f %s -t UTF-8 old.csv > new.csv", name)
+	case strings.HasPrefix(l.Reason, looksLike):
+		name, _, _ := strings.Cut(strings.TrimPrefix(l.Reason, looksLike), " ")
+		return fmt.Sprintf("source: {encoding: %s} would read it", name)
+	case l.Reason == source.Replaced:
+		return "what brought the table here did not know its encoding, as --set-file, which needs UTF-8: pass the table as an address, with source: {encoding: ...}; source: {encoding: utf-8} would take these characters as they are"
 	case strings.HasPrefix(l.Reason, "not a line of"):
 		return "a field that holds a comma needs quotes"
 	case l.Reason == keyChanged:
@@ -149,7 +109,7 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 	case commaNumber.MatchString(v):
 		return `decimal comma: source: {decimal: ","} would read it`
 	case dateLike.MatchString(v):
-		return "a date: type: category would take it as text"
+		return "a date: type: date would read it"
 	case numberUnit.MatchString(v) && !strings.ContainsAny(v, `"`):
 		return "a number with a unit: take the unit out of the table, or type: category takes it as text"
 	}

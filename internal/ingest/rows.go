@@ -20,8 +20,7 @@ type Selection struct {
 
 // Rows reads rows of clean in the order in which they came, one at a time:
 // memory does not grow with them. fields has one text a column of the spec, nil
-// where it is missing, good until f returns; numbers are written as Postgres
-// writes them, the shortest text that reads as the same number. After an error
+// where it is missing, good until f returns, in the canonical form of its type. After an error
 // of f, which comes back as it is, the connection is closed.
 func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection, f func(split string, fields [][]byte) error) error {
 	if len(sel.Splits) == 0 {
@@ -48,18 +47,33 @@ func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection
 	}
 	var in copyFields
 	var mine error
+	var dates []int
+	for c := range spec.Columns {
+		if spec.Columns[c].Type == dataset.Date {
+			dates = append(dates, c)
+		}
+	}
+	canonical := make([][]byte, len(dates))
 	line := func(text []byte) error {
 		fields, err := in.read(text)
 		if err != nil {
 			mine = err
 			return err
 		}
+		for i, c := range dates {
+			if field := fields[1+c]; field != nil {
+				if canonical[i], mine = dateOf(canonical[i][:0], field); mine != nil {
+					return mine
+				}
+				fields[1+c] = canonical[i]
+			}
+		}
 		mine = f(names[string(fields[0])], fields[1:])
 		return mine
 	}
 	columns := columnList(spec, "")
 	sql := fmt.Sprintf(`COPY (SELECT _part, %s FROM (SELECT %s AS _part, %s, _batch, _line FROM %s) r WHERE _part IN (%s) ORDER BY _batch, _line) TO STDOUT`,
-		columns, split, columns, quote(spec.Name), strings.Join(wanted, ", "))
+		readList(spec), split, columns, quote(spec.Name), strings.Join(wanted, ", "))
 	if _, err := conn.PgConn().CopyTo(ctx, &lineWriter{line: line}, sql); err != nil {
 		if mine != nil {
 			return mine
@@ -67,6 +81,30 @@ func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection
 		return fmt.Errorf("reading %s: %w", spec.Name, err)
 	}
 	return nil
+}
+
+// readList is columnList with booleans as the texts true and false, and dates in
+// ISO 8601 whatever the server's style is.
+func readList(spec *dataset.Spec) string {
+	names := columnNames(spec, "")
+	for i := range spec.Columns {
+		switch spec.Columns[i].Type {
+		case dataset.Boolean:
+			names[i] += "::text"
+		case dataset.Date:
+			names[i] = fmt.Sprintf(`to_char(%s, 'YYYY-MM-DD"T"HH24:MI:SS.US')`, names[i])
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// dateOf appends the canonical form of a date as readList reads it.
+func dateOf(b, text []byte) ([]byte, error) {
+	t, ok := dataset.ParseDate(text)
+	if !ok {
+		return b, fmt.Errorf("clean has the date %q", text)
+	}
+	return dataset.AppendDate(b, t), nil
 }
 
 // DataDigest names what is in clean: SHA-256 in hex over each batch's source

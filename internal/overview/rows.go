@@ -124,7 +124,7 @@ func truthQuery(spec *dataset.Spec, record map[string]string) (string, []any) {
 			continue
 		}
 		args = append(args, v)
-		cast := map[dataset.Type]string{dataset.Integer: "bigint", dataset.Number: "double precision", dataset.Category: "text"}[c.Type]
+		cast := map[dataset.Type]string{dataset.Integer: "bigint", dataset.Number: "double precision", dataset.Category: "text", dataset.Boolean: "boolean", dataset.Date: "timestamp"}[c.Type]
 		// Through text: the value goes over as it stands in the record.
 		where = append(where, fmt.Sprintf("%s = $%d::text::%s", name, len(args), cast))
 	}

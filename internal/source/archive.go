@@ -32,6 +32,7 @@ func (t *Table) locate(source string, opts *Options) error {
 	}
 	magic = magic[:n]
 	name := strings.ToLower(strings.SplitN(source, "?", 2)[0])
+	t.name = strings.TrimSuffix(name, ".gz")
 	switch {
 	case bytes.HasPrefix(magic, []byte("PK\x03\x04")), bytes.HasPrefix(magic, []byte("PK\x05\x06")):
 		return t.locateZip(st.Size(), opts)
@@ -73,6 +74,7 @@ func (t *Table) locateZip(size int64, opts *Options) error {
 	if f.Flags&1 != 0 {
 		return fmt.Errorf("%s in the archive is encrypted", f.Name)
 	}
+	t.name = f.Name
 	t.open = func() (io.ReadCloser, error) {
 		in, err := f.Open()
 		if err != nil {
@@ -184,4 +186,13 @@ func temporary(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("creating a temporary file: %w", err)
 	}
 	return f, nil
+}
+
+// foreign says what the first bytes of a table are, where they are no text of the
+// encoding; "" if they may be.
+func foreign(start []byte, encoding string) string {
+	if bytes.HasPrefix(bytes.TrimSpace(bytes.TrimPrefix(start, []byte("\xef\xbb\xbf"))), []byte("<")) {
+		return "not a CSV table: it starts like a web page"
+	}
+	return ""
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// split splits a line without quotes at its commas.
+// split splits a line without quotes at its separators.
 func (r *Reader) split(line []byte) {
 	f := r.fields[:0]
-	from := 0
+	from, sep := 0, r.header.sep
 	for i, c := range line {
-		if c == ',' {
+		if c == sep {
 			f = append(f, line[from:i:i])
 			from = i + 1
 		}
@@ -67,7 +67,7 @@ func (r *Reader) quoted(n int) error {
 func (r *Reader) parse(b []byte, last bool) (int, string) {
 	f := r.fields[:0]
 	r.scratch = r.scratch[:0]
-	i := 0
+	i, sep := 0, r.header.sep
 	for {
 		if i < len(b) && b[i] == '"' {
 			field, end := r.unquote(b, i+1)
@@ -78,7 +78,7 @@ func (r *Reader) parse(b []byte, last bool) (int, string) {
 			i = end
 			switch {
 			case i == len(b), b[i] == '\n':
-			case b[i] == ',':
+			case b[i] == sep:
 			case b[i] == '\r' && i+1 < len(b) && b[i+1] == '\n':
 				i++
 			case b[i] == '\r' && i+1 == len(b):
@@ -91,7 +91,7 @@ func (r *Reader) parse(b []byte, last bool) (int, string) {
 			}
 		} else {
 			from := i
-			for i < len(b) && b[i] != ',' && b[i] != '\n' {
+			for i < len(b) && b[i] != sep && b[i] != '\n' {
 				if b[i] == '"' {
 					return -1, fmt.Sprintf("quote inside field %d, which does not start with one", len(f)+1)
 				}
@@ -112,7 +112,7 @@ func (r *Reader) parse(b []byte, last bool) (int, string) {
 		if i == len(b) || b[i] == '\n' {
 			break
 		}
-		i++ // the comma
+		i++ // the separator
 	}
 	r.fields = f
 	return min(i+1, len(b)), ""

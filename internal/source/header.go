@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"mlops/internal/dataset"
 )
 
 // Position is a position in the table where a record starts.
@@ -15,28 +19,36 @@ type Position struct {
 	Line   int64 // its physical line; the header is line 1
 }
 
-// header is the content of the first record.
+// header is how records are read, mostly by what the first line says.
 type header struct {
-	end   Position // where the first record starts
-	width int      // fields in the file
-	order []int    // order[i] is the index in the file of wanted column i; nil if it is always i
+	end      Position // where the first record starts
+	width    int      // fields in the file
+	order    []int    // order[i] is the index in the file of wanted column i; nil if it is always i
+	sep      byte
+	replaced string // why a record with U+FFFD is rejected; empty: it isn't
 }
 
 // readHeader reads the first record from r and compares it with the wanted columns.
-func (t *Table) readHeader(r io.Reader, columns []string) error {
-	in := newReader(r, Position{Line: 1}, header{})
+func (t *Table) readHeader(r io.Reader, opts *Options) error {
+	sep := opts.Separator
+	if sep == 0 {
+		sep = ','
+		if ext := strings.ToLower(path.Ext(t.name)); ext == ".tsv" || ext == ".tab" {
+			sep = '\t'
+		}
+	}
+	in := newReader(r, Position{Line: 1}, header{sep: sep})
 	start, err := in.peek(4)
 	if err != nil {
 		return archiveError(err)
 	}
-	switch {
-	case len(start) == 0:
+	if len(start) == 0 {
 		return errors.New("the table is empty")
-	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return errors.New("the table is in UTF-16, want UTF-8")
-	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
+	}
+	if bytes.HasPrefix(start, []byte("\xef\xbb\xbf")) {
 		in.take(3)
 	}
+	begin := in.Position()
 	rec, err := in.Next()
 	if errors.Is(err, io.EOF) {
 		return errors.New("the table is empty")
@@ -44,75 +56,172 @@ func (t *Table) readHeader(r io.Reader, columns []string) error {
 	if err != nil {
 		return archiveError(err)
 	}
-	if rec.Reason != "" {
-		return fmt.Errorf("not a CSV table in UTF-8: line 1: %s", rec.Reason)
+	switch {
+	case rec.Reason == InvalidUTF8:
+		return notUTF8(rec.Text)
+	case rec.Reason != "":
+		if other := otherSeparator(rec.Text, sep, func(fields []string) bool { return len(fields) > 1 }); other != "" {
+			return fmt.Errorf("line 1: %s", other)
+		}
+		return fmt.Errorf("not a CSV table in %s: line 1: %s", t.encodingName(), rec.Reason)
 	}
 	names := make([]string, len(rec.Fields))
 	for i, f := range rec.Fields {
-		names[i] = string(f)
+		names[i] = string(bytes.TrimSpace(f))
 	}
 	t.Names = names
-	if len(columns) == 0 {
-		columns = names
+	wanted := opts.Columns
+	if len(wanted) == 0 {
+		wanted = names
 	}
-	if t.header, err = match(names, columns); err != nil {
-		if bytes.HasPrefix(bytes.TrimSpace(rec.Text), []byte("<")) {
-			return errors.New("not a CSV table: it starts like a web page")
+	h := header{end: in.Position(), width: len(names), sep: sep}
+	switch {
+	case t.explicit && decoders[t.encoding] == nil: // UTF-8, and the spec says so
+	case decoders[t.encoding] != nil:
+		h.replaced = "a byte that is no character in " + t.encoding
+	default:
+		h.replaced = Replaced
+	}
+	if opts.NoHeader {
+		h.end = begin
+		if len(names) != len(wanted) {
+			return fmt.Errorf("line 1 has %d fields and the spec lists %d columns; without a header all of the table's columns are listed, in its order%s",
+				len(names), len(wanted), otherSeparator(rec.Text, sep, func(fields []string) bool { return len(fields) == len(wanted) }))
 		}
+	} else if h.order, err = match(names, wanted, rec.Text, sep, opts); err != nil {
 		return err
 	}
-	t.header.end = in.Position()
+	t.header = h
 	return nil
 }
 
-// match finds the wanted columns among the names in the file's header.
-func match(names, columns []string) (header, error) {
+// match finds the wanted columns among the names in the file's header and returns
+// their places, nil if they are the header's.
+func match(names, columns []string, line []byte, sep byte, opts *Options) ([]int, error) {
 	place := make(map[string]int, len(names))
+	wanted := make(map[string]bool, len(columns))
+	for _, c := range columns {
+		wanted[c] = true
+	}
 	var twice, missing, unknown []string
 	for i, n := range names {
-		if _, ok := place[n]; ok {
+		if _, ok := place[n]; ok && wanted[n] {
 			twice = append(twice, n)
 		}
 		place[n] = i
+		if !wanted[n] && !opts.IgnoreAll && !slices.Contains(opts.Ignore, n) {
+			unknown = append(unknown, n)
+		}
 	}
-	h := header{width: len(names), order: make([]int, len(columns))}
-	same := true
-	wanted := make(map[string]bool, len(columns))
+	order := make([]int, len(columns))
+	same := len(names) == len(columns)
 	for i, c := range columns {
-		wanted[c] = true
 		j, ok := place[c]
 		if !ok {
 			missing = append(missing, c)
 		}
-		h.order[i] = j
+		order[i] = j
 		same = same && i == j
 	}
-	for _, n := range names {
-		if !wanted[n] {
-			unknown = append(unknown, n)
+	switch {
+	case len(missing)+len(unknown)+len(twice) == 0 && same:
+		return nil, nil
+	case len(missing)+len(unknown)+len(twice) == 0:
+		return order, nil
+	}
+	if len(missing) > 0 {
+		found := func(fields []string) int {
+			n := 0
+			for _, f := range fields {
+				if wanted[f] {
+					n++
+				}
+			}
+			return n
+		}
+		here := found(names)
+		if other := otherSeparator(line, sep, func(fields []string) bool { return found(fields) > here }); other != "" {
+			return nil, fmt.Errorf("line 1: %s", other)
 		}
 	}
+	if len(missing) == len(columns) && len(names) == len(missing) {
+		return nil, fmt.Errorf("line 1 has none of the columns' names: it starts with %s; if it is a record and the table has no header: source: {header: none}", list(names))
+	}
+	return nil, fmt.Errorf("line 1: the header doesn't match the columns; %s", mismatch(twice, missing, unknown))
+}
+
+// mismatch says what is wrong with a header, and what helps.
+func mismatch(twice, missing, unknown []string) string {
 	var what []string
 	if len(twice) > 0 {
 		what = append(what, "duplicate: "+list(twice))
 	}
 	if len(missing) > 0 {
-		what = append(what, "missing: "+list(missing))
+		text := "missing: " + list(missing)
+		for _, m := range missing[:min(len(missing), 5)] {
+			if near := dataset.Nearest(m, unknown); near != "" {
+				text += fmt.Sprintf(" (is %q called %q in the table? from: %q)", m, near, near)
+			}
+		}
+		what = append(what, text)
 	}
 	if len(unknown) > 0 {
-		what = append(what, "unknown: "+list(unknown))
-	}
-	if len(what) > 0 {
-		hint := ""
-		if len(names) == 1 && strings.ContainsAny(names[0], ";\t|") {
-			hint = " (it has one column: is its separator not a comma?)"
+		quoted := make([]string, len(unknown))
+		for i, n := range unknown {
+			quoted[i] = quote(n)
 		}
-		return header{}, fmt.Errorf("line 1: the header doesn't match the columns; %s%s", strings.Join(what, "; "), hint)
+		all := strings.Join(quoted, ", ")
+		what = append(what, fmt.Sprintf("unknown: %s; list them under columns, or leave them out: source: {ignore: [%s]} (ignore: all leaves out every column that is not listed)", all, all))
 	}
-	if same {
-		h.order = nil
+	return strings.Join(what, "; ")
+}
+
+// separators are the bytes that a table's fields may be parted by, with the words
+// for them.
+var separators = []struct {
+	sep       byte
+	key       string
+	one, many string
+}{
+	{',', `","`, "comma", "commas"}, {';', `";"`, "semicolon", "semicolons"}, {'\t', "tab", "tab", "tabs"}, {'|', `"|"`, "bar", "bars"},
+}
+
+// otherSeparator says which separator reads the header better, "" if none does.
+func otherSeparator(line []byte, sep byte, better func(fields []string) bool) string {
+	for _, s := range separators {
+		if s.sep == sep || bytes.IndexByte(line, s.sep) < 0 {
+			continue
+		}
+		rec, err := newReader(bytes.NewReader(line), Position{Line: 1}, header{sep: s.sep}).Next()
+		if err != nil || rec.Reason != "" {
+			continue
+		}
+		fields := make([]string, len(rec.Fields))
+		for i, f := range rec.Fields {
+			fields[i] = string(bytes.TrimSpace(f))
+		}
+		if !better(fields) {
+			continue
+		}
+		what := fmt.Sprintf("the header's fields are parted by %s", s.many)
+		if bytes.IndexByte(line, sep) < 0 {
+			n, words := len(fields)-1, s.many
+			if n == 1 {
+				words = s.one
+			}
+			what = fmt.Sprintf("the header is one field with %d %s", n, words)
+		}
+		return fmt.Sprintf("%s: source: {separator: %s} would read it", what, s.key)
 	}
-	return h, nil
+	return ""
+}
+
+// quote quotes a name and keeps it short.
+func quote(name string) string {
+	if utf8.RuneCountInString(name) > 60 {
+		name = string([]rune(name)[:60]) + "..."
+	}
+	return fmt.Sprintf("%q", name)
 }
 
 // list quotes the first names and counts the others.
@@ -120,10 +229,7 @@ func list(names []string) string {
 	const most = 5
 	quoted := make([]string, 0, most)
 	for _, n := range names[:min(most, len(names))] {
-		if utf8.RuneCountInString(n) > 60 {
-			n = string([]rune(n)[:60]) + "..."
-		}
-		quoted = append(quoted, fmt.Sprintf("%q", n))
+		quoted = append(quoted, quote(n))
 	}
 	s := strings.Join(quoted, ", ")
 	if len(names) > most {

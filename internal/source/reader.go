@@ -21,13 +21,13 @@ type Record struct {
 	Line   int64    // the physical line on which it starts; the header is line 1
 	Fields [][]byte // in the order of Options.Columns; nil if Reason is set
 	Text   []byte   // as it is in the file, without the line end
-	Plain  bool     // Text has no quotes and equals Fields joined by commas
+	Plain  bool     // Text has no quotes and equals Fields joined by the separator
 	Reason string   // why it was rejected; empty if it was not
 }
 
 // Reader returns a table's records one by one, in the format of RFC 4180: fields
-// separated by commas, lines ended by CRLF or LF, quotes around fields that
-// contain commas, quotes or line ends, and quotes in them doubled.
+// separated by commas or another byte, lines ended by CRLF or LF, quotes around fields that
+// contain separators, quotes or line ends, and quotes in them doubled.
 //
 // A malformed line is returned with the reason, and reading goes on at the next
 // physical line: a quote that is never closed costs one line, not the rest of the
@@ -56,7 +56,7 @@ func (t *Table) Records(from Position) (*Reader, error) {
 	if from == (Position{}) {
 		from = t.header.end
 	}
-	in, err := t.open()
+	in, err := t.opened()
 	if err != nil {
 		return nil, t.wrong(err)
 	}
@@ -140,6 +140,12 @@ func (r *Reader) Next() (*Record, error) {
 // InvalidUTF8 is the reason of a record that is not in UTF-8.
 const InvalidUTF8 = "invalid UTF-8"
 
+// Replaced is the reason of a record in UTF-8 with a replacement character: what
+// brought the table here did not know its encoding.
+const Replaced = "a replacement character (U+FFFD) where another one was lost"
+
+var replacement = []byte("\uFFFD")
+
 var tooLong = fmt.Sprintf("longer than %d bytes", MaxRecord)
 
 // finish puts the fields into the order of Options.Columns.
@@ -168,6 +174,9 @@ func (r *Reader) unfit(text []byte, n int) string {
 	}
 	if !utf8.Valid(text) {
 		return InvalidUTF8
+	}
+	if r.header.replaced != "" && bytes.Contains(text, replacement) {
+		return r.header.replaced
 	}
 	return ""
 }

@@ -9,10 +9,13 @@
 package source
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -21,6 +24,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"mlops/internal/dataset"
 )
 
 // Error says that the source itself is wrong, so that another try can't help:
@@ -35,10 +40,16 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Options control how a source is opened.
 type Options struct {
-	Columns []string // that the table must have, in the order of a record's fields; none: those of its header
+	Columns []string // headers that the table must have, in the order of a record's fields; none: those of its header
 	Member  string   // the table's name in an archive with several
 	Guess   bool     // find out what isn't given: the largest member of an archive is taken
-	SHA256  string   // hex; if set, the table must have this digest
+	SHA256  string   // hex; if set, the table's bytes must have this digest
+
+	Separator byte     // between fields; 0: a comma, or a tab in a file named .tsv
+	Encoding  string   // one of dataset.Encodings; empty: UTF-8, or UTF-16 where the table's first bytes say so
+	NoHeader  bool     // the first line is a record: the columns are all that the table has, in its order
+	Ignore    []string // headers of columns that are left out
+	IgnoreAll bool     // every column that is not in Columns is left out
 
 	S3 S3
 
@@ -49,6 +60,19 @@ type Options struct {
 	Idle     time.Duration // time without data after which a remote source is tried again; 0: 30 s
 
 	Logger *slog.Logger
+}
+
+// For returns the options with what a data set's spec says of its table.
+func (o Options) For(spec *dataset.Spec) Options {
+	s := &spec.Source
+	o.Member, o.Separator, o.NoHeader = s.Member, s.Separates(), s.Header == dataset.NoHeader
+	o.Encoding, _ = dataset.Encoding(s.Encoding) // a valid spec's is known
+	o.Ignore, o.IgnoreAll = s.Ignore.Names, s.Ignore.All
+	o.Columns = nil
+	for i := range spec.Columns {
+		o.Columns = append(o.Columns, spec.Columns[i].Header())
+	}
+	return o
 }
 
 // S3 names a server of S3 objects and the credentials for it.
@@ -80,18 +104,24 @@ func (o *Options) defaults() {
 // Table is a complete table whose header has the expected columns.
 type Table struct {
 	Source string   // its address without credentials
-	Digest string   // SHA-256 of its bytes in hex, decompressed
-	Size   int64    // bytes, decompressed
+	Digest string   // SHA-256 of its text in hex, decompressed and in UTF-8
+	Size   int64    // bytes of its text
 	Lines  int64    // physical lines, including the header
-	Names  []string // the header's fields
+	Names  []string // the header's fields, without blanks around them
 	Member string   // of the archive; empty: the file is no archive of several members
 
-	file    *os.File
-	stat    os.FileInfo
-	private bool // a copy that no other process can change
-	open    func() (io.ReadCloser, error)
-	header  header
+	file     *os.File
+	stat     os.FileInfo
+	private  bool   // a copy that no other process can change
+	name     string // of the file, or of the archive's member
+	open     func() (io.ReadCloser, error)
+	encoding string // of the bytes that open gives
+	explicit bool   // the spec names the encoding
+	header   header
 }
+
+// Separator returns the byte between the table's fields.
+func (t *Table) Separator() byte { return t.header.sep }
 
 // Open finds the table at a URL (file://, s3://bucket/key, https://, http://)
 // or a path, reads it once and checks its header. An error of the source itself
@@ -113,11 +143,8 @@ func (t *Table) find(ctx context.Context, source string, opts *Options) error {
 	if err := t.locate(source, opts); err != nil {
 		return t.wrong(err)
 	}
-	if err := t.scan(ctx, opts.Columns); err != nil {
+	if err := t.scan(ctx, opts); err != nil {
 		return err
-	}
-	if opts.SHA256 != "" && t.Digest != opts.SHA256 {
-		return t.wrong(fmt.Errorf("the table's SHA-256 is %s, want %s", t.Digest, opts.SHA256))
 	}
 	return t.Unchanged()
 }
@@ -200,14 +227,27 @@ func (t *Table) Close() error {
 }
 
 // scan reads the table once: header, digest, size, lines.
-func (t *Table) scan(ctx context.Context, columns []string) error {
+func (t *Table) scan(ctx context.Context, opts *Options) error {
 	in, err := t.open()
 	if err != nil {
-		return t.wrong(err)
+		return t.wrong(archiveError(err))
 	}
 	defer in.Close()
-	d := newDigester(&contextReader{ctx, in})
-	if err := t.readHeader(d, columns); err != nil {
+	bytes := bufio.NewReader(&contextReader{ctx, in})
+	if err := t.settleEncoding(bytes, opts); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return t.wrong(err)
+	}
+	var raw hash.Hash // of the bytes, where they are not the text
+	var from io.Reader = bytes
+	if opts.SHA256 != "" && decoders[t.encoding] != nil {
+		raw = sha256.New()
+		from = io.TeeReader(bytes, raw)
+	}
+	d := newDigester(t.text(from))
+	if err := t.readHeader(d, opts); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -227,6 +267,33 @@ func (t *Table) scan(ctx context.Context, columns []string) error {
 	}
 	if t.Size == t.header.end.Offset {
 		return t.wrong(errors.New("the table has a header but no record"))
+	}
+	digest := t.Digest
+	if raw != nil {
+		digest = hex.EncodeToString(raw.Sum(nil))
+	}
+	if opts.SHA256 != "" && digest != opts.SHA256 {
+		return t.wrong(fmt.Errorf("the table's SHA-256 is %s, want %s", digest, opts.SHA256))
+	}
+	return nil
+}
+
+// settleEncoding decides which encoding the table is read in, by the spec or by
+// its first bytes.
+func (t *Table) settleEncoding(in *bufio.Reader, opts *Options) error {
+	start, err := in.Peek(512)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return archiveError(err)
+	}
+	if len(start) == 0 {
+		return errors.New("the table is empty")
+	}
+	t.encoding, t.explicit = opts.Encoding, opts.Encoding != ""
+	if !t.explicit {
+		t.encoding = declared(start)
+	}
+	if what := foreign(start, t.encoding); what != "" {
+		return errors.New(what)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"time"
 
 	"mlops/internal/dataset"
 )
@@ -33,7 +34,7 @@ func Write(w io.Writer, spec *dataset.Spec, rows int, seed uint64) error {
 	header := make([]string, len(spec.Columns))
 	columns := make([]column, len(spec.Columns))
 	for i := range spec.Columns {
-		header[i] = spec.Columns[i].Name
+		header[i] = spec.Columns[i].Header()
 		columns[i] = newColumn(spec, i)
 	}
 	if err := out.Write(header); err != nil {
@@ -68,7 +69,9 @@ type column struct {
 	levels  []string
 	min     float64
 	span    float64
-	missing string // marker; empty: never missing
+	first   time.Time // of a date
+	days    float64   // from the first date to the last
+	missing string    // marker; empty: never missing
 }
 
 type role int
@@ -90,8 +93,8 @@ func newColumn(spec *dataset.Spec, i int) column {
 	case spec.Group:
 		c.role = group
 	}
-	if len(spec.Missing) > 0 && !c.spec.Required {
-		c.missing = spec.Missing[0]
+	if markers := c.spec.Markers(); len(markers) > 0 && !c.spec.Required {
+		c.missing = markers[0]
 	}
 	if c.spec.Min != nil {
 		c.min = *c.spec.Min
@@ -103,13 +106,33 @@ func newColumn(spec *dataset.Spec, i int) column {
 	for code := range c.spec.Codes {
 		c.levels = append(c.levels, code)
 	}
-	if len(c.levels) == 0 && c.spec.Type == dataset.Category {
+	switch {
+	case c.spec.Type == dataset.Boolean:
+		c.levels = []string{"false", "true"}
+	case c.spec.Type == dataset.Date:
+		c.first, c.days = period(c.spec)
+	case len(c.levels) == 0 && c.spec.Type == dataset.Category:
 		c.levels = ranges(spec, c.spec.Name)
 	}
 	if len(c.spec.Codes) > 0 {
 		sort.Strings(c.levels) // a map has no order
 	}
 	return c
+}
+
+// period is the first date that a column may have, and the days to its last one.
+func period(c *dataset.Column) (first time.Time, days float64) {
+	first = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	if t, ok := dataset.ParseDate([]byte(c.Earliest)); ok {
+		first = t
+	}
+	last := first.AddDate(4, 0, 0)
+	if t, ok := dataset.ParseDate([]byte(c.Latest)); ok {
+		if last = t; c.Earliest == "" {
+			first = last.AddDate(-4, 0, 0)
+		}
+	}
+	return first, last.Sub(first).Hours() / 24
 }
 
 // ranges makes levels of a column that the spec looks up in a table: the first
@@ -151,6 +174,9 @@ func (c *column) draw(rng *rand.Rand, row, rows int, odds *float64) string {
 		level := c.levels[int(u*u*float64(len(c.levels)))] // the first are the most frequent
 		*odds += 0.5 * weight(c.spec.Name+"="+level)
 		return level
+	case c.spec.Type == dataset.Date:
+		*odds += weight(c.spec.Name) * (u - 0.5)
+		return string(dataset.AppendDate(nil, c.first.AddDate(0, 0, int(u*c.days))))
 	case c.spec.Type == dataset.Integer:
 		*odds += weight(c.spec.Name) * (u - 0.5)
 		return strconv.Itoa(int(c.min + u*u*c.span))
@@ -172,7 +198,11 @@ func target(spec *dataset.Spec, positive bool) string {
 	if positive {
 		return spec.Target.Positive[0]
 	}
-	for _, v := range spec.Columns[spec.Column(spec.Target.Column)].Values {
+	column := &spec.Columns[spec.Column(spec.Target.Column)]
+	if column.Type == dataset.Boolean {
+		return map[string]string{"true": "false", "false": "true"}[spec.Target.Positive[0]]
+	}
+	for _, v := range column.Values {
 		if !slices.Contains(spec.Target.Positive, v) {
 			return v
 		}

@@ -67,11 +67,7 @@ func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 
 // openTable reads the table once to get its digest.
 func (b *builder) openTable(ctx context.Context, spec *dataset.Spec, path, about string) (*sourceTable, error) {
-	var columns []string
-	for _, c := range spec.Columns {
-		columns = append(columns, c.Name)
-	}
-	t, err := source.Open(ctx, path, source.Options{Columns: columns, Member: spec.Source.Member})
+	t, err := source.Open(ctx, path, source.Options{}.For(spec))
 	if err != nil {
 		return nil, program.Input(err)
 	}

@@ -1,0 +1,386 @@
+package dataset
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A date's canonical form is 2024-01-31, with a time of day 2024-01-31T13:45:00
+// or 2024-01-31T13:45:00.25, in UTC where its text names an offset. The forms
+// sort as the dates do.
+
+// AppendDate appends the canonical form of a date. Its time of day is left out at
+// midnight, and what is smaller than a microsecond always.
+func AppendDate(b []byte, t time.Time) []byte {
+	year, month, day := t.Date()
+	b = append(b, digits(year, 4)...)
+	b = append(append(b, '-'), digits(int(month), 2)...)
+	b = append(append(b, '-'), digits(day, 2)...)
+	hour, minute, second := t.Clock()
+	micro := t.Nanosecond() / 1000
+	if hour == 0 && minute == 0 && second == 0 && micro == 0 {
+		return b
+	}
+	b = append(append(b, 'T'), digits(hour, 2)...)
+	b = append(append(b, ':'), digits(minute, 2)...)
+	b = append(append(b, ':'), digits(second, 2)...)
+	if micro != 0 {
+		b = append(b, '.')
+		b = append(b, bytes.TrimRight(digits(micro, 6), "0")...)
+	}
+	return b
+}
+
+// digits writes a number of at most n digits with zeros in front.
+func digits(x, n int) []byte {
+	text := make([]byte, n)
+	for i := n - 1; i >= 0; i-- {
+		text[i] = byte('0' + x%10)
+		x /= 10
+	}
+	return text
+}
+
+// ParseDate reads a date of ISO 8601 (2024-01-31, 20240131, 2024-01-31T13:45:00,
+// 2024-01-31 13:45, an offset such as Z or +02:00 at its end). The year comes
+// first, so that / and . may stand for the dashes, and a month or a day may have
+// one digit.
+func ParseDate(text []byte) (time.Time, bool) {
+	s := scanner{text: text}
+	var d [3]int // year, month, day
+	var ok bool
+	if d[0], ok = s.number(4, 4); !ok {
+		return time.Time{}, false
+	}
+	switch sep := s.peek(); sep {
+	case '-', '/', '.':
+		for i := 1; i < 3; i++ {
+			if !s.skip(sep) {
+				return time.Time{}, false
+			}
+			if d[i], ok = s.number(1, 2); !ok {
+				return time.Time{}, false
+			}
+		}
+	default:
+		for i := 1; i < 3; i++ {
+			if d[i], ok = s.number(2, 2); !ok {
+				return time.Time{}, false
+			}
+		}
+	}
+	if s.at == len(text) {
+		return moment(d, [4]int{}, 0)
+	}
+	if !s.skip('T') && !s.skip('t') && !s.skip(' ') {
+		return time.Time{}, false
+	}
+	for s.skip(' ') {
+	}
+	var clock [4]int // hour, minute, second, nanosecond
+	for i := range 3 {
+		if i > 0 && !s.skip(':') {
+			if i == 2 {
+				break // no seconds
+			}
+			return time.Time{}, false
+		}
+		if clock[i], ok = s.number(2, 2); !ok {
+			return time.Time{}, false
+		}
+		if i == 2 && (s.skip('.') || s.skip(',')) {
+			if clock[3], ok = s.fraction(); !ok {
+				return time.Time{}, false
+			}
+		}
+	}
+	offset, ok := s.offset()
+	if !ok || s.at < len(text) {
+		return time.Time{}, false
+	}
+	return moment(d, clock, offset)
+}
+
+// moment makes a date of its parts, which have to exist. offset is in minutes.
+func moment(d [3]int, clock [4]int, offset int) (time.Time, bool) {
+	if d[0] < 1 || d[1] < 1 || d[1] > 12 || d[2] < 1 || clock[0] > 23 || clock[1] > 59 || clock[2] > 59 {
+		return time.Time{}, false
+	}
+	t := time.Date(d[0], time.Month(d[1]), d[2], clock[0], clock[1], clock[2], clock[3], time.UTC)
+	if t.Day() != d[2] { // 31 April is 1 May to Go
+		return time.Time{}, false
+	}
+	if offset != 0 {
+		t = t.Add(-time.Duration(offset) * time.Minute)
+	}
+	return t, t.Year() >= 1 && t.Year() <= 9999
+}
+
+// scanner reads the parts of a date.
+type scanner struct {
+	text []byte
+	at   int
+}
+
+func (s *scanner) peek() byte {
+	if s.at < len(s.text) {
+		return s.text[s.at]
+	}
+	return 0
+}
+
+func (s *scanner) skip(c byte) bool {
+	if s.at < len(s.text) && s.text[s.at] == c {
+		s.at++
+		return true
+	}
+	return false
+}
+
+// number reads a number of least to most digits.
+func (s *scanner) number(least, most int) (int, bool) {
+	x, n := 0, 0
+	for ; n < most && s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9'; n++ {
+		x = 10*x + int(s.text[s.at]-'0')
+		s.at++
+	}
+	return x, n >= least
+}
+
+// fraction reads the digits of a fraction of a second, as nanoseconds.
+func (s *scanner) fraction() (int, bool) {
+	x, n := 0, 0
+	for ; s.peek() >= '0' && s.peek() <= '9'; n++ {
+		if n < 9 {
+			x = 10*x + int(s.peek()-'0')
+		}
+		s.at++
+	}
+	for i := n; i < 9; i++ {
+		x *= 10
+	}
+	return x, n > 0
+}
+
+// offset reads an offset from UTC, in minutes: none, Z, UTC, +02, +0200 or +02:00.
+func (s *scanner) offset() (int, bool) {
+	for s.skip(' ') {
+	}
+	if s.at == len(s.text) || s.skip('Z') || s.skip('z') {
+		return 0, true
+	}
+	if bytes.Equal(s.text[s.at:], []byte("UTC")) {
+		s.at = len(s.text)
+		return 0, true
+	}
+	sign := 1
+	if !s.skip('+') {
+		if sign = -1; !s.skip('-') {
+			return 0, false
+		}
+	}
+	hours, ok := s.number(2, 2)
+	if !ok || hours > 14 {
+		return 0, false
+	}
+	s.skip(':')
+	minutes, ok := s.number(2, 2)
+	return sign * (60*hours + minutes), (ok || minutes == 0) && minutes < 60
+}
+
+// word reads letters and returns which of the words they are, from 1.
+func (s *scanner) word(words []string) (int, bool) {
+	for i, w := range words {
+		if len(s.text)-s.at >= len(w) && strings.EqualFold(string(s.text[s.at:s.at+len(w)]), w) {
+			s.at += len(w)
+			return i + 1, true
+		}
+	}
+	return 0, false
+}
+
+// layout is a date's form, as a column's format says it: DD.MM.YYYY HH:mm.
+type layout struct {
+	format string
+	parts  []string // of the words in layoutParts, and texts that stand for themselves
+}
+
+// layoutParts are the words of a format, longer ones before those they begin with.
+var layoutParts = []string{"YYYY", "YY", "MMMM", "MMM", "MM", "M", "DD", "D", "HH", "H", "hh", "h", "mm", "ss", "AM"}
+
+var monthNames, shortMonthNames = func() (long, short []string) {
+	for m := time.January; m <= time.December; m++ {
+		long, short = append(long, m.String()), append(short, m.String()[:3])
+	}
+	return long, short
+}()
+
+// newLayout reads a format. The error says what is wrong with it.
+func newLayout(format string) (*layout, error) {
+	l := &layout{format: format}
+	given := map[byte]int{} // the place of each kind of part
+	for rest := format; rest != ""; {
+		part := ""
+		for _, p := range layoutParts {
+			if strings.HasPrefix(rest, p) {
+				part = p
+				break
+			}
+		}
+		if part == "" {
+			if c := rest[0]; c == '%' {
+				return nil, fmt.Errorf("format %q: write %q; %s", format, fromStrptime.Replace(format), layoutHelp)
+			} else if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' && c != 'T' || c >= '0' && c <= '9' {
+				return nil, fmt.Errorf("format %q: %q means nothing; %s", format, rest[:1], layoutHelp)
+			}
+			part = rest[:1]
+		} else {
+			kind := part[0]
+			if kind == 'h' {
+				kind = 'H'
+			}
+			if _, twice := given[kind]; twice {
+				return nil, fmt.Errorf("format %q has a part twice; %s", format, layoutHelp)
+			}
+			given[kind] = len(l.parts)
+		}
+		l.parts = append(l.parts, part)
+		rest = rest[len(part):]
+	}
+	year, y := given['Y']
+	month, m := given['M']
+	day, d := given['D']
+	_, hour := given['H']
+	_, minute := given['m']
+	_, second := given['s']
+	half, am := given['A']
+	twelve := slices.ContainsFunc(l.parts, func(p string) bool { return p == "hh" || p == "h" })
+	switch {
+	case !y || !m || !d:
+		return nil, fmt.Errorf("format %q needs a year, a month and a day; %s", format, layoutHelp)
+	case year < day && day < month && l.parts[year] == "YYYY":
+		return nil, fmt.Errorf("format %q has the day between year and month, which reads as another date in ISO 8601", format)
+	case minute && !hour, second && !minute, am != twelve, am && half < given['H']:
+		return nil, fmt.Errorf("format %q: minutes need hours, seconds need minutes, hh needs AM behind it and AM needs hh; %s", format, layoutHelp)
+	}
+	return l, nil
+}
+
+const layoutHelp = "a format is made of YYYY or YY, MM (MMM for Jan, MMMM for January), DD, HH, mm and ss, or hh with AM, such as DD.MM.YYYY HH:mm"
+
+var fromStrptime = strings.NewReplacer("%Y", "YYYY", "%y", "YY", "%m", "MM", "%d", "DD", "%b", "MMM", "%B", "MMMM", "%H", "HH", "%I", "hh", "%M", "mm", "%S", "ss", "%p", "AM", "%%", "%")
+
+// parse reads a date of the layout. A number may lack the zero in front where
+// another character follows it.
+func (l *layout) parse(text []byte) (time.Time, bool) {
+	s := scanner{text: text}
+	var d [3]int
+	var clock [4]int
+	ok := true
+	for i, p := range l.parts {
+		least := 2
+		if i+1 == len(l.parts) || len(l.parts[i+1]) == 1 && !slices.Contains(layoutParts, l.parts[i+1]) {
+			least = 1
+		}
+		switch p {
+		case "YYYY":
+			d[0], ok = s.number(4, 4)
+		case "YY":
+			d[0], ok = s.number(2, 2)
+			if d[0] += 1900; d[0] < 1969 { // as in POSIX
+				d[0] += 100
+			}
+		case "MMMM":
+			d[1], ok = s.word(monthNames)
+		case "MMM":
+			d[1], ok = s.word(shortMonthNames)
+		case "MM", "M":
+			d[1], ok = s.number(least, 2)
+		case "DD", "D":
+			d[2], ok = s.number(least, 2)
+		case "HH", "H":
+			clock[0], ok = s.number(least, 2)
+		case "hh", "h":
+			clock[0], ok = s.number(least, 2)
+			ok = ok && clock[0] >= 1 && clock[0] <= 12
+			clock[0] %= 12
+		case "mm":
+			clock[1], ok = s.number(2, 2)
+		case "ss":
+			if clock[2], ok = s.number(2, 2); ok && s.skip('.') {
+				clock[3], ok = s.fraction()
+			}
+		case "AM":
+			var half int
+			if half, ok = s.word([]string{"AM", "PM"}); half == 2 {
+				clock[0] += 12
+			}
+		default:
+			ok = s.skip(p[0])
+		}
+		if !ok {
+			return time.Time{}, false
+		}
+	}
+	if s.at < len(text) {
+		return time.Time{}, false
+	}
+	return moment(d, clock, 0)
+}
+
+// scanDate reads a date in the column's format, or in ISO 8601.
+func (c *Column) scanDate(field []byte) (time.Time, bool) {
+	if c.layout != nil {
+		if t, ok := c.layout.parse(field); ok {
+			return t, true
+		}
+	}
+	return ParseDate(field)
+}
+
+func (c *Column) date(field []byte) ([]byte, error) {
+	t, ok := c.scanDate(field)
+	if !ok {
+		if c.layout != nil {
+			return nil, wrong(field, "not a date of the form %s", c.layout.format)
+		}
+		return nil, wrong(field, "not a date in ISO 8601 (2024-01-31)")
+	}
+	v := AppendDate(make([]byte, 0, 32), t)
+	if slices.Contains(c.missingDates, string(v)) {
+		return nil, nil
+	}
+	switch {
+	case c.Earliest != "" && string(v) < c.Earliest:
+		return nil, wrong(field, "before %s", c.Earliest)
+	case c.Latest != "" && string(v) > c.Latest:
+		return nil, wrong(field, "after %s", c.Latest)
+	}
+	if bytes.Equal(v, field) {
+		return field, nil
+	}
+	return v, nil
+}
+
+// Parts of a date that a feature may take.
+var Parts = []string{"year", "month", "day", "weekday", "hour"}
+
+// Part returns one of Parts of a date: weekday is 1 on Monday and 7 on Sunday.
+func Part(t time.Time, part string) float64 {
+	switch part {
+	case "year":
+		return float64(t.Year())
+	case "month":
+		return float64(t.Month())
+	case "day":
+		return float64(t.Day())
+	case "weekday":
+		return float64((t.Weekday()+6)%7 + 1)
+	case "hour":
+		return float64(t.Hour())
+	}
+	return 0
+}

@@ -1,0 +1,135 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	utf16 "golang.org/x/text/encoding/unicode"
+)
+
+// decoders are the encodings that a table may have besides UTF-8, by their names
+// in a spec.
+var decoders = map[string]encoding.Encoding{
+	"utf-16":     utf16.UTF16(utf16.LittleEndian, utf16.UseBOM),
+	"utf-16le":   utf16.UTF16(utf16.LittleEndian, utf16.UseBOM),
+	"utf-16be":   utf16.UTF16(utf16.BigEndian, utf16.UseBOM),
+	"iso-8859-1": charmap.ISO8859_1, "iso-8859-2": charmap.ISO8859_2, "iso-8859-5": charmap.ISO8859_5,
+	"iso-8859-7": charmap.ISO8859_7, "iso-8859-9": charmap.ISO8859_9, "iso-8859-15": charmap.ISO8859_15,
+	"windows-1250": charmap.Windows1250, "windows-1251": charmap.Windows1251, "windows-1252": charmap.Windows1252,
+	"windows-1253": charmap.Windows1253, "windows-1254": charmap.Windows1254, "windows-1257": charmap.Windows1257,
+	"cp437": charmap.CodePage437, "cp850": charmap.CodePage850, "cp852": charmap.CodePage852,
+	"koi8-r": charmap.KOI8R, "macintosh": charmap.Macintosh,
+}
+
+// text returns the table's text as UTF-8 out of its bytes.
+func (t *Table) text(in io.Reader) io.Reader {
+	if e := decoders[t.encoding]; e != nil {
+		return e.NewDecoder().Reader(in)
+	}
+	return in
+}
+
+// opened opens the table's text. Without another encoding it can be read from any
+// position.
+func (t *Table) opened() (io.ReadCloser, error) {
+	in, err := t.open()
+	if err != nil || decoders[t.encoding] == nil {
+		return in, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{t.text(in), in}, nil
+}
+
+// declared returns the encoding that a table says at its start that it has: the
+// byte order mark of UTF-16.
+func declared(start []byte) string {
+	switch {
+	case bytes.HasPrefix(start, []byte("\xff\xfe")):
+		return "utf-16le"
+	case bytes.HasPrefix(start, []byte("\xfe\xff")):
+		return "utf-16be"
+	}
+	return ""
+}
+
+// GuessEncoding says which encoding a line that is not UTF-8 looks like, and how
+// the text around its first foreign byte reads in it.
+func GuessEncoding(line []byte) (name, example string) {
+	const around = 30
+	at := 0
+	for at < len(line) {
+		r, n := utf8.DecodeRune(line[at:])
+		if r == utf8.RuneError && n <= 1 {
+			break
+		}
+		at += n
+	}
+	from := bytes.LastIndexAny(line[:at], ",;\t") + 1
+	to := len(line)
+	if i := bytes.IndexAny(line[at:], ",;\t\n"); i >= 0 {
+		to = at + i
+	}
+	part := line[max(from, at-around):min(to, at+around)]
+	guesses := []string{"windows-1252", "cp850", "macintosh"}
+	if longestRun(part) >= 4 {
+		guesses = []string{"windows-1251", "koi8-r"} // whole words of foreign letters
+	}
+	best := -1
+	for _, guess := range guesses {
+		decoded, err := decoders[guess].NewDecoder().Bytes(part)
+		if err != nil {
+			continue
+		}
+		if n := likely(string(decoded)); n > best {
+			name, best, example = guess, n, string(decoded)
+		}
+	}
+	return name, example
+}
+
+// longestRun is the most foreign bytes that follow one another.
+func longestRun(text []byte) int {
+	longest, run := 0, 0
+	for _, c := range text {
+		if run++; c < 0xC0 {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
+}
+
+// likely counts foreign letters, less those that are capital behind a small one.
+func likely(text string) int {
+	n, before := 0, ' '
+	for _, r := range text {
+		if r >= utf8.RuneSelf && unicode.IsLetter(r) {
+			if n++; unicode.IsUpper(r) && unicode.IsLower(before) {
+				n -= 2
+			}
+		}
+		before = r
+	}
+	return n
+}
+
+// notUTF8 is the error of a header that is not UTF-8.
+func notUTF8(line []byte) error {
+	name, example := GuessEncoding(line)
+	return fmt.Errorf("not a CSV table in UTF-8: line 1: %s, it looks like %s (%q): source: {encoding: %s} would read it", InvalidUTF8, name, example, name)
+}
+
+// encodingName is the encoding that the table is read in, for people.
+func (t *Table) encodingName() string {
+	if t.encoding == "" {
+		return "UTF-8"
+	}
+	return t.encoding
+}

@@ -1,0 +1,140 @@
+package source
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	utf16 "golang.org/x/text/encoding/unicode"
+
+	"mlops/internal/dataset"
+)
+
+func encoded(t *testing.T, name, text string) string {
+	t.Helper()
+	out, err := decoders[name].NewEncoder().String(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestOpenAsItIs has tables as people have them: every one has the same two records.
+func TestOpenAsItIs(t *testing.T) {
+	big, err := utf16.UTF16(utf16.BigEndian, utf16.UseBOM).NewEncoder().String("Größe (cm),who\n1,Zoë\n2,Ümit\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const plain = "Größe (cm),who\n1,Zoë\n2,Ümit\n"
+	columns := []string{"Größe (cm)", "who"}
+	tests := []struct {
+		why, name, text string
+		opts            Options
+	}{
+		{"UTF-8", "t.csv", plain, Options{}},
+		{"a UTF-8 byte order mark", "t.csv", "\ufeff" + plain, Options{}},
+		{"Latin-1", "t.csv", encoded(t, "iso-8859-1", plain), Options{Encoding: "iso-8859-1"}},
+		{"windows-1252 in gzip", "t.csv.gz", gzipped(t, encoded(t, "windows-1252", plain)), Options{Encoding: "windows-1252"}},
+		{"UTF-16 that says so", "t.csv", big, Options{}},
+		{"UTF-16 that says so, named", "t.csv", big, Options{Encoding: "utf-16"}},
+		{"UTF-16 without its mark", "t.csv", strings.TrimPrefix(encoded(t, "utf-16le", plain), "\xff\xfe"), Options{Encoding: "utf-16le"}},
+		{"semicolons", "t.csv", strings.ReplaceAll(plain, ",", ";"), Options{Separator: ';'}},
+		{"bars and quotes", "t.csv", "\"Größe (cm)\"|who\n\"1\"|Zoë\n2|\"Ümit\"\n", Options{Separator: '|'}},
+		{"tabs", "t.csv", strings.ReplaceAll(plain, ",", "\t"), Options{Separator: '\t'}},
+		{"a .tsv", "t.tsv", strings.ReplaceAll(plain, ",", "\t"), Options{}},
+		{"a .tsv in gzip", "t.tsv.gz", gzipped(t, strings.ReplaceAll(plain, ",", "\t")), Options{}},
+		{"a .tsv in a zip", "t.zip", zipped(t, "d/t.TSV", strings.ReplaceAll(plain, ",", "\t")), Options{Member: "d/t.TSV"}},
+		{"blanks around names", "t.csv", strings.Replace(plain, "Größe (cm),who", " Größe (cm) , who", 1), Options{}},
+		{"an index without a name", "t.csv", ",Größe (cm),who\n0,1,Zoë\n1,2,Ümit\n", Options{Ignore: []string{""}}},
+		{"columns nobody wants", "t.csv", "x,who,y,Größe (cm),y\n,Zoë,,1,\n,Ümit,,2,\n", Options{IgnoreAll: true}},
+		{"no header", "t.csv", "1,Zoë\n2,Ümit\n", Options{NoHeader: true}},
+		{"no header, behind a byte order mark", "t.csv", "\ufeff1,Zoë\n2,Ümit\n", Options{NoHeader: true}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.why, func(t *testing.T) {
+			tt.opts.Columns = columns
+			tab, err := Open(context.Background(), file(t, tt.name, tt.text), tt.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tab.Close()
+			var got []string
+			for _, record := range read(t, tab, Position{}) {
+				_, fields, _ := strings.Cut(record, ": ")
+				got = append(got, fields)
+			}
+			if diff := cmp.Diff([]string{"1|Zoë", "2|Ümit"}, got); diff != "" {
+				t.Errorf("records (-want +got):\n%s", diff)
+			}
+			r, err := tab.Records(Position{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if _, err := r.Next(); err != nil {
+				t.Fatal(err)
+			}
+			second := read(t, tab, r.Position())
+			if len(second) != 1 || !strings.HasSuffix(second[0], ": 2|Ümit") {
+				t.Errorf("from the second record on: %q", second)
+			}
+			for {
+				if _, err := r.Next(); err != nil {
+					break
+				}
+			}
+			if end := r.Position().Offset; end != tab.Size {
+				t.Errorf("the last record ends at %d of %d", end, tab.Size)
+			}
+		})
+	}
+}
+
+// TestDigestIsOfTheText has one table in two encodings.
+func TestDigestIsOfTheText(t *testing.T) {
+	const text = "a,b\n1,Zoë\n"
+	latin := encoded(t, "iso-8859-1", text)
+	tab, err := Open(context.Background(), file(t, "t.csv", latin), Options{Columns: []string{"a", "b"}, Encoding: "iso-8859-1", SHA256: digestOf(latin)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Close()
+	if tab.Digest != digestOf(text) {
+		t.Errorf("got digest %s, want that of the text in UTF-8, %s", tab.Digest, digestOf(text))
+	}
+}
+
+func TestCharactersThatWereLost(t *testing.T) {
+	for _, tt := range []struct {
+		why, text, encoding, want string
+	}{
+		{"replaced on the way here", "a,b\n1,Zo\ufffd\n", "", "2! " + Replaced + ": 1,Zo\ufffd"},
+		{"replaced, and the spec says that it is UTF-8", "a,b\n1,Zo\ufffd\n", "utf-8", "2: 1|Zo\ufffd"},
+		{"a byte that windows-1252 does not have", "a,b\n1,Zo\x81\n", "windows-1252", "2! a byte that is no character in windows-1252: 1,Zo\ufffd"},
+	} {
+		tab, err := Open(context.Background(), file(t, "t.csv", tt.text), Options{Columns: []string{"a", "b"}, Encoding: tt.encoding})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{tt.want}, read(t, tab, Position{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.why, diff)
+		}
+		tab.Close()
+	}
+}
+
+// TestEveryEncodingCanBeRead compares the names that a spec may have with those
+// that are read.
+func TestEveryEncodingCanBeRead(t *testing.T) {
+	for _, name := range dataset.Encodings() {
+		if decoders[name] == nil && name != "utf-8" {
+			t.Errorf("a spec may have the encoding %s, and it can't be read", name)
+		}
+	}
+	for name := range decoders {
+		if got, ok := dataset.Encoding(name); !ok || got != name {
+			t.Errorf("%s can be read, and no spec may have it", name)
+		}
+	}
+}
