@@ -14,6 +14,7 @@ import (
 	"runtime"
 
 	"mlops/internal/dataset"
+	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/program"
 	"mlops/internal/promote"
@@ -35,7 +36,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	switch command, args := os.Args[1], os.Args[2:]; command {
 	case "candidates":
-		return candidates(ctx, spec, args)
+		return candidates(ctx, log, spec, args)
 	case "train":
 		return candidate(ctx, log, spec, args)
 	default:
@@ -43,7 +44,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-func candidates(ctx context.Context, spec *dataset.Spec, args []string) error {
+func candidates(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args []string) error {
 	if err := program.Flags(args, func(*flag.FlagSet) {}); err != nil {
 		return err
 	}
@@ -57,12 +58,35 @@ func candidates(ctx context.Context, spec *dataset.Spec, args []string) error {
 	} else if err != nil {
 		return err
 	}
+	// Nor what can't be trusted afterwards.
+	clean := step.OpenClean(spec, "inspect "+spec.Model, log)
+	defer clean.Close()
+	data, err := train.Prepare(ctx, spec, clean.Rows)
+	if errors.Is(err, train.ErrNoRows) {
+		return program.Input(err)
+	} else if err != nil {
+		return step.Ingest(err)
+	}
+	found, err := data.Inspect(spec)
+	if err != nil {
+		return err
+	}
+	log.Info("rows inspected", "findings", found)
+	if err := inspect.Check(found); err != nil {
+		return program.Input(err)
+	}
+	text, err := json.Marshal(append([]inspect.Finding{}, found...))
+	if err != nil {
+		return fmt.Errorf("listing the findings: %w", err)
+	}
+	if err := step.Output("findings", string(text)); err != nil {
+		return err
+	}
 	var names []string
 	for _, c := range spec.Candidates {
 		names = append(names, c.Name)
 	}
-	text, err := json.Marshal(names)
-	if err != nil {
+	if text, err = json.Marshal(names); err != nil {
 		return fmt.Errorf("listing the candidates: %w", err)
 	}
 	return step.Output("candidates", string(text))
@@ -110,6 +134,10 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 		Threads:    threads,
 		Log:        log,
 	})
+	var worthless *inspect.Error
+	if errors.As(err, &worthless) {
+		return program.Input(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -112,6 +112,9 @@ func (c *checker) check(s *Spec) {
 	}
 	c.source(s)
 	c.target(s)
+	for i, name := range s.AllowLeak {
+		c.column(s, at("allow_leak", i), name)
+	}
 	for i := range s.Cohort {
 		e := &s.Cohort[i]
 		if col := c.column(s, at("cohort", i, "column"), e.Column); col != nil {

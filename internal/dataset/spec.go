@@ -33,6 +33,7 @@ type Spec struct {
 	Columns  []Column `yaml:"columns"`
 
 	Target     Target      `yaml:"target"`
+	AllowLeak  []string    `yaml:"allow_leak"` // columns that may give the answer away: training stops if one of the others seems to
 	Cohort     []Exclusion `yaml:"cohort"`
 	Split      Split       `yaml:"split"`
 	Features   []Feature   `yaml:"features"`

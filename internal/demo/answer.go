@@ -28,6 +28,9 @@ func (s *services) answer(ctx context.Context, view *api.Model, took time.Durati
 	for _, r := range s.reports {
 		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.String(), "\n", "\n  "))
 	}
+	for _, f := range s.findings {
+		fmt.Fprintf(&b, "  %s\n", f)
+	}
 	b.WriteString("\n" + example)
 	if s.table.Synthetic {
 		fmt.Fprintf(&b, "  !! All of this is from a SYNTHETIC table: the real one was not found. !!\n\n")

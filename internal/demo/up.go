@@ -17,6 +17,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/host"
 	"mlops/internal/ingest"
+	"mlops/internal/inspect"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
@@ -96,6 +97,7 @@ type services struct {
 	inference *local.Record
 	ui        *local.Record
 	reports   []ingest.Report // of the pipeline's data steps
+	findings  []inspect.Finding
 }
 
 // backends starts Postgres and MLflow while our programs are compiled.
@@ -233,6 +235,11 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 		return err
 	}
 	for _, task := range result.Tasks {
+		if text, ok := task.Outputs["findings"]; ok {
+			if err := json.Unmarshal([]byte(text), &s.findings); err != nil {
+				return fmt.Errorf("reading what was found in the rows: %w", err)
+			}
+		}
 		text, ok := task.Outputs["report"]
 		if !ok {
 			continue

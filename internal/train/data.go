@@ -5,6 +5,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,6 +30,9 @@ type Data struct {
 
 	samples []sample
 }
+
+// ErrNoRows says that a split has no rows with a target that the cohort leaves in.
+var ErrNoRows = errors.New("no rows to learn from in split")
 
 // Prepare reads the rows twice: once to fit the encoder on the training rows and
 // to count, once to encode.
@@ -64,7 +68,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	for split, p := range d.Parts {
 		n := counts[split]
 		if n == 0 {
-			return nil, fmt.Errorf("no rows in split %s: load and split the data first", split)
+			return nil, fmt.Errorf("%w %s: bring more rows, or give it a larger share", ErrNoRows, split)
 		}
 		p.X = make([]float32, 0, n*width)
 		p.Y = make([]float32, 0, n)

@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
 	"mlops/internal/plot"
@@ -61,7 +63,7 @@ func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
 // record logs a complete run and returns its id. The run is marked as finished
 // last; if that point is not reached, it is marked as failed, provided that MLflow
 // still answers.
-func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *Data, f *Fitted, took time.Duration) (id string, err error) {
+func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *Data, f *Fitted, found []inspect.Finding, took time.Duration) (id string, err error) {
 	experiment, err := r.client.EnsureExperiment(ctx, r.spec.Model)
 	if err != nil {
 		return "", err
@@ -94,6 +96,9 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	files, err := r.files(candidate, d, f, run.ID)
 	if err != nil {
 		return "", err
+	}
+	if files["findings.json"], err = json.MarshalIndent(append([]inspect.Finding{}, found...), "", " "); err != nil {
+		return "", fmt.Errorf("writing what was found in the rows: %w", err)
 	}
 	for name, content := range files {
 		if err := r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/registry"
 	"mlops/internal/xgboost"
@@ -67,6 +68,13 @@ func Run(ctx context.Context, c Config) (int, error) {
 	}
 	c.Log.Info("rows encoded", "train", len(data.Parts[dataset.Train].Y), "validation", len(data.Parts[dataset.Validation].Y), "test", len(data.Parts[dataset.Test].Y),
 		"excluded", data.Excluded, "unlabeled", data.Unlabeled, "features", data.Encoder.Width(), "took", time.Since(start).Round(time.Millisecond).String())
+	findings, err := data.Inspect(c.Spec)
+	if err == nil {
+		err = inspect.Check(findings)
+	}
+	if err != nil {
+		return 0, err
+	}
 
 	start = time.Now()
 	var last time.Time
@@ -85,7 +93,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 	took := time.Since(start)
 	c.Log.Info("progress", "done", len(fitted.RoundAUC), "total", len(fitted.RoundAUC), "unit", "trees")
 	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
-	run, err := r.record(ctx, candidate, data, fitted, took)
+	run, err := r.record(ctx, candidate, data, fitted, findings, took)
 	if err != nil {
 		return 0, err
 	}

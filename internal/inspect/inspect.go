@@ -1,0 +1,321 @@
+// Package inspect looks for what makes a model of some rows doubtful or worthless
+// before it is trained: too few rows of a class, features that say nothing, a feature
+// that gives the answer away, rows that change from the first to the last.
+package inspect
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
+)
+
+// Level is how bad a finding is.
+type Level string
+
+const (
+	Stop    Level = "stop"    // a model of these rows could not be trusted: nothing is trained
+	Warning Level = "warning" // worth knowing
+)
+
+// Finding is one thing that was found.
+type Finding struct {
+	Level   Level   `json:"level"`
+	Kind    string  `json:"kind"` // few, empty, constant, leak or drift
+	Feature string  `json:"feature,omitempty"`
+	Split   string  `json:"split,omitempty"`
+	Value   float64 `json:"value"` // rows of the rarer class, AUC, or the stability index
+	Text    string  `json:"text"`  // a sentence for people, with the remedy
+}
+
+// String is the finding for people, in one line.
+func (f Finding) String() string { return string(f.Level) + ": " + f.Text }
+
+// Error says that findings stop the pipeline.
+type Error struct{ Findings []Finding }
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("these rows can't be trained on")
+	for _, f := range e.Findings {
+		if f.Level == Stop {
+			b.WriteString("\n  " + f.Text)
+		}
+	}
+	return b.String()
+}
+
+// Check returns an *Error if a finding stops the pipeline.
+func Check(found []Finding) error {
+	if slices.ContainsFunc(found, func(f Finding) bool { return f.Level == Stop }) {
+		return &Error{found}
+	}
+	return nil
+}
+
+// Feature is one column of the encoded rows.
+type Feature struct {
+	Name    string
+	Columns []string // of the spec that it is made of
+	Codes   int      // of a category: its values are 0 to Codes-1; 0: a number
+}
+
+// Part is the encoded rows of one split, in the order in which they arrived: len(Y)
+// vectors of as many values as there are features. NaN is missing.
+type Part struct {
+	X []float32
+	Y []float32 // 1 or 0
+}
+
+const (
+	// fewest rows of the rarer class with which a split says anything at all: with
+	// five, the AUC's interval is some 0.4 wide.
+	fewest = 5
+	// scarce is the same for a word of warning: an interval of about 0.2.
+	scarce = 30
+	// LeakAUC is the AUC of a single feature above which it is taken to give the
+	// answer away.
+	LeakAUC = 0.98
+	// shifted is the population stability index above which a distribution is by
+	// convention called another one.
+	shifted = 0.25
+)
+
+// Rows inspects what a data set's candidates are about to be trained on.
+func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Finding, error) {
+	var found []Finding
+	for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
+		found = append(found, few(spec, split, parts[split].Y)...)
+	}
+	if Check(found) != nil {
+		return found, nil // nothing can be measured
+	}
+	train := parts[dataset.Train]
+	for i, f := range features {
+		values := column(train.X, i, len(features))
+		if one := plain(f, values); one != nil {
+			found = append(found, *one)
+			continue
+		}
+		auc, err := Alone(values, train.Y, f.Codes)
+		if err != nil {
+			return nil, fmt.Errorf("inspecting feature %s: %w", f.Name, err)
+		}
+		if auc > LeakAUC && !allowed(spec, f) {
+			found = append(found, Finding{Level: Stop, Kind: "leak", Feature: f.Name, Value: auc, Text: fmt.Sprintf(
+				"feature %s alone has an AUC of %.4f: it seems to give the answer away; leave it out if it is only known afterwards, else say allow_leak: [%s]",
+				f.Name, auc, strings.Join(f.Columns, ", "))})
+		}
+		if drift := drift(f, values); drift != nil {
+			found = append(found, *drift)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(string(a.Level), string(b.Level)) })
+	return found, nil
+}
+
+func allowed(spec *dataset.Spec, f Feature) bool {
+	return slices.ContainsFunc(f.Columns, func(c string) bool { return slices.Contains(spec.AllowLeak, c) })
+}
+
+func column(x []float32, i, width int) []float32 {
+	values := make([]float32, 0, len(x)/width)
+	for at := i; at < len(x); at += width {
+		values = append(values, x[at])
+	}
+	return values
+}
+
+// few looks at the classes of a split.
+func few(spec *dataset.Spec, split string, y []float32) []Finding {
+	positive := 0
+	for _, label := range y {
+		if label == 1 {
+			positive++
+		}
+	}
+	rarer, name := positive, "positive"
+	if negative := len(y) - positive; negative < positive {
+		rarer, name = negative, "negative"
+	}
+	f := Finding{Kind: "few", Split: split, Value: float64(rarer), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s (%s)", split, len(y), rarer, name, spec.Target.Column)}
+	switch {
+	case rarer < fewest:
+		f.Level = Stop
+		f.Text += fmt.Sprintf("; at least %d are needed: bring more rows, or give split.%s a larger share", fewest, split)
+	case rarer < scarce:
+		f.Level = Warning
+		f.Text += "; its figures are rough"
+	default:
+		return nil
+	}
+	return []Finding{f}
+}
+
+// plain finds a feature that has nothing to learn from.
+func plain(f Feature, values []float32) *Finding {
+	n, first, varies := 0, float32(0), false
+	for _, v := range values {
+		if v != v {
+			continue
+		}
+		if n == 0 {
+			first = v
+		}
+		varies = varies || v != first
+		n++
+	}
+	switch {
+	case n == 0:
+		return &Finding{Level: Warning, Kind: "empty", Feature: f.Name, Text: fmt.Sprintf("feature %s is missing in all %d training rows: leave it out", f.Name, len(values))}
+	case !varies && n == len(values):
+		return &Finding{Level: Warning, Kind: "constant", Feature: f.Name, Text: fmt.Sprintf("feature %s has the same value in all %d training rows: leave it out", f.Name, len(values))}
+	}
+	return nil
+}
+
+const (
+	folds = 5
+	bins  = 64 // of a number's values, of which each has about as many rows
+	prior = 10 // rows of the mean that each bin or level starts with, so that rare ones prove nothing
+)
+
+// Alone is the AUC that a single feature reaches: as a number in either direction, or
+// by the share of positive rows among the other folds' rows with the same value, so
+// that a value of one row tells nothing of itself. codes is as Feature.Codes.
+func Alone(values, y []float32, codes int) (float64, error) {
+	group, groups := make([]int, len(values)), codes+1
+	best := 0.0
+	if codes == 0 {
+		cuts := quantiles(values, bins)
+		groups = len(cuts) + 2
+		for i, v := range values {
+			group[i] = groups - 1 // missing
+			if v == v {
+				group[i], _ = slices.BinarySearch(cuts, v)
+			}
+		}
+		var with, labels []float32
+		for i, v := range values {
+			if v == v {
+				with, labels = append(with, v), append(labels, y[i])
+			}
+		}
+		if 2*len(with) >= len(values) {
+			if r, err := evaluate.Rank(with, labels); err == nil { // an error: one class only
+				best = max(r.AUC(), 1-r.AUC())
+			}
+		}
+	} else {
+		for i, v := range values {
+			group[i] = codes
+			if v == v {
+				group[i] = int(v)
+			}
+		}
+	}
+	type tally struct{ rows, positive float64 }
+	all, total := make([][folds]tally, groups), tally{}
+	for i, g := range group {
+		t := &all[g][i%folds]
+		t.rows++
+		t.positive += float64(y[i])
+		total.rows++
+		total.positive += float64(y[i])
+	}
+	mean := total.positive / total.rows
+	scores := make([]float64, len(values))
+	for i, g := range group {
+		n, positive := float64(prior), prior*mean
+		for fold, t := range all[g] {
+			if fold != i%folds {
+				n, positive = n+t.rows, positive+t.positive
+			}
+		}
+		scores[i] = positive / n
+	}
+	r, err := evaluate.Rank(scores, y)
+	if err != nil {
+		return 0, err
+	}
+	return max(best, r.AUC()), nil
+}
+
+// quantiles returns up to n-1 different values that part the values into n parts of
+// about as many rows.
+func quantiles(values []float32, n int) []float32 {
+	sorted := slices.DeleteFunc(slices.Clone(values), func(v float32) bool { return v != v })
+	slices.Sort(sorted)
+	var cuts []float32
+	for i := 1; i < n && len(sorted) > 0; i++ {
+		cuts = append(cuts, sorted[i*len(sorted)/n])
+	}
+	return slices.Compact(cuts)
+}
+
+// leastForDrift is how many rows a half needs for its shares to mean anything.
+const leastForDrift = 200
+
+// drift compares the first half of the rows, as they arrived, with the second by the
+// population stability index over ten parts or the levels; missing is one of them.
+func drift(f Feature, values []float32) *Finding {
+	half := len(values) / 2
+	if half < leastForDrift {
+		return nil
+	}
+	groups := f.Codes + 1
+	var cuts []float32
+	if f.Codes == 0 {
+		cuts = quantiles(values[:half], 10)
+		groups = len(cuts) + 2
+	}
+	counts := [2][]float64{make([]float64, groups), make([]float64, groups)}
+	for i, v := range values {
+		g := groups - 1
+		if v == v {
+			if g = int(v); f.Codes == 0 {
+				g, _ = slices.BinarySearch(cuts, v)
+			}
+		}
+		counts[min(i/half, 1)][g]++
+	}
+	index := 0.0
+	for g := range groups {
+		// Half a row in an empty part, so that the logarithm is finite.
+		a := max(counts[0][g], 0.5) / float64(half)
+		b := max(counts[1][g], 0.5) / float64(len(values)-half)
+		index += (b - a) * math.Log(b/a)
+	}
+	// What chance alone would give: each part adds about its share of 1/rows twice.
+	if noise := 2 * float64(groups) / float64(half); index < shifted+noise {
+		return nil
+	}
+	return &Finding{Level: Warning, Kind: "drift", Feature: f.Name, Value: index, Text: fmt.Sprintf(
+		"feature %s changes from the first half of the training rows to the second (stability index %.2f, above %.2f is another distribution)%s", f.Name, index, shifted, change(f, values[:half], values[half:]))}
+}
+
+// change says how a number's middle and the share of missing values moved.
+func change(f Feature, before, after []float32) string {
+	missing := func(values []float32) float64 {
+		n := 0
+		for _, v := range values {
+			if v != v {
+				n++
+			}
+		}
+		return 100 * float64(n) / float64(len(values))
+	}
+	text := ""
+	if f.Codes == 0 {
+		if a, b := quantiles(before, 2), quantiles(after, 2); len(a) == 1 && len(b) == 1 && a[0] != b[0] {
+			text += fmt.Sprintf(": its median was %.4g and is %.4g", a[0], b[0])
+		}
+	}
+	if a, b := missing(before), missing(after); math.Abs(a-b) >= 1 {
+		text += fmt.Sprintf("; missing in %.0f%% and %.0f%%", a, b)
+	}
+	return text
+}

@@ -1,0 +1,132 @@
+package inspect
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"mlops/internal/dataset"
+)
+
+var nan = float32(math.NaN())
+
+// rows makes n rows of which one in three is positive; each feature is made of the
+// label and a generator.
+func rows(n int, seed uint64, features ...func(y float32, i int, r *rand.Rand) float32) Part {
+	r := rand.New(rand.NewPCG(seed, 0))
+	p := Part{}
+	for i := range n {
+		y := float32(0)
+		if r.IntN(3) == 0 {
+			y = 1
+		}
+		p.Y = append(p.Y, y)
+		for _, f := range features {
+			p.X = append(p.X, f(y, i, r))
+		}
+	}
+	return p
+}
+
+func noise(_ float32, _ int, r *rand.Rand) float32  { return float32(r.NormFloat64()) }
+func helps(y float32, _ int, r *rand.Rand) float32  { return y + float32(r.NormFloat64()) }
+func answer(y float32, _ int, r *rand.Rand) float32 { return 1 - y + float32(r.NormFloat64())*0.1 }
+
+func levels(n int) func(float32, int, *rand.Rand) float32 {
+	return func(_ float32, _ int, r *rand.Rand) float32 { return float32(r.IntN(n)) }
+}
+
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		codes     int
+		make      func(float32, int, *rand.Rand) float32
+		low, high float64
+	}{
+		{"noise", 0, noise, 0.45, 0.55},
+		{"a helpful number", 0, helps, 0.70, 0.80},
+		{"the answer, the other way round", 0, answer, 0.999, 1},
+		{"the answer in the middle", 0, func(y float32, _ int, r *rand.Rand) float32 {
+			if y == 1 {
+				return float32(r.Float64())
+			}
+			return float32(r.IntN(2)*4-2) + float32(r.Float64())
+		}, 0.98, 1},
+		{"only missing tells", 0, func(y float32, _ int, r *rand.Rand) float32 {
+			if y == 1 {
+				return nan
+			}
+			return float32(r.NormFloat64())
+		}, 0.98, 1},
+		{"levels that say nothing", 5, levels(5), 0.4, 0.56},
+		// An id of a thousand levels learns each row's own label by heart; among the
+		// other folds' rows it knows nothing.
+		{"an id", 3000, func(_ float32, i int, _ *rand.Rand) float32 { return float32(i) }, 0.3, 0.6},
+		{"levels that are the answer", 4, func(y float32, _ int, r *rand.Rand) float32 { return 2*y + float32(r.IntN(2)) }, 0.999, 1},
+	} {
+		p := rows(3000, 1, c.make)
+		auc, err := Alone(p.X, p.Y, c.codes)
+		if err != nil || auc < c.low || auc > c.high {
+			t.Errorf("%s: AUC %.4f, %v, want between %v and %v", c.name, auc, err, c.low, c.high)
+		}
+	}
+}
+
+func spec(leaks ...string) *dataset.Spec {
+	return &dataset.Spec{Target: dataset.Target{Column: "churn"}, AllowLeak: leaks}
+}
+
+func TestRows(t *testing.T) {
+	t.Parallel()
+	constant := func(float32, int, *rand.Rand) float32 { return 7 }
+	empty := func(float32, int, *rand.Rand) float32 { return nan }
+	later := func(_ float32, i int, r *rand.Rand) float32 { return float32(r.NormFloat64()) + float32(i/1000) }
+	all := []func(float32, int, *rand.Rand) float32{noise, helps, constant, empty, later, answer, levels(3)}
+	features := []Feature{{Name: "noise"}, {Name: "helps"}, {Name: "constant"}, {Name: "empty"}, {Name: "later"},
+		{Name: "days", Columns: []string{"ended"}}, {Name: "shop", Codes: 3}}
+	parts := map[string]Part{dataset.Train: rows(2000, 2, all...), dataset.Validation: rows(300, 3, all...), dataset.Test: rows(60, 4, all...)}
+	found, err := Rows(spec(), features, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, f := range found {
+		kinds = append(kinds, string(f.Level)+" "+f.Kind+" "+f.Feature+f.Split)
+	}
+	want := "stop leak days, warning few test, warning constant constant, warning empty empty, warning drift later"
+	if got := strings.Join(kinds, ", "); got != want {
+		t.Errorf("found %s\nwant  %s", got, want)
+	}
+	stop := Check(found)
+	var e *Error
+	if !errors.As(stop, &e) || !strings.Contains(stop.Error(), "feature days alone has an AUC of") || !strings.Contains(stop.Error(), "allow_leak: [ended]") {
+		t.Errorf("stopped with %v", stop)
+	}
+	for _, f := range found {
+		if f.Kind == "drift" && !strings.Contains(f.Text, " and is 1.0") {
+			t.Errorf("drift without example: %s", f.Text)
+		}
+	}
+	if found, err = Rows(spec("ended"), features, parts); err != nil || Check(found) != nil {
+		t.Errorf("a leak that the spec allows stops: %v, %v", found, err)
+	}
+}
+
+func TestFewRowsStop(t *testing.T) {
+	t.Parallel()
+	parts := map[string]Part{dataset.Train: rows(100, 5, noise), dataset.Validation: rows(60, 6, noise), dataset.Test: {X: []float32{1, 2, 3, 4, 5, 6}, Y: []float32{1, 1, 1, 1, 1, 0}}}
+	found, err := Rows(spec(), []Feature{{Name: "noise"}}, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := Check(found)
+	if stop == nil || !strings.Contains(stop.Error(), "the test rows are 6, and only 1 of them negative (churn)") || !strings.Contains(stop.Error(), "split.test") {
+		t.Errorf("stopped with %v", stop)
+	}
+	if strings.Contains(stop.Error(), "validation") {
+		t.Errorf("a warning is among what stops: %v", stop)
+	}
+}
