@@ -32,7 +32,7 @@ type Data struct {
 }
 
 // ErrNoRows says that a split has no rows with a target that the cohort leaves in.
-var ErrNoRows = errors.New("no rows to learn from in split")
+var ErrNoRows = errors.New("no rows in split")
 
 // Prepare reads the rows twice: once to fit the encoder on the training rows and
 // to count, once to encode.
@@ -68,7 +68,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	for split, p := range d.Parts {
 		n := counts[split]
 		if n == 0 {
-			return nil, fmt.Errorf("%w %s: bring more rows, or give it a larger share", ErrNoRows, split)
+			return nil, fmt.Errorf("%w %s with a target and in the cohort: bring more rows, or give it a larger share", ErrNoRows, split)
 		}
 		p.X = make([]float32, 0, n*width)
 		p.Y = make([]float32, 0, n)

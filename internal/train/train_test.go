@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
 	"mlops/internal/registry"
@@ -33,6 +35,7 @@ target:
   column: good
   positive: ["yes"]
   labels: {positive: good, negative: bad}
+allow_leak: [a] # good is a range of a
 cohort:
   - {column: kind, values: [dead], because: nothing is to be predicted}
 split: {salts: [s1], train: 60, validation: 20, test: 20}
@@ -121,6 +124,21 @@ func config(t *testing.T) Config {
 	return Config{Spec: parse(t, "test-"+rand.Text()), Candidate: "one", DataDigest: "d", Rows: table(400), Library: lib, MLflow: client, Threads: 1, Log: slog.New(slog.DiscardHandler)}
 }
 
+// A feature that gives the answer away stops the training before a run begins.
+func TestLeakStops(t *testing.T) {
+	c := config(t)
+	spec, err := dataset.Parse([]byte(strings.Replace(string(c.Spec.Text()), "allow_leak: [a]", "", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Spec = spec
+	_, err = Run(t.Context(), c)
+	var stop *inspect.Error
+	if !errors.As(err, &stop) || !strings.Contains(err.Error(), "feature a alone has an AUC of 1.0000") || !strings.Contains(err.Error(), "allow_leak: [a]") {
+		t.Errorf("trained with a leak: %v", err)
+	}
+}
+
 // never are rows that must not be read.
 func never(context.Context, func(string, [][]byte) error) error {
 	return fmt.Errorf("the rows were read")
@@ -171,6 +189,12 @@ func TestRun(t *testing.T) {
 	}
 	if files, err := c.MLflow.ListArtifacts(ctx, root+"/model"); err != nil || len(files) != len(model.Files) {
 		t.Errorf("files %v, %v; want %v", files, err, model.Files)
+	}
+	file := filepath.Join(t.TempDir(), "findings")
+	if err := c.MLflow.DownloadArtifact(ctx, root+"/findings.json", file, 1<<20); err != nil {
+		t.Error(err)
+	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), `"kind": "few"`) {
+		t.Errorf("findings %s, %v; want the few rows of a split", text, err)
 	}
 	for _, plot := range []string{"roc", "precision_recall", "calibration"} {
 		file := filepath.Join(t.TempDir(), "plot")

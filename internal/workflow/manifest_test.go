@@ -31,7 +31,7 @@ func TestOurManifests(t *testing.T) {
 		"load-raw-data/load-raw-data":           {"report": "{}"},
 		"process-data/process-data":             {"report": "{}"},
 		"load-val-test-data/load-val-test-data": {"report": "{}"},
-		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`},
+		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`, "findings": "[]"},
 		"promote-best-model/promote-best-model": {"promoted": "3"},
 		"load-test/load-test":                   {"report": "{}"},
 	}
