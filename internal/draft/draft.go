@@ -10,12 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 
 	"mlops/internal/dataset"
+	"mlops/internal/ingest"
+	"mlops/internal/profile"
 	"mlops/internal/source"
 )
 
@@ -33,6 +36,9 @@ type Draft struct {
 	YAML   []byte
 	Source string
 	Rows   int64
+
+	Preview *ingest.Preview  // what the data steps would do with the table
+	Profile *profile.Profile // of the rows that they would take
 
 	member   string // of the archive, where it has several
 	columns  []*column
@@ -77,11 +83,37 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	}
 	d.chooseKeys()
 	d.chooseFeatures()
+	if err := d.try(ctx, address); err != nil {
+		return nil, err
+	}
+	if d.leaks() {
+		err = d.try(ctx, address)
+	}
+	return d, err
+}
+
+// try writes the YAML, and reads the table once more by it.
+func (d *Draft) try(ctx context.Context, address string) (err error) {
 	d.YAML = d.write()
 	if d.Spec, err = dataset.Parse(d.YAML); err != nil {
-		return nil, fmt.Errorf("the draft is not a valid spec, which is a mistake of this program: %w\n%s", err, d.YAML)
+		return fmt.Errorf("the draft is not a valid spec, which is a mistake of this program: %w\n%s", err, d.YAML)
 	}
-	return d, nil
+	rows := profile.New(d.Spec, 2)
+	d.Preview, err = ingest.Try(ctx, ingest.Config{Spec: d.Spec, Source: address, Logger: slog.New(slog.DiscardHandler)}, rows.Add)
+	d.Profile = rows.Profile()
+	return err
+}
+
+// leaks leaves out columns that tell the target by themselves, and reports whether
+// there are any.
+func (d *Draft) leaks() (found bool) {
+	for i, c := range d.Profile.Columns {
+		if c.Role == "feature" && c.AUC >= profile.Leak {
+			d.columns[i].out = fmt.Sprintf("suspected leak: it tells the target by itself (AUC %.3f); put it back if it is known before the outcome is", c.AUC)
+			found = true
+		}
+	}
+	return found
 }
 
 // read takes every record in.

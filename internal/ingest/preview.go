@@ -42,8 +42,10 @@ type Class struct {
 // maxKeys bounds how many keys, and how many groups, are remembered.
 const maxKeys = 4 << 20
 
-// Try reads the whole table and reports what LoadRaw and Process would reject.
-func Try(ctx context.Context, cfg Config) (*Preview, error) {
+// Try reads the whole table and reports what LoadRaw and Process would reject. It
+// calls row, if it is not nil, for each row that they would take, with one cleaned
+// value per column, nil where it is missing; row must not keep them.
+func Try(ctx context.Context, cfg Config, row func(fields [][]byte)) (*Preview, error) {
 	table, err := open(ctx, &cfg)
 	if err != nil {
 		return nil, err
@@ -56,7 +58,7 @@ func Try(ctx context.Context, cfg Config) (*Preview, error) {
 	defer records.Close()
 	spec := cfg.Spec
 	t := &trial{
-		spec: spec, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]struct{}{},
+		spec: spec, row: row, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]struct{}{},
 		batch:  rawBatch{spec: spec, key: spec.Column(spec.Key)},
 		target: spec.Column(spec.Target.Column), group: spec.Column(spec.Group),
 		load: losses{}, clean: losses{}, fields: make([][]byte, len(spec.Columns)),
@@ -81,6 +83,7 @@ func Try(ctx context.Context, cfg Config) (*Preview, error) {
 // trial is one run of Try.
 type trial struct {
 	spec          *dataset.Spec
+	row           func(fields [][]byte)
 	batch         rawBatch
 	target, group int
 	classes       map[string]int64
@@ -123,6 +126,9 @@ func (t *trial) record(rec *source.Record) {
 		return
 	}
 	t.out.Clean.Taken++
+	if t.row != nil {
+		t.row(t.fields)
+	}
 	if v := t.fields[t.target]; v != nil {
 		if _, ok := t.classes[string(v)]; ok || len(t.classes) < 10_000 {
 			t.classes[string(v)]++

@@ -37,7 +37,7 @@ candidates: [{name: one, rounds: 3}]
 	if err := os.WriteFile(path, []byte("id,age,pay,y\n1,30,1.5,yes\n2,31.5,\"1,461.94\",no\n2,32,2,no\n3,33\n,34,3,no\n4,35,4,\n5,36,5,Yes\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := ingest.Try(context.Background(), ingest.Config{Spec: spec, Source: path, Logger: slog.New(slog.DiscardHandler)})
+	p, err := ingest.Try(context.Background(), ingest.Config{Spec: spec, Source: path, Logger: slog.New(slog.DiscardHandler)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

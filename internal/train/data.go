@@ -12,6 +12,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
 	"mlops/internal/model"
+	"mlops/internal/profile"
 )
 
 // Part is the encoded rows of one split.
@@ -28,6 +29,8 @@ type Data struct {
 	Excluded  int // rows that the cohort leaves out
 	Unlabeled int // rows without a target
 
+	Profile *profile.Profile // of the rows of all splits
+
 	samples []sample
 }
 
@@ -40,7 +43,13 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	d := &Data{Parts: map[string]*Part{dataset.Train: {}, dataset.Validation: {}, dataset.Test: {}}}
 	fitter, made := feature.NewFitter(spec), newMaker(spec)
 	counts := map[string]int{}
+	least := int64(rareLevel)
+	if spec.RealSamples() {
+		least = 2
+	}
+	seen := profile.New(spec, least)
 	err := rows(ctx, func(split string, fields [][]byte) error {
+		seen.Add(fields)
 		if spec.Excluded(fields) {
 			d.Excluded++
 			return nil
@@ -61,6 +70,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	if err != nil {
 		return nil, fmt.Errorf("fitting the encoder: %w", err)
 	}
+	d.Profile = seen.Profile()
 	if d.Encoder, err = fitter.Encoder(); err != nil {
 		return nil, fmt.Errorf("fitting the encoder: %w", err)
 	}

@@ -152,7 +152,7 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 }
 
 // files are a run's artifacts by path: the version's own, read back as a check,
-// and the plots.
+// the profile of the rows and the plots.
 func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID string) (map[string][]byte, error) {
 	version, err := model.Write(model.Parts{
 		Spec:           r.spec,
@@ -179,6 +179,11 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 	for name, content := range version {
 		files[path.Join(registry.Folder, name)] = content
 	}
+	var page bytes.Buffer
+	if err := d.Profile.HTML(&page); err != nil {
+		return nil, err
+	}
+	files["profile/"+r.spec.Name+".html"] = page.Bytes()
 	return files, r.plots(f, files)
 }
 

@@ -28,7 +28,7 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 			return nil
 		}
 	}
-	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler)})
+	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler)}, nil)
 	if err != nil {
 		if ingest.ExitCode(err) == program.BadInput {
 			return program.Input(err)

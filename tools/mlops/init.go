@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"mlops/internal/demo"
 	"mlops/internal/draft"
+	"mlops/internal/profile"
 	"mlops/internal/program"
 	"mlops/internal/source"
 )
@@ -99,13 +101,30 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	if err := f.Close(); err != nil {
 		return "", err
 	}
+	page := strings.TrimSuffix(out, filepath.Ext(out)) + ".html"
+	if err := writePage(page, d.Profile); err != nil {
+		return "", err
+	}
 	fmt.Fprint(w, d.Summary())
 	shown := out
 	if rel, err := filepath.Rel(".", out); err == nil {
 		shown = rel
 	}
-	fmt.Fprintf(w, "\nwrote %s; read what it guessed, then\n  make check SPEC=%s DATASET=%s\n  make demo SPEC=%s DATASET=%s\n", shown, shown, table, shown, table)
+	fmt.Fprintf(w, "\nwrote %s, and the profile of the rows to %s\nRead what was guessed, then\n  make check SPEC=%s DATASET=%s\n  make demo SPEC=%s DATASET=%s\n", shown, page, shown, table, shown, table)
 	return out, nil
+}
+
+// writePage writes a profile as a page. It is made anew with each draft.
+func writePage(path string, p *profile.Profile) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return program.Input(err)
+	}
+	if err := p.HTML(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
 }
 
 // draftError marks errors of the table or the target as ones that another try
@@ -132,6 +151,9 @@ func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafte
 		return err
 	}
 	if err := os.WriteFile(c.Spec, d.YAML, 0o644); err != nil {
+		return err
+	}
+	if err := writePage(c.State.Path("drafts", d.Name+".html"), d.Profile); err != nil {
 		return err
 	}
 	fmt.Fprint(w, d.Summary())

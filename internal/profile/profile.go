@@ -1,0 +1,320 @@
+// Package profile describes the rows of a data set: for each column how much is
+// missing, how its values are spread and how often the target is positive with
+// them, as a table for the terminal and as a page that needs nothing but itself.
+// Its memory does not grow with the rows.
+package profile
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"mlops/internal/dataset"
+)
+
+const (
+	maxLevels = 5_000  // values of a column that are counted exactly
+	sampled   = 10_000 // values per column from which quantiles and histograms are made
+	maxBars   = 20     // of a histogram
+	topLevels = 15     // of a category
+)
+
+// Builder takes rows in, one at a time.
+type Builder struct {
+	spec     *dataset.Spec
+	least    int64 // rows of a level that the profile names
+	rows     int64
+	excluded int64
+	labeled  int64
+	positive int64
+	columns  []*builder
+	random   *rand.Rand
+}
+
+// builder is what is kept of one column.
+type builder struct {
+	numeric  bool
+	missing  count
+	present  int64
+	levels   map[string]count
+	overflow bool
+	min, max float64
+	mean, m2 float64
+	sample   []point
+}
+
+// count is rows, those of them that have a label, and those that are positive.
+type count struct{ rows, labeled, positive int64 }
+
+func (c *count) add(label float32, known bool) {
+	c.rows++
+	if known {
+		c.labeled++
+		if label == 1 {
+			c.positive++
+		}
+	}
+}
+
+// rate is the share of positive rows among those that have a label.
+func (c count) rate() float64 {
+	if c.labeled == 0 {
+		return math.NaN()
+	}
+	return float64(c.positive) / float64(c.labeled)
+}
+
+// point is one value of the sample; label is -1 where it has none.
+type point struct {
+	value float64
+	label int8
+}
+
+// New returns a builder for the rows of a spec. The profile names levels that at
+// least that many rows have; the rarer ones, which may name a person, are only
+// counted.
+func New(spec *dataset.Spec, least int64) *Builder {
+	b := &Builder{spec: spec, least: least, random: rand.New(rand.NewPCG(1, 2))}
+	for i := range spec.Columns {
+		t := spec.Columns[i].Type
+		b.columns = append(b.columns, &builder{
+			numeric: t != dataset.Category && t != "boolean",
+			levels:  map[string]count{}, min: math.Inf(1), max: math.Inf(-1),
+		})
+	}
+	return b
+}
+
+// Add takes one row in. fields holds one cleaned value per column of the spec, nil
+// where it is missing. Rows outside the cohort are counted and otherwise left out.
+func (b *Builder) Add(fields [][]byte) {
+	b.rows++
+	if b.spec.Excluded(fields) {
+		b.excluded++
+		return
+	}
+	label, known := b.spec.Label(fields)
+	if known {
+		b.labeled++
+		if label == 1 {
+			b.positive++
+		}
+	}
+	for i, v := range fields {
+		c := b.columns[i]
+		if v == nil {
+			c.missing.add(label, known)
+			continue
+		}
+		c.present++
+		if n, ok := c.levels[string(v)]; ok {
+			n.add(label, known)
+			c.levels[string(v)] = n
+		} else if len(c.levels) < maxLevels {
+			n.add(label, known)
+			c.levels[string(v)] = n
+		} else {
+			c.overflow = true
+		}
+		if c.numeric {
+			if x, ok := numberOf(b.spec.Columns[i].Type, v); ok {
+				c.number(x, label, known, b.random)
+			}
+		}
+	}
+}
+
+// numberOf is a value as a number; a date is its seconds since 1970.
+func numberOf(t dataset.Type, v []byte) (float64, bool) {
+	if t == dataset.Integer || t == dataset.Number {
+		return dataset.ParseNumber(v)
+	}
+	when, err := time.Parse("2006-01-02", string(v[:min(10, len(v))]))
+	return float64(when.Unix()), err == nil
+}
+
+func (c *builder) number(x float64, label float32, known bool, random *rand.Rand) {
+	c.min, c.max = min(c.min, x), max(c.max, x)
+	d := x - c.mean
+	c.mean += d / float64(c.present)
+	c.m2 += d * (x - c.mean)
+	p := point{x, -1}
+	if known {
+		p.label = int8(label)
+	}
+	if len(c.sample) < sampled {
+		c.sample = append(c.sample, p)
+	} else if i := random.Int64N(c.present); i < sampled {
+		c.sample[i] = p
+	}
+}
+
+// Profile describes the rows that were added.
+type Profile struct {
+	Title    string
+	Name     string
+	Target   string
+	Words    [2]string // of the outcomes: positive, negative
+	Rows     int64
+	Excluded int64 // outside the cohort
+	Labeled  int64
+	Positive int64
+	Columns  []Column
+	Warnings []string
+}
+
+// Column is one column of a profile.
+type Column struct {
+	Name     string
+	Type     dataset.Type
+	Role     string // target, key, group, or feature; empty: it is none of these
+	Missing  int64
+	Present  int64
+	Distinct int64
+	More     bool // Distinct is a lower bound
+	Numeric  bool
+	Min, Max, Mean, Deviation,
+	Quarter, Median, ThreeQuarters float64
+	Bars        []Bar // of a histogram, or the most frequent levels
+	Others      Bar   // levels that are not among Bars
+	MissingRate float64
+	AUC         float64 // of this column alone, NaN where it can't be said
+	Warnings    []string
+}
+
+// Bar is the rows of a range or a level.
+type Bar struct {
+	Label string
+	Rows  int64
+	Rate  float64 // share of positive rows, NaN where none has a label
+}
+
+// Profile returns what the rows are like.
+func (b *Builder) Profile() *Profile {
+	s := b.spec
+	p := &Profile{
+		Title: s.Title, Name: s.Name, Target: s.Target.Column, Words: [2]string{s.Target.Labels.Positive, s.Target.Labels.Negative},
+		Rows: b.rows, Excluded: b.excluded, Labeled: b.labeled, Positive: b.positive,
+	}
+	roles := map[string]string{}
+	for i := range s.Features {
+		for _, name := range s.Features[i].Columns() {
+			roles[name] = "feature"
+		}
+	}
+	roles[s.Key], roles[s.Group], roles[s.Target.Column] = "key", "group", "target"
+	for i := range s.Columns {
+		c := b.columns[i].describe(&s.Columns[i], count{b.rows - b.excluded, b.labeled, b.positive}, b.least)
+		if c.Role = roles[c.Name]; c.Role == "key" || c.Role == "group" {
+			c.Bars, c.Others, c.Numeric = nil, Bar{}, false // of identifiers only their number tells
+		}
+		if c.Role == "key" || c.Role == "group" || c.Role == "target" {
+			c.AUC = math.NaN()
+		}
+		c.warn(p)
+		p.Columns = append(p.Columns, c)
+	}
+	p.warn()
+	return p
+}
+
+func (c *builder) describe(col *dataset.Column, all count, least int64) Column {
+	d := Column{
+		Name: col.Name, Type: col.Type, Missing: c.missing.rows, Present: c.present, MissingRate: c.missing.rate(),
+		Distinct: int64(len(c.levels)), More: c.overflow, Numeric: c.numeric, AUC: math.NaN(),
+	}
+	if c.numeric && c.present > 0 {
+		d.Min, d.Max, d.Mean = c.min, c.max, c.mean
+		d.Deviation = math.Sqrt(c.m2 / float64(c.present))
+		slices.SortFunc(c.sample, func(a, b point) int { return cmp.Compare(a.value, b.value) })
+		at := func(q float64) float64 { return c.sample[int(q*float64(len(c.sample)-1))].value }
+		d.Quarter, d.Median, d.ThreeQuarters = at(0.25), at(0.5), at(0.75)
+		d.AUC = c.numberAUC()
+	} else if c.present > 0 {
+		d.AUC = c.levelAUC(all)
+	}
+	if c.numeric && (len(c.levels) > maxBars || c.overflow) {
+		d.Bars = c.histogram(col.Type)
+		return d
+	}
+	type level struct {
+		value string
+		count
+	}
+	var all2 []level
+	for v, n := range c.levels {
+		all2 = append(all2, level{v, n})
+	}
+	if c.numeric {
+		slices.SortFunc(all2, func(a, b level) int {
+			x, _ := numberOf(col.Type, []byte(a.value))
+			y, _ := numberOf(col.Type, []byte(b.value))
+			return cmp.Compare(x, y)
+		})
+	} else {
+		slices.SortFunc(all2, func(a, b level) int { return cmp.Or(cmp.Compare(b.rows, a.rows), cmp.Compare(a.value, b.value)) })
+	}
+	var others count
+	others.rows = c.present
+	for i, l := range all2 {
+		if i < topLevels && l.rows >= least || c.numeric {
+			d.Bars = append(d.Bars, Bar{l.value, l.rows, l.rate()})
+			others.rows -= l.rows
+			continue
+		}
+		others.labeled += l.labeled
+		others.positive += l.positive
+	}
+	d.Others = Bar{Rows: others.rows, Rate: others.rate()}
+	return d
+}
+
+// histogram makes bars of equal width of the sample, the outermost hundredth at
+// either end put into the first and the last.
+func (c *builder) histogram(t dataset.Type) []Bar {
+	n := len(c.sample)
+	low, high := c.sample[n/200].value, c.sample[n-1-n/200].value
+	if low == high {
+		low, high = c.sample[0].value, c.sample[n-1].value
+	}
+	width := (high - low) / maxBars
+	if t == dataset.Integer && width < 1 {
+		width = 1
+	}
+	bars := make([]count, maxBars)
+	for _, p := range c.sample {
+		i := min(maxBars-1, max(0, int((p.value-low)/width)))
+		bars[i].add(float32(p.label), p.label >= 0)
+	}
+	scale := float64(c.present) / float64(n)
+	out := make([]Bar, 0, maxBars)
+	for i, b := range bars {
+		from, to := low+float64(i)*width, low+float64(i+1)*width
+		label := show(t, from) + " to " + show(t, to)
+		switch i {
+		case 0:
+			label = "below " + show(t, to)
+		case maxBars - 1:
+			label = show(t, from) + " and above"
+		}
+		out = append(out, Bar{label, int64(math.Round(float64(b.rows) * scale)), b.rate()})
+	}
+	for len(out) > 1 && out[len(out)-1].Rows == 0 {
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
+// show writes a number, or a date, for people.
+func show(t dataset.Type, x float64) string {
+	if t == "date" {
+		return time.Unix(int64(x), 0).UTC().Format("2006-01-02")
+	}
+	if x == math.Trunc(x) && math.Abs(x) < 1e15 {
+		return strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(x, 'g', 4, 64)
+}

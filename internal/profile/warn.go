@@ -1,0 +1,64 @@
+package profile
+
+import (
+	"fmt"
+	"math"
+)
+
+// Leak is the AUC of a single column from which on it is suspected to tell the
+// answer.
+const Leak = 0.98
+
+func (c *Column) warn(p *Profile) {
+	say := func(format string, args ...any) {
+		c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
+	}
+	n := c.Missing + c.Present
+	switch {
+	case c.Present == 0:
+		say("empty: no row has a value")
+	case c.Distinct == 1 && c.Missing == 0:
+		say("constant: every row has the same value")
+	case n > 0 && c.Missing*2 > n:
+		say("%.0f%% missing", 100*float64(c.Missing)/float64(n))
+	}
+	if c.Role == "target" || c.Role == "key" || c.Role == "group" {
+		return
+	}
+	if !math.IsNaN(c.AUC) && c.AUC >= Leak {
+		say("tells the target by itself (AUC %.3f): is it known before the outcome is?", c.AUC)
+	}
+	if c.Missing > 0 && c.MissingRate == c.MissingRate && p.Labeled > 0 && c.Missing >= 50 {
+		base := float64(p.Positive) / float64(p.Labeled)
+		if d := c.MissingRate - base; math.Abs(d) > 4*math.Sqrt(base*(1-base)/float64(c.Missing)) && math.Abs(d) > 0.1 {
+			say("where it is missing, %.0f%% of the rows are positive, %.0f%% of all: being missing tells something", 100*c.MissingRate, 100*base)
+		}
+	}
+	if !c.Numeric && c.Role == "feature" && c.Distinct*2 > c.Present && c.Present > 100 {
+		say("text with hardly any value twice")
+	}
+}
+
+func (p *Profile) warn() {
+	say := func(format string, args ...any) {
+		p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
+	}
+	rows := p.Rows - p.Excluded
+	if n := rows - p.Labeled; n > 0 {
+		say("%s rows have no target and are not trained on", Count(n))
+	}
+	negative := p.Labeled - p.Positive
+	switch few := min(p.Positive, negative); {
+	case p.Labeled == 0:
+		say("no row has a target")
+	case few == 0:
+		say("all rows have the same target")
+	case few < 100:
+		say("only %s rows of the rarer outcome: scores will vary much from split to split", Count(few))
+	}
+	for _, c := range p.Columns {
+		for _, w := range c.Warnings {
+			say("%s: %s", c.Name, w)
+		}
+	}
+}
