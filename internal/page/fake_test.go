@@ -32,6 +32,7 @@ type fakeInference struct {
 	problem     string
 	probability float64
 	excluded    string        // the reason for no score
+	warnings    []api.Warning // of the prediction
 	asked       []api.Record  // what /predict was asked
 	swap        func()        // not nil: done when /predict is asked, before it answers
 	hold        chan struct{} // not nil: /predict waits for it
@@ -108,7 +109,7 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(api.Predictions{
 			Model:       v,
-			Predictions: []api.Prediction{{Label: label, Probability: f.probability, Excluded: f.excluded}},
+			Predictions: []api.Prediction{{Label: label, Probability: f.probability, Excluded: f.excluded, Warnings: f.warnings}},
 		})
 	default:
 		http.NotFound(w, r)

@@ -51,6 +51,7 @@ type Field struct {
 	Sample      string   // the sample's value
 	SampleText  string   // the same, for people
 	Error       string
+	Warning     string // in what the value is unlike the training rows
 }
 
 // Option is a value to choose, and how it is shown.

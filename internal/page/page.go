@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -210,6 +211,7 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 	}
 
 	var answer *api.Predictions
+	away := err != nil
 	if err == nil {
 		if errs := check(&m.Dataset, record); len(errs) > 0 {
 			err = &api.Problem{
@@ -224,6 +226,7 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 		p := asProblem(err)
 		v := newForm(m, sample, record, p.Errors)
 		v.failed(p)
+		v.Asked, v.Away = asked(record), away
 		s.render(w, p.Status, "form.html", v)
 		return
 	}
@@ -235,7 +238,18 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 	}
 	v := newForm(m, sample, record, nil)
 	v.answered(answer)
+	v.Asked = asked(record)
 	s.render(w, http.StatusOK, "form.html", v)
+}
+
+// asked is a record in JSON, by which the page in a browser tells whether the form has
+// been changed since.
+func asked(r api.Record) string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings
+	}
+	return string(text)
 }
 
 // wait shows that there is no model, on a page that tries again by itself.

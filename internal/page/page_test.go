@@ -200,6 +200,83 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
+// What is unlike the training rows is said in the panel and beside the fields.
+func TestWarnings(t *testing.T) {
+	f := newFake(t, "diabetes")
+	f.change(func() {
+		f.warnings = []api.Warning{
+			{Column: "race", Kind: api.UnseenLevel, Detail: `no training row has "Martian"`},
+			{Column: "encounter_id", Kind: api.OutOfRange, Detail: "is odd"},
+			{Kind: api.HardlyGiven, Detail: "only 2 of the 47 columns have a value"},
+		}
+		f.model.NoWarnings = ""
+	})
+	s := newServer(t, f.URL)
+	first := parse(t, get(s, "/"))
+	if got := first.one("div", "id", "warnings"); !has(got, "hidden") {
+		t.Error("a form without a prediction shows warnings")
+	}
+	d := parse(t, postForm(s, first.form()))
+	shown := d.one("div", "id", "warnings")
+	want := []string{`Race: no training row has "Martian"`, "encounter_id: is odd", "only 2 of the 47 columns have a value"}
+	if diff := cmp.Diff(want, texts((document{t, shown}).all(func(n *html.Node) bool { return n.Data == "li" }))); diff != "" || has(shown, "hidden") {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	beside := d.field("race").all(func(n *html.Node) bool { return attr(n, "class") == "warning" && !has(n, "hidden") })
+	if got := strings.Join(texts(beside), "|"); got != `no training row has "Martian"` {
+		t.Errorf("beside the field stands %q", got)
+	}
+	if dock := text(d.all(func(n *html.Node) bool { return attr(n, "class") == "dock" })[0]); !strings.Contains(dock, "3 warnings") {
+		t.Errorf("the dock says %s", dock)
+	}
+
+	f.change(func() { f.model.NoWarnings = "the version is too old" })
+	if got := text(parse(t, get(s, "/")).one("footer", "id", "about")); !strings.Contains(got, "too old") {
+		t.Errorf("the foot does not say that there are no warnings: %s", got)
+	}
+}
+
+// The page carries the record that its answer is about, so that a script can tell
+// when the form holds another.
+func TestAsked(t *testing.T) {
+	f := newFake(t, "penguins")
+	s := newServer(t, f.URL)
+	first := parse(t, get(s, "/"))
+	if got := attr(first.one("div", "id", "result"), "data-asked"); got != "" {
+		t.Errorf("before a prediction it is %s", got)
+	}
+	form := first.form()
+	form.Set("c.species", "Emperor & <co>")
+	var got api.Record
+	if err := json.Unmarshal([]byte(attr(parse(t, postForm(s, form)).one("div", "id", "result"), "data-asked")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(f.records()[0], got); diff != "" {
+		t.Errorf("the record on the page (-asked +page):\n%s", diff)
+	}
+}
+
+// If there are more errors than a response lists, the panel says so.
+func TestManyErrors(t *testing.T) {
+	f := newFake(t, "diabetes")
+	for n, want := range map[int]bool{1: false, 19: false, 20: true} {
+		p := api.Problem{Title: "T", Status: 422, Detail: "more than 20 errors"}
+		for range n {
+			p.Errors = append(p.Errors, api.FieldError{Field: "race", Detail: "is odd"})
+		}
+		problem, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.change(func() { f.status, f.problem = 422, string(problem) })
+		s := newServer(t, f.URL)
+		got := text(parse(t, postForm(s, parse(t, get(s, "/")).form())).one("section", "id", "panel"))
+		if strings.Contains(got, "more than 20") != want || strings.Count(got, "Race: is odd") != n {
+			t.Errorf("%d errors: the panel says %s", n, got)
+		}
+	}
+}
+
 // A required column is marked, and nothing is sent without it.
 func TestRequired(t *testing.T) {
 	f := newFake(t, "diabetes")
@@ -367,6 +444,9 @@ func TestDownWhilePosting(t *testing.T) {
 	}
 	if diff := cmp.Diff(form["c.race"], d.form()["c.race"]); diff != "" || d.form().Get("sample") != "3" {
 		t.Errorf("the form came back without what was typed: %s", diff)
+	}
+	if about := d.one("footer", "id", "about"); attr(about, "class") != "away" || !strings.Contains(text(about), "does not respond now") {
+		t.Errorf("the foot names a version as if it were served: %s", text(about))
 	}
 }
 

@@ -23,9 +23,14 @@ var htmlFiles embed.FS
 // stored ones were computed by another library in float32.
 const maxRounding = 1e-5
 
+// mostErrors is how many errors a response lists at most. If it lists that many, its
+// detail says whether there are more.
+const mostErrors = 20
+
 // formView is what form.html shows.
 type formView struct {
 	Title     string // of the window
+	Heading   string // of the data set
 	Model     *api.Model
 	Signature string
 	Groups    []Group
@@ -33,6 +38,8 @@ type formView struct {
 	Sample    sampleView
 	Result    resultView
 	Problem   *problemView // shown instead of a prediction
+	Asked     string       // the record that was asked about, in JSON; empty before
+	Away      bool         // the server did not respond, so that the model is the last one seen
 	Metrics   []metricView
 }
 
@@ -63,6 +70,7 @@ type resultView struct {
 	Label       string
 	Difference  string // from the stored probability
 	Answered    api.Version
+	Warnings    []problemLine
 }
 
 // State says which of the panel's contents is shown.
@@ -88,7 +96,8 @@ type problemView struct {
 	Errors        []problemLine
 }
 
-// problemLine is one invalid value; ID is empty if its column isn't on the form.
+// problemLine is one invalid value, or one unlike the training rows. ID is empty if its
+// column isn't on the form, Label if it is about the whole record.
 type problemLine struct{ ID, Label, Detail string }
 
 type metricView struct{ Name, Value string }
@@ -102,6 +111,7 @@ func newForm(m *api.Model, sample sampleView, record api.Record, errs []api.Fiel
 	}
 	v := &formView{
 		Title:     heading(d),
+		Heading:   heading(d),
 		Model:     m,
 		Signature: signature(d),
 		Groups:    groups(m, record, start, errs),
@@ -133,25 +143,43 @@ func (v *formView) answered(a *api.Predictions) {
 			v.Result.Difference = "none"
 		}
 	}
+	for _, w := range p.Warnings {
+		v.Result.Warnings = append(v.Result.Warnings, v.line(w.Column, w.Detail))
+		if f := v.field(w.Column); f != nil {
+			f.Warning = w.Detail
+		}
+	}
 	v.Title = percent(p.Probability) + " · " + v.Title
+}
+
+// field returns the form's field of a column, nil if it has none.
+func (v *formView) field(column string) *Field {
+	for g := range v.Groups {
+		for f := range v.Groups[g].Fields {
+			if field := &v.Groups[g].Fields[f]; field.Column.Name == column {
+				return field
+			}
+		}
+	}
+	return nil
+}
+
+// line is what the panel says of a column.
+func (v *formView) line(column, detail string) problemLine {
+	if f := v.field(column); f != nil {
+		return problemLine{f.ID, f.Label, detail}
+	}
+	return problemLine{"", column, detail}
 }
 
 // failed puts a problem into the panel.
 func (v *formView) failed(p *api.Problem) {
 	view := &problemView{Title: p.Title, Detail: p.Detail}
-	if len(p.Errors) > 0 {
+	if n := len(p.Errors); n > 0 && n < mostErrors {
 		view.Detail = "" // the list says the same
 	}
 	for _, e := range p.Errors {
-		line := problemLine{Label: e.Field, Detail: e.Detail}
-		for _, g := range v.Groups {
-			for _, f := range g.Fields {
-				if f.Column.Name == e.Field {
-					line.ID, line.Label = f.ID, f.Label
-				}
-			}
-		}
-		view.Errors = append(view.Errors, line)
+		view.Errors = append(view.Errors, v.line(e.Field, e.Detail))
 	}
 	v.Problem = view
 	v.Title = "Error · " + v.Title

@@ -7,7 +7,9 @@ const form = document.getElementById('record');
 const panel = document.getElementById('panel');
 const result = document.getElementById('result');
 const dock = form.querySelector('.dock');
+const about = () => document.getElementById('about'); // replaced when the model changes
 const buttons = form.querySelectorAll('button[type=submit]');
+const mostErrors = 20; // that a response lists; its detail says whether there are more
 const another = '…'; // the list entry for typing another value
 
 // Fields
@@ -36,6 +38,13 @@ function setError(field, text) {
   field.classList.toggle('wrong', text !== '');
   if (text) controlOf(field).setAttribute('aria-invalid', 'true');
   else controlOf(field).removeAttribute('aria-invalid');
+}
+
+function setWarning(field, text) {
+  const warning = field.querySelector('.warning');
+  warning.textContent = text;
+  warning.hidden = text === '';
+  field.classList.toggle('odd', text !== '');
 }
 
 function fieldOf(column) {
@@ -72,17 +81,42 @@ function fill(name, text) {
   for (const e of form.querySelectorAll(`[data-fill=${name}]`)) e.textContent = text;
 }
 
-function setState(state) {
+// setState shows one of the panel's contents, for the record that was asked about.
+function setState(state, title) {
   result.dataset.state = dock.dataset.state = state;
+  titleOfAnswer = `${title} · ${panel.dataset.title}`;
+  outdate();
+}
+
+// canonical is a record as text, the same for the same values.
+const canonical = (r) => JSON.stringify(Object.entries(r).sort(([a], [b]) => (a < b ? -1 : 1)));
+
+let asked = result.dataset.asked ? canonical(JSON.parse(result.dataset.asked)) : null; // the record that the panel is about
+let titleOfAnswer = document.title;
+let answeredBy = about().dataset.run; // the run of the version that answered
+
+// outdate says when what the panel shows is not the answer to what the form holds, or
+// is another version's than the one that is served.
+function outdate() {
+  const shown = ['predicted', 'excluded', 'problem'].includes(result.dataset.state);
+  const answered = shown && result.dataset.state !== 'problem';
+  let text = '';
+  if (shown && asked !== null && canonical(record()) !== asked) text = 'The form has changed since. Predict again.';
+  else if (answered && answeredBy !== about().dataset.run) text = `Version ${about().dataset.version} is served now. Predict again.`;
+  if (panel.querySelector('[data-fill=outdated]').textContent !== text) fill('outdated', text);
+  for (const e of [panel, dock]) e.classList.toggle('is-outdated', text !== '');
+  document.title = text ? panel.dataset.title : titleOfAnswer;
 }
 
 function showAnswer(answer) {
-  const [{ label, probability, excluded }] = answer.predictions;
+  const [{ label, probability, excluded, warnings = [] }] = answer.predictions;
+  answeredBy = answer.model.run_id;
+  showWarnings(warnings);
   fill('answered', `${answer.model.name}, version ${answer.model.version}`);
   if (excluded) {
     fill('excluded', excluded);
     emptyScale();
-    setState('excluded');
+    setState('excluded', 'No score');
     return;
   }
   const positive = label === 1;
@@ -95,7 +129,34 @@ function showAnswer(answer) {
   bar.setAttribute('width', place(probability));
   bar.classList.toggle('positive', positive);
   describeScale(` and the prediction at ${percent(probability)}`);
-  setState('predicted');
+  setState('predicted', percent(probability));
+}
+
+// lineOf is what the panel says of a column: a link to its field, and the detail.
+function lineOf(column, detail) {
+  const item = document.createElement('li');
+  const field = column && fieldOf(column);
+  if (!field) {
+    item.textContent = column ? `${column}: ${detail}` : detail;
+    return item;
+  }
+  const link = document.createElement('a');
+  link.href = '#' + controlOf(field).id;
+  link.textContent = field.querySelector('label').firstChild.textContent.trim();
+  item.append(link, ': ' + detail);
+  return item;
+}
+
+function showWarnings(warnings) {
+  for (const field of form.querySelectorAll('.field.odd')) setWarning(field, '');
+  const list = panel.querySelector('[data-fill=warnings]');
+  list.replaceChildren(...warnings.map(({ column, detail }) => lineOf(column, detail)));
+  document.getElementById('warnings').hidden = warnings.length === 0;
+  fill('warned', warnings.length ? `, ${warnings.length} warning${warnings.length === 1 ? '' : 's'}` : '');
+  for (const { column, detail } of warnings) {
+    const field = column && fieldOf(column);
+    if (field) setWarning(field, detail);
+  }
 }
 
 function describeScale(more) {
@@ -111,25 +172,15 @@ function emptyScale() {
 // showProblem takes application/problem+json.
 function showProblem({ title, detail, errors = [] }) {
   fill('problem', title || 'The prediction failed');
-  fill('detail', errors.length ? '' : detail || ''); // the list says the same
-  const list = panel.querySelector('[data-fill=errors]');
-  list.replaceChildren();
+  fill('detail', errors.length && errors.length < mostErrors ? '' : detail || ''); // the list says the same
+  panel.querySelector('[data-fill=errors]').replaceChildren(...errors.map((e) => lineOf(e.field, e.detail)));
   for (const { field: column, detail: text } of errors) {
-    const item = document.createElement('li');
-    const field = fieldOf(column);
-    if (field) {
-      setError(field, text);
-      const link = document.createElement('a');
-      link.href = '#' + controlOf(field).id;
-      link.textContent = field.querySelector('label').firstChild.textContent.trim();
-      item.append(link, ': ' + text);
-    } else {
-      item.textContent = column ? `${column}: ${text}` : text;
-    }
-    list.append(item);
+    const field = column && fieldOf(column);
+    if (field) setError(field, text);
   }
+  showWarnings([]);
   emptyScale();
-  setState('problem');
+  setState('problem', 'Error');
 }
 
 // Predicting
@@ -145,17 +196,30 @@ async function predict() {
     else if (!control.checkValidity()) wrong.push({ field: field.dataset.column, detail: control.validationMessage });
   }
   if (wrong.length) {
+    asked = canonical(record());
     showProblem({ title: 'Some values are invalid', errors: wrong });
     controlOf(fieldOf(wrong[0].field)).focus();
     return;
   }
-  const resp = await fetch('/predict', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(record()),
-    signal: AbortSignal.timeout(15000),
-  });
-  const body = await resp.json();
+  const now = record();
+  let resp;
+  try {
+    resp = await fetch('/predict', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(now),
+      signal: AbortSignal.timeout(15000),
+    });
+  } finally {
+    asked = canonical(now); // whatever the panel shows from here on is about this record
+  }
+  let body;
+  try {
+    body = await resp.json();
+  } catch {
+    showProblem({ title: 'The server’s response can’t be read', detail: `It has status ${resp.status}. Your input is still here; please try again.` });
+    return;
+  }
   if (!resp.ok) {
     showProblem(body);
     return;
@@ -170,12 +234,14 @@ form.addEventListener('submit', async (event) => {
   event.preventDefault();
   if (busy) return;
   busy = true;
+  panel.classList.add('is-busy');
   for (const b of buttons) b.setAttribute('aria-disabled', 'true');
   try {
     await predict();
   } catch {
     showProblem({ title: 'The server does not respond', detail: 'Your input is still here; please try again.' });
   }
+  panel.classList.remove('is-busy');
   for (const b of buttons) b.removeAttribute('aria-disabled');
   busy = false;
 });
@@ -184,7 +250,9 @@ form.addEventListener('input', (event) => {
   const field = event.target.closest('.field');
   if (!field) return;
   setError(field, '');
+  setWarning(field, '');
   mark(field);
+  outdate();
 });
 
 form.addEventListener('change', (event) => {
@@ -193,7 +261,6 @@ form.addEventListener('change', (event) => {
 
 // The served model
 
-const about = () => document.getElementById('about');
 let seen = null; // the last response of /model
 let fresh = null; // the page of a newer model, while the panel still shows an older one's prediction
 
@@ -208,6 +275,7 @@ async function follow() {
   if (!swapped) return;
   fresh = page;
   if (result.dataset.state !== 'predicted') refreshPanel();
+  outdate();
   document.getElementById('stale').hidden = page.getElementById('record').dataset.signature === form.dataset.signature;
 }
 
@@ -254,4 +322,5 @@ async function poll() {
 }
 
 for (const field of form.querySelectorAll('.field')) mark(field); // a browser may have restored what was typed
+outdate();
 setTimeout(poll, 1000);
