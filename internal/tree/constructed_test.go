@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -117,8 +118,9 @@ func construct(rng *rand.Rand, kinds []int, trees, depth int, full bool) []tree 
 // trained, of every depth, and compares all ways to score a row.
 func TestConstructedSameAsLibxgboost(t *testing.T) {
 	ref := newReference(t)
-	rows := 0
-	compare := func(rng *rand.Rand, kinds []int, trees []tree, walked bool) error {
+	var rows atomic.Int64
+	t.Cleanup(func() { t.Logf("%d rows: margins equal to the bit", rows.Load()) })
+	compare := func(t *testing.T, rng *rand.Rand, kinds []int, trees []tree, walked bool) error {
 		data := writeJSON(t, kinds, 0.02+0.96*rng.Float64(), trees)
 		m, err := Parse(data)
 		if err != nil {
@@ -135,7 +137,7 @@ func TestConstructedSameAsLibxgboost(t *testing.T) {
 		if err := sameMargins(m, check.data, margins); err != nil {
 			return err
 		}
-		rows += check.rows
+		rows.Add(int64(check.rows))
 		batch := make([]float32, check.rows)
 		m.ScoreBatch(check.data, batch)
 		for i, p := range batch {
@@ -151,25 +153,29 @@ func TestConstructedSameAsLibxgboost(t *testing.T) {
 		draws = 2
 	}
 	for depth := 1; depth <= 12; depth++ {
-		for seed := range draws {
-			rng := rand.New(rand.NewPCG(uint64(depth), uint64(seed)))
-			kinds := make([]int, 1+rng.IntN(12))
-			for j := range kinds {
-				if rng.IntN(2) == 0 {
-					kinds[j] = 1 + rng.IntN(100)
+		t.Run(fmt.Sprintf("depth %d", depth), func(t *testing.T) {
+			t.Parallel()
+			for seed := range draws {
+				rng := rand.New(rand.NewPCG(uint64(depth), uint64(seed)))
+				kinds := make([]int, 1+rng.IntN(12))
+				for j := range kinds {
+					if rng.IntN(2) == 0 {
+						kinds[j] = 1 + rng.IntN(100)
+					}
+				}
+				trees := construct(rng, kinds, 1+rng.IntN(40), depth, depth <= 8 && seed%2 == 0)
+				if err := compare(t, rng, kinds, trees, false); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
 				}
 			}
-			trees := construct(rng, kinds, 1+rng.IntN(40), depth, depth <= 8 && seed%2 == 0)
-			if err := compare(rng, kinds, trees, false); err != nil {
-				t.Errorf("depth %d, seed %d: %v", depth, seed, err)
-			}
+		})
+	}
+	t.Run("more questions than a forest answers", func(t *testing.T) {
+		t.Parallel()
+		rng := rand.New(rand.NewPCG(12, 12))
+		kinds := []int{0, 0, 40, 0, 0, 7}
+		if err := compare(t, rng, kinds, construct(rng, kinds, 40, 12, true), true); err != nil {
+			t.Error(err)
 		}
-	}
-	// More questions than a forest answers.
-	rng := rand.New(rand.NewPCG(12, 12))
-	kinds := []int{0, 0, 40, 0, 0, 7}
-	if err := compare(rng, kinds, construct(rng, kinds, 40, 12, true), true); err != nil {
-		t.Errorf("a large model: %v", err)
-	}
-	t.Logf("%d rows: margins equal to the bit", rows)
+	})
 }

@@ -19,6 +19,7 @@ type reference struct {
 	matrixTypes   func(matrix uintptr, field string, values []*byte, n uint64) int32
 	matrixFree    func(matrix uintptr) int32
 	booster       func(matrices []uintptr, n uint64, out *uintptr) int32
+	boosterParam  func(booster uintptr, name, value string) int32
 	boosterLoad   func(booster uintptr, data []byte, n uint64) int32
 	boosterSave   func(booster uintptr, config string, n *uint64, out **byte) int32
 	boosterMargin func(booster, matrix uintptr, config string, shape **uint64, dim *uint64, out **float32) int32
@@ -42,6 +43,7 @@ func newReference(t *testing.T) *reference {
 		"XGDMatrixSetStrFeatureInfo":   &r.matrixTypes,
 		"XGDMatrixFree":                &r.matrixFree,
 		"XGBoosterCreate":              &r.booster,
+		"XGBoosterSetParam":            &r.boosterParam,
 		"XGBoosterLoadModelFromBuffer": &r.boosterLoad,
 		"XGBoosterSaveModelToBuffer":   &r.boosterSave,
 		"XGBoosterPredictFromDMatrix":  &r.boosterMargin,
@@ -73,6 +75,7 @@ func (r *reference) do(calls ...func() int32) error {
 func (r *reference) open(model []byte, calls func(booster uintptr) []func() int32) error {
 	var b uintptr
 	err := r.do(func() int32 { return r.booster(nil, 0, &b) },
+		func() int32 { return r.boosterParam(b, "nthread", "1") },
 		func() int32 { return r.boosterLoad(b, model, uint64(len(model))) })
 	if err == nil {
 		err = r.do(calls(b)...)
@@ -125,7 +128,7 @@ func (r *reference) margins(model []byte, t table) (out []float32, err error) {
 	defer func() { r.matrixFree(m) }()
 	err = r.open(model, func(b uintptr) []func() int32 {
 		return []func() int32{
-			func() int32 { return r.matrix(data, `{"missing":NaN,"nthread":0,"data_split_mode":0}`, &m) },
+			func() int32 { return r.matrix(data, `{"missing":NaN,"nthread":1,"data_split_mode":0}`, &m) },
 			func() int32 { return r.matrixTypes(m, "feature_name", names, uint64(len(names))) },
 			func() int32 { return r.matrixTypes(m, "feature_type", types, uint64(len(types))) },
 			func() int32 {
