@@ -18,6 +18,10 @@ MLOPS = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/mlops
 # Kubernetes; lint-modules vets the others.
 CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 
+# The packages whose tests take longest start first, so that none is left running
+# alone at the end.
+SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
+
 .DEFAULT_GOAL := help
 .PHONY: help init check demo demo-down platform up down forward backup restore status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
 
@@ -76,11 +80,11 @@ check-demo: ## verify what a running demo serves (CHECK=flags, such as -rows=101
 	@$(MLOPS) check-demo $(CHECK)
 
 test: ## run every test with the race detector, on real Postgres, MLflow and MinIO (PKG=, TESTFLAGS=)
-	@$(MLOPS) scratch -services -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),./...)
+	@$(MLOPS) scratch -services -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
 	@$(if $(PKG),,CGO_ENABLED=1 $(GO) test -C tools/cluster -race $(TESTFLAGS) $(CLUSTER))
 
-test-short: ## run the tests that need no service: a minute once compiled (PKG=, TESTFLAGS=)
-	@CGO_ENABLED=0 $(GO) test -short $(TESTFLAGS) $(or $(PKG),./...)
+test-short: ## run the tests that need no service: under a minute once compiled (PKG=, TESTFLAGS=)
+	@CGO_ENABLED=0 $(GO) test -short $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
 	@$(if $(PKG),,CGO_ENABLED=0 $(GO) test -C tools/cluster -short $(TESTFLAGS) $(CLUSTER))
 
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s)

@@ -223,7 +223,9 @@ func TestDownKillsWhatIgnoresTerm(t *testing.T) {
 // port, and Up has to end it before it starts the service anew.
 func TestUpAfterTheFirstProcessWasKilled(t *testing.T) {
 	s := testState(t)
-	r, err := s.Up(t.Context(), testLog(t), player("parent"))
+	parent := player("parent")
+	parent.Grace = 300 * time.Millisecond // the child outlives its parent's SIGTERM; what is tested comes before
+	r, err := s.Up(t.Context(), testLog(t), parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +235,7 @@ func TestUpAfterTheFirstProcessWasKilled(t *testing.T) {
 	}
 	syscall.Kill(r.PID, syscall.SIGKILL)
 	host.WaitGone([]host.Process{r.Process}, 5*time.Second)
-	again, err := s.Up(t.Context(), testLog(t), player("parent"))
+	again, err := s.Up(t.Context(), testLog(t), parent)
 	if err != nil {
 		t.Fatal(err)
 	}

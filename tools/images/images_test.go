@@ -56,6 +56,9 @@ func projectFolder(t *testing.T) string {
 // The same sources in two folders, with two caches, give the same image; with
 // another source it is another.
 func TestOurImageIsTheSameInEveryFolder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds an image in two folders")
+	}
 	from := projectFolder(t)
 	digestIn := func(change bool) string {
 		root := filepath.Join(t.TempDir(), "clone", "of", "it")
