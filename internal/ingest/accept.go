@@ -40,6 +40,11 @@ func (l *loader) settle(ctx context.Context, s *postgres.Session) error {
 	within := l.report.Rejected <= most.Of(l.report.Read)
 	err := s.Do(ctx, "ending", func(ctx context.Context, conn *pgx.Conn) error {
 		if within {
+			if l.planned() && l.report.UsedUp {
+				if err := l.dropPlan(ctx, conn); err != nil {
+					return err
+				}
+			}
 			return acceptSource(ctx, conn, l.t, l.table.Digest)
 		}
 		var first int32

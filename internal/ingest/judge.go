@@ -9,41 +9,30 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// judge moves the staged rows of a batch, which has the lines from first to
-// last, to the table, or to the rejected ones, or passes them over because they
-// are known, or puts them in the place of an earlier row, and returns how many
-// went each way. Its names start with an
+// judge moves the staged rows of a batch to the table, or to the rejected ones,
+// or passes them over because they are known, or puts them in the place of an
+// earlier row, and returns how many went each way. Its names start with an
 // underscore, as no column of a spec does.
-func (l *loader) judge(ctx context.Context, tx pgx.Tx, first, last int64) (rows, known, replaced, rejected int64, err error) {
+func (l *loader) judge(ctx context.Context, tx pgx.Tx) (rows, known, replaced, rejected int64, err error) {
 	// The batch is small and the table may be large: its index is to be used.
-	// Without statistics the planner might read the whole table, once a batch.
-	hint := "SET LOCAL enable_seqscan = off"
-	sql, args := l.judgeWithoutKey(), []any{l.table.Digest, nil, first, last}
-	pairs := fmt.Sprintf("r._line = s._line AND r._line BETWEEN %d AND %d AND r._batch IN (SELECT id FROM %s WHERE digest <> %s)",
-		first, last, l.t.batches, quoteText(l.table.Digest))
-	if l.cfg.Spec.Key != "" {
-		hint = lookUpKeys
-		sql, args = l.judgeByKey(), args[:2]
-		key := quoteColumn(l.cfg.Spec.Key)
-		pairs = fmt.Sprintf("r.%s = s.%s", key, key)
-	}
-	// A custom plan looks the alike lines up in a hash table.
-	if _, err := tx.Exec(ctx, hint+"; SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
+	// Without statistics the planner might read the whole table, once a batch. A
+	// custom plan looks the alike lines up in a hash table.
+	if _, err := tx.Exec(ctx, lookUpKeys+"; SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
 		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
-	if args[1], err = l.alike(ctx, tx, pairs); err != nil {
+	alike, err := l.alike(ctx, tx)
+	if err != nil {
 		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
-	if err := tx.QueryRow(ctx, sql, args...).Scan(&rows, &known, &replaced, &rejected); err != nil {
+	if err := tx.QueryRow(ctx, l.judgeByKey(), l.table.Digest, alike).Scan(&rows, &known, &replaced, &rejected); err != nil {
 		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
 	return rows, known, replaced, rejected, nil
 }
 
 // alike returns the lines of staged rows that differ from a known row only in how
-// their values are spelled: 27.330 for 27.33. pairs is the condition that joins
-// a staged row s with its known row r.
-func (l *loader) alike(ctx context.Context, tx pgx.Tx, pairs string) ([]int32, error) {
+// their values are spelled: 27.330 for 27.33.
+func (l *loader) alike(ctx context.Context, tx pgx.Tx) ([]int32, error) {
 	spec := l.cfg.Spec
 	lines := []int32{}
 	var in copyFields
@@ -62,9 +51,10 @@ func (l *loader) alike(ctx context.Context, tx pgx.Tx, pairs string) ([]int32, e
 		lines = append(lines, int32(line))
 		return err
 	}
+	key := quoteColumn(spec.Key)
 	staged, known := columnList(spec, "s."), columnList(spec, "r.")
-	sql := fmt.Sprintf("COPY (SELECT s._line, %s, %s FROM _staged s JOIN %s r ON %s WHERE ROW(%s) IS DISTINCT FROM ROW(%s)) TO STDOUT",
-		staged, known, l.t.rows, pairs, staged, known)
+	sql := fmt.Sprintf("COPY (SELECT s._line, %s, %s FROM _staged s JOIN %s r ON r.%s = s.%s WHERE ROW(%s) IS DISTINCT FROM ROW(%s)) TO STDOUT",
+		staged, known, l.t.rows, key, key, staged, known)
 	if _, err := tx.Conn().PgConn().CopyTo(ctx, &lineWriter{line: compare}, sql); err != nil {
 		return nil, err
 	}
@@ -137,26 +127,4 @@ WITH compared AS MATERIALIZED (
 	RETURNING 1
 )
 SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM judged WHERE _fate = 'known'), ` + replaced + `, (SELECT count(*) FROM refused)`)
-}
-
-// judgeWithoutKey passes over the rows that another source brought on the same
-// line with the same values. The index by place finds them: a line lies at
-// about the same place in each source.
-func (l *loader) judgeWithoutKey() string {
-	r := strings.NewReplacer(
-		"{rows}", l.t.rows, "{batches}", l.t.batches,
-		"{columns}", columnList(l.cfg.Spec, ""), "{staged}", columnList(l.cfg.Spec, "s."), "{there}", columnList(l.cfg.Spec, "r."),
-	)
-	return r.Replace(`
-WITH there AS MATERIALIZED (
-	SELECT r.* FROM {rows} r
-	WHERE r._line BETWEEN $3 AND $4 AND r._batch IN (SELECT id FROM {batches} WHERE digest <> $1)
-), added AS (
-	INSERT INTO {rows} ({columns}, _batch, _line)
-	SELECT {columns}, _batch, _line FROM _staged s
-	WHERE NOT s._line = ANY ($2::integer[]) AND NOT EXISTS (SELECT FROM there r WHERE r._line = s._line AND ROW({staged}) IS NOT DISTINCT FROM ROW({there}))
-	ORDER BY _line
-	RETURNING 1
-)
-SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM _staged) - (SELECT count(*) FROM added), 0, 0`)
 }

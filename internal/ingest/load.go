@@ -22,8 +22,8 @@ import (
 // A key that the same source has twice is rejected the second time. A row that
 // another source brought before is known where all its values are the same;
 // where they are not, the spec says whether it is rejected or replaces the one
-// that is there. Without a key, a row is known where another
-// source brought the same values on the same line.
+// that is there. Without a key, rows are recognized by their content and its
+// count, in whatever order they come.
 //
 // A run that rejects more lines than the spec allows ends with a *LossError and
 // takes back what it brought, along with what an unfinished run of the same
@@ -81,7 +81,7 @@ type loader struct {
 	begun   bool
 	first   int32 // the ledger's last batch of this table before the run
 	last    entry // the ledger's last batch of this table now
-	careful bool  // rows go by the staging table from here on
+	careful bool  // rows go by the staging table from here on; without a key, by the plan
 	reader  *source.Reader
 }
 
@@ -167,6 +167,11 @@ func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
 		}
 		addRemedies(l.cfg.Spec, r.Losses)
 	}
+	if l.planned() && r.UsedUp && r.Batches > 0 {
+		if r.Absent, err = l.absent(ctx, conn); err != nil {
+			return err
+		}
+	}
 	l.report = r
 	return nil
 }
@@ -193,11 +198,6 @@ func (l *loader) next(ctx context.Context, conn *pgx.Conn) error {
 		if err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT EXISTS (SELECT FROM %s WHERE digest <> $1 AND rows + replaced > 0)`, l.t.batches), l.table.Digest).Scan(&l.careful); err != nil {
 			return fmt.Errorf("reading the ledger %s: %w", l.t.batches, err)
 		}
-		if l.careful && l.cfg.Spec.Key == "" {
-			if err := summarize(ctx, conn, l.cfg.Spec); err != nil {
-				return err
-			}
-		}
 		l.first, l.last, l.begun = last.batch, last, true
 	}
 	if last != l.last {
@@ -210,6 +210,11 @@ func (l *loader) next(ctx context.Context, conn *pgx.Conn) error {
 	}
 	if l.last.endOffset == l.table.Size {
 		return nil
+	}
+	if l.planned() {
+		if err := l.prepare(ctx, conn); err != nil {
+			return err
+		}
 	}
 	e, err := l.load(ctx, conn)
 	if postgres.Code(err) == postgres.UniqueViolation && !l.careful {
@@ -225,6 +230,12 @@ func (l *loader) next(ctx context.Context, conn *pgx.Conn) error {
 	l.last = e
 	return nil
 }
+
+// planned reports whether a plan says which lines bring something new.
+func (l *loader) planned() bool { return l.careful && l.cfg.Spec.Key == "" }
+
+// staged reports whether rows go by the staging table.
+func (l *loader) staged() bool { return l.careful && l.cfg.Spec.Key != "" }
 
 // load loads one batch in one transaction.
 func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) {
@@ -250,7 +261,7 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
 	b := &rawBatch{
-		spec: l.cfg.Spec, reader: l.reader, separator: l.table.Separator(), left: l.cfg.Batch, whole: l.careful,
+		spec: l.cfg.Spec, reader: l.reader, separator: l.table.Separator(), left: l.cfg.Batch, whole: l.staged(),
 		key: l.cfg.Spec.Column(l.cfg.Spec.Key),
 	}
 	if err := tx.QueryRow(ctx, "SELECT nextval(pg_get_serial_sequence($1, 'id'))", l.t.batches).Scan(&b.id); err != nil {
@@ -259,7 +270,13 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	first := l.reader.Position()
 	columns := columnList(l.cfg.Spec, "") + ", _batch, _line"
 	into := l.t.rows
-	if l.careful {
+	if l.planned() {
+		b.planned = true
+		if b.fresh, err = l.fresh(ctx, tx, first.Line); err != nil {
+			return e, err
+		}
+	}
+	if l.staged() {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE _staged (LIKE %s, _text text) ON COMMIT DROP", l.t.rows)); err != nil {
 			return e, fmt.Errorf("making the staging table: %w", err)
 		}
@@ -271,10 +288,10 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	if err != nil {
 		return e, err
 	}
-	var known, replaced int64
-	if l.careful {
+	known, replaced := b.known, int64(0)
+	if l.staged() {
 		var twice int64
-		if rows, known, replaced, twice, err = l.judge(ctx, tx, first.Line, l.reader.Position().Line-1); err != nil {
+		if rows, known, replaced, twice, err = l.judge(ctx, tx); err != nil {
 			return e, err
 		}
 		rejected += twice
@@ -296,6 +313,11 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	if err != nil {
 		return e, fmt.Errorf("writing the ledger %s: %w", l.t.batches, err)
 	}
+	if l.planned() {
+		if err := l.proceed(ctx, tx, e); err != nil {
+			return e, err
+		}
+	}
 	if err := l.table.Unchanged(); err != nil {
 		return e, err
 	}
@@ -314,6 +336,10 @@ type rawBatch struct {
 	id    int32
 	key   int  // column, -1 where there is none
 	whole bool // each row carries its text as well
+
+	planned bool    // only the lines of fresh bring something new
+	fresh   []int32 // in their order, those passed cut off
+	known   int64   // the others
 
 	keyText []byte // of the record at hand
 
@@ -338,6 +364,15 @@ func (b *rawBatch) next() (chunk, error) {
 		if bad := b.judge(rec); bad != (rejection{}) {
 			b.rejected = appendRejected(b.rejected, b.id, rec.Line, bad.reason, source.Cut(rec.Text), bad.column, bad.kind, bad.value)
 			continue
+		}
+		if b.planned {
+			for len(b.fresh) > 0 && int64(b.fresh[0]) < rec.Line {
+				b.fresh = b.fresh[1:]
+			}
+			if len(b.fresh) == 0 || int64(b.fresh[0]) != rec.Line {
+				b.known++
+				continue
+			}
 		}
 		b.appendRow(rec)
 	}

@@ -25,6 +25,7 @@ type Report struct {
 	Known       int64            `json:"known"`                 // were there before with the same values
 	Replaced    int64            `json:"replaced"`              // took the place of an earlier row with the same key
 	Replacement *Replacement     `json:"replacement,omitempty"` // one of them
+	Absent      *Absent          `json:"absent,omitempty"`      // rows that are there and not in this source, where there is no key
 	Rejected    int64            `json:"rejected"`
 	Losses      []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
 	UsedUp      bool             `json:"used_up,omitempty"` // nothing is left in the source
@@ -67,6 +68,9 @@ func (r Report) String() string {
 	}
 	if r.Replacement != nil {
 		b.WriteString("\n  " + rows(r.Replaced) + " replaced; for example " + r.Replacement.String())
+	}
+	if r.Absent != nil {
+		b.WriteString("\n  " + r.Absent.String())
 	}
 	for _, l := range r.Losses {
 		b.WriteString("\n  " + l.String())
