@@ -39,6 +39,10 @@ func (d *decoder) howTo() string {
 // exampleOf is a value of a column in JSON.
 func exampleOf(c *dataset.Column) string {
 	switch {
+	case c.Type == dataset.Boolean:
+		return "true"
+	case c.Type == dataset.Date:
+		return `"2024-01-31"`
 	case c.Type != dataset.Category && c.Min != nil:
 		return strconv.FormatFloat(*c.Min, 'f', -1, 64)
 	case c.Type != dataset.Category:

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"time"
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
@@ -49,7 +50,7 @@ type maker struct {
 type distribution struct {
 	present int            // rows with a value
 	levels  map[string]int // of a category; nil if there are too many
-	numbers []float64      // of a number, a random choice of at most reservoir
+	numbers []float64      // of a number or a date (days), a random choice of at most reservoir
 	scale   int            // decimals that the numbers have at most
 }
 
@@ -73,7 +74,7 @@ func (m *maker) add(fields [][]byte) {
 		}
 		d := &m.columns[c]
 		d.present++
-		if m.spec.Columns[c].Type == dataset.Category {
+		if kind := m.spec.Columns[c].Type; kind == dataset.Category || kind == dataset.Boolean {
 			if d.levels != nil {
 				d.levels[string(v)]++
 			}
@@ -82,8 +83,11 @@ func (m *maker) add(fields [][]byte) {
 			}
 			continue
 		}
-		x, err := strconv.ParseFloat(string(v), 64)
-		if err != nil {
+		x, ok := dataset.ParseNumber(v)
+		if m.spec.Columns[c].Type == dataset.Date {
+			x, ok = daysOf(v)
+		}
+		if !ok {
 			continue
 		}
 		if dot := slices.Index(v, '.'); dot >= 0 {
@@ -101,7 +105,7 @@ func (m *maker) add(fields [][]byte) {
 func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 	draws := make([]func() (string, bool), len(m.columns))
 	for c := range m.columns {
-		draws[c] = m.columns[c].draw(m.rng, m.rows, m.spec.Columns[c].Type == dataset.Category)
+		draws[c] = m.columns[c].draw(m.rng, m.rows, m.spec.Columns[c].Type)
 	}
 	samples := make([]sample, n)
 	fields := make([][]byte, len(m.columns))
@@ -126,11 +130,24 @@ func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 	return samples
 }
 
+const secondsPerDay = 24 * 60 * 60
+
+// daysOf is a date as days since 1970, without its time of day.
+func daysOf(date []byte) (float64, bool) {
+	t, ok := dataset.ParseDate(date)
+	return math.Floor(float64(t.Unix()) / secondsPerDay), ok
+}
+
 // standIn is a value for a required column whose own values could point to a person.
 func standIn(spec *dataset.Spec, column int) []byte {
 	c := &spec.Columns[column]
 	candidates := slices.Concat(c.Values, slices.Sorted(maps.Keys(c.Codes)), []string{"made up", "another"})
-	if c.Type != dataset.Category {
+	switch c.Type {
+	case dataset.Boolean:
+		candidates = []string{"false", "true"}
+	case dataset.Date:
+		candidates = []string{"2000-01-01", c.Earliest, c.Latest}
+	case dataset.Integer, dataset.Number:
 		candidates = []string{"0", "1"}
 		for _, bound := range []*float64{c.Min, c.Max} {
 			if bound != nil {
@@ -147,13 +164,13 @@ func standIn(spec *dataset.Spec, column int) []byte {
 }
 
 // draw returns what draws one value after another, or none where the value is missing.
-func (d *distribution) draw(rng *rand.Rand, rows int, category bool) func() (string, bool) {
+func (d *distribution) draw(rng *rand.Rand, rows int, kind dataset.Type) func() (string, bool) {
 	none := func() (string, bool) { return "", false }
 	if d.present == 0 {
 		return none
 	}
 	missing := 1 - float64(d.present)/float64(rows)
-	if category {
+	if kind == dataset.Category || kind == dataset.Boolean {
 		names, total := []string{}, 0
 		for name, n := range d.levels {
 			if n >= rareLevel {
@@ -195,7 +212,11 @@ func (d *distribution) draw(rng *rand.Rand, rows int, category bool) func() (str
 		if rng.Float64() < missing {
 			return "", false
 		}
-		x := math.Round(quantile(tail+(1-2*tail)*rng.Float64())*unit) / unit
+		x := quantile(tail + (1-2*tail)*rng.Float64())
+		if kind == dataset.Date {
+			return string(dataset.AppendDate(nil, time.Unix(int64(x)*secondsPerDay, 0).UTC())), true
+		}
+		x = math.Round(x*unit) / unit
 		return strconv.FormatFloat(x, 'f', -1, 64), true
 	}
 }

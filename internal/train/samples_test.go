@@ -203,3 +203,54 @@ candidates:
 		}
 	}
 }
+
+// Booleans and dates are made up too: of the usual days, and none of a row's time.
+func TestMadeUpBooleansAndDates(t *testing.T) {
+	t.Parallel()
+	spec, err := dataset.Parse([]byte(`name: stays
+model: stays
+task: binary
+columns:
+  - {name: smoker, type: boolean}
+  - {name: seldom, type: boolean, required: true}
+  - {name: admitted, type: date}
+  - {name: moved, type: date, earliest: 1990-05-01, required: true}
+  - {name: good, type: category}
+target: {column: good, positive: ["yes"]}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features:
+  - {number: smoker}
+threshold: {maximize: f1}
+candidates:
+  - {name: one, rounds: 5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMaker(spec)
+	for i := range 1000 {
+		row := [][]byte{[]byte(strconv.FormatBool(i%2 == 0)), nil, fmt.Appendf(nil, "2024-%02d-%02dT13:45:%02d", 1+i%12, 1+i%28, i%60), nil, []byte("yes")}
+		if i == 0 {
+			row[1], row[2] = []byte("true"), []byte("1066-10-14")
+		}
+		m.add(row)
+	}
+	encoder, err := feature.NewFitter(spec).Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	smokers := map[string]int{}
+	for _, s := range m.make(200, encoder) {
+		r := s.record
+		smokers[r["smoker"]]++
+		if r["admitted"] < "2024-01-01" || r["admitted"] > "2024-12-31" || len(r["admitted"]) != len("2024-01-31") {
+			t.Errorf("admitted %q", r["admitted"])
+		}
+		if r["seldom"] != "false" || r["moved"] != "2000-01-01" {
+			t.Errorf("seldom %q, moved %q: want values that no row has", r["seldom"], r["moved"])
+		}
+	}
+	if len(smokers) != 2 || smokers["true"] < 60 || smokers["false"] < 60 {
+		t.Errorf("smokers %v", smokers)
+	}
+}
