@@ -67,20 +67,25 @@ func candidates(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args 
 	} else if err != nil {
 		return step.Ingest(err)
 	}
-	found, err := data.Inspect(spec)
+	batches, err := clean.Batches(ctx)
+	if err != nil {
+		return step.Ingest(err)
+	}
+	found, err := data.Inspect(spec, batches)
 	if err != nil {
 		return err
 	}
 	log.Info("rows inspected", "findings", found)
-	if err := inspect.Check(found); err != nil {
-		return program.Input(err)
-	}
 	text, err := json.Marshal(append([]inspect.Finding{}, found...))
 	if err != nil {
 		return fmt.Errorf("listing the findings: %w", err)
 	}
+	// Also where they stop the step.
 	if err := step.Output("findings", string(text)); err != nil {
 		return err
+	}
+	if err := inspect.Check(found); err != nil {
+		return program.Input(err)
 	}
 	var names []string
 	for _, c := range spec.Candidates {
@@ -124,11 +129,16 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 	if err != nil {
 		return step.Ingest(err)
 	}
+	batches, err := clean.Batches(ctx)
+	if err != nil {
+		return step.Ingest(err)
+	}
 	version, err := train.Run(ctx, train.Config{
 		Spec:       spec,
 		Candidate:  name,
 		DataDigest: digest,
 		Rows:       clean.Rows,
+		Batches:    batches,
 		Library:    lib,
 		MLflow:     client,
 		Threads:    threads,

@@ -25,12 +25,7 @@ func (s *services) answer(ctx context.Context, view *api.Model, took time.Durati
 	fmt.Fprintf(&b, "  page     %s\n", localhost(s.ui))
 	fmt.Fprintf(&b, "  API      %s   (POST /predict, GET /model /docs /metrics)\n", localhost(s.inference))
 	fmt.Fprintf(&b, "  MLflow   %s\n\n", localhost(s.mlflow))
-	for _, r := range s.reports {
-		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.String(), "\n", "\n  "))
-	}
-	for _, f := range s.findings {
-		fmt.Fprintf(&b, "  %s\n", f)
-	}
+	b.WriteString(s.journey.String())
 	b.WriteString("\n" + example)
 	if s.table.Synthetic {
 		fmt.Fprintf(&b, "  !! All of this is from a SYNTHETIC table: the real one was not found. !!\n\n")

@@ -16,11 +16,10 @@ import (
 	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/host"
-	"mlops/internal/ingest"
-	"mlops/internal/inspect"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
+	"mlops/internal/overview"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/progress"
@@ -96,8 +95,7 @@ type services struct {
 	mlflow    *local.Record
 	inference *local.Record
 	ui        *local.Record
-	reports   []ingest.Report // of the pipeline's data steps
-	findings  []inspect.Finding
+	journey   overview.Journey // of the rows through the pipeline
 }
 
 // backends starts Postgres and MLflow while our programs are compiled.
@@ -235,20 +233,9 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 		return err
 	}
 	for _, task := range result.Tasks {
-		if text, ok := task.Outputs["findings"]; ok {
-			if err := json.Unmarshal([]byte(text), &s.findings); err != nil {
-				return fmt.Errorf("reading what was found in the rows: %w", err)
-			}
-		}
-		text, ok := task.Outputs["report"]
-		if !ok {
-			continue
-		}
-		r, err := ingest.ParseReport(text)
-		if err != nil {
+		if err := s.journey.Add(task.Outputs); err != nil {
 			return err
 		}
-		s.reports = append(s.reports, r)
 	}
 	return nil
 }

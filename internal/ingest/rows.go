@@ -107,6 +107,20 @@ func dateOf(b, text []byte) ([]byte, error) {
 	return dataset.AppendDate(b, t), nil
 }
 
+// BatchRows returns how many rows of clean each batch has, in the order in which Rows
+// reads them.
+func BatchRows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) ([]int64, error) {
+	found, err := conn.Query(ctx, fmt.Sprintf("SELECT count(*) FROM %s WHERE split IS NOT NULL GROUP BY _batch ORDER BY _batch", quote(spec.Name)))
+	if err != nil {
+		return nil, fmt.Errorf("counting the rows of each batch of %s: %w", spec.Name, err)
+	}
+	batches, err := pgx.CollectRows(found, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("counting the rows of each batch of %s: %w", spec.Name, err)
+	}
+	return batches, nil
+}
+
 // DataDigest names what is in clean: SHA-256 in hex over each batch's source
 // digest, number and rows, and the rule of the split. It is the same on every
 // machine that loaded the same sources in the same batches.

@@ -5,7 +5,6 @@ package inspect
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -24,7 +23,7 @@ const (
 // Finding is one thing that was found.
 type Finding struct {
 	Level   Level   `json:"level"`
-	Kind    string  `json:"kind"` // few, empty, constant, leak or drift
+	Kind    string  `json:"kind"` // target, few, empty, constant, leak or drift
 	Feature string  `json:"feature,omitempty"`
 	Split   string  `json:"split,omitempty"`
 	Value   float64 `json:"value"` // rows of the rarer class, AUC, or the stability index
@@ -68,7 +67,14 @@ type Feature struct {
 type Part struct {
 	X []float32
 	Y []float32 // 1 or 0
+
+	// Of the training rows; both may be nil.
+	Batch []int32 // in which a row came, counted from 0, ascending
+	Fold  []uint8 // below Folds, the same for the rows of one group
 }
+
+// Folds is in how many parts rows are cut to look at each by what the others tell.
+const Folds = 5
 
 const (
 	// fewest rows of the rarer class with which a split says anything at all: with
@@ -94,13 +100,14 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 		return found, nil // nothing can be measured
 	}
 	train := parts[dataset.Train]
+	stretches := stretchesOf(train.Batch, len(train.Y))
 	for i, f := range features {
 		values := column(train.X, i, len(features))
 		if one := plain(f, values); one != nil {
 			found = append(found, *one)
 			continue
 		}
-		auc, err := Alone(values, train.Y, f.Codes)
+		auc, err := alone(values, train.Y, f.Codes, train.Fold)
 		if err != nil {
 			return nil, fmt.Errorf("inspecting feature %s: %w", f.Name, err)
 		}
@@ -109,7 +116,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 				"feature %s alone has an AUC of %.4f: it seems to give the answer away; leave it out if it is only known afterwards, else say allow_leak: [%s]",
 				f.Name, auc, strings.Join(f.Columns, ", "))})
 		}
-		if drift := drift(f, values); drift != nil {
+		if drift := drift(f, values, stretches); drift != nil {
 			found = append(found, *drift)
 		}
 	}
@@ -178,7 +185,6 @@ func plain(f Feature, values []float32) *Finding {
 }
 
 const (
-	folds = 5
 	bins  = 64 // of a number's values, of which each has about as many rows
 	prior = 10 // rows of the mean that each bin or level starts with, so that rare ones prove nothing
 )
@@ -187,6 +193,18 @@ const (
 // by the share of positive rows among the other folds' rows with the same value, so
 // that a value of one row tells nothing of itself. codes is as Feature.Codes.
 func Alone(values, y []float32, codes int) (float64, error) {
+	return alone(values, y, codes, nil)
+}
+
+// alone is Alone where the rows of one group share a fold: what only names the group
+// must not tell its other rows.
+func alone(values, y []float32, codes int, folds []uint8) (float64, error) {
+	if folds == nil {
+		folds = make([]uint8, len(values))
+		for i := range folds {
+			folds[i] = uint8(i % Folds)
+		}
+	}
 	group, groups := make([]int, len(values)), codes+1
 	best := 0.0
 	if codes == 0 {
@@ -218,9 +236,9 @@ func Alone(values, y []float32, codes int) (float64, error) {
 		}
 	}
 	type tally struct{ rows, positive float64 }
-	all, total := make([][folds]tally, groups), tally{}
+	all, total := make([][Folds]tally, groups), tally{}
 	for i, g := range group {
-		t := &all[g][i%folds]
+		t := &all[g][folds[i]]
 		t.rows++
 		t.positive += float64(y[i])
 		total.rows++
@@ -231,7 +249,7 @@ func Alone(values, y []float32, codes int) (float64, error) {
 	for i, g := range group {
 		n, positive := float64(prior), prior*mean
 		for fold, t := range all[g] {
-			if fold != i%folds {
+			if fold != int(folds[i]) {
 				n, positive = n+t.rows, positive+t.positive
 			}
 		}
@@ -254,68 +272,4 @@ func quantiles(values []float32, n int) []float32 {
 		cuts = append(cuts, sorted[i*len(sorted)/n])
 	}
 	return slices.Compact(cuts)
-}
-
-// leastForDrift is how many rows a half needs for its shares to mean anything.
-const leastForDrift = 200
-
-// drift compares the first half of the rows, as they arrived, with the second by the
-// population stability index over ten parts or the levels; missing is one of them.
-func drift(f Feature, values []float32) *Finding {
-	half := len(values) / 2
-	if half < leastForDrift {
-		return nil
-	}
-	groups := f.Codes + 1
-	var cuts []float32
-	if f.Codes == 0 {
-		cuts = quantiles(values[:half], 10)
-		groups = len(cuts) + 2
-	}
-	counts := [2][]float64{make([]float64, groups), make([]float64, groups)}
-	for i, v := range values {
-		g := groups - 1
-		if v == v {
-			if g = int(v); f.Codes == 0 {
-				g, _ = slices.BinarySearch(cuts, v)
-			}
-		}
-		counts[min(i/half, 1)][g]++
-	}
-	index := 0.0
-	for g := range groups {
-		// Half a row in an empty part, so that the logarithm is finite.
-		a := max(counts[0][g], 0.5) / float64(half)
-		b := max(counts[1][g], 0.5) / float64(len(values)-half)
-		index += (b - a) * math.Log(b/a)
-	}
-	// What chance alone would give: each part adds about its share of 1/rows twice.
-	if noise := 2 * float64(groups) / float64(half); index < shifted+noise {
-		return nil
-	}
-	return &Finding{Level: Warning, Kind: "drift", Feature: f.Name, Value: index, Text: fmt.Sprintf(
-		"feature %s changes from the first half of the training rows to the second (stability index %.2f, above %.2f is another distribution)%s", f.Name, index, shifted, change(f, values[:half], values[half:]))}
-}
-
-// change says how a number's middle and the share of missing values moved.
-func change(f Feature, before, after []float32) string {
-	missing := func(values []float32) float64 {
-		n := 0
-		for _, v := range values {
-			if v != v {
-				n++
-			}
-		}
-		return 100 * float64(n) / float64(len(values))
-	}
-	text := ""
-	if f.Codes == 0 {
-		if a, b := quantiles(before, 2), quantiles(after, 2); len(a) == 1 && len(b) == 1 && a[0] != b[0] {
-			text += fmt.Sprintf(": its median was %.4g and is %.4g", a[0], b[0])
-		}
-	}
-	if a, b := missing(before), missing(after); math.Abs(a-b) >= 1 {
-		text += fmt.Sprintf("; missing in %.0f%% and %.0f%%", a, b)
-	}
-	return text
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,6 +150,31 @@ func report(w *wfv1.Workflow, reported map[string]string, observe func(progress.
 		}
 		observe(e)
 	}
+}
+
+// Outputs returns the output parameters of the tasks that succeeded, in the order in
+// which they started.
+func Outputs(w *wfv1.Workflow) []map[string]string {
+	var pods []wfv1.NodeStatus
+	for _, n := range w.Status.Nodes {
+		if n.Type == wfv1.NodeTypePod && n.Phase == wfv1.NodeSucceeded && n.Outputs != nil {
+			pods = append(pods, n)
+		}
+	}
+	slices.SortFunc(pods, func(a, b wfv1.NodeStatus) int {
+		return cmp.Or(a.StartedAt.Compare(b.StartedAt.Time), strings.Compare(a.ID, b.ID))
+	})
+	var all []map[string]string
+	for _, n := range pods {
+		outputs := map[string]string{}
+		for _, p := range n.Outputs.Parameters {
+			if p.Value != nil {
+				outputs[p.Name] = p.Value.String()
+			}
+		}
+		all = append(all, outputs)
+	}
+	return all
 }
 
 // failure returns why a workflow that has ended did not succeed, or nil.

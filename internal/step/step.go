@@ -87,6 +87,15 @@ func (c *Clean) Digest(ctx context.Context) (digest string, err error) {
 	return digest, err
 }
 
+// Batches returns how many rows each batch has, in the order of Rows.
+func (c *Clean) Batches(ctx context.Context) (batches []int64, err error) {
+	err = c.session.Do(ctx, "counting the batches' rows", func(ctx context.Context, conn *pgx.Conn) error {
+		batches, err = ingest.BatchRows(ctx, conn, c.spec)
+		return err
+	})
+	return batches, err
+}
+
 // Rows reads the rows of all splits; see ingest.Rows.
 func (c *Clean) Rows(ctx context.Context, row func(split string, fields [][]byte) error) error {
 	conn, err := c.session.Conn(ctx)

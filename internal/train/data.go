@@ -32,7 +32,13 @@ type Data struct {
 	Profile *profile.Profile // of the rows of all splits
 
 	samples []sample
+	targets map[string]int // rows of all splits by value of the target, of at most maxTargets values
+	places  []int64        // of each training row, among all rows of the data set
+	folds   []uint8        // of each training row; see inspect.Part
 }
+
+// maxTargets bounds the values of the target that are counted.
+const maxTargets = 1000
 
 // ErrNoRows says that a split has no rows with a target that the cohort leaves in.
 var ErrNoRows = errors.New("no rows in split")
@@ -40,7 +46,8 @@ var ErrNoRows = errors.New("no rows in split")
 // Prepare reads the rows twice: once to fit the encoder on the training rows and
 // to count, once to encode.
 func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data, error) {
-	d := &Data{Parts: map[string]*Part{dataset.Train: {}, dataset.Validation: {}, dataset.Test: {}}}
+	d := &Data{Parts: map[string]*Part{dataset.Train: {}, dataset.Validation: {}, dataset.Test: {}}, targets: map[string]int{}}
+	target, group := spec.Column(spec.Target.Column), spec.Column(spec.Group)
 	fitter, made := feature.NewFitter(spec), newMaker(spec)
 	counts := map[string]int{}
 	least := int64(rareLevel)
@@ -59,6 +66,9 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 			return nil
 		}
 		counts[split]++
+		if value := fields[target]; len(d.targets) < maxTargets || d.targets[string(value)] > 0 {
+			d.targets[string(value)]++
+		}
 		if split == dataset.Train {
 			fitter.Add(fields)
 			if !spec.RealSamples() {
@@ -84,7 +94,10 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 		p.Y = make([]float32, 0, n)
 	}
 	every := max(1, counts[dataset.Test]/wantSamples)
+	d.places, d.folds = make([]int64, 0, counts[dataset.Train]), make([]uint8, 0, counts[dataset.Train])
+	place := int64(-1)
 	err = rows(ctx, func(split string, fields [][]byte) error {
+		place++
 		label, known := spec.Label(fields)
 		if !known || spec.Excluded(fields) {
 			return nil
@@ -101,6 +114,10 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 		d.Encoder.Encode(p.X[at:], fields)
 		if spec.RealSamples() && split == dataset.Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
 			d.samples = append(d.samples, sample{record: model.Record(spec, fields), vector: slices.Clone(p.X[at:])})
+		}
+		if split == dataset.Train {
+			d.folds = append(d.folds, foldOf(fields, group, len(d.folds)))
+			d.places = append(d.places, place)
 		}
 		p.Y = append(p.Y, label)
 		return nil

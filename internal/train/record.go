@@ -100,6 +100,7 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if files["findings.json"], err = json.MarshalIndent(append([]inspect.Finding{}, found...), "", " "); err != nil {
 		return "", fmt.Errorf("writing what was found in the rows: %w", err)
 	}
+	files["findings.txt"] = []byte(inspect.Table(found, 0))
 	for name, content := range files {
 		if err := r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content)); err != nil {
 			return "", fmt.Errorf("storing %s of run %s: %w", name, run.ID, err)

@@ -196,6 +196,11 @@ func TestRun(t *testing.T) {
 	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), `"kind": "few"`) {
 		t.Errorf("findings %s, %v; want the few rows of a split", text, err)
 	}
+	if err := c.MLflow.DownloadArtifact(ctx, root+"/findings.txt", file, 1<<20); err != nil {
+		t.Error(err)
+	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "warning  few") {
+		t.Errorf("findings for people %s, %v; want a table with the few rows of a split", text, err)
+	}
 	for _, plot := range []string{"roc", "precision_recall", "calibration"} {
 		file := filepath.Join(t.TempDir(), "plot")
 		err := c.MLflow.DownloadArtifact(ctx, root+"/plots/"+plot+".png", file, 1<<20)

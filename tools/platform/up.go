@@ -75,10 +75,11 @@ func up(ctx context.Context, c *config) error {
 	if err := c.install(ctx, t, r, table); err != nil {
 		return err
 	}
-	if err := c.pipeline(ctx, r, spec, table); err != nil {
+	rows, err := c.pipeline(ctx, r, spec, table)
+	if err != nil {
 		return err
 	}
-	return c.answer(ctx, t, r, spec, table, time.Since(began))
+	return c.answer(ctx, t, r, spec, table, rows, time.Since(began))
 }
 
 // do shows work as a task, with its lines.
@@ -149,11 +150,12 @@ const (
 )
 
 // pipeline brings the source to MinIO and runs the pipeline, unless that was
-// done with this source and a version is in production.
-func (c *config) pipeline(ctx context.Context, r *kube.Release, spec *dataset.Spec, table origin.Table) error {
+// done with this source and a version is in production. It returns what the steps said
+// of the rows.
+func (c *config) pipeline(ctx context.Context, r *kube.Release, spec *dataset.Spec, table origin.Table) (*overview.Journey, error) {
 	address, file, err := sourceOf(table)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	digest := digestOf(address)
 	if file != "" {
@@ -162,36 +164,53 @@ func (c *config) pipeline(ctx context.Context, r *kube.Release, spec *dataset.Sp
 			return said, err
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	digest = digestOf(spec.Name + digest)
 	known, err := r.Notes(ctx, notes)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	earlier, err := r.Workflows(ctx, sourceLabel+"="+digest)
+	if err != nil {
+		return nil, err
 	}
 	if known["source"] == digest {
-		return nil
+		if len(earlier) == 0 {
+			return &overview.Journey{}, nil // it was deleted some days after its end
+		}
+		return journey(earlier[0])
 	}
-	selector := sourceLabel + "=" + digest
 	name := ""
-	earlier, err := r.Workflows(ctx, selector)
-	if err != nil {
-		return err
-	}
 	if len(earlier) > 0 && (!earlier[0].Status.Fulfilled() || earlier[0].Status.Phase == wfv1.WorkflowSucceeded) {
 		name = earlier[0].Name
 	} else {
 		name, err = r.Submit(ctx, "pipeline-up-", "pipeline", map[string]string{"source": address, "load": "true", "all": "true"}, map[string]string{sourceLabel: digest})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	c.show.Print("workflow " + name)
-	if _, err := r.Follow(ctx, name, c.show.Observe); err != nil {
-		return err
+	ended, err := r.Follow(ctx, name, c.show.Observe)
+	if err != nil {
+		return nil, err
 	}
-	return r.Note(ctx, notes, "source", digest)
+	if err := r.Note(ctx, notes, "source", digest); err != nil {
+		return nil, err
+	}
+	return journey(ended)
+}
+
+// journey is what the steps of a workflow said of the rows.
+func journey(w *wfv1.Workflow) (*overview.Journey, error) {
+	j := &overview.Journey{}
+	for _, outputs := range kube.Outputs(w) {
+		if err := j.Add(outputs); err != nil {
+			return nil, err
+		}
+	}
+	return j, nil
 }
 
 func upload(ctx context.Context, r *kube.Release, file string) (digest, said string, err error) {
@@ -220,7 +239,7 @@ func upload(ctx context.Context, r *kube.Release, file string) (digest, said str
 
 // answer waits until the version in production is served and prints the
 // addresses and one prediction.
-func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *dataset.Spec, table origin.Table, took time.Duration) error {
+func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *dataset.Spec, table origin.Table, rows *overview.Journey, took time.Duration) error {
 	base, err := address(ctx, r, "inference", "/healthz")
 	shown := base
 	if err != nil {
@@ -255,7 +274,7 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("\n%s\n\n%s\n%s", view.Dataset.Title, addresses(ctx, r, t.kubectl()), strings.ReplaceAll(example, base, shown))
+	text := fmt.Sprintf("\n%s\n\n%s\n%s\n%s", view.Dataset.Title, addresses(ctx, r, t.kubectl()), rows, strings.ReplaceAll(example, base, shown))
 	if table.Synthetic {
 		text += "  " + origin.Warning + "\n\n"
 	}

@@ -1,0 +1,165 @@
+package inspect
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+const (
+	// leastForDrift is how many training rows a stretch needs for its shares to mean
+	// anything.
+	leastForDrift = 200
+	// certain is the quantile of the normal distribution that a shift has to be beyond,
+	// one in three million: among a thousand features none is by chance.
+	certain = 5
+)
+
+// stretch is training rows that follow one another.
+type stretch struct {
+	name     string
+	from, to int
+}
+
+// stretchesOf are the batches in which the rows came, small ones joined with those
+// that follow; of one batch, its halves. There are none to compare if there are too
+// few rows.
+func stretchesOf(batch []int32, rows int) []stretch {
+	type span struct{ first, last int32 }
+	var all []stretch
+	var spans []span
+	for i, b := range batch {
+		n := len(all) - 1
+		if n < 0 || b != spans[n].last && all[n].to-all[n].from >= leastForDrift {
+			all, spans = append(all, stretch{from: i}), append(spans, span{b, b})
+			n++
+		}
+		all[n].to, spans[n].last = i+1, b
+	}
+	if n := len(all) - 1; n > 0 && all[n].to-all[n].from < leastForDrift {
+		all[n-1].to, spans[n-1].last = all[n].to, spans[n].last
+		all, spans = all[:n], spans[:n]
+	}
+	for n, s := range spans {
+		all[n].name = fmt.Sprintf("batch %d", s.first+1)
+		if s.last != s.first {
+			all[n].name = fmt.Sprintf("batches %d to %d", s.first+1, s.last+1)
+		}
+	}
+	if len(all) > 1 {
+		return all
+	}
+	half := rows / 2
+	if half < leastForDrift {
+		return nil
+	}
+	return []stretch{{"the first half of the training rows", 0, half}, {"the second half", half, rows}}
+}
+
+// drift compares the first stretch of rows with each later one by the population
+// stability index over ten parts or the levels; missing is one of them. It returns the
+// largest shift that is large and not by chance.
+func drift(f Feature, values []float32, stretches []stretch) *Finding {
+	if len(stretches) < 2 {
+		return nil
+	}
+	first := stretches[0]
+	groups := f.Codes + 1
+	var cuts []float32
+	if f.Codes == 0 {
+		cuts = quantiles(values[first.from:first.to], 10)
+		groups = len(cuts) + 2
+	}
+	count := func(s stretch) []float64 {
+		counts := make([]float64, groups)
+		for _, v := range values[s.from:s.to] {
+			counts[groupOf(f, v, cuts, groups)]++
+		}
+		return counts
+	}
+	before := count(first)
+	var found *Finding
+	for _, s := range stretches[1:] {
+		after := count(s)
+		index := stability(before, after)
+		if index <= shifted || found != nil && index <= found.Value || !unlikely(before, after) {
+			continue
+		}
+		found = &Finding{Level: Warning, Kind: "drift", Feature: f.Name, Value: index, Text: fmt.Sprintf(
+			"feature %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
+			f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to]))}
+	}
+	return found
+}
+
+func groupOf(f Feature, v float32, cuts []float32, groups int) int {
+	switch {
+	case v != v:
+		return groups - 1
+	case f.Codes == 0:
+		g, _ := slices.BinarySearch(cuts, v)
+		return g
+	}
+	return int(v)
+}
+
+// stability is the population stability index of two distributions, each given by its
+// counts. An empty part counts half a row, so that the logarithm is finite.
+func stability(before, after []float64) float64 {
+	rowsBefore, rowsAfter, index := sum(before), sum(after), 0.0
+	for g := range before {
+		a, b := max(before[g], 0.5)/rowsBefore, max(after[g], 0.5)/rowsAfter
+		index += (b - a) * math.Log(b/a)
+	}
+	return index
+}
+
+// unlikely reports whether two distributions differ by more than chance: Pearson's
+// chi-squared statistic of both against its quantile, by Wilson and Hilferty (1931),
+// "The distribution of chi-square".
+func unlikely(before, after []float64) bool {
+	rowsBefore, rowsAfter := sum(before), sum(after)
+	statistic, freedom := 0.0, -1.0
+	for g := range before {
+		both := before[g] + after[g]
+		if both == 0 {
+			continue
+		}
+		freedom++
+		a, b := both*rowsBefore/(rowsBefore+rowsAfter), both*rowsAfter/(rowsBefore+rowsAfter)
+		statistic += (before[g]-a)*(before[g]-a)/a + (after[g]-b)*(after[g]-b)/b
+	}
+	root := 1 - 2/(9*freedom) + certain*math.Sqrt(2/(9*freedom))
+	return freedom > 0 && statistic > freedom*root*root*root
+}
+
+func sum(counts []float64) float64 {
+	total := 0.0
+	for _, n := range counts {
+		total += n
+	}
+	return total
+}
+
+// change says how a number's middle and the share of missing values moved.
+func change(f Feature, before, after []float32) string {
+	missing := func(values []float32) float64 {
+		n := 0
+		for _, v := range values {
+			if v != v {
+				n++
+			}
+		}
+		return 100 * float64(n) / float64(len(values))
+	}
+	text := ""
+	if f.Codes == 0 {
+		if a, b := quantiles(before, 2), quantiles(after, 2); len(a) == 1 && len(b) == 1 && a[0] != b[0] {
+			text += fmt.Sprintf(": its median was %.4g and is %.4g", a[0], b[0])
+		}
+	}
+	if a, b := missing(before), missing(after); math.Abs(a-b) >= 1 {
+		text += fmt.Sprintf("; missing in %.0f%% and %.0f%%", a, b)
+	}
+	return text
+}

@@ -1,0 +1,171 @@
+package inspect
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/dataset"
+)
+
+// batches are the numbers of rows that come in batches of so many.
+func batches(rows ...int) []int32 {
+	var all []int32
+	for b, n := range rows {
+		for range n {
+			all = append(all, int32(b))
+		}
+	}
+	return all
+}
+
+func TestStretches(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		batch []int32
+		rows  int
+		want  []string
+	}{
+		{"no batches", nil, 500, []string{"the first half of the training rows 0-250", "the second half 250-500"}},
+		{"one batch", batches(501), 501, []string{"the first half of the training rows 0-250", "the second half 250-501"}},
+		{"too few", nil, 399, nil},
+		{"large ones", batches(200, 300, 400), 900, []string{"batch 1 0-200", "batch 2 200-500", "batch 3 500-900"}},
+		{"small ones are joined with the next", batches(100, 100, 100, 150), 450, []string{"batches 1 to 2 0-200", "batches 3 to 4 200-450"}},
+		{"a small last one with the one before", batches(300, 300, 20), 620, []string{"batch 1 0-300", "batches 2 to 3 300-620"}},
+		{"an empty one in the middle", append(batches(200), []int32(slice(2, 200))...), 400, []string{"batch 1 0-200", "batch 3 200-400"}},
+	} {
+		var got []string
+		for _, s := range stretchesOf(tt.batch, tt.rows) {
+			got = append(got, fmt.Sprintf("%s %d-%d", s.name, s.from, s.to))
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+func slice(value int32, n int) []int32 {
+	all := make([]int32, n)
+	for i := range all {
+		all[i] = value
+	}
+	return all
+}
+
+func TestDriftNamesTheBatch(t *testing.T) {
+	t.Parallel()
+	stretches := stretchesOf(batches(300, 300, 300, 300), 1200)
+	r := rand.New(rand.NewPCG(1, 1))
+	number, category, absent := make([]float32, 1200), make([]float32, 1200), make([]float32, 1200)
+	for i := range number {
+		number[i], category[i], absent[i] = float32(r.NormFloat64()), float32(r.IntN(4)), float32(r.NormFloat64())
+		if i >= 600 && i < 900 {
+			number[i] += 2
+			category[i] = float32(r.IntN(2))
+		}
+		if i >= 900 && i%2 == 0 {
+			absent[i] = nan
+		}
+	}
+	for _, tt := range []struct {
+		feature Feature
+		values  []float32
+		want    string
+	}{
+		{Feature{Name: "number"}, number, "from batch 1 to batch 3 (stability index "},
+		{Feature{Name: "category", Codes: 4}, category, "from batch 1 to batch 3 (stability index "},
+		{Feature{Name: "absent"}, absent, "from batch 1 to batch 4 (stability index "},
+	} {
+		f := drift(tt.feature, tt.values, stretches)
+		if f == nil || !strings.Contains(f.Text, tt.want) {
+			t.Errorf("drift of %s: %+v, want %q", tt.feature.Name, f, tt.want)
+		}
+	}
+	if f := drift(Feature{Name: "absent"}, absent, stretches); f != nil && !strings.Contains(f.Text, "missing in 0% and 50%") {
+		t.Errorf("drift of absent: %s, want the share of missing values", f.Text)
+	}
+}
+
+// A hundred features of noise in small batches: none has changed.
+func TestNoiseIsNoDrift(t *testing.T) {
+	t.Parallel()
+	stretches := stretchesOf(batches(200, 200, 200, 200, 200), 1000)
+	r := rand.New(rand.NewPCG(2, 2))
+	for n := range 100 {
+		f := Feature{Name: fmt.Sprint(n), Codes: n % 2 * 30}
+		values := make([]float32, 1000)
+		for i := range values {
+			values[i] = float32(r.IntN(max(f.Codes, 1)))
+			if f.Codes == 0 {
+				values[i] = float32(r.NormFloat64())
+			}
+		}
+		if found := drift(f, values, stretches); found != nil {
+			t.Errorf("noise: %s", found)
+		}
+	}
+}
+
+// Ten rows per group with the same answer: the group's address tells it only to
+// itself.
+func TestGroupsShareAFold(t *testing.T) {
+	t.Parallel()
+	var p Part
+	for i := range 5990 {
+		group := i % 599 // prime to Folds, so that a group is in all folds by number
+		p.X, p.Y = append(p.X, float32(group)), append(p.Y, float32(group/4%3/2))
+		p.Fold = append(p.Fold, uint8(group*7919%Folds))
+	}
+	features := []Feature{{Name: "address", Columns: []string{"address"}, Codes: 599}}
+	parts := map[string]Part{dataset.Train: p, dataset.Validation: p, dataset.Test: p}
+	if found, err := Rows(spec(), features, parts); err != nil || Check(found) != nil {
+		t.Errorf("what only names the group is called a leak: %v, %v", found, err)
+	}
+	p.Fold = nil
+	parts[dataset.Train] = p
+	if found, err := Rows(spec(), features, parts); err != nil || Check(found) == nil {
+		t.Errorf("without folds by group: %v, %v; want a leak, or this test proves nothing", found, err)
+	}
+}
+
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	target := &dataset.Target{Column: "churn", Positive: []string{"Yes", "J"}}
+	var got []string
+	for _, f := range Target(target, map[string]int{"Yes": 30, "yes": 2, "YES.": 1, "No": 70, "yesterday": 1}) {
+		got = append(got, f.String())
+	}
+	want := []string{
+		`warning: no row has churn = "J", which target.positive names; there are "No" (70), "Yes" (30), "yes" (2), "YES." (1), "yesterday" (1)`,
+		`warning: churn = "YES." (rows: 1) counts as negative, though it is another spelling of "Yes": add it to target.positive if it means the same`,
+		`warning: churn = "yes" (rows: 2) counts as negative, though it is another spelling of "Yes": add it to target.positive if it means the same`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	if found := Target(&dataset.Target{Column: "churn", Positive: []string{"Yes"}}, map[string]int{"Yes": 3, "No": 4}); found != nil {
+		t.Errorf("nothing is wrong, found %v", found)
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	found := []Finding{{Level: Stop, Kind: "leak", Feature: "ended", Text: "it tells"}, {Level: Warning, Kind: "few", Split: "test", Text: "they are few"}}
+	want := `inspected before training: 2 findings
+  stop  leak  ended  it tells
+  and 1 more, in findings.txt of each run in MLflow
+`
+	if diff := cmp.Diff(want, Table(found, 1)); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+	if got := Table(found, 0); !strings.Contains(got, "they are few") {
+		t.Errorf("whole table:\n%s", got)
+	}
+	if got := Table(nil, 0); got != "inspected before training: nothing was found\n" {
+		t.Errorf("empty table: %q", got)
+	}
+}
