@@ -85,18 +85,25 @@ const (
 	Category = "category"
 	Integer  = "integer"
 	Number   = "number"
+	Boolean  = "boolean"
+	Date     = "date"
 )
 
 // Column is one column of the data set.
 type Column struct {
 	Name   string   `json:"name"`
-	Type   string   `json:"type"`             // Category, Integer or Number
+	Type   string   `json:"type"`             // Category, Integer, Number, Boolean or Date
 	Label  string   `json:"label"`            // for people; the name if empty
 	Form   string   `json:"form,omitempty"`   // the form's group that it belongs to; empty: not on the form
 	Values []string `json:"values,omitempty"` // usual values of a category; others are allowed
 	Codes  []Code   `json:"codes,omitempty"`  // usual codes of a category and their meanings
 	Min    *float64 `json:"min,omitempty"`
 	Max    *float64 `json:"max,omitempty"`
+
+	Missing  []string `json:"missing,omitempty"`  // markers of a missing value in this column, besides the data set's
+	Format   string   `json:"format,omitempty"`   // of dates in the table; ISO 8601 is always read
+	Earliest string   `json:"earliest,omitempty"` // date
+	Latest   string   `json:"latest,omitempty"`   // date
 
 	Required bool  `json:"required,omitempty"` // a record without a value is refused
 	Seen     *Seen `json:"seen,omitempty"`     // what training saw; nil if no feature uses the column, or it isn't known

@@ -384,3 +384,34 @@ func Part(t time.Time, part string) float64 {
 	}
 	return 0
 }
+
+// commonFormats are those that tables have besides ISO 8601, without and with a time
+// of day behind them.
+var commonFormats = func() (list []*layout) {
+	for _, day := range []string{"DD.MM.YYYY", "DD/MM/YYYY", "MM/DD/YYYY", "DD-MM-YYYY", "MM-DD-YYYY", "DD.MM.YY", "DD/MM/YY", "MM/DD/YY", "DD-MMM-YYYY", "DD-MMM-YY", "DD MMM YYYY", "MMM DD, YYYY", "DD MMMM YYYY", "MMMM DD, YYYY"} {
+		for _, clock := range []string{"", " HH:mm", " HH:mm:ss", " hh:mm AM", " hh:mm:ss AM"} {
+			l, err := newLayout(day + clock)
+			if err != nil {
+				panic(err) // they are all valid
+			}
+			list = append(list, l)
+		}
+	}
+	return list
+}()
+
+// Formats returns the formats in which a text is a date: "" is ISO 8601, and several
+// mean that the text alone does not tell.
+func Formats(text []byte) []string {
+	text = bytes.TrimSpace(text)
+	if _, ok := ParseDate(text); ok {
+		return []string{""}
+	}
+	var list []string
+	for _, l := range commonFormats {
+		if _, ok := l.parse(text); ok {
+			list = append(list, l.format)
+		}
+	}
+	return list
+}

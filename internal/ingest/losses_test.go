@@ -379,10 +379,23 @@ func TestRemedies(t *testing.T) {
 		"27,5":       `decimal: ","`,
 		"12.5 kg":    "unit",
 		"$12":        "unit",
-		"2026-11-28": "date",
+		"2026-11-28": "type: date",
+		"28.11.2026": `format: "DD.MM.YYYY"`,
+		"true":       "type: boolean",
 		"n/a":        `missing: ["n/a"]`,
 	} {
 		if got := remedy(spec, &Loss{Column: "Size-cm", Reason: "not a number", Value: value}); !strings.Contains(got, want) {
+			t.Errorf("%q: got %q, want %q in it", value, got, want)
+		}
+	}
+	dates := parse(t, strings.Replace(specText("key: id"), "{name: who, type: category}", "{name: who, type: date}", 1))
+	for value, want := range map[string]string{
+		"28.11.2026":             `format: "DD.MM.YYYY" would read it`,
+		"11/28/2026 05:33:00 PM": `format: "MM/DD/YYYY hh:mm:ss AM"`,
+		"04/05/2026":             `may be "DD/MM/YYYY" or "MM/DD/YYYY"`,
+		"unknown":                `missing: ["unknown"]`,
+	} {
+		if got := remedy(dates, &Loss{Column: "who", Reason: "not a date in ISO 8601 (2024-01-31)", Value: value}); !strings.Contains(got, want) {
 			t.Errorf("%q: got %q, want %q in it", value, got, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -30,7 +31,6 @@ var (
 	withBlanks  = regexp.MustCompile(`^[-+]?\d{1,3}([ '\x{a0}\x{202f}]\d{3})+([.,]\d+)?$`)
 	commaNumber = regexp.MustCompile(`^[-+]?\d+,\d+$`)
 	numberUnit  = regexp.MustCompile(`^\D{0,3}[-+]?\d[\d.,]*\D{0,3}$`)
-	dateLike    = regexp.MustCompile(`^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}`)
 )
 
 // kindOf cuts from a reader's reason what differs from line to line.
@@ -75,7 +75,8 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 	case l.Reason == source.Replaced:
 		return "what brought the table here did not know its encoding, as --set-file, which needs UTF-8: pass the table as an address, with source: {encoding: ...}; source: {encoding: utf-8} would take these characters as they are"
 	case strings.HasPrefix(l.Reason, "not a line of"):
-		return "a field that holds a comma needs quotes"
+		separator := map[byte]string{';': "semicolon", '\t': "tab", '|': "bar"}[spec.Source.Separates()]
+		return fmt.Sprintf("a field that holds a %s needs quotes", cmp.Or(separator, "comma"))
 	case l.Reason == keyChanged:
 		return "on_change: replace would take the new row in its place"
 	case l.Reason == keyTwice:
@@ -93,7 +94,19 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 	if strings.HasPrefix(l.Reason, "below ") || strings.HasPrefix(l.Reason, "above ") {
 		return fmt.Sprintf("the spec's min and max of column %s say what it holds", col.Name)
 	}
-	if l.Reason != "not an integer" && l.Reason != "not a number" {
+	if strings.HasPrefix(l.Reason, "before ") || strings.HasPrefix(l.Reason, "after ") {
+		return fmt.Sprintf("the spec's earliest and latest of column %s say what it holds", col.Name)
+	}
+	missing := fmt.Sprintf("missing: [%q] would take it for a missing value, type: category for text", v)
+	switch {
+	case strings.HasPrefix(l.Reason, "not a date"):
+		if how := dateRemedy(v); how != "" {
+			return how
+		}
+		return missing
+	case l.Reason == "not a boolean":
+		return missing
+	case l.Reason != "not an integer" && l.Reason != "not a number":
 		return ""
 	}
 	if _, ok := dataset.ParseNumber([]byte(v)); ok && col.Type == dataset.Integer {
@@ -108,12 +121,28 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 		return fmt.Sprintf("thousands separators: source: {thousands: %q} would read it", firstSeparator(v))
 	case commaNumber.MatchString(v):
 		return `decimal comma: source: {decimal: ","} would read it`
-	case dateLike.MatchString(v):
-		return "a date: type: date would read it"
+	case dateRemedy(v) != "":
+		return "type: date; " + dateRemedy(v)
+	case strings.EqualFold(v, "true") || strings.EqualFold(v, "false"):
+		return "type: boolean would read it"
 	case numberUnit.MatchString(v) && !strings.ContainsAny(v, `"`):
 		return "a number with a unit: take the unit out of the table, or type: category takes it as text"
 	}
-	return fmt.Sprintf("missing: [%q] would take it for a missing value, type: category for text", v)
+	return missing
+}
+
+// dateRemedy says which format reads a date, "" where the text is none.
+func dateRemedy(v string) string {
+	formats := dataset.Formats([]byte(v))
+	switch {
+	case len(formats) == 0:
+		return ""
+	case formats[0] == "":
+		return "a date in ISO 8601 needs no format"
+	case len(formats) == 1:
+		return fmt.Sprintf("format: %q would read it", formats[0])
+	}
+	return fmt.Sprintf("its format may be %q or %q; other rows tell, those with a day above 12", formats[0], formats[1])
 }
 
 func firstSeparator(v string) string {

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -59,6 +60,15 @@ type Option struct{ Value, Text string }
 
 // Input is the type of the HTML element.
 func (f Field) Input() string {
+	if f.Column.Type == api.Date {
+		switch {
+		case len(f.Value) == len("2024-01-31T13:45:00") || f.Value == "" && strings.Contains(f.Column.Format, "mm"):
+			return "datetime-local"
+		case len(f.Value) == len("2024-01-31") || f.Value == "":
+			return "date"
+		}
+		return "text"
+	}
 	// A number field would hide text that is not a number.
 	if f.Column.Type != api.Category {
 		if _, ok := dataset.ParseNumber([]byte(f.Value)); ok || f.Value == "" {
@@ -85,8 +95,8 @@ func (f Field) Empty() string {
 }
 
 // Min and Max are the bounds as HTML attributes; empty if there are none.
-func (f Field) Min() string { return bound(f.Column.Min) }
-func (f Field) Max() string { return bound(f.Column.Max) }
+func (f Field) Min() string { return cmp.Or(bound(f.Column.Min), f.Column.Earliest) }
+func (f Field) Max() string { return cmp.Or(bound(f.Column.Max), f.Column.Latest) }
 
 // Changed reports whether the value differs from the sample's.
 func (f Field) Changed() bool { return f.Value != f.Sample }
@@ -156,7 +166,7 @@ func check(d *api.Dataset, r api.Record) []api.FieldError {
 		if !ok && c.Required {
 			errs = append(errs, api.FieldError{Field: c.Name, Detail: "is required"})
 		}
-		if !ok || c.Type == api.Category {
+		if !ok || c.Type != api.Integer && c.Type != api.Number { // the server says it of the others
 			continue
 		}
 		x, number := dataset.ParseNumber([]byte(value))
@@ -201,8 +211,14 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 		if f.Label == "" || f.Label == c.Name {
 			f.Label = words(c.Name)
 		}
-		if c.Type == api.Category {
+		switch c.Type {
+		case api.Category:
 			offer(m, &f)
+		case api.Boolean:
+			f.Options = []Option{{"true", "yes"}, {"false", "no"}}
+			if f.Value != "" && f.Value != "true" && f.Value != "false" {
+				f.Options = append(f.Options, Option{f.Value, f.Value})
+			}
 		}
 		f.SampleText = f.text(f.Sample)
 		for _, e := range errs {
@@ -272,6 +288,12 @@ func words(name string) string {
 
 func rangeOf(c api.Column) string {
 	switch {
+	case c.Earliest != "" && c.Latest != "":
+		return c.Earliest + " to " + c.Latest
+	case c.Earliest != "":
+		return "from " + c.Earliest
+	case c.Latest != "":
+		return "until " + c.Latest
 	case c.Min != nil && c.Max != nil:
 		return fmt.Sprintf("%s to %s", bound(c.Min), bound(c.Max))
 	case c.Min != nil && *c.Min != 0: // it is obvious that a count is not negative

@@ -261,3 +261,57 @@ func TestAllErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestColumnsOfTheFile has columns that the table calls otherwise, a boolean and a date.
+func TestColumnsOfTheFile(t *testing.T) {
+	text := strings.NewReplacer(
+		"{name: size, type: number, min: 0}", `{name: size, from: "Größe (cm)", type: number, min: 0, missing: ["-1"]}`,
+		"{name: count, type: integer}", "{name: count, type: boolean}", `values: [-1, "7.0"]`, "values: [no]",
+		`codes: {"1": one, "10": ten, "2": two}}`, "}", "{name: kind, type: category", "{name: kind, type: date, format: DD.MM.YYYY", `values: ["99", "98.0"]`, "values: [2000-01-01]",
+		"{category: kind}", "{date: kind, part: year}").Replace(tinySpec)
+	spec, err := dataset.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := feature.NewFitter(spec)
+	for _, row := range []string{"1,1,true,2024-01-31,é,1", "2,2,false,2025-01-31,é,0"} {
+		fields := make([][]byte, 6)
+		for i, v := range strings.Split(row, ",") {
+			fields[i] = []byte(v)
+		}
+		f.Add(fields)
+	}
+	e, err := f.Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ body, want string }{
+		{`{"size": 3, "count": true, "kind": "31.01.2024"}`, ""},
+		{`{"size": "-1.0", "count": 1, "kind": "2024-01-31T10:00:00Z"}`, ""},
+		{`{"size": 3, "count": "Yes", "kind": 20240131}`, ""},
+		{`{"Größe (cm)": 3}`, `is what the table calls the column "size"`},
+		{`{"size": 3, "count": 2}`, "not a boolean; send true or false"},
+		{`{"kind": "31/01/2024"}`, "not a date of the form DD.MM.YYYY"},
+		{`{"size": true}`, "is a boolean"},
+	} {
+		var d decoder
+		var vectors [][]float32
+		err := d.decode([]byte(tt.body), e, func() []float32 {
+			vectors = append(vectors, make([]float32, e.Width()))
+			return vectors[len(vectors)-1]
+		})
+		if tt.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: got %v, want %q in it", tt.body, err, tt.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.body, err)
+			continue
+		}
+		if got := vectors[0]; got[1] != 1 || got[2] != 2024 {
+			t.Errorf("%s: vector %v, want 1 and 2024", tt.body, got)
+		}
+	}
+}

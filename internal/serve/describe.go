@@ -78,7 +78,8 @@ func columns(e *feature.Encoder) []api.Column {
 		c := &spec.Columns[i]
 		list = append(list, api.Column{
 			Name: c.Name, Type: string(c.Type), Label: c.Label, Form: c.Form,
-			Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max, Required: c.Required, Seen: seen(e, c.Name),
+			Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max,
+			Missing: c.Missing, Format: c.Format, Earliest: c.Earliest, Latest: c.Latest, Required: c.Required, Seen: seen(e, c.Name),
 		})
 	}
 	return list

@@ -148,6 +148,11 @@ func (d *decoder) noColumn(name string) error {
 		if name == "instances" {
 			return d.skip(name, detail+`; {"instances": [...]} has to be alone in its object`)
 		}
+		for i := range d.spec.Columns {
+			if c := &d.spec.Columns[i]; c.Header() == name {
+				return d.skip(name, fmt.Sprintf("is what the table calls the column %q; a request calls it that", c.Name))
+			}
+		}
 		return d.skip(name, detail)
 	}
 	inside := "[" // what the value begins with
@@ -224,6 +229,9 @@ func (d *decoder) wrongValue(c *dataset.Column, text []byte, err error) error {
 	switch strings.ToLower(strings.Trim(string(text[:min(len(text), 20)]), " +-")) {
 	case "nan", "na", "n/a", "none", "null", "inf", "infinity":
 		detail += "; send null for a missing value"
+	}
+	if c.Type == dataset.Boolean && strings.HasSuffix(detail, "not a boolean") {
+		detail += "; send true or false"
 	}
 	return d.wrong(c.Name, detail)
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"net/http"
 	"slices"
@@ -129,8 +130,19 @@ func recordSchema(spec *dataset.Spec) object {
 		if c.Type == dataset.Integer {
 			p["type"] = []string{"integer", "string", "null"}
 		}
+		switch c.Type {
+		case dataset.Boolean:
+			p["type"] = []string{"boolean", "number", "string", "null"}
+		case dataset.Date:
+			p["type"] = []string{"string", "null"}
+			p["examples"] = []string{"2024-01-31"}
+			if c.Format != "" {
+				p["description"] = fmt.Sprintf("%s (a date of ISO 8601, or as %s)", c.Label, c.Format)
+			}
+		}
 		if c.Required {
-			p["type"] = p["type"].([]string)[:2]
+			types := p["type"].([]string)
+			p["type"] = types[:len(types)-1] // not null
 			required = append(required, c.Name)
 		}
 		if len(c.Values) > 0 {
@@ -214,7 +226,7 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 {{if .Example}}<h2>Example record</h2><pre>{{.Example}}</pre>{{end}}
 {{if .Columns}}<h2>Columns</h2>
 <table><tr><th>Column<th>Type<th>Meaning<th>Values<th>In training
-{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}{{if .Required}}, required{{end}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}<td>{{with .Seen}}{{if .Min}}{{.Min}} to {{.Max}}{{end}}{{if .Levels}}{{.Levels}} values{{end}}{{if not .Missing}}, never missing{{end}}{{end}}
+{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}{{if .Required}}, required{{end}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{if eq .Type "boolean"}}true or false{{end}}{{if eq .Type "date"}}ISO 8601{{with .Format}} or {{.}}{{end}}{{with .Earliest}}, from {{.}}{{end}}{{with .Latest}}, to {{.}}{{end}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}<td>{{with .Seen}}{{if .Min}}{{.Min}} to {{.Max}}{{end}}{{if .Levels}}{{.Levels}} values{{end}}{{if not .Missing}}, never missing{{end}}{{end}}
 {{end}}</table>{{end}}
 </html>
 `))

@@ -83,7 +83,7 @@ func recordJSON(spec *dataset.Spec, fields [][]byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v != nil && col.Type != dataset.Category {
+		if v != nil && col.Type != dataset.Category && col.Type != dataset.Date {
 			value = v
 		}
 		if len(out) > 1 {
