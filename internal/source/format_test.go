@@ -2,10 +2,12 @@ package source
 
 import (
 	"context"
+	"encoding/hex"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	utf16 "golang.org/x/text/encoding/unicode"
 
 	"mlops/internal/dataset"
@@ -137,4 +139,24 @@ func TestEveryEncodingCanBeRead(t *testing.T) {
 			t.Errorf("%s can be read, and no spec may have it", name)
 		}
 	}
+}
+
+// bzipped is the tests' table as bzip2 packs it, which Go can't.
+func bzipped(t *testing.T) string {
+	t.Helper()
+	packed, err := hex.DecodeString("425a6839314159265359030c1f1b0000055900001000043c0030002000221ea18843022734e3801e2ee48a70a12006183e36")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(packed)
+}
+
+func zstandard(t *testing.T, text string) string {
+	t.Helper()
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	return string(w.EncodeAll([]byte(text), nil))
 }
