@@ -75,7 +75,12 @@ func candidates(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args 
 	if err != nil {
 		return err
 	}
-	log.Info("rows inspected", "findings", found)
+	for _, f := range found {
+		if f.Level == inspect.Warning { // the error says the others
+			log.Warn(f.Text, "kind", f.Kind)
+		}
+	}
+	log.Info("rows inspected", "findings", len(found))
 	text, err := json.Marshal(append([]inspect.Finding{}, found...))
 	if err != nil {
 		return fmt.Errorf("listing the findings: %w", err)
