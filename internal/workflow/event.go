@@ -92,11 +92,25 @@ func (e *TaskError) Error() string {
 	if e.Tries > 1 {
 		fmt.Fprintf(&b, " (%d tries)", e.Tries)
 	}
-	for _, line := range e.Tail {
+	for _, line := range telling(e.Tail) {
 		b.WriteString("\n  " + readable(line))
 	}
 	if e.Log != "" {
 		b.WriteString("\n  whole log: " + e.Log)
 	}
 	return b.String()
+}
+
+// telling returns the lines of a log's end that explain it: where the program says
+// what went wrong, that and its warnings; else all of them.
+func telling(tail []string) []string {
+	said := func(line string) (level string) {
+		var fields struct{ Level string }
+		_ = json.Unmarshal([]byte(line), &fields) // another program's line has no level
+		return fields.Level
+	}
+	if !slices.ContainsFunc(tail, func(line string) bool { return said(line) == "ERROR" }) {
+		return tail
+	}
+	return slices.DeleteFunc(slices.Clone(tail), func(line string) bool { return said(line) == "INFO" })
 }

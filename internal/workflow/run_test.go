@@ -290,6 +290,15 @@ func TestFailureIsNamed(t *testing.T) {
 	if got.Tasks[0].State != progress.Failed {
 		t.Errorf("state is %s", got.Tasks[0].State)
 	}
+	// What went well before is not why it failed.
+	failed.Tail = append([]string{`{"level":"INFO","msg":"going on","report":{"rows":7}}`, `{"level":"WARN","msg":"odd"}`, "a library's line"}, failed.Tail...)
+	if text := failed.Error(); !strings.Contains(text, "exit code 2\n  WARN odd\n  a library's line\n  ERROR it broke line=7\n") {
+		t.Errorf("text of a longer log:\n%s", text)
+	}
+	failed.Tail = failed.Tail[:1]
+	if text := failed.Error(); !strings.Contains(text, "going on") {
+		t.Errorf("text of a log without an error:\n%s", text)
+	}
 }
 
 func TestStepsThatEndBadly(t *testing.T) {
