@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// A part is a wheel or a Debian package.
+// A part is a wheel, a Debian package or a library in a wheel. The name of a library
+// is its wheel's and its own with a colon between them.
 type part struct {
 	kind, name, version, licence string
 }
@@ -19,7 +20,8 @@ var (
 )
 
 // carriedParts returns what the locks name with the licences that parts.txt has,
-// and what is missing or too many there.
+// and what is missing or too many there. No lock names a wheel's libraries, so only
+// their wheels are checked.
 func carriedParts() (carried []part, problems []string, err error) {
 	text, err := os.ReadFile(parts)
 	if err != nil {
@@ -66,7 +68,14 @@ func carriedParts() (carried []part, problems []string, err error) {
 	if err := read("deb", debianLock, debianLine); err != nil {
 		return nil, nil, err
 	}
-	for key := range licences {
+	for key, licence := range licences {
+		if name, ok := strings.CutPrefix(key, "lib "); ok {
+			wheel, _, _ := strings.Cut(name, ":")
+			if used["wheel "+wheel] {
+				carried = append(carried, part{"lib", name, "", licence})
+				used[key] = true
+			}
+		}
 		if !used[key] {
 			problems = append(problems, fmt.Sprintf("%s: %s is in no lock any more", parts, key))
 		}

@@ -55,5 +55,11 @@ func render(modules []linkedModule, carried []part) string {
 		}
 		b.WriteString("\n")
 	}
+	b.WriteString("## Libraries inside wheels\n\nShared libraries that the wheels for Linux on amd64 bring along.\n\n| wheel | library | licence |\n|---|---|---|\n")
+	for _, p := range carried {
+		if wheel, library, ok := strings.Cut(p.name, ":"); ok && p.kind == "lib" {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", wheel, library, p.licence)
+		}
+	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
