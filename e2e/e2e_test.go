@@ -229,7 +229,7 @@ func (m *machine) noteTime(t *testing.T, name string, took time.Duration, reach 
 	m.note(t, name, took.Seconds(), "s", reach)
 }
 
-// drop deletes all tables of a data set, so that its rows can arrive anew.
+// drop deletes all tables of a data set, so that its rows can arrive again.
 func drop(t *testing.T, connect overview.Databases, name string) {
 	t.Helper()
 	for _, database := range []string{"raw", "clean"} {

@@ -115,7 +115,7 @@ func TestMLflowNames(t *testing.T) {
 }
 
 // Only promotion and set-up have the private key, inference what it trusts; upgrades keep both, and
-// a key that is lost is made anew beside the ones that are trusted.
+// a key that is lost is made again beside the ones that are trusted.
 func TestSigningKeys(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		first := renderWith(t, helm, nil)

@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var update = flag.Bool("update", false, "write charts/README.md anew")
+var update = flag.Bool("update", false, "rewrite charts/README.md")
 
 // charts/README.md is its hand-written head, up to the marker, and tables made from the
 // comments in values.yaml.

@@ -220,7 +220,7 @@ func TestDownKillsWhatIgnoresTerm(t *testing.T) {
 }
 
 // A killed first process leaves its child behind, as MLflow's does: it holds the
-// port, and Up has to end it before it starts the service anew.
+// port, and Up has to end it before it starts the service again.
 func TestUpAfterTheFirstProcessWasKilled(t *testing.T) {
 	s := testState(t)
 	parent := player("parent")
