@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -90,6 +91,32 @@ func TestOpenAsItIs(t *testing.T) {
 				t.Errorf("the last record ends at %d of %d", end, tab.Size)
 			}
 		})
+	}
+}
+
+// TestGuess opens tables of which nothing is known.
+func TestGuess(t *testing.T) {
+	const plain = "id,town,when\n1,Köln,x\n2,Zoë,y\n"
+	for _, tt := range []struct{ why, name, text, want string }{
+		{"CSV", "t.csv", plain, `',' "" false [id town when]`},
+		{"semicolons in windows-1252", "t.csv", encoded(t, "windows-1252", strings.ReplaceAll(plain, ",", ";")), `';' "windows-1252" false [id town when]`},
+		{"an accent far down", "t.csv", "id,town\n" + strings.Repeat("1,x\n", 100_000) + "2,Zo\xeb\n", `',' "windows-1252" false [id town]`},
+		{"tabs in UTF-16", "t.csv", encoded(t, "utf-16", strings.ReplaceAll(plain, ",", "\t")), `'\t' "utf-16le" false [id town when]`},
+		{"UTF-16 without its mark", "t.csv", strings.TrimPrefix(encoded(t, "utf-16", plain), "\xff\xfe"), `',' "utf-16le" false [id town when]`},
+		{"a name with commas", "t.csv", "a;\"b, c, d\";e\n1;2;3\n", `';' "" false [a b, c, d e]`},
+		{"quotes behind a byte order mark", "t.csv", "\ufeff\"a\";\"b\"\n1;2\n", `';' "" false [a b]`},
+		{"no header", "adult.data", "39, State-gov, 77516, <=50K\n50, Private, 83311, >50K\n", `',' "" true [column_1 column_2 column_3 column_4]`},
+		{"years", "t.csv", "country,2019,2020\nDE,1,2\n", `',' "" false [country 2019 2020]`},
+	} {
+		tab, err := Open(context.Background(), file(t, tt.name, tt.text), Options{Guess: true})
+		if err != nil {
+			t.Errorf("%s: %v", tt.why, err)
+			continue
+		}
+		if got := fmt.Sprintf("%q %q %v %v", tab.Separator(), tab.Encoding(), tab.NoHeader(), tab.Names); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.why, got, tt.want)
+		}
+		tab.Close()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type header struct {
 	end      Position // where the first record starts
 	width    int      // fields in the file
 	order    []int    // order[i] is the index in the file of wanted column i; nil if it is always i
+	none     bool     // the first line is a record
 	sep      byte
 	replaced string // why a record with U+FFFD is rejected; empty: it isn't
 }
@@ -38,9 +40,13 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 		}
 	}
 	in := newReader(r, Position{Line: 1}, header{sep: sep})
-	start, err := in.peek(4)
+	start, err := in.peek(MaxRecord)
 	if err != nil {
 		return archiveError(err)
+	}
+	if opts.Guess && opts.Separator == 0 {
+		sep = guessSeparator(start)
+		in.header.sep = sep
 	}
 	if len(start) == 0 {
 		return errors.New("the table is empty")
@@ -69,12 +75,18 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	for i, f := range rec.Fields {
 		names[i] = string(bytes.TrimSpace(f))
 	}
+	noHeader := opts.NoHeader || opts.Guess && len(opts.Columns) == 0 && looksLikeRecord(names)
+	if noHeader {
+		for i := range names {
+			names[i] = fmt.Sprintf("column_%d", i+1)
+		}
+	}
 	t.Names = names
 	wanted := opts.Columns
 	if len(wanted) == 0 {
 		wanted = names
 	}
-	h := header{end: in.Position(), width: len(names), sep: sep}
+	h := header{end: in.Position(), width: len(names), none: noHeader, sep: sep}
 	switch {
 	case t.explicit && decoders[t.encoding] == nil: // UTF-8, and the spec says so
 	case decoders[t.encoding] != nil:
@@ -82,7 +94,7 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	default:
 		h.replaced = Replaced
 	}
-	if opts.NoHeader {
+	if noHeader {
 		h.end = begin
 		if len(names) != len(wanted) {
 			return fmt.Errorf("line 1 has %d fields and the spec lists %d columns; without a header all of the table's columns are listed, in its order%s",
@@ -214,6 +226,34 @@ func otherSeparator(line []byte, sep byte, better func(fields []string) bool) st
 		return fmt.Sprintf("%s: source: {separator: %s} would read it", what, s.key)
 	}
 	return ""
+}
+
+// guessSeparator returns the separator that parts the first line into the most
+// fields.
+func guessSeparator(start []byte) byte {
+	start = bytes.TrimPrefix(start, []byte("\xef\xbb\xbf"))
+	best, most := byte(','), 0
+	for _, s := range separators {
+		rec, err := newReader(bytes.NewReader(start), Position{Line: 1}, header{sep: s.sep}).Next()
+		if err == nil && rec.Reason == "" && len(rec.Fields) > most {
+			best, most = s.sep, len(rec.Fields)
+		}
+	}
+	return best
+}
+
+// looksLikeRecord reports whether the fields of a first line are rather values than
+// names: a number is among them that is no year, or one comes twice.
+func looksLikeRecord(fields []string) bool {
+	seen := map[string]bool{}
+	for _, f := range fields {
+		x, ok := dataset.ParseNumber([]byte(f))
+		if ok && !(x >= 1900 && x <= 2100 && x == math.Trunc(x)) || f != "" && seen[f] && len(seen) < len(fields)/2 {
+			return true
+		}
+		seen[f] = true
+	}
+	return false
 }
 
 // quote quotes a name and keeps it short.

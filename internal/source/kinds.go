@@ -78,9 +78,18 @@ func foreign(start []byte, encoding string) string {
 	return ""
 }
 
-// utf16WithoutMark says which of UTF-16's orders a text looks like, in which every
-// second byte of ASCII is NUL.
+// utf16WithoutMark is the message about a text that looks like UTF-16, "" if it does
+// not.
 func utf16WithoutMark(start []byte) string {
+	if order := utf16Order(start); order != "" {
+		return fmt.Sprintf("not a CSV table in UTF-8: it looks like UTF-16: source: {encoding: %s} would read it", order)
+	}
+	return ""
+}
+
+// utf16Order says which of UTF-16's orders a text looks like, in which every second
+// byte of ASCII is NUL; "" if neither.
+func utf16Order(start []byte) string {
 	var nul [2]int
 	for i, c := range start {
 		if c == 0 {
@@ -90,7 +99,7 @@ func utf16WithoutMark(start []byte) string {
 	most := len(start) / 2
 	for i, order := range []string{"utf-16be", "utf-16le"} {
 		if most >= 4 && 4*nul[i] >= 3*most && nul[1-i] == 0 {
-			return fmt.Sprintf("not a CSV table in UTF-8: it looks like UTF-16: source: {encoding: %s} would read it", order)
+			return order
 		}
 	}
 	return ""

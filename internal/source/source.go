@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"mlops/internal/dataset"
 )
@@ -42,7 +43,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type Options struct {
 	Columns []string // headers that the table must have, in the order of a record's fields; none: those of its header
 	Member  string   // the table's name in an archive with several
-	Guess   bool     // find out what isn't given: the largest member of an archive is taken
+	Guess   bool     // find out what isn't given: the largest member of an archive, the separator, the encoding, whether there is a header
 	SHA256  string   // hex; if set, the table's bytes must have this digest
 
 	Separator byte     // between fields; 0: a comma, or a tab in a file named .tsv
@@ -122,6 +123,12 @@ type Table struct {
 
 // Separator returns the byte between the table's fields.
 func (t *Table) Separator() byte { return t.header.sep }
+
+// Encoding returns the encoding that the table is read in, "" for UTF-8.
+func (t *Table) Encoding() string { return t.encoding }
+
+// NoHeader reports whether the first line is a record. Names then are made up.
+func (t *Table) NoHeader() bool { return t.header.none }
 
 // Open finds the table at a URL (file://, s3://bucket/key, https://, http://)
 // or a path, reads it once and checks its header. An error of the source itself
@@ -285,6 +292,7 @@ func (t *Table) settleEncoding(in *bufio.Reader, opts *Options) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return archiveError(err)
 	}
+	err = nil
 	if len(start) == 0 {
 		return errors.New("the table is empty")
 	}
@@ -292,10 +300,44 @@ func (t *Table) settleEncoding(in *bufio.Reader, opts *Options) error {
 	if !t.explicit {
 		t.encoding = declared(start)
 	}
-	if what := foreign(start, t.encoding); what != "" {
+	what := foreign(start, t.encoding)
+	if opts.Guess && t.encoding == "" {
+		if order := utf16Order(start); order != "" {
+			t.encoding, what = order, ""
+		} else if what == "" {
+			t.encoding, err = t.guessEncoding()
+		}
+	}
+	if what != "" {
 		return errors.New(what)
 	}
-	return nil
+	return err
+}
+
+// guessEncoding reads the table up to the first line that is not UTF-8, and guesses
+// by that: "" if there is none.
+func (t *Table) guessEncoding() (string, error) {
+	in, err := t.open()
+	if err != nil {
+		return "", archiveError(err)
+	}
+	defer in.Close()
+	lines := bufio.NewReaderSize(in, MaxRecord)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if err == nil || errors.Is(err, io.EOF) { // a longer line may be cut within a character
+			if !utf8.Valid(line) {
+				name, _ := GuessEncoding(line)
+				return name, nil
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return "", nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return "", archiveError(err)
+		}
+	}
 }
 
 // contextReader ends a long read when the context ends.
