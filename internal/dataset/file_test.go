@@ -34,11 +34,12 @@ candidates: [{name: one, rounds: 1}]
 `
 
 func TestFileKeys(t *testing.T) {
-	s, err := Parse([]byte(strings.Replace(asItIs, `[{name: index, from: " "`, `x`, 1)))
+	_, err := Parse([]byte(strings.Replace(asItIs, `[{name: index, from: " "`, `x`, 1)))
 	if err == nil || !strings.Contains(err.Error(), `column "" is listed under columns: it can't be ignored too`) {
 		t.Errorf("a column that is listed and ignored: %v", err)
 	}
-	if s, err = Parse([]byte(strings.Replace(asItIs, `["", comment]`, "[comment]", 1))); err != nil {
+	s, err := Parse([]byte(strings.Replace(asItIs, `["", comment]`, "[comment]", 1)))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if s.Source.Separates() != '\t' {
