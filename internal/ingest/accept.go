@@ -115,17 +115,26 @@ func acceptSource(ctx context.Context, conn *pgx.Conn, t tables, digest string) 
 // may have called rows known because of an earlier one. Rows that they replaced
 // are back as they were.
 func takeBackRaw(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, first int32) error {
-	return takeBack(ctx, conn, tablesOf(spec), "id", columnList(spec, "")+", _batch, _line", first)
+	return takeBack(ctx, conn, tablesOf(spec), "id", first)
 }
 
 // takeBackClean is takeBackRaw for the database clean.
 func takeBackClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, first int32) error {
-	return takeBack(ctx, conn, tablesOf(spec), "batch", columnList(spec, "")+", _batch, _line, split", first)
+	return takeBack(ctx, conn, tablesOf(spec), "batch", first)
 }
 
-// takeBack takes the ledger's column of the batch and the columns of a row.
-func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id, columns string, first int32) error {
+// takeBack takes the ledger's column of the batch.
+func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id string, first int32) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		cols, err := tableColumns(ctx, tx, t.rows) // also those that the spec leaves out
+		if err != nil {
+			return err
+		}
+		names := make([]string, len(cols))
+		for i, c := range cols {
+			names[i] = quote(c.name)
+		}
+		columns := strings.Join(names, ", ")
 		for _, sql := range []string{
 			"DELETE FROM {rows} WHERE _batch >= $1",
 			// A key that was replaced twice has two rows here; the one from before
@@ -156,10 +165,26 @@ func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id, columns string,
 func (p *processor) settle(ctx context.Context, clean *postgres.Session) error {
 	most := p.cfg.Spec.AtMost()
 	within := p.report.Rejected <= most.Of(p.report.Read)
+	first := p.first // of the batches of raw that go
 	err := clean.Do(ctx, "ending", func(ctx context.Context, conn *pgx.Conn) error {
-		if within {
-			_, err := conn.Exec(ctx, fmt.Sprintf("UPDATE %s SET accepted = true WHERE NOT accepted", p.t.batches))
+		anew, err := rebuilding(ctx, conn, p.t)
+		if err != nil {
 			return err
+		}
+		if within {
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(ctx, fmt.Sprintf("UPDATE %s SET accepted = true WHERE NOT accepted", p.t.batches)); err != nil || !anew {
+					return err
+				}
+				return finishRebuild(ctx, tx, p.cfg.Spec)
+			})
+		}
+		if anew {
+			first, err = undo(ctx, conn, p.t)
+			return err
+		}
+		if len(p.report.Changed) > 0 {
+			return nil // an earlier try has put the old tables back
 		}
 		return takeBackClean(ctx, conn, p.cfg.Spec, p.first)
 	})
@@ -170,7 +195,10 @@ func (p *processor) settle(ctx context.Context, clean *postgres.Session) error {
 	raw := postgres.NewSession(pg, pg.Raw, "load-raw-data "+p.cfg.Spec.Name, p.cfg.Logger)
 	defer raw.Close()
 	if err := raw.Do(ctx, "taking batches back", func(ctx context.Context, conn *pgx.Conn) error {
-		return takeBackRaw(ctx, conn, p.cfg.Spec, p.first)
+		if first == 0 {
+			return nil
+		}
+		return takeBackRaw(ctx, conn, p.cfg.Spec, first)
 	}); err != nil {
 		return err
 	}

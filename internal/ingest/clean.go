@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -20,25 +21,29 @@ var kinds = map[dataset.Type]string{
 }
 
 // createClean makes the data set's tables in the database clean where they are
-// missing, and refuses those of another spec. The caller holds the lock.
+// missing, and begins to make them anew where they are of another spec. The caller holds the lock.
 //
 // The table's pages are left half empty: Split then writes each row's new
 // version beside the old one and no index has to change.
-func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
+//
+// filled is how often columns of raw were filled in: that too is part of what
+// clean is made from.
+func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, filled int64) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		t := tablesOf(spec)
-		var want []column
+		want := meanings(spec)
+		if filled > 0 {
+			want = append(want, meaning{means: fmt.Sprintf("columns were filled in from their files (%d batches so far)", filled)})
+		}
 		var cols strings.Builder
 		for _, c := range spec.Columns {
 			kind := kinds[c.Type]
-			want = append(want, column{ColumnName(c.Name), kind})
 			fmt.Fprintf(&cols, "%s %s", quoteColumn(c.Name), kind)
 			if c.Type == dataset.Category {
 				cols.WriteString(` COLLATE "C"`)
 			}
 			cols.WriteString(", ")
 		}
-		want = append(want, column{"_batch", "integer"}, column{"_line", "integer"}, column{"split", "text"})
 		ddl := []string{
 			fmt.Sprintf(`CREATE TABLE %s (%s_batch integer NOT NULL, _line integer NOT NULL,
 				split text COLLATE "C" CHECK (split IN ('train', 'validation', 'test'))) WITH (fillfactor = 45)`, t.rows, cols.String()),
@@ -52,6 +57,31 @@ func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error 
 		if spec.Key != "" {
 			ddl = append(ddl, fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (%s)`, ours(spec, "key"), t.rows, quoteColumn(spec.Key)))
 		}
-		return createOrCheck(ctx, tx, "clean", spec, want, ddl)
+		create := func() error {
+			for _, sql := range ddl {
+				if _, err := tx.Exec(ctx, sql); err != nil {
+					return fmt.Errorf("creating tables of %s: %w", spec.Name, err)
+				}
+			}
+			if err := complete(ctx, tx, spec); err != nil {
+				return err
+			}
+			return storeMeanings(ctx, tx, t, want)
+		}
+		fitted := false
+		if err := createOrFit(ctx, tx, "clean", spec, ddl, func() error {
+			fitted = true
+			was, err := storedMeanings(ctx, conn, t.meaning)
+			if err != nil {
+				return err
+			}
+			if slices.Equal(was, want) {
+				return complete(ctx, tx, spec)
+			}
+			return rebuild(ctx, tx, spec, want, create)
+		}); err != nil || fitted {
+			return err
+		}
+		return storeMeanings(ctx, tx, t, want)
 	})
 }

@@ -67,7 +67,7 @@ func ExitCode(err error) int {
 // tables are the names of a data set's tables, quoted, the same in both
 // databases.
 type tables struct {
-	rows, batches, rejected, replaced, split string
+	rows, batches, rejected, replaced, split, meaning string
 }
 
 func tablesOf(spec *dataset.Spec) tables {
@@ -77,6 +77,7 @@ func tablesOf(spec *dataset.Spec) tables {
 		rejected: quote(spec.Name + "_rejected"),
 		replaced: quote(spec.Name + "_replaced"),
 		split:    quote(spec.Name + "_split"),
+		meaning:  ours(spec, "meaning"),
 	}
 }
 
@@ -168,30 +169,6 @@ func upgrade(ctx context.Context, tx pgx.Tx, columns []lacking) error {
 		}
 		if _, err := tx.Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.table, quote(c.name), c.ddl)); err != nil {
 			return fmt.Errorf("upgrading table %s: %w", c.table, err)
-		}
-	}
-	return nil
-}
-
-// checkColumns refuses a table that was made for other columns.
-func checkColumns(database, name string, got, want []column) error {
-	for i := range max(len(got), len(want)) {
-		var g, w column
-		if i < len(got) {
-			g = got[i]
-		}
-		if i < len(want) {
-			w = want[i]
-		}
-		if g != w {
-			say := func(c column) string {
-				if c == (column{}) {
-					return "none"
-				}
-				return fmt.Sprintf("%q (%s)", c.name, c.kind)
-			}
-			return &Mismatch{fmt.Sprintf("the table %s in database %s was made by another spec: column %d is %s where the spec has %s; give the data set another name, or drop the table with its ledger",
-				name, database, i+1, say(g), say(w))}
 		}
 	}
 	return nil

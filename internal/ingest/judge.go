@@ -43,6 +43,12 @@ func (l *loader) alike(ctx context.Context, tx pgx.Tx) ([]int32, error) {
 		}
 		n := len(spec.Columns)
 		for c := range n {
+			// NULL is no value of the table: the row was loaded before the spec had
+			// the column. That it now has a value is a change only if changed rows
+			// are to be replaced.
+			if there := fields[1+n+c]; there == nil && !spec.Replaces() {
+				continue
+			}
 			if !spec.SameCell(c, fields[1+c], fields[1+n+c]) {
 				return nil
 			}
@@ -78,16 +84,24 @@ func (l *loader) judgeByKey() string {
 		// An update, since a deletion and an insertion in one statement may come
 		// in any order, and the key is unique.
 		replace = `, kept AS (
-	INSERT INTO {replaced} ({columns}, _batch, _line, _replaced_by)
-	SELECT {there}, r._batch, r._line, j._batch FROM judged j JOIN {rows} r ON r.{key} = j.{key} WHERE j._fate = 'replaces'
+	INSERT INTO {replaced} ({columns}{more}, _batch, _line, _replaced_by)
+	SELECT {there}{more_there}, r._batch, r._line, j._batch FROM judged j JOIN {rows} r ON r.{key} = j.{key} WHERE j._fate = 'replaces'
 	RETURNING 1
 ), replaced AS (
-	UPDATE {rows} r SET ({columns}, _batch, _line) = ROW ({judged}, j._batch, j._line)
+	UPDATE {rows} r SET ({columns}{more}, _batch, _line) = ROW ({judged}{more_judged}, j._batch, j._line)
 	FROM judged j WHERE j._fate = 'replaces' AND r.{key} = j.{key}
 	RETURNING 1
 )`
 		replaced = "(SELECT count(*) FROM kept)"
 	}
+	more := func(prefix string) string { // columns that the spec leaves out
+		var b strings.Builder
+		for _, n := range l.leftOut {
+			b.WriteString(", " + prefix + quote(n))
+		}
+		return b.String()
+	}
+	replace = strings.NewReplacer("{more}", more(""), "{more_there}", more("r."), "{more_judged}", more("j.")).Replace(replace)
 	r := strings.NewReplacer(
 		"{rows}", l.t.rows, "{batches}", l.t.batches, "{rejected}", l.t.rejected, "{replaced}", l.t.replaced, "{key}", key, "{other}", other,
 		"{columns}", columnList(l.cfg.Spec, ""), "{staged}", columnList(l.cfg.Spec, "s."), "{there}", columnList(l.cfg.Spec, "r."), "{judged}", columnList(l.cfg.Spec, "j."),

@@ -83,6 +83,7 @@ type loader struct {
 	last    entry // the ledger's last batch of this table now
 	careful bool  // rows go by the staging table from here on; without a key, by the plan
 	reader  *source.Reader
+	leftOut []string // columns of raw that the spec does not list
 }
 
 func (l *loader) run(ctx context.Context, s *postgres.Session) error {
@@ -91,7 +92,14 @@ func (l *loader) run(ctx context.Context, s *postgres.Session) error {
 		if err := createRaw(ctx, conn, l.cfg.Spec); err != nil {
 			return err
 		}
-		return l.settleOthers(ctx, conn)
+		var err error
+		if l.leftOut, err = leftOut(ctx, conn, l.cfg.Spec); err != nil {
+			return err
+		}
+		if err := l.settleOthers(ctx, conn); err != nil {
+			return err
+		}
+		return l.fill(ctx, conn)
 	}); err != nil {
 		return err
 	}
@@ -307,9 +315,9 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 		id: b.id, batch: l.last.batch + 1, firstLine: first.Line, lastLine: end.Line - 1, endOffset: end.Offset,
 		rows: rows, known: known, rejected: rejected, replaced: replaced,
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, replaced, accepted, started_at, loaded_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, false, now(), clock_timestamp())`, l.t.batches),
-		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected, e.replaced)
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, replaced, lacks, accepted, started_at, loaded_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, false, now(), clock_timestamp())`, l.t.batches),
+		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected, e.replaced, l.leftOut)
 	if err != nil {
 		return e, fmt.Errorf("writing the ledger %s: %w", l.t.batches, err)
 	}

@@ -44,6 +44,7 @@ type processor struct {
 	report  Report
 	first   int32 // the first batch that this run has to accept or take back
 	careful bool
+	said    bool // that clean is made anew
 }
 
 // rawEntry is a batch of raw that is to be cleaned.
@@ -58,10 +59,16 @@ func (p *processor) run(ctx context.Context, clean *postgres.Session) error {
 	for {
 		var todo []rawEntry
 		err := clean.Do(ctx, "preparing clean", func(ctx context.Context, conn *pgx.Conn) error {
-			if err := createClean(ctx, conn, p.cfg.Spec); err != nil {
+			filled, err := p.checkRaw(ctx)
+			if err != nil {
 				return err
 			}
-			var err error
+			if err := createClean(ctx, conn, p.cfg.Spec, filled); err != nil {
+				return err
+			}
+			if err := p.sayRebuild(ctx, conn); err != nil {
+				return err
+			}
 			if todo, err = p.pending(ctx, conn); err != nil {
 				return err
 			}
@@ -107,6 +114,9 @@ func (p *processor) tell(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("reading the ledger of clean: %w", err)
 	}
 	r.Read = r.Taken + r.Replaced + r.Rejected
+	if err := p.tellRebuild(ctx, conn, &r); err != nil {
+		return err
+	}
 	if r.Replaced > 0 {
 		raw, err := p.raw.Conn(ctx)
 		if err != nil {
@@ -123,6 +133,50 @@ func (p *processor) tell(ctx context.Context, conn *pgx.Conn) error {
 		addRemedies(p.cfg.Spec, r.Losses)
 	}
 	p.report = r
+	return nil
+}
+
+// checkRaw refuses a spec that raw was not made for yet, and returns how often
+// columns of it were filled in.
+func (p *processor) checkRaw(ctx context.Context) (filled int64, err error) {
+	raw, err := p.raw.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if ok, err := exists(ctx, raw, p.t.batches); err != nil || !ok {
+		return 0, err
+	}
+	return filled, pgx.BeginFunc(ctx, raw, func(tx pgx.Tx) error {
+		there, err := headers(ctx, tx, p.t.rows)
+		if err != nil {
+			return err
+		}
+		for _, c := range p.cfg.Spec.Columns {
+			if _, ok := there[ColumnName(c.Name)]; !ok {
+				return &Mismatch{fmt.Sprintf("raw.%s has no column %s yet: run load-raw-data first, which makes it", p.cfg.Spec.Name, c.Name)}
+			}
+		}
+		if err := checkKey(ctx, tx, "raw", p.cfg.Spec); err != nil {
+			return err
+		}
+		if err := upgrade(ctx, tx, p.t.added()); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(sum(filled), 0) FROM %s", p.t.batches)).Scan(&filled); err != nil {
+			return fmt.Errorf("reading the ledger of raw: %w", err)
+		}
+		return nil
+	})
+}
+
+// sayRebuild logs once that clean is made anew, and why.
+func (p *processor) sayRebuild(ctx context.Context, conn *pgx.Conn) error {
+	var r Report
+	if err := p.tellRebuild(ctx, conn, &r); err != nil || len(r.Changed) == 0 || p.said {
+		return err
+	}
+	p.said = true
+	p.cfg.Logger.Info("making clean anew from raw, because the spec changed", "changed", r.Changed)
 	return nil
 }
 

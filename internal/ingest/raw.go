@@ -19,13 +19,10 @@ import (
 func createRaw(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		t := tablesOf(spec)
-		var want []column
 		var cols strings.Builder
 		for _, c := range spec.Columns {
-			want = append(want, column{ColumnName(c.Name), "text"})
 			fmt.Fprintf(&cols, "%s text COLLATE \"C\", ", quoteColumn(c.Name))
 		}
-		want = append(want, column{"_batch", "integer"}, column{"_line", "integer"})
 		ddl := []string{
 			fmt.Sprintf(`CREATE TABLE %s (%s_batch integer NOT NULL, _line integer NOT NULL)`, t.rows, cols.String()),
 			fmt.Sprintf(`CREATE TABLE %s (
@@ -42,14 +39,22 @@ func createRaw(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
 		if spec.Key != "" {
 			ddl = append(ddl, fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (%s)`, ours(spec, "key"), t.rows, quoteColumn(spec.Key)))
 		}
-		return createOrCheck(ctx, tx, "raw", spec, want, ddl)
+		return createOrFit(ctx, tx, "raw", spec, ddl, func() error {
+			if err := complete(ctx, tx, spec); err != nil {
+				return err
+			}
+			if err := fitRaw(ctx, tx, spec); err != nil {
+				return err
+			}
+			return checkKey(ctx, tx, "raw", spec)
+		})
 	})
 }
 
-// createOrCheck runs ddl where the data set has no table yet; where it has one,
-// its columns and its key have to be the spec's. A table that holds nothing and
-// never did, such as one whose batches were all taken back, is made again.
-func createOrCheck(ctx context.Context, tx pgx.Tx, database string, spec *dataset.Spec, want []column, ddl []string) error {
+// createOrFit runs ddl where the data set has no table yet; where it has one, fit
+// makes it the spec's, or refuses. A table that holds nothing and never did, such
+// as one whose batches were all taken back, is made again.
+func createOrFit(ctx context.Context, tx pgx.Tx, database string, spec *dataset.Spec, ddl []string, fit func() error) error {
 	t := tablesOf(spec)
 	got, err := tableColumns(ctx, tx, t.rows)
 	if err != nil {
@@ -60,26 +65,15 @@ func createOrCheck(ctx context.Context, tx pgx.Tx, database string, spec *datase
 		return err
 	}
 	if len(got) > 0 && len(ledger) > 0 {
-		wrong := checkColumns(database, spec.Name, got, want)
-		if wrong == nil {
-			wrong = checkKey(ctx, tx, database, spec)
-		}
-		var other *Mismatch
-		if !errors.As(wrong, &other) {
-			if wrong != nil {
-				return wrong
-			}
-			return complete(ctx, tx, spec)
-		}
 		var used bool
-		if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT EXISTS (SELECT FROM %s) OR EXISTS (SELECT FROM %s)", t.rows, t.batches)).Scan(&used); err != nil {
+		if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT EXISTS (SELECT FROM %s) OR EXISTS (SELECT FROM %s) OR to_regclass($1) IS NOT NULL", t.rows, t.batches), before+"."+t.rows).Scan(&used); err != nil {
 			return fmt.Errorf("looking at table %s: %w", spec.Name, err)
 		}
 		if used {
-			return wrong
+			return fit()
 		}
-		if _, err := tx.Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %s, %s, %s, %s, %s", t.rows, t.batches, t.rejected, t.replaced, t.split)); err != nil {
-			return fmt.Errorf("making the empty tables of %s again: %w", spec.Name, err)
+		if err := dropTables(ctx, tx, t.clean()); err != nil {
+			return err
 		}
 		got, ledger = nil, nil
 	}
@@ -94,7 +88,13 @@ func createOrCheck(ctx context.Context, tx pgx.Tx, database string, spec *datase
 			return fmt.Errorf("creating tables of %s: %w", spec.Name, err)
 		}
 	}
-	return complete(ctx, tx, spec)
+	if err := complete(ctx, tx, spec); err != nil {
+		return err
+	}
+	if database == "raw" {
+		return fitRaw(ctx, tx, spec) // notes the headers
+	}
+	return nil
 }
 
 // complete makes what tables of an earlier release lack.
@@ -113,6 +113,8 @@ func (t tables) added() []lacking {
 		{t.batches, "accepted", "boolean NOT NULL DEFAULT true"},
 		{t.batches, "replaced", "integer NOT NULL DEFAULT 0"},
 		{t.batches, "gone", "integer NOT NULL DEFAULT 0"},
+		{t.batches, "lacks", "text[] NOT NULL DEFAULT '{}'"}, // columns that rows of the batch never had
+		{t.batches, "filled", "integer NOT NULL DEFAULT 0"},  // how often such columns were filled in
 		{t.rejected, "column", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "kind", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "value", "text NOT NULL DEFAULT ''"},
@@ -131,7 +133,7 @@ func checkKey(ctx context.Context, tx pgx.Tx, database string, spec *dataset.Spe
 		return fmt.Errorf("looking at the key of %s: %w", spec.Name, err)
 	}
 	if got != ColumnName(spec.Key) {
-		return &Mismatch{fmt.Sprintf("the table %s in database %s has the key %q where the spec has %q", spec.Name, database, got, spec.Key)}
+		return &Mismatch{fmt.Sprintf("the table %s in database %s has the key %q where the spec has %q: %s", spec.Name, database, got, spec.Key, forgetHint(spec))}
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ type Report struct {
 	Absent      *Absent          `json:"absent,omitempty"`      // rows that are there and not in this source, where there is no key
 	Rejected    int64            `json:"rejected"`
 	Losses      []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
+	Rebuilt     int64            `json:"rebuilt,omitempty"` // rows that clean had before, and that were cleaned again because of Changed
+	Changed     []string         `json:"changed,omitempty"` // in the spec, where clean was made anew
 	UsedUp      bool             `json:"used_up,omitempty"` // nothing is left in the source
 	Splits      map[string]int64 `json:"splits,omitempty"`  // rows of clean by split
 }
@@ -65,6 +67,9 @@ func (r Report) String() string {
 		if n.rows > 0 {
 			fmt.Fprintf(&b, ", %s %s", count(n.rows), n.what)
 		}
+	}
+	if len(r.Changed) > 0 {
+		b.WriteString("\n  " + rows(r.Rebuilt) + " cleaned again, because the spec changed: " + strings.Join(r.Changed, "; "))
 	}
 	if r.Replacement != nil {
 		b.WriteString("\n  " + rows(r.Replaced) + " replaced; for example " + r.Replacement.String())
@@ -107,6 +112,9 @@ func (e *LossError) Error() string {
 		r.Step, count(r.Rejected), count(r.Read), e.Of, 100*float64(r.Rejected)/float64(r.Read), e.AtMost)
 	for _, l := range r.Losses {
 		b.WriteString("\n  " + l.String())
+	}
+	if len(r.Changed) > 0 {
+		b.WriteString("\n  the spec changed: " + strings.Join(r.Changed, "; ") + "; what was clean before is there as it was")
 	}
 	b.WriteString("\n  mend the table or the spec and run it again; to go on without these rows, raise rejects.at_most")
 	return b.String()

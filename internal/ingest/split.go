@@ -141,7 +141,7 @@ func decide(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
 		return err
 	}
 	if got != want {
-		return &Mismatch{fmt.Sprintf("%s was split by %s, and the spec says %s: rows would move from one split to another; put the spec back, or give the data set another name", spec.Name, got, want)}
+		return &Mismatch{fmt.Sprintf("%s was split by %s, and the spec says %s: rows would move from one split to another; %s", spec.Name, got, want, forgetHint(spec))}
 	}
 	return nil
 }
