@@ -180,7 +180,7 @@ func TestExcluded(t *testing.T) {
 	})
 	s := newServer(t, f.URL)
 	first := parse(t, get(s, "/"))
-	if got := text(first.one("footer", "id", "about")); !strings.Contains(got, "discharge_disposition_id = 11, 19: died, so can't be readmitted") {
+	if got := text(first.one("footer", "id", "about")); !strings.Contains(got, "Discharged to = 11, 19: died, so can't be readmitted") {
 		t.Errorf("the foot does not say which records get no score: %s", got)
 	}
 	w := postForm(s, first.form())

@@ -164,6 +164,9 @@ func (v *formView) field(column string) *Field {
 	return nil
 }
 
+// Label is what the form calls a column.
+func (v *formView) Label(column string) string { return v.line(column, "").Label }
+
 // line is what the panel says of a column.
 func (v *formView) line(column, detail string) problemLine {
 	if f := v.field(column); f != nil {

@@ -22,7 +22,7 @@ const pandasRecords = `df.to_json(orient="records")`
 
 // unfit is an error about the body as a whole.
 func (d *decoder) unfit(format string, args ...any) error {
-	return &syntaxError{fmt.Sprintf(format, args...)}
+	return &syntaxError{fmt.Sprintf(format, args...), true}
 }
 
 // howTo says what a body looks like, with the data set's first columns.

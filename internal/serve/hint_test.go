@@ -77,6 +77,9 @@ func TestHints(t *testing.T) {
 		if !errors.As(err, &bad) || !strings.Contains(bad.detail, test.want) {
 			t.Errorf("%s: got %v, want %q in it", test.reason, err, test.want)
 		}
+		if bad != nil && strings.HasPrefix(bad.detail, "the body") && len(bad.errors) > 0 {
+			t.Errorf("%s: what is wrong with the body is an error of a record: %v", test.reason, bad.errors)
+		}
 		if w := ask(s, http.MethodPost, "/predict", test.body); w.Code != test.status {
 			t.Errorf("%s: status %d, want %d: %s", test.reason, w.Code, test.status, w.Body)
 		}

@@ -22,7 +22,10 @@ type requestError struct {
 func (e *requestError) Error() string { return e.detail }
 
 // syntaxError is a mistake after which the rest of a body can't be read.
-type syntaxError struct{ detail string }
+type syntaxError struct {
+	detail string
+	whole  bool // it is about the body as a whole, and about no record
+}
 
 func (e *syntaxError) Error() string { return e.detail }
 
@@ -37,7 +40,7 @@ func (d *decoder) failure(err error) error {
 	switch {
 	case errors.As(err, &bad):
 		e.notJSON, e.detail = true, bad.detail
-		if d.within && len(e.errors) < maxErrors {
+		if d.within && !bad.whole && len(e.errors) < maxErrors {
 			e.errors = append(e.errors, api.FieldError{Record: d.record, Detail: bad.detail})
 		}
 		if n := len(d.errs); n > 0 {
@@ -116,7 +119,7 @@ func (d *decoder) bare() bool {
 func (d *decoder) syntax(format string, args ...any) error {
 	line := 1 + bytes.Count(d.text[:d.pos], []byte("\n"))
 	column := d.pos - bytes.LastIndexByte(d.text[:d.pos], '\n')
-	return &syntaxError{fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d, byte %d)", line, column)}
+	return &syntaxError{detail: fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d, byte %d)", line, column)}
 }
 
 // clip keeps a name short enough for an error message.
