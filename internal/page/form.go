@@ -113,9 +113,9 @@ func bound(x *float64) string {
 }
 
 // known returns a field's value, or the empty string if it marks a missing value.
-func known(d *api.Dataset, value string) string {
+func known(d *api.Dataset, c api.Column, value string) string {
 	value = strings.TrimSpace(value)
-	if slices.Contains(d.Missing, value) {
+	if slices.Contains(d.Missing, value) || slices.Contains(c.Missing, value) {
 		return ""
 	}
 	return value
@@ -150,7 +150,7 @@ func submitted(d *api.Dataset, form url.Values) api.Record {
 		if value == otherValue {
 			value = form.Get(otherPrefix + c.Name)
 		}
-		if value = known(d, value); value != "" {
+		if value = known(d, c, value); value != "" {
 			r[c.Name] = value
 		}
 	}
@@ -206,7 +206,7 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 		}
 		f := Field{
 			Column: c, ID: "f" + strconv.Itoa(i), Label: c.Label, Range: rangeOf(c),
-			Value: known(d, record[c.Name]), Sample: known(d, sample[c.Name]),
+			Value: known(d, c, record[c.Name]), Sample: known(d, c, sample[c.Name]),
 		}
 		if f.Label == "" || f.Label == c.Name {
 			f.Label = words(c.Name)
@@ -258,7 +258,7 @@ func offer(m *api.Model, f *Field) {
 		return
 	}
 	for _, s := range m.Samples {
-		v := known(&m.Dataset, s.Record[f.Column.Name])
+		v := known(&m.Dataset, f.Column, s.Record[f.Column.Name])
 		add(v, v)
 	}
 	for _, o := range options {

@@ -37,6 +37,15 @@ func TestSubmitted(t *testing.T) {
 	}
 }
 
+// A column's own marker is a missing value in that column only.
+func TestMarkersOfAColumn(t *testing.T) {
+	d := &api.Dataset{Missing: []string{"?"}, Columns: []api.Column{{Name: "size", Type: "number", Form: "f", Missing: []string{"-1"}}, {Name: "count", Type: "integer", Form: "f"}}}
+	got := submitted(d, url.Values{"c.size": {"-1"}, "c.count": {"-1"}})
+	if diff := cmp.Diff(api.Record{"count": "-1"}, got); diff != "" {
+		t.Errorf("record (-want +got):\n%s", diff)
+	}
+}
+
 func TestCheckRequired(t *testing.T) {
 	d := &api.Dataset{Columns: []api.Column{{Name: "count", Type: "integer", Required: true}, {Name: "kind", Type: "category", Required: true}, {Name: "size", Type: "number"}}}
 	want := []api.FieldError{{Field: "kind", Detail: "is required"}}

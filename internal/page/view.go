@@ -119,7 +119,7 @@ func newForm(m *api.Model, sample sampleView, record api.Record, errs []api.Fiel
 		Metrics:   testMetrics(m.Metrics),
 	}
 	for _, c := range d.Columns {
-		if value := known(d, record[c.Name]); value != "" && hidden(d, c) {
+		if value := known(d, c, record[c.Name]); value != "" && hidden(d, c) {
 			v.Hidden = append(v.Hidden, hiddenField{c.Name, valuePrefix + c.Name, value})
 		}
 	}
