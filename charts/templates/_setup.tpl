@@ -1,3 +1,10 @@
+{{/* Not empty where the set-up Job signs the version that an earlier release has put into
+production. A release that is new has none, so its Job does not hold the key. Takes the
+root context. */}}
+{{- define "mlops.setup.signs" -}}
+{{- if and .Values.global.signing.enabled .Values.pipelines.enabled .Release.IsUpgrade }}yes{{ end -}}
+{{- end -}}
+
 {{/* Environment of the set-up Job's container, as a list that extraEnv is merged into.
 Takes what mlops.setup.pod takes. */}}
 {{- define "mlops.setup.env" -}}
@@ -65,7 +72,7 @@ Takes what mlops.setup.pod takes. */}}
     secretKeyRef: {name: {{ include "mlops.name" (list $root (index . 1)) }}, key: {{ index . 2 }}}
 {{- end }}
 {{- end }}
-{{- $signing := and $g.signing.enabled $v.pipelines.enabled }}
+{{- $signing := include "mlops.setup.signs" $root }}
 {{- if $signing }}
 - name: MLOPS_SIGNING_KEY
   valueFrom:
@@ -122,7 +129,7 @@ spec:
       env:
         {{- . | nindent 8 }}
       {{- end }}
-      {{- $registry := or .first (and $g.signing.enabled $v.pipelines.enabled) }}
+      {{- $registry := or .first (include "mlops.setup.signs" $root) }}
       {{- if and $registry (include "mlops.mlflow.login" $root) }}
       envFrom:
         - secretRef: {name: {{ include "mlops.secret.mlflow-steps" $root }}}

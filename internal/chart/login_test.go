@@ -114,8 +114,8 @@ func TestMLflowNames(t *testing.T) {
 	})
 }
 
-// Only promotion and set-up have the private key, inference what it trusts; upgrades keep both, and
-// a key that is lost is made again beside the ones that are trusted.
+// Only promotion has the private key, and set-up at an upgrade; inference has what it trusts. Upgrades keep
+// both, and a key that is lost is made again beside the ones that are trusted.
 func TestSigningKeys(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		first := renderWith(t, helm, nil)
@@ -139,9 +139,14 @@ func TestSigningKeys(t *testing.T) {
 			t.Errorf("%d trusted keys, the key's own signature: %v", len(trusted), err)
 		}
 		for _, o := range first.objects {
-			if o.kind != "Secret" && strings.Contains(o.text, "mlops-signing") && o.meta.GetName() != "promote-best-model" && o.kind != "Job" {
+			if o.kind != "Secret" && strings.Contains(o.text, "mlops-signing") && o.meta.GetName() != "promote-best-model" {
 				t.Errorf("%s has the signing key", o)
 			}
+		}
+		// An upgrade may find a version that a release before there were signatures has
+		// put into production.
+		if !strings.Contains(setupJob(t, render(t, helm, "mlops", "mlops", "--is-upgrade")), "mlops-signing") {
+			t.Error("at an upgrade, the set-up Job lacks the signing key")
 		}
 		owned := map[string]*corev1.Secret{}
 		for _, s := range []*corev1.Secret{private, public} {
@@ -162,4 +167,16 @@ func TestSigningKeys(t *testing.T) {
 			t.Errorf("%d trusted keys, the new key's signature: %v", len(both), err)
 		}
 	})
+}
+
+// setupJob is the text of the set-up Job.
+func setupJob(t *testing.T, r *rendering) string {
+	t.Helper()
+	for _, o := range r.objects {
+		if o.kind == "Job" && strings.Contains(o.meta.GetName(), "-setup-") {
+			return o.text
+		}
+	}
+	t.Fatal("no set-up Job")
+	return ""
 }
