@@ -70,6 +70,11 @@ func Serving() Dashboard {
 	l.add(4, 8, stat("Time to load", "Time it took the slowest server to fetch and verify the served version.", "s", bare, Defaults{NoValue: "no model"},
 		query{`max(mlops_model_load_duration_seconds)`, "load"}))
 
+	l.heading("Data")
+	l.add(24, 4, stat("Rows rejected", "Rows that the last run of each data step rejected; make status says why. Argo's controller forgets them when it starts again.", "short", bare,
+		Defaults{NoValue: "no run since Argo started", Thresholds: thresholds("green", from(1, "orange"))},
+		query{`max by (step) (argo_workflows_mlops_rejected_rows)`, "{{step}}"}))
+
 	l.heading("Server")
 	l.add(12, 8, series("Memory", "Resident memory, and the Go heap within it, by server.", "bytes", false,
 		query{`process_resident_memory_bytes` + ofServers, "{{instance}} resident"},

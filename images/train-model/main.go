@@ -138,12 +138,17 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 	if err != nil {
 		return step.Ingest(err)
 	}
+	ledger, err := clean.Ledger(ctx)
+	if err != nil {
+		return step.Ingest(err)
+	}
 	version, err := train.Run(ctx, train.Config{
 		Spec:       spec,
 		Candidate:  name,
 		DataDigest: digest,
 		Rows:       clean.Rows,
 		Batches:    batches,
+		Ledger:     ledger,
 		Library:    lib,
 		MLflow:     client,
 		Threads:    threads,

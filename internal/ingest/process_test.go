@@ -287,6 +287,18 @@ func TestRows(t *testing.T) {
 		t.Errorf("Count (-want +got):\n%s", diff)
 	}
 
+	batches, err := BatchRows(ctx, conn, cfg.Spec)
+	if diff := cmp.Diff([]int64{60, 60, 60, 20}, batches); err != nil || diff != "" {
+		t.Errorf("BatchRows: %v (-want +got):\n%s", err, diff)
+	}
+	ledger, err := Ledger(ctx, connect(t, cfg, cfg.Postgres.Raw), conn, cfg.Spec)
+	if diff := cmp.Diff([]Report{
+		{Step: "load-raw-data", Read: 200, Taken: 200}, {Step: "process-data", Read: 200, Taken: 200},
+		{Step: "load-val-test-data", Read: 200, Taken: 200, Splits: report.Splits},
+	}, ledger); err != nil || diff != "" {
+		t.Errorf("Ledger: %v (-want +got):\n%s", err, diff)
+	}
+
 	digest, err := DataDigest(ctx, conn, cfg.Spec)
 	if err != nil {
 		t.Fatal(err)

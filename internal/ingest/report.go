@@ -188,3 +188,26 @@ func Losses(ctx context.Context, conn *pgx.Conn, name string) ([]Loss, error) {
 	}
 	return lossesOf(ctx, conn, rejected, nil)
 }
+
+// Ledger is what the data steps did with the rows of a data set in all of their runs,
+// from connections to the databases raw and clean.
+func Ledger(ctx context.Context, raw, clean *pgx.Conn, spec *dataset.Spec) ([]Report, error) {
+	n, err := Count(ctx, raw, clean, spec)
+	if err != nil {
+		return nil, err
+	}
+	loaded := Report{Step: "load-raw-data", Taken: n.Raw, Known: n.Known, Replaced: n.Replaced, Rejected: n.RawRejected}
+	cleaned := Report{Step: "process-data", Taken: n.Clean, Rejected: n.Rejected}
+	shared := Report{Step: "load-val-test-data", Read: n.Clean, Taken: n.Clean - n.Splits[""], Splits: n.Splits}
+	if loaded.Losses, err = Losses(ctx, raw, spec.Name); err != nil {
+		return nil, err
+	}
+	if cleaned.Losses, err = Losses(ctx, clean, spec.Name); err != nil {
+		return nil, err
+	}
+	for _, r := range []*Report{&loaded, &cleaned} {
+		r.Read = r.Taken + r.Known + r.Replaced + r.Rejected
+		addRemedies(spec, r.Losses)
+	}
+	return []Report{loaded, cleaned, shared}, nil
+}

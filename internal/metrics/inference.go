@@ -63,6 +63,11 @@ func (m *Inference) WatchRejections(reason string, rejected func() int64) {
 	}, func() float64 { return float64(rejected()) })
 }
 
+// WatchRefused adds whether the version in production is one that the server refuses.
+func (m *Inference) WatchRefused(refused func() int64) {
+	m.watch("mlops_model_refused", "1 while the version in production is one that the server refuses to serve: an earlier one is served, or none; GET /model says why.", nil, refused)
+}
+
 // WatchBodies adds the memory that requests take.
 func (m *Inference) WatchBodies(bytes func() int64) {
 	m.watch("mlops_predict_body_memory_bytes", "Memory held for the bodies of prediction requests and their responses.", nil, bytes)

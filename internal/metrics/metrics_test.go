@@ -23,6 +23,7 @@ func TestReference(t *testing.T) {
 	inference.WatchQueue("small", zero, zero)
 	inference.WatchRejections("queue", zero)
 	inference.WatchBodies(zero)
+	inference.WatchRefused(zero)
 	inference.Requests.WithLabelValues("h", "200")
 	inference.Problems.WithLabelValues("h", "t")
 	inference.Duration.WithLabelValues("h")

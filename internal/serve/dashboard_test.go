@@ -19,6 +19,9 @@ func TestDashboardsAskForWhatIsThere(t *testing.T) {
 	metrics := regexp.MustCompile(`\b(?:mlops|process|go)_[a-z_]+`)
 	labels := regexp.MustCompile(`\bby \(([a-z_, ]+)\)`)
 	for _, e := range board.Expressions(time.Minute) {
+		if strings.Contains(e.Query, "argo_workflows_") {
+			continue // from Argo's controller; package chart looks at the workflows
+		}
 		names := metrics.FindAllString(e.Query, -1)
 		if len(names) == 0 {
 			t.Errorf("%s asks for nothing", e)

@@ -113,6 +113,9 @@ func TestRefuse(t *testing.T) {
 		if got := metric(t, s, "mlops_model_refusals_total"); got != "1" {
 			t.Errorf("%s: %s refused, want 1", test.reason, got)
 		}
+		if got := metric(t, s, "mlops_model_refused"); got != "1" {
+			t.Errorf("%s: mlops_model_refused is %s, want 1", test.reason, got)
+		}
 
 		// Once a minute it is looked at again; that is no new refusal.
 		long := *s.refused.Load()
@@ -133,6 +136,9 @@ func TestRefuse(t *testing.T) {
 		poll(t, s)
 		if got := describedAs(t, s).Refused; got != nil {
 			t.Errorf("%s: refused %+v after the alias went back", test.reason, got)
+		}
+		if got := metric(t, s, "mlops_model_refused"); got != "0" {
+			t.Errorf("%s: mlops_model_refused is %s after the alias went back, want 0", test.reason, got)
 		}
 		// Or on to a good one.
 		r.point(bad)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 
 	"github.com/google/renameio/v2"
 	"github.com/jackc/pgx/v5"
@@ -68,6 +69,7 @@ func outputs() string { return program.EnvOr("MLOPS_OUTPUTS", "/mlops/outputs") 
 type Clean struct {
 	session *postgres.Session
 	spec    *dataset.Spec
+	log     *slog.Logger
 }
 
 // OpenClean returns the cleaned rows of a data set. A second program with the
@@ -75,7 +77,7 @@ type Clean struct {
 // lock ends with Close or with the process.
 func OpenClean(spec *dataset.Spec, lock string, log *slog.Logger) *Clean {
 	cfg := Postgres().Defaults()
-	return &Clean{session: postgres.NewSession(cfg, cfg.Clean, lock, log), spec: spec}
+	return &Clean{session: postgres.NewSession(cfg, cfg.Clean, lock, log), spec: spec, log: log}
 }
 
 // Digest names the cleaned and split rows as they are now.
@@ -96,6 +98,21 @@ func (c *Clean) Batches(ctx context.Context) (batches []int64, err error) {
 	return batches, err
 }
 
+// Ledger returns what became of the rows in the data steps; see ingest.Ledger.
+func (c *Clean) Ledger(ctx context.Context) (reports []ingest.Report, err error) {
+	cfg := Postgres().Defaults()
+	err = c.session.Do(ctx, "reading what became of the rows", func(ctx context.Context, conn *pgx.Conn) error {
+		raw, err := postgres.Connect(ctx, cfg, cfg.Raw, c.log)
+		if err != nil {
+			return err
+		}
+		defer raw.Close(context.WithoutCancel(ctx))
+		reports, err = ingest.Ledger(ctx, raw, conn, c.spec)
+		return err
+	})
+	return reports, err
+}
+
 // Rows reads the rows of all splits; see ingest.Rows.
 func (c *Clean) Rows(ctx context.Context, row func(split string, fields [][]byte) error) error {
 	conn, err := c.session.Conn(ctx)
@@ -109,7 +126,7 @@ func (c *Clean) Rows(ctx context.Context, row func(split string, fields [][]byte
 func (c *Clean) Close() { c.session.Close() }
 
 // Report ends a data step: it logs its report in one line and leaves it as the
-// output parameter "report", also where the step stops because too many rows
+// output parameter "report", and the rows rejected as "rejected", also where the step stops because too many rows
 // were rejected. Any other error says it all by itself.
 func Report(log *slog.Logger, r ingest.Report, err error) error {
 	err = Ingest(err)
@@ -124,6 +141,9 @@ func Report(log *slog.Logger, r ingest.Report, err error) error {
 	text, bad := json.Marshal(r)
 	if bad == nil {
 		bad = Output("report", string(text))
+	}
+	if bad == nil {
+		bad = Output("rejected", strconv.FormatInt(r.Rejected, 10))
 	}
 	if err == nil {
 		err = bad

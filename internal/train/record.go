@@ -11,9 +11,11 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/ingest"
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
@@ -70,6 +72,7 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	}
 	tags := r.made.Tags()
 	tags["mlflow.source.name"], tags["mlflow.user"] = "train-model", "mlops"
+	tags["rows_rejected"] = strconv.FormatInt(rejected(r.config.Ledger), 10)
 	run, err := r.client.CreateRun(ctx, mlflow.NewRun{
 		ExperimentID: experiment.ID,
 		Name:         candidate.Name,
@@ -100,6 +103,10 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if files["findings.json"], err = json.MarshalIndent(append([]inspect.Finding{}, found...), "", " "); err != nil {
 		return "", fmt.Errorf("writing what was found in the rows: %w", err)
 	}
+	if files["rows.json"], err = json.MarshalIndent(r.config.Ledger, "", " "); err != nil {
+		return "", fmt.Errorf("writing what became of the rows: %w", err)
+	}
+	files["rows.txt"] = []byte(ledgerText(r.config.Ledger))
 	files["findings.txt"] = []byte(inspect.Table(found, 0))
 	for name, content := range files {
 		if err := r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content)); err != nil {
@@ -143,6 +150,13 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 	for name, value := range f.Metrics {
 		metric(name, value, 0)
 	}
+	for _, l := range r.config.Ledger {
+		name := "rows_" + strings.ReplaceAll(l.Step, "-", "_")
+		metric(name+"_taken", float64(l.Taken), 0)
+		metric(name+"_rejected", float64(l.Rejected), 0)
+		metric(name+"_known", float64(l.Known), 0)
+		metric(name+"_replaced", float64(l.Replaced), 0)
+	}
 	metric("threshold", f.Threshold, 0)
 	metric("training_seconds", took.Seconds(), 0)
 	every := max(1, len(f.RoundAUC)/maxSteps)
@@ -185,7 +199,28 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 		return nil, err
 	}
 	files["profile/"+r.spec.Name+".html"] = page.Bytes()
+	if r.config.NoPlots {
+		return files, nil
+	}
 	return files, r.plots(f, files)
+}
+
+// ledgerText is what became of the rows, for people.
+func ledgerText(ledger []ingest.Report) string {
+	var b strings.Builder
+	for _, r := range ledger {
+		b.WriteString(r.String() + "\n")
+	}
+	return b.String()
+}
+
+// rejected is how many rows the data steps have rejected.
+func rejected(ledger []ingest.Report) int64 {
+	var n int64
+	for _, r := range ledger {
+		n += r.Rejected
+	}
+	return n
 }
 
 // readBack checks a version the way the server does before serving it.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/ingest"
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/registry"
@@ -19,10 +20,12 @@ type Config struct {
 	Candidate  string
 	DataDigest string // of the cleaned and split rows
 	Rows       dataset.Rows
-	Batches    []int64 // rows of each batch of Rows, in order; may be nil
+	Batches    []int64         // rows of each batch of Rows, in order; may be nil
+	Ledger     []ingest.Report // what became of the rows in the data steps; may be nil
 	Library    *xgboost.Library
 	MLflow     *mlflow.Client
 	Threads    int
+	NoPlots    bool // leaves out the pictures of the curves: of a small table, they take most of the time
 	Log        *slog.Logger
 }
 

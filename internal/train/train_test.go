@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/ingest"
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
@@ -156,6 +157,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Rows = table(200) // few in each split
+	c.Ledger = []ingest.Report{{Step: "load-raw-data", Read: 9, Taken: 6, Known: 1, Rejected: 2, Losses: []ingest.Loss{{Column: "a", Reason: "not an integer", Rows: 2, Line: 7, Value: "x"}}}}
 	number, err := Run(ctx, c)
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +198,17 @@ func TestRun(t *testing.T) {
 		t.Error(err)
 	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), `"kind": "few"`) {
 		t.Errorf("findings %s, %v; want the few rows of a split", text, err)
+	}
+	if err := c.MLflow.DownloadArtifact(ctx, root+"/rows.txt", file, 1<<20); err != nil {
+		t.Error(err)
+	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "2 rows rejected: column a is not an integer; for example line 7") {
+		t.Errorf("what became of the rows %s, %v; want the losses", text, err)
+	}
+	if err := c.MLflow.DownloadArtifact(ctx, root+"/rows.json", file, 1<<20); err != nil {
+		t.Error(err)
+	}
+	if run.Tags["rows_rejected"] != "2" || run.Metrics["rows_load_raw_data_rejected"] != 2 || run.Metrics["rows_load_raw_data_known"] != 1 {
+		t.Errorf("tag %q, metrics %v; want 2 rows rejected and 1 known before", run.Tags["rows_rejected"], run.Metrics)
 	}
 	if err := c.MLflow.DownloadArtifact(ctx, root+"/findings.txt", file, 1<<20); err != nil {
 		t.Error(err)

@@ -1,0 +1,126 @@
+package chart
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+
+	"mlops/dashboards/board"
+)
+
+// fromWorkflows are the series that the workflows' own metrics become, with the labels
+// that they have.
+func fromWorkflows(t *testing.T) map[string][]string {
+	t.Helper()
+	files, err := filepath.Glob("../../workflows/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("workflows: %v, %v", files, err)
+	}
+	series := map[string][]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w wfv1.WorkflowTemplate
+		if err := yaml.UnmarshalStrict(text, &w); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, template := range w.Spec.Templates {
+			if template.Metrics == nil {
+				continue
+			}
+			for _, m := range template.Metrics.Prometheus {
+				var labels []string
+				for _, l := range m.Labels {
+					labels = append(labels, l.Key)
+				}
+				series["argo_workflows_"+m.Name] = labels
+				output := strings.TrimSuffix(strings.TrimPrefix(m.Gauge.Value, "{{outputs.parameters."), "}}")
+				if !slices.ContainsFunc(template.Outputs.Parameters, func(p wfv1.Parameter) bool { return p.Name == output }) {
+					t.Errorf("%s: metric %s takes its value from the output %q, which the template does not have", file, m.Name, output)
+				}
+			}
+		}
+	}
+	return series
+}
+
+var seriesName = regexp.MustCompile(`\b(?:mlops|argo_workflows)_[a-z_]+`)
+
+// TestAlertsAskForWhatIsThere: a rule on a metric that nobody exports never fires.
+func TestAlertsAskForWhatIsThere(t *testing.T) {
+	listed, err := os.ReadFile("../../docs/reference/metrics.md") // a test of package metrics keeps it true
+	if err != nil {
+		t.Fatal(err)
+	}
+	workflows := fromWorkflows(t)
+	if _, ok := workflows["argo_workflows_mlops_rejected_rows"]; !ok {
+		t.Errorf("the workflows have the metrics %v, none of them the rejected rows", workflows)
+	}
+	there := func(what, query string) {
+		t.Helper()
+		names := seriesName.FindAllString(query, -1)
+		if len(names) == 0 {
+			t.Errorf("%s asks for nothing: %s", what, query)
+		}
+		for _, name := range names {
+			if labels, ok := workflows[name]; ok {
+				for _, by := range regexp.MustCompile(`by \(([a-z_]+)\)`).FindAllStringSubmatch(query, -1) {
+					if !slices.Contains(labels, by[1]) {
+						t.Errorf("%s: %s has no label %s", what, name, by[1])
+					}
+				}
+			} else if !strings.Contains(string(listed), "| `"+name+"` |") {
+				t.Errorf("%s asks for %s, which nothing exports", what, name)
+			}
+		}
+	}
+	for _, e := range board.Expressions(time.Minute) {
+		if strings.Contains(e.Query, "argo_workflows_") {
+			there("a dashboard", e.Query)
+		}
+	}
+	eachHelm(t, func(t *testing.T, helm string) {
+		config := one[*corev1.ConfigMap](t, render(t, helm, "team-b", "elsewhere"), "team-b-prometheus").Data
+		if !strings.Contains(config["prometheus.yml"], "rule_files: [/etc/prometheus/rules.yml]") {
+			t.Error("Prometheus does not read the rules")
+		}
+		var rules struct {
+			Groups []struct {
+				Rules []struct {
+					Alert, Expr string
+					Annotations map[string]string
+				}
+			}
+		}
+		if err := yaml.Unmarshal([]byte(config["rules.yml"]), &rules); err != nil {
+			t.Fatal(err)
+		}
+		var alerts []string
+		for _, g := range rules.Groups {
+			for _, r := range g.Rules {
+				alerts = append(alerts, r.Alert)
+				there(r.Alert, r.Expr)
+				if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+					t.Errorf("%s says neither what is wrong nor what to do: %v", r.Alert, r.Annotations)
+				}
+				if !strings.Contains(string(listed), "| `"+r.Alert+"` |") {
+					t.Errorf("%s is not in docs/reference/metrics.md", r.Alert)
+				}
+			}
+		}
+		if want := []string{"MlopsVersionRefused", "MlopsRegistryUnreachable", "MlopsRowsRejected"}; !slices.Equal(alerts, want) {
+			t.Errorf("alerts %v, want %v", alerts, want)
+		}
+	})
+}
