@@ -19,6 +19,7 @@ import (
 // MLflow goes away after so many calls of a training: it ends with a clear
 // error and leaves no version; once MLflow is back, the next run makes one.
 func TestMLflowGoesAwayInTheMiddle(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
 	target, err := url.Parse(os.Getenv("MLOPS_TEST_MLFLOW"))
@@ -43,8 +44,9 @@ func TestMLflowGoesAwayInTheMiddle(t *testing.T) {
 	failed := 0
 	for calls := int64(0); ; calls += 2 {
 		left.Store(calls)
-		_, err := train.Run(t.Context(), train.Config{Spec: s, Candidate: "shallow", DataDigest: digest, Rows: w.rows(s),
-			Library: w.lib, MLflow: client, Threads: 1, Log: quiet()})
+		config := w.config(s, "shallow")
+		config.MLflow = client
+		_, err := train.Run(t.Context(), config)
 		versions, searchErr := reg.Trained(t.Context(), registry.Training(s, digest))
 		if searchErr != nil {
 			t.Fatal(searchErr)

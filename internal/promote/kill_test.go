@@ -48,8 +48,7 @@ func child(ctx context.Context, what string) error {
 		return err
 	}
 	for _, c := range s.Candidates {
-		if _, err := train.Run(ctx, train.Config{Spec: s, Candidate: c.Name, DataDigest: digest, Rows: w.rows(s),
-			Library: w.lib, MLflow: w.client, Threads: 1, Log: quiet()}); err != nil {
+		if _, err := train.Run(ctx, w.config(s, c.Name)); err != nil {
 			return err
 		}
 	}
@@ -85,6 +84,7 @@ func killAndRepeat(t *testing.T, what, spec string, whole time.Duration) (kills 
 }
 
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
 	start := time.Now()

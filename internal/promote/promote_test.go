@@ -115,14 +115,25 @@ const digest = "digest-of-the-penguins"
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// config is that of a training without the plots, which the race detector makes slow;
+// TestRunLogsAllOfAVersion draws them.
+func (w *world) config(s *dataset.Spec, candidate string) train.Config {
+	return train.Config{
+		Spec: s, Candidate: candidate, DataDigest: digest, Rows: w.rows(s),
+		Library: w.lib, MLflow: w.client, Threads: 1, NoPlots: true, Log: quiet(),
+	}
+}
+
 func (w *world) train(s *dataset.Spec, candidate string) int {
 	w.t.Helper()
-	v, err := train.Run(w.t.Context(), train.Config{
-		Spec: s, Candidate: candidate, DataDigest: digest, Rows: w.rows(s),
-		Library: w.lib, MLflow: w.client, Threads: 1, Log: quiet(),
-	})
+	return w.run(w.config(s, candidate))
+}
+
+func (w *world) run(c train.Config) int {
+	w.t.Helper()
+	v, err := train.Run(w.t.Context(), c)
 	if err != nil {
-		w.t.Fatalf("training %s: %v", candidate, err)
+		w.t.Fatalf("training %s: %v", c.Candidate, err)
 	}
 	return v
 }
@@ -183,9 +194,12 @@ func contains(t *testing.T, what, text string, words ...string) {
 var weak = []string{"rounds: 300", "rounds: 1", "max_depth: 2", "max_depth: 1", "max_depth: 4", "max_depth: 1", "max_depth: 6", "max_depth: 1", "subsample: 0.8", "colsample_bytree: 0.2"}
 
 func TestRunLogsAllOfAVersion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
-	number := w.train(s, "medium")
+	withPlots := w.config(s, "medium")
+	withPlots.NoPlots = false
+	number := w.run(withPlots)
 	v, err := w.client.GetVersion(t.Context(), s.Model, number)
 	if err != nil {
 		t.Fatal(err)
@@ -243,6 +257,7 @@ func TestRunLogsAllOfAVersion(t *testing.T) {
 }
 
 func TestRunTakesUpWhatWasCutShort(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
 	ctx := t.Context()
@@ -275,6 +290,7 @@ func TestRunTakesUpWhatWasCutShort(t *testing.T) {
 }
 
 func TestPromotion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := t.Context()
 	poor, good := w.spec(weak...), w.spec()
@@ -358,6 +374,7 @@ func TestPromotion(t *testing.T) {
 // A champion of an older spec, with fewer columns and features, is scored on
 // the same rows by the columns' names.
 func TestPromotionAcrossSpecs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	older := w.spec("  - {category: island}\n", "", "  - {name: island, type: category, form: Penguin, values: [Biscoe, Dream, Torgersen]}\n", "")
 	w.trainAll(older)
@@ -370,6 +387,7 @@ func TestPromotionAcrossSpecs(t *testing.T) {
 }
 
 func TestSamplesAreWhatXGBoostGave(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
 	number := w.train(s, "deep")

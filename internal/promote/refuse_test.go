@@ -42,6 +42,7 @@ func (w *world) refuse(s *dataset.Spec, versions []int, production int, words ..
 }
 
 func TestRefusesAnotherTarget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
 	reg := registry.New(w.client, s.Model)
@@ -68,6 +69,7 @@ func TestRefusesAnotherTarget(t *testing.T) {
 }
 
 func TestRefusesAGuess(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	// The year of a count says nothing of a penguin's sex.
 	guess := w.spec("  - {category: species}\n", "", "  - {category: island}\n", "", "  - {number: bill_length_mm}\n", "",

@@ -5,6 +5,7 @@ import "testing"
 // A champion that shows real rows is replaced once the spec no longer wants that, even
 // by a candidate that is no better.
 func TestRealSamplesAreReplaced(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	older := w.spec("threshold: ", "samples: real\nthreshold: ")
 	w.trainAll(older)

@@ -62,6 +62,7 @@ func (w *world) signed(s *dataset.Spec, trusted signature.Trusted) error {
 }
 
 func TestPromotionSigns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
 	w.trainAll(s)
@@ -126,6 +127,7 @@ func TestPromotionSigns(t *testing.T) {
 
 // An upgrade signs what an earlier release has put into production, and only then.
 func TestUpgradeSignsOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.spec()
 	versions := w.trainAll(s)
