@@ -54,6 +54,9 @@ is served. Run it again at any time: it does only what is new. With -target and 
 				if err == nil {
 					fmt.Fprint(out, answer)
 				}
+				if program.Code(err) == program.BadInput && in.dataset != "" && in.specPath == "" && what.target == "" {
+					err = fmt.Errorf("%w\n%s was taken for a table of the shipped data set; for one of your own name the column to predict: make demo DATASET=%s TARGET=COLUMN", err, in.dataset, in.dataset)
+				}
 				return err
 			}
 		},
