@@ -277,6 +277,27 @@ func TestManyErrors(t *testing.T) {
 	}
 }
 
+// A boolean is yes, no or unknown, and nothing else is offered.
+func TestBoolean(t *testing.T) {
+	f := newFake(t, "diabetes")
+	f.change(func() {
+		for i := range f.model.Dataset.Columns {
+			if c := &f.model.Dataset.Columns[i]; c.Name == "race" {
+				c.Type, c.Values = api.Boolean, nil
+			}
+		}
+		f.model.Samples[0].Record["race"] = "true"
+	})
+	field := parse(t, get(newServer(t, f.URL), "/")).field("race")
+	want := []string{"unknown", "yes", "no"}
+	if diff := cmp.Diff(want, texts(field.all(func(n *html.Node) bool { return n.Data == "option" }))); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+	if n := field.all(func(n *html.Node) bool { return n.Data == "input" }); len(n) != 0 {
+		t.Errorf("%d fields to type another value", len(n))
+	}
+}
+
 // A required column is marked, and nothing is sent without it.
 func TestRequired(t *testing.T) {
 	f := newFake(t, "diabetes")

@@ -142,7 +142,10 @@ func (d *decoder) trailing() error {
 // noColumn notes a member whose name is no column's. If the body is an object with
 // records somewhere inside it, that is the error instead.
 func (d *decoder) noColumn(name string) error {
-	const detail = "there is no column with this name"
+	detail := "there is no column with this name"
+	if meant := d.alike(name); meant != "" {
+		detail += fmt.Sprintf("; did you mean %q?", meant)
+	}
 	b := d.peek()
 	if !d.single || b != '[' && b != '{' || slices.Contains(d.seen, true) {
 		if name == "instances" {
@@ -193,6 +196,21 @@ func (d *decoder) nested(c *dataset.Column) error {
 		detail += "; a table by columns has to be sent as records (pandas: " + pandasRecords + ")"
 	}
 	return d.skip(c.Name, detail)
+}
+
+// alike returns the column whose name differs only in capitals, blanks and marks, "" if
+// there is none.
+func (d *decoder) alike(name string) string {
+	plain := func(s string) string {
+		return strings.ToLower(strings.NewReplacer(" ", "", "_", "", "-", "", ".", "").Replace(s))
+	}
+	want := plain(name)
+	for i := range d.spec.Columns {
+		if c := &d.spec.Columns[i]; plain(c.Name) == want {
+			return c.Name
+		}
+	}
+	return ""
 }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -63,6 +63,8 @@ var mistaken = []struct {
 	{"None", `{"kind":None}`, "kind: None is not JSON; send null for a missing value", 400},
 	{"True", `{"kind":True}`, "kind: True is not JSON, which writes it true", 400},
 	{"undefined", `{"id":undefined}`, "id: undefined is not JSON", 400},
+	{"a name in other letters", `{"Size":1}`, `Size: there is no column with this name; did you mean "size"?`, 422},
+	{"a name with other marks", `{"oddName":"a"}`, `did you mean "odd name"?`, 422},
 	{"NaN as text", `{"size":"NaN"}`, `size: "NaN" is not a number; send null for a missing value`, 422},
 	{"inf as text", `{"count":"-inf"}`, "is not an integer; send null for a missing value", 422},
 }
