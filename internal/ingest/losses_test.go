@@ -282,6 +282,13 @@ func TestLossesWithin(t *testing.T) {
 	if diff := cmp.Diff(want, all); err != nil || diff != "" {
 		t.Errorf("Losses: %v (-want +got):\n%s", err, diff)
 	}
+	ledger, err := Ledger(context.Background(), connect(t, cfg, cfg.Postgres.Raw), connect(t, cfg, cfg.Postgres.Clean), cfg.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, clean := ledger[0], ledger[1]; raw.Read != 100 || raw.Rejected != 1 || len(raw.Losses) != 1 || clean.Read != 99 || clean.Rejected != 1 || len(clean.Losses) != 1 || clean.Losses[0].Remedy == "" {
+		t.Errorf("Ledger: %+v, want a row lost in each step, with its remedy", ledger)
+	}
 	// At the limit is within it: five rows of a hundred.
 	cfg = strict(t, "key: id").from(t, table(100, every(20, func(i int) string { return "" })))
 	if _, err := pipeline(cfg); err != nil {
