@@ -58,7 +58,7 @@ func (c *checker) columns(s *Spec) {
 		col := &s.Columns[i]
 		here := at("columns", i)
 		if !columnName.MatchString(col.Name) {
-			c.bad(here, "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first; the table may call it otherwise: {name: %s, from: %q}", col.Name, plainName(col.Name), col.Name)
+			c.bad(here, "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first; the table may call it otherwise: {name: %s, from: %q}", col.Name, PlainName(col.Name), col.Name)
 		}
 		if _, twice := s.columns[col.Name]; twice {
 			c.bad(here, "column %q is there twice", col.Name)
@@ -171,8 +171,11 @@ func typeNames() string {
 	return strings.Join(names, ", ")
 }
 
-// plainName makes a name that a column may have of any other.
-func plainName(name string) string {
+// PlainName makes a name that a column may have of any other.
+func PlainName(name string) string {
+	if columnName.MatchString(name) {
+		return name
+	}
 	name = strings.NewReplacer("ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss").Replace(strings.ToLower(name))
 	words := strings.FieldsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	plain := strings.Join(words, "_")

@@ -56,28 +56,29 @@ func (t *tallies) add(k kinds, n int64, cell []byte, line int64) {
 
 func (t *tallies) of(k kinds) tally { return t[bits.TrailingZeros32(uint32(k))] }
 
-// dateFormat is a way to write a date, by Go's layout of it.
+// dateFormat is a way to write a date: Go's layout and the spec's format, which is
+// empty for what every date column reads.
 type dateFormat struct{ layout, name string }
 
 // dateFormats are tried in this order. Where a day and a month can be told
 // neither way, the first format that fits all cells is taken.
 var dateFormats = []dateFormat{
-	{"2006-01-02", "YYYY-MM-DD"},
-	{"2006-01-02 15:04:05", "YYYY-MM-DD hh:mm:ss"},
-	{"2006-01-02T15:04:05", "YYYY-MM-DDThh:mm:ss"},
-	{"2006-01-02 15:04", "YYYY-MM-DD hh:mm"},
-	{time.RFC3339, "YYYY-MM-DDThh:mm:ssZ"},
-	{"2006/01/02", "YYYY/MM/DD"},
-	{"02.01.2006", "DD.MM.YYYY"},
+	{"2006-01-02", ""},
+	{"2006-01-02 15:04:05", ""},
+	{"2006-01-02T15:04:05", ""},
+	{"2006-01-02 15:04", ""},
+	{time.RFC3339, ""},
+	{"2006/1/2", ""},
+	{"2.1.2006", "DD.MM.YYYY"},
 	{"1/2/2006", "MM/DD/YYYY"},
 	{"2/1/2006", "DD/MM/YYYY"},
-	{"1/2/2006 15:04", "MM/DD/YYYY hh:mm"},
-	{"2/1/2006 15:04", "DD/MM/YYYY hh:mm"},
+	{"1/2/2006 15:04", "MM/DD/YYYY HH:mm"},
+	{"2/1/2006 15:04", "DD/MM/YYYY HH:mm"},
 	{"2-1-2006", "DD-MM-YYYY"},
-	{"2-Jan-2006", "DD-Mon-YYYY"},
-	{"2 January 2006", "DD Month YYYY"},
+	{"2-Jan-2006", "DD-MMM-YYYY"},
+	{"2 January 2006", "DD MMMM YYYY"},
 	{"1/2/06", "MM/DD/YY"},
-	{"02.01.2006 15:04", "DD.MM.YYYY hh:mm"},
+	{"2.1.2006 15:04", "DD.MM.YYYY HH:mm"},
 }
 
 // markers are texts that stand for a missing value in any column; hints do so

@@ -40,15 +40,19 @@ type Draft struct {
 	Preview *ingest.Preview  // what the data steps would do with the table
 	Profile *profile.Profile // of the rows that they would take
 
-	member   string // of the archive, where it has several
-	columns  []*column
-	spell    spelling
-	key      *column
-	group    *column
-	target   *column
-	positive []string
-	labels   [2]string
-	whyOne   string // why these values are positive
+	member string // of the archive, where it has several
+
+	separator byte
+	encoding  string // empty: UTF-8
+	noHeader  bool
+	columns   []*column
+	spell     spelling
+	key       *column
+	group     *column
+	target    *column
+	positive  []string
+	labels    [2]string
+	whyOne    string // why these values are positive
 	whyTarget,
 	whyKey, whyGroup string
 	rejected int64
@@ -63,16 +67,11 @@ func (e *Error) Error() string { return e.Reason }
 
 // Make reads the table at address and drafts its YAML.
 func Make(ctx context.Context, address string, o Options) (*Draft, error) {
-	table, err := source.Open(ctx, address, source.Options{Guess: true})
-	if err != nil {
-		return nil, err
-	}
-	defer table.Close()
-	d := &Draft{Name: o.Name, Source: table.Source, member: table.Member}
+	d := &Draft{Name: o.Name}
 	if d.Name == "" {
 		d.Name = nameOf(address)
 	}
-	sketches, err := d.read(ctx, table)
+	sketches, err := d.open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +93,15 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 
 // try writes the YAML, and reads the table once more by it.
 func (d *Draft) try(ctx context.Context, address string) (err error) {
+	if !slices.ContainsFunc(d.columns, func(c *column) bool { return c.out == "" }) {
+		var why []string
+		for _, c := range d.columns {
+			if c != d.target {
+				why = append(why, fmt.Sprintf("  %s: %s", shorten(c.name, 60), c.out))
+			}
+		}
+		return &Error{"no column is left that a model could learn from:\n" + strings.Join(why, "\n")}
+	}
 	d.YAML = d.write()
 	if d.Spec, err = dataset.Parse(d.YAML); err != nil {
 		return fmt.Errorf("the draft is not a valid spec, which is a mistake of this program: %w\n%s", err, d.YAML)
@@ -107,13 +115,25 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 // leaks leaves out columns that tell the target by themselves, and reports whether
 // there are any.
 func (d *Draft) leaks() (found bool) {
+	read := slices.DeleteFunc(slices.Clone(d.columns), func(c *column) bool { return c.drop != "" })
 	for i, c := range d.Profile.Columns {
 		if c.Role == "feature" && c.AUC >= profile.Leak {
-			d.columns[i].out = fmt.Sprintf("suspected leak: it tells the target by itself (AUC %.3f); put it back if it is known before the outcome is", c.AUC)
+			read[i].out = fmt.Sprintf("suspected leak: it tells the target by itself (AUC %.3f); put it back if it is known before the outcome is", c.AUC)
 			found = true
 		}
 	}
 	return found
+}
+
+// open reads the table, and finds out how it is written.
+func (d *Draft) open(ctx context.Context, address string) ([]*sketch, error) {
+	table, err := source.Open(ctx, address, source.Options{Guess: true})
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close()
+	d.Source, d.member, d.separator, d.encoding, d.noHeader = table.Source, table.Member, table.Separator(), table.Encoding(), table.NoHeader()
+	return d.read(ctx, table)
 }
 
 // read takes every record in.
@@ -152,10 +172,27 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 	return sketches, nil
 }
 
-// name gives each column its name in the spec.
+// name gives each column its name in the spec, and finds those that can't have
+// one.
 func (d *Draft) name() {
+	headers, taken := map[string]int{}, map[string]bool{}
 	for _, c := range d.columns {
-		c.as = c.sketch.name
+		headers[c.name]++
+	}
+	for _, c := range d.columns {
+		switch {
+		case headers[c.name] > 1:
+			c.drop = fmt.Sprintf("%d columns are called %q", headers[c.name], c.name)
+		case c.name == "":
+			c.drop = "it has no name; often a row number"
+		}
+		if c.as = dataset.PlainName(c.name); c.drop != "" {
+			continue
+		}
+		for n := 2; taken[c.as]; n++ {
+			c.as = dataset.PlainName(fmt.Sprintf("%.50s_%d", dataset.PlainName(c.name), n))
+		}
+		taken[c.as] = true
 	}
 }
 
@@ -213,8 +250,11 @@ func (d *Draft) chooseTarget(o Options) error {
 		}
 		d.whyOne = "guessed: " + d.whyOne
 	}
-	if c.isDate || c.kind == dataset.Number && len(c.counts) > 20 {
-		c.kind = dataset.Category
+	if c.kind == dataset.Date || c.kind == dataset.Boolean || c.kind == dataset.Number && len(c.counts) > 20 {
+		c.kind = dataset.Category // by the words that the table has
+	}
+	if c.drop != "" {
+		return &Error{fmt.Sprintf("column %q can't be the target: %s", c.name, c.drop)}
 	}
 	c.out = "it is the target"
 	return nil

@@ -61,7 +61,7 @@ func TestTypes(t *testing.T) {
 			t.Errorf("column %s is a %s, want %s", column, got, want)
 		}
 	}
-	if !s.Columns[0].IsMissing("NA") {
+	if c := &s.Columns[s.Column("age")]; !c.IsMissing("NA") {
 		t.Errorf("NA is no missing marker")
 	}
 	if got := s.Target.Positive; len(got) != 1 || got[0] != "yes" {

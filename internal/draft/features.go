@@ -13,12 +13,12 @@ var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|n
 // belong together.
 func (d *Draft) chooseKeys() {
 	for _, c := range d.columns {
-		if c == d.target || c.out != "" || c.kind == dataset.Number || c.isDate {
+		if c == d.target || c.out != "" || c.kind == dataset.Number || c.kind == dataset.Date {
 			continue
 		}
 		named := idName.MatchString(c.name)
 		switch {
-		case d.key == nil && c.unique && c.present == d.Rows && c.exact && (named || c == d.columns[0] && c.kind == dataset.Category):
+		case d.key == nil && c.unique && c.present == d.Rows && c.exact && (named || c == d.columns[0] && c.kind == dataset.Category && c.words == c.measured):
 			d.key, c.out = c, "it is the key: every row has its own value"
 			d.whyKey = fmt.Sprintf("%s rows, as many different values", comma(d.Rows))
 		case named && c.unique:
@@ -26,7 +26,7 @@ func (d *Draft) chooseKeys() {
 		}
 	}
 	for _, c := range d.columns {
-		if c == d.target || c.out != "" || c.kind == dataset.Number || c.isDate || !idName.MatchString(c.name) {
+		if c == d.target || c.out != "" || c.kind == dataset.Number || c.kind == dataset.Date || !idName.MatchString(c.name) {
 			continue
 		}
 		// Many values, and most of them come again: customers, patients, devices.
@@ -57,6 +57,8 @@ func (d *Draft) chooseFeatures() {
 	for _, c := range d.columns {
 		switch {
 		case c.out != "":
+		case c.drop != "":
+			c.out = c.drop
 		case c.values == 1 && c.present == c.rows:
 			c.out = "constant: every row has the same value"
 		case c.kind == dataset.Category:

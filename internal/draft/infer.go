@@ -20,14 +20,15 @@ type column struct {
 	values  int64        // different ones
 	exact   bool         // values was counted
 
-	guess   string   // evidence of the type
-	out     string   // why the column is no feature; empty: it is one
-	notes   []string // what else to tell
-	isDate  bool
-	lossOf  int64  // cells that the type can't read
-	lossEx  string // one of them
-	lossAt  int64
-	options []string // the levels, where they are few
+	guess      string   // evidence of the type
+	out        string   // why the column is no feature; empty: it is one
+	drop       string   // why it can't even be read; empty: it can
+	notes      []string // what else to tell
+	dateFormat string   // the spec's, empty for ISO 8601
+	lossOf     int64    // cells that the type can't read
+	lossEx     string   // one of them
+	lossAt     int64
+	options    []string // the levels, where they are few
 }
 
 // marked is a value that stands for a missing one.
@@ -236,10 +237,13 @@ func (c *column) decide(spell spelling) {
 		l := t.of(leadingZero)
 		c.kind, c.guess = dataset.Category, fmt.Sprintf("codes: %s begin with a zero, for example line %d: %q", comma(l.n), l.line, l.example)
 	case date.n == n && date.n > numbers:
-		c.kind, c.isDate, c.guess = dataset.Category, true, fmt.Sprintf("dates, %s, for example line %d: %q", format, date.line, date.example)
+		c.kind, c.dateFormat, c.guess = dataset.Date, format, fmt.Sprintf("dates, for example line %d: %q", date.line, date.example)
+		if format == "MM/DD/YYYY" && c.tallies.of(firstDate<<c.layoutOf("DD/MM/YYYY")).n == n {
+			c.guess += "; the day may just as well come first (format: DD/MM/YYYY)"
+		}
 	case numbers == n, numbers*100 >= n*99 && n >= 100:
 		c.kind = dataset.Number
-		if whole := t.of(integer).n - c.markedOf(integer); whole == n || spell != (spelling{}) && t.of(fraction).n == 0 && t.of(decimalComma).n == 0 && whole+t.of(commaGroups).n+t.of(pointGroups).n == n {
+		if whole := t.of(integer).n - c.markedOf(integer); whole == n {
 			c.kind = dataset.Integer
 		}
 		c.guess = of(numbers) + " are numbers"
@@ -262,8 +266,8 @@ func (c *column) decide(spell spelling) {
 		c.kind = dataset.Category
 		c.guess = "text"
 		switch {
-		case t.of(truth).n == n:
-			c.guess = "yes or no"
+		case t.of(truth).n == n && c.exact && c.twoTruths():
+			c.kind, c.guess = dataset.Boolean, "yes or no, for example line "+fmt.Sprint(t.of(truth).line)+fmt.Sprintf(": %q", t.of(truth).example)
 		case date.n*10 > n*9:
 			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(date.n), format, t.of(text).line, t.of(text).example))
 		case numbers*10 > n*9:
@@ -282,6 +286,25 @@ func (c *column) decide(spell spelling) {
 		}
 		slices.Sort(c.options)
 	}
+}
+
+// twoTruths reports whether a column's words are yes and no, and not only one.
+func (c *column) twoTruths() bool {
+	var yes, no bool
+	for v := range c.counts {
+		switch strings.ToLower(v) {
+		case "yes", "y", "true", "t":
+			yes = true
+		case "no", "n", "false", "f":
+			no = true
+		}
+	}
+	return yes && no
+}
+
+// layoutOf is the place of a format among the formats.
+func (c *column) layoutOf(format string) int {
+	return slices.IndexFunc(dateFormats, func(f dateFormat) bool { return f.name == format })
 }
 
 func (c *column) format() string {

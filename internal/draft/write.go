@@ -2,7 +2,9 @@ package draft
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"mlops/internal/dataset"
 )
@@ -24,22 +26,7 @@ func (d *Draft) write() []byte {
 	line("description: %s", quote(fmt.Sprintf("Whether %s is %s.", d.target.name, d.labels[0])))
 	line("model: %s", strings.ReplaceAll(d.Name, "_", "-"))
 	line("task: binary")
-	if d.member != "" || d.spell != (spelling{}) {
-		line("\nsource:")
-	}
-	if d.member != "" {
-		line("  member: %s # guessed: the largest file in the archive", quote(d.member))
-	}
-	if s := d.spell; s != (spelling{}) {
-		line("  # guessed: %s", clean(s.guess))
-		if s.decimal != "" {
-			line("  decimal: %q", s.decimal)
-		}
-		if s.thousands != "" {
-			line("  thousands: %s", quote(s.thousands))
-		}
-	}
-	d.writeMissing(line)
+	d.writeSource(line)
 	if d.key != nil {
 		line("\nkey: %s # guessed: %s", quote(d.key.as), clean(d.whyKey))
 	}
@@ -48,7 +35,9 @@ func (d *Draft) write() []byte {
 	}
 	line("\ncolumns:")
 	for _, c := range d.columns {
-		d.writeColumn(line, c)
+		if c.drop == "" {
+			d.writeColumn(line, c)
+		}
 	}
 	line("\ntarget:")
 	line("  column: %s%s", quote(d.target.as), comment(d.whyTarget))
@@ -73,44 +62,86 @@ func (d *Draft) write() []byte {
 	return []byte(b.String())
 }
 
-func (d *Draft) writeMissing(line func(string, ...any)) {
-	type found struct {
-		n       int64
-		columns []string
-	}
-	all := map[string]*found{}
-	var order []string
-	for _, c := range d.columns {
-		for _, m := range c.missing {
-			f := all[m.value]
-			if f == nil {
-				f = &found{}
-				all[m.value] = f
-				order = append(order, m.value)
+// parts are the parts of a column's dates that vary.
+func (d *Draft) parts(c *column) []string {
+	seen := map[string]map[float64]bool{}
+	for v := range c.counts {
+		for _, f := range dateFormats {
+			t, err := time.Parse(f.layout, v)
+			if f.name != c.dateFormat || err != nil {
+				continue
 			}
-			f.n += m.n
-			f.columns = append(f.columns, c.name)
+			for _, part := range dataset.Parts {
+				if seen[part] == nil {
+					seen[part] = map[float64]bool{}
+				}
+				seen[part][dataset.Part(t, part)] = true
+			}
+			break
 		}
 	}
-	if len(order) == 0 {
-		return
+	var parts []string
+	for _, part := range dataset.Parts {
+		if len(seen[part]) > 1 {
+			parts = append(parts, part)
+		}
 	}
-	line("\nmissing: # besides the empty field")
-	for _, v := range order {
-		f := all[v]
-		line("  - %s # guessed: %s cells, in %s", quote(v), comma(f.n), clean(listed(f.columns, 4)))
-	}
+	return parts
 }
 
-func listed(names []string, most int) string {
-	if len(names) <= most {
-		return strings.Join(names, ", ")
+// writeSource says how the table is written, where that is not as usual.
+func (d *Draft) writeSource(line func(string, ...any)) {
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf("  "+format, args...)) }
+	if d.member != "" {
+		add("member: %s # guessed: the largest file in the archive", quote(d.member))
 	}
-	return fmt.Sprintf("%s and %d more columns", strings.Join(names[:most], ", "), len(names)-most)
+	if d.separator != ',' {
+		add("separator: %s # guessed: by the header", map[byte]string{';': `";"`, '|': `"|"`, '\t': "tab"}[d.separator])
+	}
+	if d.encoding != "" {
+		add("encoding: %s # guessed: by the first line that is not UTF-8", d.encoding)
+	}
+	if d.noHeader {
+		add("header: none # guessed: the first line looks like a record")
+	}
+	if s := d.spell; s.decimal != "" {
+		add("decimal: %q # guessed: %s", s.decimal, clean(s.guess))
+	}
+	if s := d.spell; s.thousands != "" {
+		add("thousands: %s # guessed: %s", quote(s.thousands), clean(s.guess))
+	}
+	var names, why []string
+	for _, c := range d.columns {
+		if c.drop != "" && !slices.Contains(names, quote(c.name)) {
+			names = append(names, quote(c.name))
+			why = append(why, c.drop)
+		}
+	}
+	if len(names) > 0 {
+		add("ignore: [%s] # guessed: %s", strings.Join(names, ", "), clean(strings.Join(why, "; ")))
+	}
+	if len(lines) > 0 {
+		line("\nsource:\n%s", strings.Join(lines, "\n"))
+	}
 }
 
 func (d *Draft) writeColumn(line func(string, ...any), c *column) {
-	fields := []string{"name: " + quote(c.as), "type: " + string(c.kind)}
+	fields := []string{"name: " + quote(c.as)}
+	if c.as != c.name {
+		fields = append(fields, "from: "+quote(c.name))
+	}
+	fields = append(fields, "type: "+string(c.kind))
+	if c.kind == dataset.Date && c.dateFormat != "" {
+		fields = append(fields, "format: "+quote(c.dateFormat))
+	}
+	if len(c.missing) > 0 {
+		var words []string
+		for _, m := range c.missing {
+			words = append(words, m.value)
+		}
+		fields = append(fields, "missing: ["+quoteAll(words)+"]")
+	}
 	if c.out == "" {
 		fields = append(fields, "form: Inputs")
 		if len(c.options) > 0 {
@@ -118,6 +149,13 @@ func (d *Draft) writeColumn(line func(string, ...any), c *column) {
 		}
 	}
 	said := "guessed: " + c.guess
+	for i, m := range c.missing {
+		if i == 5 {
+			said += fmt.Sprintf("; and %d more markers", len(c.missing)-i)
+			break
+		}
+		said += fmt.Sprintf("; %q stands for a missing value (%s cells, first on line %s)", m.value, comma(m.n), comma(m.line))
+	}
 	if missing := c.rows - c.present; missing > 0 && c.present > 0 {
 		said += fmt.Sprintf("; %.1f%% missing", 100*float64(missing)/float64(max(1, c.rows)))
 	}
@@ -142,7 +180,12 @@ func (d *Draft) writeFeatures(line func(string, ...any)) {
 		}
 		n++
 		switch {
-		case c.kind != dataset.Category:
+		case c.kind == dataset.Date:
+			for _, part := range d.parts(c) {
+				line("  - {date: %s, part: %s} # guessed: it differs from row to row", quote(c.as), part)
+			}
+			line("  - {days_from: %s, to: 2000-01-01}", quote(c.as))
+		case c.kind == dataset.Integer || c.kind == dataset.Number:
 			line("  - {number: %s}", quote(c.as))
 		case c.values > 20:
 			line("  - {category: %s, fold_below: %d} # guessed: %s levels, rarer ones share one", quote(c.as), d.foldBelow(), comma(c.values))

@@ -81,7 +81,7 @@ func New(spec *dataset.Spec, least int64) *Builder {
 	for i := range spec.Columns {
 		t := spec.Columns[i].Type
 		b.columns = append(b.columns, &builder{
-			numeric: t != dataset.Category && t != "boolean",
+			numeric: t != dataset.Category && t != dataset.Boolean,
 			levels:  map[string]count{}, min: math.Inf(1), max: math.Inf(-1),
 		})
 	}
@@ -132,8 +132,8 @@ func numberOf(t dataset.Type, v []byte) (float64, bool) {
 	if t == dataset.Integer || t == dataset.Number {
 		return dataset.ParseNumber(v)
 	}
-	when, err := time.Parse("2006-01-02", string(v[:min(10, len(v))]))
-	return float64(when.Unix()), err == nil
+	when, ok := dataset.ParseDate(v)
+	return float64(when.Unix()), ok
 }
 
 func (c *builder) number(x float64, label float32, known bool, random *rand.Rand) {
@@ -310,7 +310,7 @@ func (c *builder) histogram(t dataset.Type) []Bar {
 
 // show writes a number, or a date, for people.
 func show(t dataset.Type, x float64) string {
-	if t == "date" {
+	if t == dataset.Date {
 		return time.Unix(int64(x), 0).UTC().Format("2006-01-02")
 	}
 	if x == math.Trunc(x) && math.Abs(x) < 1e15 {

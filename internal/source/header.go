@@ -81,6 +81,16 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 			names[i] = fmt.Sprintf("column_%d", i+1)
 		}
 	}
+	if n := len(names); !noHeader && n > 2 && names[n-1] == "" {
+		// A separator at the end of the header alone, and not of the records.
+		next, err := in.peek(MaxRecord)
+		if err != nil {
+			return archiveError(err)
+		}
+		if first, err := newReader(bytes.NewReader(next), Position{Line: 2}, header{sep: sep}).Next(); err == nil && len(first.Fields) == n-1 {
+			names = names[:n-1]
+		}
+	}
 	t.Names = names
 	wanted := opts.Columns
 	if len(wanted) == 0 {
@@ -100,6 +110,8 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 			return fmt.Errorf("line 1 has %d fields and the spec lists %d columns; without a header all of the table's columns are listed, in its order%s",
 				len(names), len(wanted), otherSeparator(rec.Text, sep, func(fields []string) bool { return len(fields) == len(wanted) }))
 		}
+	} else if len(opts.Columns) == 0 {
+		h.order = nil // all of the header's, even one that is there twice
 	} else if h.order, err = match(names, wanted, rec.Text, sep, opts); err != nil {
 		return err
 	}

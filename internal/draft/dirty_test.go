@@ -1,0 +1,68 @@
+package draft_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"mlops/internal/dataset"
+	"mlops/internal/draft"
+)
+
+// TestDirtyTables drafts tables as people have them: each draft has to be a valid
+// spec by which the whole table can be read.
+func TestDirtyTables(t *testing.T) {
+	t.Parallel()
+	latin := func(s string) string { return strings.NewReplacer("ö", "\xf6", "ß", "\xdf", "ü", "\xfc").Replace(s) }
+	for _, c := range []struct {
+		name, file, content, target string
+		want                        []string // texts of the draft
+	}{
+		{"semicolons, a decimal comma, Latin-1 and German headers", "größen.csv", latin("Größe (cm);Wert;Stadt;Will Buy?\n" + rows(200, func(i int) string {
+			return fmt.Sprintf("%d,5;1.%03d,25;Köln%d;%s", 150+i%40, i, i%3, yesNo(i))
+		})), "Will Buy?", []string{`separator: ";"`, "encoding: windows-1252", `decimal: ","`, `thousands: "."`, `from: "Größe (cm)"`, `from: "Will Buy?"`}},
+		{"tabs, a byte order mark, an index without a name, headers twice", "t.tsv", "\ufeff\tage\tx\tx\tleft\n" + rows(200, func(i int) string {
+			return fmt.Sprintf("%d\t%d\t1\t2\t%s", i, 20+i%30, yesNo(i))
+		}), "left", []string{"separator: tab", `ignore: ["", x]`, "{number: age}"}},
+		{"dates, thousands, booleans in mixed case, missing words", "d.csv", "when,amount,member,age,y\n" + rows(300, func(i int) string {
+			age := fmt.Sprint(30 + i%20)
+			if i%30 == 0 {
+				age = "unknown"
+			}
+			return fmt.Sprintf("%02d.%02d.2023,\"%d,%03d.5\",%s,%s,%s", 1+i%28, 1+i%12, 1+i%3, i%1000, []string{"Yes", "no", "TRUE", "False"}[i%4], age, yesNo(i))
+		}), "y", []string{"type: date, format: DD.MM.YYYY", "{date: when, part: month}", `thousands: ","`, "member, type: boolean", "age, type: integer, missing: [unknown]"}},
+		{"quoted line breaks, a comma at the header's end, a target with blanks", "q.csv", "note,n,y,\n" + rows(200, func(i int) string {
+			y := []string{"Yes", "No", ""}[i%3]
+			return fmt.Sprintf("\"line one %d\nline two\",%d,%s", i, i%17, y)
+		}), "y", []string{"66 rows have no target", "note: text that is different in nearly every row"}},
+		{"a leak and codes with zeros in front", "l.csv", "code,score,outcome_text,y\n" + rows(400, func(i int) string {
+			return fmt.Sprintf("%05d,%d,%s,%s", i%9, i*7%100, map[string]string{"yes": "left us", "no": "stays"}[yesNo(i)], yesNo(i))
+		}), "y", []string{"codes: 400 begin with a zero", "outcome_text: suspected leak"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d, err := draft.Make(context.Background(), table(t, c.file, c.content), draft.Options{Target: c.target})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(string(d.YAML), want) {
+					t.Errorf("the draft lacks %q", want)
+				}
+			}
+			if n := d.Preview.Load.Rejected + d.Preview.Clean.Rejected; n > 0 {
+				t.Errorf("%d rows are rejected by the draft: %s %s", n, d.Preview.Load, d.Preview.Clean)
+			}
+			if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
+				t.Errorf("the draft would stop: %q", stops)
+			}
+			if _, err := dataset.Parse(d.YAML); err != nil {
+				t.Error(err)
+			}
+			if t.Failed() {
+				t.Logf("the draft:\n%s", d.YAML)
+			}
+		})
+	}
+}
