@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	utf16 "golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // decoders are the encodings that a table may have besides UTF-8, by their names
@@ -32,6 +33,16 @@ func (t *Table) text(in io.Reader) io.Reader {
 		return e.NewDecoder().Reader(in)
 	}
 	return in
+}
+
+// Encoder returns a writer of UTF-8 text that writes it as a table with these options
+// is read: what the encoding does not have becomes a question mark or the like.
+func Encoder(w io.Writer, o Options) io.WriteCloser {
+	e := decoders[o.Encoding]
+	if e == nil {
+		return transform.NewWriter(w, transform.Nop)
+	}
+	return transform.NewWriter(w, encoding.ReplaceUnsupported(e.NewEncoder()))
 }
 
 // opened opens the table's text. Without another encoding it can be read from any

@@ -6,6 +6,7 @@ package synthetic
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/csv"
 	"fmt"
 	"hash/fnv"
@@ -15,9 +16,11 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/source"
 )
 
 const (
@@ -26,19 +29,25 @@ const (
 	intercept    = -1.5 // of the target's log odds
 )
 
-// Write writes a table with a header and that many rows. The same spec, rows and
-// seed give the same bytes.
+// Write writes a table of that many rows, in the way that the spec says its table is
+// written. The same spec, rows and seed give the same bytes.
 func Write(w io.Writer, spec *dataset.Spec, rows int, seed uint64) error {
 	buffered := bufio.NewWriter(w)
-	out := csv.NewWriter(buffered)
+	encoded := source.Encoder(buffered, source.Options{}.For(spec))
+	out := csv.NewWriter(encoded)
+	if c := spec.Source.Separates(); c != 0 {
+		out.Comma = rune(c)
+	}
 	header := make([]string, len(spec.Columns))
 	columns := make([]column, len(spec.Columns))
 	for i := range spec.Columns {
 		header[i] = spec.Columns[i].Header()
 		columns[i] = newColumn(spec, i)
 	}
-	if err := out.Write(header); err != nil {
-		return fmt.Errorf("writing a synthetic table: %w", err)
+	if spec.Source.Header != dataset.NoHeader {
+		if err := out.Write(header); err != nil {
+			return fmt.Errorf("writing a synthetic table: %w", err)
+		}
 	}
 	rng := rand.New(rand.NewPCG(seed, 1))
 	record := make([]string, len(columns))
@@ -54,6 +63,9 @@ func Write(w io.Writer, spec *dataset.Spec, rows int, seed uint64) error {
 	}
 	out.Flush()
 	if err := out.Error(); err != nil {
+		return fmt.Errorf("writing a synthetic table: %w", err)
+	}
+	if err := encoded.Close(); err != nil {
 		return fmt.Errorf("writing a synthetic table: %w", err)
 	}
 	if err := buffered.Flush(); err != nil {
@@ -72,6 +84,7 @@ type column struct {
 	first   time.Time // of a date
 	days    float64   // from the first date to the last
 	missing string    // marker; empty: never missing
+	decimal string    // between a number's whole and its fraction
 }
 
 type role int
@@ -84,7 +97,7 @@ const (
 )
 
 func newColumn(spec *dataset.Spec, i int) column {
-	c := column{spec: &spec.Columns[i], span: 20}
+	c := column{spec: &spec.Columns[i], span: 20, decimal: cmp.Or(spec.Source.Decimal, ".")}
 	switch c.spec.Name {
 	case spec.Target.Column:
 		c.role = answer
@@ -182,7 +195,7 @@ func (c *column) draw(rng *rand.Rand, row, rows int, odds *float64) string {
 		return strconv.Itoa(int(c.min + u*u*c.span))
 	default:
 		*odds += weight(c.spec.Name) * (u - 0.5)
-		return strconv.FormatFloat(c.min+u*c.span, 'f', 2, 64)
+		return strings.Replace(strconv.FormatFloat(c.min+u*c.span, 'f', 2, 64), ".", c.decimal, 1)
 	}
 }
 
