@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"mlops/internal/dataset"
 )
 
 const (
@@ -87,7 +89,7 @@ func drift(f Feature, values []float32, stretches []stretch) *Finding {
 		}
 		found = &Finding{Level: Warning, Kind: "drift", Feature: f.Name, Value: index, Text: fmt.Sprintf(
 			"feature %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
-			f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to]))}
+			f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
 	}
 	return found
 }
@@ -112,6 +114,20 @@ func stability(before, after []float64) float64 {
 		index += (b - a) * math.Log(b/a)
 	}
 	return index
+}
+
+// levelOf says how the share of the level moved that changed most.
+func levelOf(f Feature, before, after []float64) string {
+	rowsBefore, rowsAfter, most, at := sum(before), sum(after), 0.0, -1
+	for code := range f.Levels {
+		if moved := math.Abs(after[code]/rowsAfter - before[code]/rowsBefore); moved > most {
+			most, at = moved, code
+		}
+	}
+	if at < 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s in %.0f%% and %.0f%%", dataset.Quote([]byte(f.Levels[at])), 100*before[at]/rowsBefore, 100*after[at]/rowsAfter)
 }
 
 // unlikely reports whether two distributions differ by more than chance: Pearson's

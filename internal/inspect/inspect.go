@@ -60,6 +60,7 @@ type Feature struct {
 	Name    string
 	Columns []string // of the spec that it is made of
 	Codes   int      // of a category: its values are 0 to Codes-1; 0: a number
+	Levels  []string // of a category: the texts of its first codes, which may be fewer
 }
 
 // Part is the encoded rows of one split, in the order in which they arrived: len(Y)

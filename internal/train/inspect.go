@@ -15,7 +15,7 @@ func (d *Data) Inspect(spec *dataset.Spec, batches []int64) ([]inspect.Finding, 
 		f := &d.Encoder.Features[i]
 		features[i] = inspect.Feature{Name: f.Name, Columns: spec.Features[i].Columns()}
 		if f.Categorical {
-			features[i].Codes = f.Codes()
+			features[i].Codes, features[i].Levels = f.Codes(), f.Levels
 		}
 	}
 	parts := map[string]inspect.Part{}
