@@ -4,10 +4,11 @@
 SPEC ?=
 DATASET ?=
 PURGE ?=
+SYNTHETIC ?=
 REGISTRY ?=
 TARGET ?=
 POSITIVE ?=
-export SPEC DATASET PURGE REGISTRY TARGET POSITIVE
+export SPEC DATASET PURGE REGISTRY SYNTHETIC TARGET POSITIVE
 
 GO ?= go
 # Without cgo and with the flags that the programs are compiled with, so that both

@@ -22,6 +22,7 @@ type Spec struct {
 	Description string `yaml:"description"` // what is predicted, for people
 	Model       string `yaml:"model"`       // registered model's name
 	Task        string `yaml:"task"`        // "binary"
+	Synthetic   bool   `yaml:"synthetic"`   // the rows are made up: SYNTHETIC=1 sets it on the data set that it makes
 
 	Source  Source   `yaml:"source"`
 	Missing []string `yaml:"missing"` // markers of a missing value, besides the empty field
@@ -79,6 +80,9 @@ type Ignore struct {
 type Rejects struct {
 	AtMost *Percent `yaml:"at_most"` // of the lines in a load, of the raw rows in clean; DefaultRejects where it is not set
 }
+
+// SyntheticSuffix ends the name of a data set of made-up rows.
+const SyntheticSuffix = "_synthetic"
 
 // DefaultRejects is the share of rows that a step may reject where the spec does
 // not say.

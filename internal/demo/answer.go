@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/api"
+	"mlops/internal/origin"
 	"mlops/internal/overview"
 )
 
@@ -27,8 +28,8 @@ func (s *services) answer(ctx context.Context, view *api.Model, took time.Durati
 	fmt.Fprintf(&b, "  MLflow   %s\n\n", localhost(s.mlflow))
 	b.WriteString(s.journey.String())
 	b.WriteString("\n" + example)
-	if s.table.Synthetic {
-		fmt.Fprintf(&b, "  !! All of this is from a SYNTHETIC table: the real one was not found. !!\n\n")
+	if s.spec.Synthetic {
+		fmt.Fprintf(&b, "  %s\n\n", origin.Warning)
 	}
 	fmt.Fprintf(&b, "  Ready after %s. make status shows what is running, make demo-down stops it.\n", took.Round(100*time.Millisecond))
 	return b.String(), nil

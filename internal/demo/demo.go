@@ -18,14 +18,15 @@ import (
 
 // Config says where the demo's parts are.
 type Config struct {
-	Root    string // the project's folder
-	Spec    string // path of the data set's YAML
-	Dataset string // path or URL of its table; empty: origin.Places looks for it
-	Bin     string // folder of the programs, compiled already; empty: Up compiles them
-	Purge   string // for Down: "" keeps the data, "1" deletes it, "all" the caches too
-	Pythons []string
-	State   *local.State
-	Environ []string
+	Root      string // the project's folder
+	Spec      string // path of the data set's YAML
+	Dataset   string // path or URL of its table; empty: origin.Places looks for it
+	Synthetic bool   // made-up rows, in a data set of their own
+	Bin       string // folder of the programs, compiled already; empty: Up compiles them
+	Purge     string // for Down: "" keeps the data, "1" deletes it, "all" the caches too
+	Pythons   []string
+	State     *local.State
+	Environ   []string
 }
 
 // grace is how long a step has to end when the demo is stopped.

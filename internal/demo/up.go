@@ -31,7 +31,8 @@ import (
 type known struct {
 	Name  string `json:"name"`
 	Model string `json:"model"`
-	Spec  string `json:"spec"` // path
+	Spec  string `json:"spec"`  // path
+	Table string `json:"table"` // URL of the one that was loaded last; empty: the spec's own address
 }
 
 // Up brings everything up, runs the pipeline, waits until the promoted version is
@@ -41,6 +42,16 @@ func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 	spec, err := dataset.Read(c.Spec)
 	if err != nil {
 		return "", program.Input(err)
+	}
+	var made *origin.Invented
+	if c.Synthetic {
+		if c.Dataset != "" {
+			return "", program.Inputf("DATASET names a table and SYNTHETIC=1 asks for made-up rows: take one of them away")
+		}
+		if made, err = origin.Invent(spec, c.State.Path("synthetic")); err != nil {
+			return "", err
+		}
+		spec = made.Spec
 	}
 	set, err := workflow.Load(filepath.Join(c.Root, "workflows"))
 	if err != nil {
@@ -57,7 +68,7 @@ func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 		d.Print(fmt.Sprintf("ended %d processes that a killed command had left", n))
 	}
 
-	s, err := bringUp(ctx, c, d, spec)
+	s, err := bringUp(ctx, c, d, spec, made)
 	if err != nil {
 		return "", err
 	}
@@ -78,10 +89,18 @@ func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 }
 
 // places are where the demo looks for a data set's table.
-func (c *Config) places(site string) origin.Places {
-	return origin.Places{Dataset: c.Dataset, Root: c.Root, Site: site, Synthesize: func(spec *dataset.Spec) (string, error) {
-		return origin.Synthesize(spec, c.State.Path("synthetic"))
-	}}
+func (c *Config) places(site, name string) (origin.Places, error) {
+	p := origin.Places{Dataset: c.Dataset, Root: c.Root, Site: site}
+	sets, err := knownSets(c.State)
+	if err != nil {
+		return p, err
+	}
+	for _, k := range sets {
+		if k.Name == name {
+			p.Last = k.Table
+		}
+	}
+	return p, nil
 }
 
 // services are those of one demo.
@@ -110,7 +129,14 @@ func (s *services) backends(ctx context.Context, c *Config, d *progress.Reporter
 			return err
 		}
 		err = d.Do("table", func(*slog.Logger) (_ string, err error) {
-			s.table, err = c.places(s.venv.Site).Find(ctx, s.spec)
+			if s.spec.Synthetic && s.table.URL != "" {
+				return s.table.From, nil
+			}
+			places, err := c.places(s.venv.Site, s.spec.Name)
+			if err != nil {
+				return "", err
+			}
+			s.table, err = places.Find(ctx, s.spec)
 			return s.table.From, err
 		})
 		if err != nil {
@@ -146,15 +172,21 @@ func (s *services) backends(ctx context.Context, c *Config, d *progress.Reporter
 	return group.Wait()
 }
 
-func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset.Spec) (*services, error) {
+func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset.Spec, made *origin.Invented) (*services, error) {
 	s := &services{spec: spec, specPath: c.Spec}
+	if made != nil {
+		s.specPath, s.table = made.Path, made.Table
+	}
 	if err := s.backends(ctx, c, d); err != nil {
 		return nil, err
 	}
-	if s.table.Synthetic {
+	if spec.Synthetic {
 		d.Print(origin.Warning)
 	}
-	text, err := json.Marshal(known{spec.Name, spec.Model, c.Spec})
+	if s.table.Last {
+		d.Print("no DATASET was given, and none was found where the YAML says: this run uses the table that was loaded last, " + s.table.From)
+	}
+	text, err := json.Marshal(known{spec.Name, spec.Model, s.specPath, s.table.URL})
 	if err == nil {
 		err = os.WriteFile(c.State.Path("datasets", spec.Name+".json"), text, 0o600)
 	}

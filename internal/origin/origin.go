@@ -1,6 +1,7 @@
 // Package origin finds the table of a data set. In this order it tries the table
 // that the user named, files near the project, a file of an installed Python
-// package, the public address and the project's own generator.
+// package, the public address and the table that was loaded last. Invented rows are
+// made only where they are asked for, as a data set of their own.
 package origin
 
 import (
@@ -15,25 +16,35 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/probe"
 	"mlops/internal/program"
-	"mlops/internal/synthetic"
 )
 
 // Table is where a data set's table was found.
 type Table struct {
-	URL       string // for load-raw-data; empty: the spec's own, checked by its digest
-	From      string // for messages
-	Synthetic bool
+	URL  string // for load-raw-data; empty: the spec's own, checked by its digest
+	From string // for messages
+	Last bool   // none was found; this is the one that was loaded last
 }
 
 // Warning must be shown to the user of a synthetic table.
-const Warning = "!! The real table was not found: this one is SYNTHETIC, made by the project's own generator. Its scores say nothing about the real world. !!"
+const Warning = "!! These rows are SYNTHETIC, made by the project's own generator because SYNTHETIC=1 asked for them. Scores of a model of them say nothing about the real world. !!"
+
+// NotFoundError says that there is no table, and where it was looked for.
+type NotFoundError struct {
+	Name  string // of the data set
+	Tried []string
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("no table of %s was found (%s): name one with DATASET=path-or-address; SYNTHETIC=1 makes up rows instead, in a data set of their own",
+		e.Name, strings.Join(append(e.Tried, "DATASET is not set"), "; "))
+}
 
 // Places are the places to look for a table.
 type Places struct {
-	Dataset    string                                            // path or address that the user named; empty: none
-	Root       string                                            // the project's folder, to which the spec's local paths are relative
-	Site       string                                            // the folder of installed Python packages; empty: none
-	Synthesize func(spec *dataset.Spec) (path string, err error) // the last resort
+	Dataset string // path or address that the user named; empty: none
+	Root    string // the project's folder, to which the spec's local paths are relative
+	Site    string // the folder of installed Python packages; empty: none
+	Last    string // URL of the table that was loaded last, the last resort; empty: none
 }
 
 // Unpacked returns the folder in which `make images` unpacks tables of Python
@@ -44,8 +55,8 @@ func Unpacked(cache string) string { return filepath.Join(cache, "images", "tabl
 const reachLimit = 8 * time.Second
 
 // Find returns the first table found: the one that the user named, the spec's
-// local paths, the file in the installed package, the public address, or the
-// generator's.
+// local paths, the file in the installed package, the public address, or the one
+// that was loaded last, which brings no new row. None is a *NotFoundError.
 func (p Places) Find(ctx context.Context, spec *dataset.Spec) (Table, error) {
 	if p.Dataset != "" {
 		return named(p.Dataset)
@@ -74,31 +85,13 @@ func (p Places) Find(ctx context.Context, spec *dataset.Spec) (Table, error) {
 		}
 		tried = append(tried, err.Error())
 	}
-	path, err := p.Synthesize(spec)
-	if err != nil {
-		return Table{}, fmt.Errorf("making a synthetic table for %s, since there is no real one (%s): %w", spec.Name, strings.Join(tried, "; "), err)
+	if u, err := url.Parse(p.Last); p.Last != "" && err == nil {
+		if u.Scheme != "file" || isFile(u.Path) {
+			return Table{URL: p.Last, From: u.Redacted() + ", loaded last", Last: true}, nil
+		}
+		tried = append(tried, "the table that was loaded last is gone: "+u.Path)
 	}
-	return Table{URL: fileURL(path), From: path, Synthetic: true}, nil
-}
-
-// syntheticRows is the size of a synthetic table.
-const syntheticRows = 20_000
-
-// Synthesize writes the generator's table for a data set, which is always the same.
-func Synthesize(spec *dataset.Spec, dir string) (path string, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	path = filepath.Join(dir, spec.Name+".csv")
-	f, err := os.Create(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	if err := synthetic.Write(f, spec, syntheticRows, 1); err != nil {
-		return "", err
-	}
-	return path, f.Close()
+	return Table{}, program.Input(&NotFoundError{spec.Name, tried})
 }
 
 // named returns the table of DATASET: an address as it is, anything else as a path

@@ -15,16 +15,22 @@ type Candidate struct {
 	Dataset  string
 	Name     string
 	Training string // see Training
+
+	Synthetic bool // of made-up rows
 }
 
 // Tags are those by which the run and the version are found again.
 func (c Candidate) Tags() map[string]string {
-	return map[string]string{
+	tags := map[string]string{
 		TagDataset:     c.Dataset,
 		TagCandidate:   c.Name,
 		TagTraining:    c.Training,
 		TagTrainingKey: Key(c.Training, c.Name),
 	}
+	if c.Synthetic {
+		tags[TagSynthetic] = "true"
+	}
+	return tags
 }
 
 // Register makes a version of a run whose artifacts are complete. The registered

@@ -62,6 +62,7 @@ const (
 	TagOutcome     = "outcome"      // an Outcome
 	TagPromotion   = "promotion"    // the reason for the outcome, as a sentence
 	TagSignature   = "signature"    // of the version's files, by promotion
+	TagSynthetic   = "synthetic"    // "true" on a version of made-up rows
 	TagReplaces    = "replaces"     // number of the version that was in production before this one
 )
 

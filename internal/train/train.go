@@ -44,7 +44,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 		client:   c.MLflow,
 		registry: registry.New(c.MLflow, c.Spec.Model),
 		spec:     c.Spec,
-		made:     registry.Candidate{Dataset: c.Spec.Name, Name: candidate.Name, Training: registry.Training(c.Spec, c.DataDigest)},
+		made:     registry.Candidate{Dataset: c.Spec.Name, Name: candidate.Name, Training: registry.Training(c.Spec, c.DataDigest), Synthetic: c.Spec.Synthetic},
 		config:   c,
 	}
 	v, found, err := r.registry.Find(ctx, r.made.Training, r.made.Name)

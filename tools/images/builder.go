@@ -29,17 +29,18 @@ const ourRegistry = "mlops.local"
 
 // builder builds images.
 type builder struct {
-	root    string // the project's folder
-	out     string
-	state   *local.State
-	archs   []string
-	bases   string // auto, public or debian
-	others  string // auto, build or public
-	push    string
-	spec    string
-	dataset string
-	pythons []string
-	print   func(line string)
+	root      string // the project's folder
+	out       string
+	state     *local.State
+	archs     []string
+	bases     string // auto, public or debian
+	others    string // auto, build or public
+	push      string
+	spec      string
+	dataset   string
+	synthetic bool // made-up rows instead of a table
+	pythons   []string
+	print     func(line string)
 
 	own     map[string]*ownPrograms // by architecture
 	version string                  // of our images

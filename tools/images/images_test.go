@@ -394,8 +394,16 @@ func TestFindTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	table.tell(b.print)
-	if !strings.Contains(said.String(), "SYNTHETIC") || len(table.digest) != 64 || !strings.HasPrefix(table.url, "s3://sources/") {
+	if !strings.Contains(said.String(), "no table of penguins was found") || table.path != "" || table.url != "" {
 		t.Errorf("where there is no table: %+v, said %s", table, said)
+	}
+	b.synthetic = true
+	if table, err = b.findTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	table.tell(b.print)
+	if !strings.Contains(said.String(), "SYNTHETIC") || len(table.digest) != 64 || table.url != "s3://sources/penguins_synthetic.csv" {
+		t.Errorf("made-up rows: %+v, said %s", table, said)
 	}
 }
 

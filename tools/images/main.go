@@ -10,7 +10,8 @@
 //	images -lock              updates debian.lock to the current packages
 //
 // Environment variables: MLOPS_HOME and MLOPS_CACHE_HOME as in `make demo`, SPEC
-// and DATASET (whose table goes into the image `source`) and PYTHON.
+// and DATASET (whose table goes into the image `source`; with SYNTHETIC=1 made-up
+// rows) and PYTHON.
 package main
 
 import (
@@ -44,7 +45,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	b := &builder{spec: program.EnvOr("SPEC", filepath.Join("workflows", "datasets", "diabetes.yaml")), dataset: os.Getenv("DATASET")}
+	b := &builder{spec: program.EnvOr("SPEC", filepath.Join("workflows", "datasets", "diabetes.yaml")), dataset: os.Getenv("DATASET"), synthetic: os.Getenv("SYNTHETIC") == "1"}
 	flags := flag.NewFlagSet("images", flag.ContinueOnError)
 	arch := flags.String("arch", runtime.GOARCH, "comma-separated architectures: amd64, arm64")
 	flags.StringVar(&b.out, "out", "dist", "output folder")

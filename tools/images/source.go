@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,15 +37,24 @@ func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 	if err != nil {
 		return nil, program.Input(err)
 	}
-	places := origin.Places{Dataset: b.dataset, Root: b.root, Synthesize: func(spec *dataset.Spec) (string, error) {
-		return origin.Synthesize(spec, filepath.Join(b.cache(), "synthetic"))
-	}}
+	if b.synthetic {
+		made, err := origin.Invent(spec, filepath.Join(b.cache(), "synthetic"))
+		if err != nil {
+			return nil, err
+		}
+		return b.openTable(ctx, made.Spec, made.Table.From, origin.Warning)
+	}
+	places := origin.Places{Dataset: b.dataset, Root: b.root}
 	if b.dataset == "" && spec.Source.Package != "" {
 		if places.Site, err = b.unpackTable(ctx, spec.Source.Package); err != nil {
 			return nil, err
 		}
 	}
 	found, err := places.Find(ctx, spec)
+	var none *origin.NotFoundError
+	if errors.As(err, &none) {
+		return &sourceTable{about: "no image carries a table: " + err.Error()}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +68,7 @@ func (b *builder) findTable(ctx context.Context) (*sourceTable, error) {
 	if u.Scheme != "file" {
 		return &sourceTable{url: found.URL, about: source.Redact(found.URL)}, nil
 	}
-	about := ""
-	if found.Synthetic {
-		about = origin.Warning
-	}
-	return b.openTable(ctx, spec, u.Path, about)
+	return b.openTable(ctx, spec, u.Path, "")
 }
 
 // openTable reads the table once to get its digest.

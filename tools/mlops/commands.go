@@ -42,7 +42,7 @@ is served. Run it again at any time: it does only what is new. With -target and 
 				if err != nil {
 					return err
 				}
-				c.Bin = *bin
+				c.Bin, c.Synthetic = *bin, os.Getenv("SYNTHETIC") == "1"
 				if what.target != "" && in.specPath == "" {
 					if err := draftForDemo(ctx, out, c, what); err != nil {
 						return err

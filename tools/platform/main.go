@@ -11,7 +11,7 @@
 // It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
 // KUBECONFIG, YES (1: take the current context without asking), REGISTRY (from
 // which the cluster pulls our images; `make up` pushes them there), SPEC (a data
-// set's YAML), DATASET (path or URL of its table), PURGE, TERM and NO_COLOR.
+// set's YAML), DATASET (path or URL of its table), SYNTHETIC (1: made-up rows), PURGE, TERM and NO_COLOR.
 package main
 
 import (
@@ -39,15 +39,16 @@ const (
 
 // config is what the commands take from the environment.
 type config struct {
-	root     string // the project's folder
-	state    *local.State
-	spec     string // path of the data set's YAML; empty: the chart's own
-	dataset  string
-	registry string
-	purge    bool
-	yes      bool
-	built    bool // the cluster's tool is built
-	show     *progress.Reporter
+	root      string // the project's folder
+	state     *local.State
+	spec      string // path of the data set's YAML; empty: the chart's own
+	dataset   string
+	synthetic bool // made-up rows instead of a table
+	registry  string
+	purge     bool
+	yes       bool
+	built     bool // the cluster's tool is built
+	show      *progress.Reporter
 }
 
 func main() {
@@ -82,7 +83,7 @@ func configure() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &config{root: root, spec: os.Getenv("SPEC"), dataset: os.Getenv("DATASET"), registry: os.Getenv("REGISTRY"), yes: os.Getenv("YES") == "1"}
+	c := &config{root: root, spec: os.Getenv("SPEC"), dataset: os.Getenv("DATASET"), synthetic: os.Getenv("SYNTHETIC") == "1", registry: os.Getenv("REGISTRY"), yes: os.Getenv("YES") == "1"}
 	switch p := os.Getenv("PURGE"); p {
 	case "", "0":
 	case "1":

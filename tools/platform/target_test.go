@@ -192,7 +192,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := c.table(t.Context(), &dataset.Spec{Name: "x", Source: dataset.Source{Package: "pkg/t.csv", URL: "http://127.0.0.1:9/t.csv"}})
-	if err != nil || got.Synthetic || got.URL != "file://"+path {
+	if err != nil || got.URL != "file://"+path {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

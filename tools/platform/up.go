@@ -95,7 +95,18 @@ func (c *config) loadSpec() (*dataset.Spec, error) {
 		file = filepath.Join(c.root, "workflows", "datasets", "diabetes.yaml")
 	}
 	spec, err := dataset.Read(file)
-	return spec, program.Input(err)
+	if err != nil || !c.synthetic {
+		return spec, program.Input(err)
+	}
+	if c.dataset != "" {
+		return nil, program.Inputf("DATASET names a table and SYNTHETIC=1 asks for made-up rows: take one of them away")
+	}
+	made, err := origin.Invent(spec, c.state.Path("synthetic"))
+	if err != nil {
+		return nil, err
+	}
+	c.spec, c.dataset = made.Path, made.Table.From
+	return made.Spec, nil
 }
 
 // noPassword refuses an address with a password in it: as the pipeline's source it
@@ -110,12 +121,10 @@ func noPassword(address string) error {
 // table finds the data set's table, where `make images` has found it too.
 func (c *config) table(ctx context.Context, spec *dataset.Spec) (table origin.Table, err error) {
 	err = c.do("table", func(func(string)) (string, error) {
-		table, err = origin.Places{Dataset: c.dataset, Root: c.root, Site: origin.Unpacked(c.state.Cache), Synthesize: func(spec *dataset.Spec) (string, error) {
-			return origin.Synthesize(spec, c.state.Path("synthetic"))
-		}}.Find(ctx, spec)
+		table, err = origin.Places{Dataset: c.dataset, Root: c.root, Site: origin.Unpacked(c.state.Cache)}.Find(ctx, spec)
 		return table.From, err
 	})
-	if table.Synthetic {
+	if spec.Synthetic {
 		c.show.Print(origin.Warning)
 	}
 	return table, err
@@ -275,7 +284,7 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 		return err
 	}
 	text := fmt.Sprintf("\n%s\n\n%s\n%s\n%s", view.Dataset.Title, addresses(ctx, r, t.kubectl()), rows, strings.ReplaceAll(example, base, shown))
-	if table.Synthetic {
+	if spec.Synthetic {
 		text += "  " + origin.Warning + "\n\n"
 	}
 	text += fmt.Sprintf("  On %s, release %s in namespace %s; %s get pods\n", t, r.Name, r.Namespace, t.kubectl())
