@@ -109,3 +109,20 @@ func TestTargetThatCannotBe(t *testing.T) {
 		t.Errorf("negative label %q", got)
 	}
 }
+
+// A column without a name is left out of the spec, so it is no key either.
+func TestUnnamedColumnIsNoKey(t *testing.T) {
+	t.Parallel()
+	path := table(t, "countries.csv", "\"\",income,oil\n"+rows(60, func(i int) string { return fmt.Sprintf("land%c%c,%d,%s", 'a'+i/26, 'a'+i%26, i*7%41, yesNo(i)) }))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "oil"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := dataset.Parse(d.YAML)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, d.YAML)
+	}
+	if spec.Key != "" || len(spec.Columns) != 2 {
+		t.Errorf("key %q and %d columns, want none and 2:\n%s", spec.Key, len(spec.Columns), d.YAML)
+	}
+}

@@ -13,7 +13,7 @@ var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|n
 // belong together.
 func (d *Draft) chooseKeys() {
 	for _, c := range d.columns {
-		if c == d.target || c.out != "" || c.kind == dataset.Number || c.kind == dataset.Date {
+		if c == d.target || c.out != "" || c.drop != "" || c.kind == dataset.Number || c.kind == dataset.Date {
 			continue
 		}
 		named := idName.MatchString(c.name)
@@ -26,7 +26,7 @@ func (d *Draft) chooseKeys() {
 		}
 	}
 	for _, c := range d.columns {
-		if c == d.target || c.out != "" || c.kind == dataset.Number || c.kind == dataset.Date || !idName.MatchString(c.name) {
+		if c == d.target || c.out != "" || c.drop != "" || c.kind == dataset.Number || c.kind == dataset.Date || !idName.MatchString(c.name) {
 			continue
 		}
 		// Many values, and most of them come again: customers, patients, devices.
