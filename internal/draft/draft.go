@@ -27,6 +27,7 @@ type Options struct {
 	Name     string   // of the data set; empty: from the file's name
 	Target   string   // column; empty: guessed
 	Positive []string // values of the target that count as 1; empty: guessed
+	Schema   string   // path or address of the JSON Schema that editors check by; empty: not named
 }
 
 // Draft is what was inferred of a table.
@@ -42,6 +43,7 @@ type Draft struct {
 
 	member string // of the archive, where it has several
 
+	schema    string
 	separator byte
 	encoding  string // empty: UTF-8
 	noHeader  bool
@@ -67,7 +69,7 @@ func (e *Error) Error() string { return e.Reason }
 
 // Make reads the table at address and drafts its YAML.
 func Make(ctx context.Context, address string, o Options) (*Draft, error) {
-	d := &Draft{Name: o.Name}
+	d := &Draft{Name: o.Name, schema: o.Schema}
 	if d.Name == "" {
 		d.Name = nameOf(address)
 	}

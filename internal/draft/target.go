@@ -7,7 +7,7 @@ import (
 )
 
 // affirmative are texts that mean yes, or the event that one predicts.
-var affirmative = []string{"yes", "y", "true", "t", "1", "1.0", "positive", "pos", "churn", "churned", "default", "bad", "fraud", "spam", "malignant", "dead", "died", "canceled", "cancelled", "won", "success", "approved", "sick", "abnormal", "present"}
+var affirmative = []string{"yes", "ja", "oui", "si", "sí", "sim", "y", "true", "t", "1", "1.0", "positive", "pos", "churn", "churned", "default", "bad", "fraud", "spam", "malignant", "dead", "died", "canceled", "cancelled", "won", "success", "approved", "sick", "abnormal", "present"}
 
 // positiveOf guesses which values of a binary target count as 1.
 func positiveOf(c *column) (positive []string, labels [2]string, why string, err error) {

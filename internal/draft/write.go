@@ -14,6 +14,9 @@ import (
 func (d *Draft) write() []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if d.schema != "" {
+		line("# yaml-language-server: $schema=%s", shorten(d.schema, 1000))
+	}
 	line("# Drafted by `mlops init` from %s: %s rows, %d columns.", shorten(d.Source, 200), comma(d.Rows), len(d.columns))
 	line("# Lines that say \"guessed\" were inferred from the table: read them, and mend what is wrong.")
 	line("# Then: mlops check %s.yaml %s", d.Name, shellQuote(shorten(d.Source, 200)))

@@ -13,6 +13,7 @@ import (
 
 	"mlops/internal/demo"
 	"mlops/internal/draft"
+	"mlops/internal/prepare"
 	"mlops/internal/profile"
 	"mlops/internal/program"
 	"mlops/internal/source"
@@ -80,7 +81,11 @@ exists is not overwritten.`,
 
 // initSpec drafts the YAML of a table and writes it.
 func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out string) (path string, err error) {
-	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive})
+	folder := "."
+	if out != "" {
+		folder = filepath.Dir(out)
+	}
+	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Schema: schemaFrom(folder)})
 	if err != nil {
 		return "", draftError(err)
 	}
@@ -112,6 +117,24 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	}
 	fmt.Fprintf(w, "\nwrote %s, and the profile of the rows to %s\nRead what was guessed, then\n  make check SPEC=%s DATASET=%s\n  make demo SPEC=%s DATASET=%s\n", shown, page, shown, table, shown, table)
 	return out, nil
+}
+
+// schemaFrom is the path of the specs' JSON Schema from a folder, "" if the
+// project is not found.
+func schemaFrom(folder string) string {
+	root, err := prepare.Root()
+	if err != nil {
+		return ""
+	}
+	from, err := filepath.Abs(folder)
+	if err != nil {
+		return ""
+	}
+	path, err := filepath.Rel(from, filepath.Join(root, "docs", "reference", "spec.schema.json"))
+	if err != nil {
+		return ""
+	}
+	return filepath.ToSlash(path)
 }
 
 // writePage writes a profile as a page. It is made anew with each draft.
