@@ -48,6 +48,9 @@ check: ## tell everything that would go wrong with a table and its YAML, before 
 demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
 	@$(MLOPS) demo down
 
+forget: ## remove one data set's rows from the demo; its models stay (SPEC=, YES=1)
+	@$(MLOPS) forget
+
 # Kubernetes' client and Argo's types take minutes to compile the first time, and
 # the compiler prints nothing meanwhile.
 platform: # the tool behind up, down, forward and status

@@ -118,6 +118,34 @@ Nothing is stored, and no service is needed.`,
 			}
 		},
 	}, {
+		name:  "forget",
+		args:  "SPEC",
+		short: "remove one data set's rows and ledgers from the demo; its models stay",
+		long: `
+Removes the rows of one data set (SPEC is its YAML) from the databases raw and clean of
+the demo, with their ledgers and what the demo keeps of its table. Says how many rows go
+and asks first. Models, and what serves them, stay.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			yes := f.Bool("yes", os.Getenv("YES") == "1", "do not ask (also: YES=1)")
+			return func(ctx context.Context, out io.Writer, args []string) error {
+				if n := len(args); n > 1 && (args[n-1] == "--yes" || args[n-1] == "-yes") {
+					*yes, args = true, args[:n-1] // after SPEC too
+				}
+				if len(args) == 1 {
+					in.specPath = args[0]
+				}
+				if len(args) > 1 || in.specPath == "" {
+					return program.Inputf("forget takes a data set's YAML: mlops forget SPEC")
+				}
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				return demo.Forget(ctx, c, os.Stdin, out, *yes)
+			}
+		},
+	}, {
 		name:      "check-demo",
 		short:     "verify everything that a running demo serves",
 		developer: true,

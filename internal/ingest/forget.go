@@ -1,0 +1,41 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"mlops/internal/postgres"
+)
+
+// Forget removes all that the databases hold of a data set: rows, rejected and
+// replaced ones, ledgers. Each database's part goes in one transaction, under the
+// lock of the steps that write it, clean first: a run that is killed between the
+// two leaves raw whole, and clean is made from it again or forgotten by the next.
+func Forget(ctx context.Context, cfg Config) error {
+	pg := cfg.Postgres.Defaults()
+	t := tablesOf(cfg.Spec)
+	plan := planOf(cfg.Spec)
+	old := t.clean()
+	for i, name := range old {
+		old[i] = before + "." + name
+	}
+	for _, d := range []struct {
+		database, lock string
+		tables         []string
+	}{
+		{pg.Clean, "clean " + cfg.Spec.Name, append(old, t.clean()...)},
+		{pg.Raw, "load-raw-data " + cfg.Spec.Name, []string{t.rows, t.batches, t.rejected, t.replaced, plan.of, plan.lines}},
+	} {
+		s := postgres.NewSession(pg, d.database, d.lock, cfg.Logger)
+		err := s.Do(ctx, "forgetting "+cfg.Spec.Name, func(ctx context.Context, conn *pgx.Conn) error {
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return dropTables(ctx, tx, d.tables) })
+		})
+		s.Close()
+		if err != nil {
+			return fmt.Errorf("database %s: %w", d.database, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package ingest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestForget forgets a data set beside another one, also half way through a
+// rebuild, and loads it again under another key.
+func TestForget(t *testing.T) {
+	cfg := strict(t, "key: id").from(t, table(50, good))
+	other := cfg.with(t, "name: things", "name: others")
+	for _, c := range []Config{cfg, other} {
+		if _, err := pipeline(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, clean := connect(t, cfg, cfg.Postgres.Raw), connect(t, cfg, cfg.Postgres.Clean)
+	if err := createClean(context.Background(), clean, cfg.with(t, "max: 300", "max: 200").Spec, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := Forget(context.Background(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := `SELECT relname FROM pg_class WHERE relkind IN ('r', 'i', 'S') AND relname ~ '^_?things'`
+	for _, conn := range []string{cfg.Postgres.Raw, cfg.Postgres.Clean} {
+		if got := query(t, connect(t, cfg, conn), left); len(got) > 0 {
+			t.Errorf("%s still has %v", conn, got)
+		}
+	}
+	for _, got := range [][]string{query(t, raw, "SELECT count(*) FROM others"), query(t, clean, "SELECT count(*) FROM others WHERE split IS NOT NULL")} {
+		if diff := cmp.Diff([]string{"50"}, got); diff != "" {
+			t.Errorf("the other data set (-want +got):\n%s", diff)
+		}
+	}
+	if r, err := pipeline(cfg.with(t, "key: id\n", "")); err != nil || r.Taken != 50 {
+		t.Errorf("loaded again without a key: %+v, %v", r, err)
+	}
+}
