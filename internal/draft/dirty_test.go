@@ -36,6 +36,13 @@ func TestDirtyTables(t *testing.T) {
 			y := []string{"Yes", "No", ""}[i%3]
 			return fmt.Sprintf("\"line one %d\nline two\",%d,%s", i, i%17, y)
 		}), "y", []string{"66 rows have no target", "note: text that is different in nearly every row"}},
+		{"a number that stands for a missing value", "s.csv", "depth,change,y\n" + rows(200, func(i int) string {
+			depth := i % 50
+			if i%20 == 0 {
+				depth = -999
+			}
+			return fmt.Sprintf("%d,%d,%s", depth, i%9-4, yesNo(i))
+		}), "y", []string{`depth, type: integer, missing: ["-999"]`, "change, type: integer, form"}},
 		{"a leak and codes with zeros in front", "l.csv", "code,score,outcome_text,y\n" + rows(400, func(i int) string {
 			return fmt.Sprintf("%05d,%d,%s,%s", i%9, i*7%100, map[string]string{"yes": "left us", "no": "stays"}[yesNo(i)], yesNo(i))
 		}), "y", []string{"codes: 400 begin with a zero", "outcome_text: suspected leak"}},

@@ -72,6 +72,7 @@ func (c *column) findMissing() {
 	}
 	look(c.counts)
 	look(c.special)
+	c.findSentinels()
 	// In a column of numbers or dates, any word that comes again and again stands
 	// for a missing value: there is no other way to read it.
 	t := &c.tallies
@@ -93,6 +94,27 @@ func (c *column) findMissing() {
 	}
 	slices.SortFunc(c.missing, func(a, b marked) int { return strings.Compare(a.value, b.value) })
 	c.present = n - sum(c.missing)
+}
+
+// findSentinels takes -99, -999 and the like for a missing value where they come
+// more than once and no other number is below 0.
+func (c *column) findSentinels() {
+	var found []marked
+	for v, k := range c.counts {
+		if v[0] != '-' {
+			continue
+		}
+		if _, ok := dataset.ParseNumber([]byte(v)); !ok {
+			continue
+		}
+		if !slices.Contains(sentinels, v) || len(v) < 3 || k.n < 2 {
+			return
+		}
+		found = append(found, marked{value: v, count: *k})
+	}
+	if len(found) == 1 && len(c.counts) > 2 {
+		c.missing = append(c.missing, found[0])
+	}
 }
 
 func sum(m []marked) (n int64) {
