@@ -222,6 +222,26 @@ func TestSpecPutBackHalfWay(t *testing.T) {
 	}
 }
 
+// TestTablesDroppedByHand has the tables of clean dropped by somebody who does not
+// know of the one that says what their columns mean.
+func TestTablesDroppedByHand(t *testing.T) {
+	cfg := strict(t, "key: id").from(t, table(100, good))
+	if _, err := pipeline(cfg); err != nil {
+		t.Fatal(err)
+	}
+	clean := connect(t, cfg, cfg.Postgres.Clean)
+	if _, err := clean.Exec(context.Background(), "DROP TABLE things, things_batches, things_rejected, things_split"); err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range []Config{cfg, cfg.with(t, "max: 300", "max: 250")} {
+		if r, err := pipeline(now); err != nil {
+			t.Fatal(err)
+		} else if got := query(t, clean, "SELECT count(*) FROM things"); got[0] != "100" {
+			t.Errorf("%s rows in clean after %+v, want 100", got, r)
+		}
+	}
+}
+
 // TestKilledRebuild kills process-data at random moments while it makes clean
 // anew.
 func TestKilledRebuild(t *testing.T) {

@@ -50,8 +50,12 @@ func storedMeanings(ctx context.Context, conn *pgx.Conn, table string) ([]meanin
 	return all, nil
 }
 
-// storeMeanings writes down what clean is made by.
+// storeMeanings writes down what clean is made by, in place of what is written there
+// of tables that somebody has dropped.
 func storeMeanings(ctx context.Context, tx pgx.Tx, t tables, all []meaning) error {
+	if _, err := tx.Exec(ctx, "DROP TABLE IF EXISTS "+t.meaning); err != nil {
+		return fmt.Errorf("replacing table %s: %w", t.meaning, err)
+	}
 	if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE TABLE %s (place integer NOT NULL, name text NOT NULL, header text NOT NULL, means text NOT NULL)", t.meaning)); err != nil {
 		return fmt.Errorf("creating table %s: %w", t.meaning, err)
 	}
