@@ -317,7 +317,7 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	}
 	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, replaced, lacks, accepted, started_at, loaded_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, false, now(), clock_timestamp())`, l.t.batches),
-		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected, e.replaced, l.leftOut)
+		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected, e.replaced, append([]string{}, l.leftOut...))
 	if err != nil {
 		return e, fmt.Errorf("writing the ledger %s: %w", l.t.batches, err)
 	}
