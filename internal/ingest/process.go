@@ -146,27 +146,27 @@ func (p *processor) checkRaw(ctx context.Context) (filled int64, err error) {
 	if ok, err := exists(ctx, raw, p.t.batches); err != nil || !ok {
 		return 0, err
 	}
-	return filled, pgx.BeginFunc(ctx, raw, func(tx pgx.Tx) error {
-		there, err := headers(ctx, tx, p.t.rows)
-		if err != nil {
-			return err
+	tx, err := raw.Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx)) // it only reads
+	there, err := headers(ctx, tx, p.t.rows)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range p.cfg.Spec.Columns {
+		if _, ok := there[ColumnName(c.Name)]; !ok {
+			return 0, &Mismatch{fmt.Sprintf("raw.%s has no column %s yet: run load-raw-data first, which makes it", p.cfg.Spec.Name, c.Name)}
 		}
-		for _, c := range p.cfg.Spec.Columns {
-			if _, ok := there[ColumnName(c.Name)]; !ok {
-				return &Mismatch{fmt.Sprintf("raw.%s has no column %s yet: run load-raw-data first, which makes it", p.cfg.Spec.Name, c.Name)}
-			}
-		}
-		if err := checkKey(ctx, tx, "raw", p.cfg.Spec); err != nil {
-			return err
-		}
-		if err := upgrade(ctx, tx, p.t.added()); err != nil {
-			return err
-		}
-		if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(sum(filled), 0) FROM %s", p.t.batches)).Scan(&filled); err != nil {
-			return fmt.Errorf("reading the ledger of raw: %w", err)
-		}
-		return nil
-	})
+	}
+	if err := checkKey(ctx, tx, "raw", p.cfg.Spec); err != nil {
+		return 0, err
+	}
+	if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT coalesce(sum(filled), 0) FROM %s", p.t.batches)).Scan(&filled); err != nil {
+		return 0, fmt.Errorf("reading the ledger of raw: %w", err)
+	}
+	return filled, nil
 }
 
 // sayRebuild logs once that clean is made anew, and why.
