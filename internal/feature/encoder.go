@@ -45,9 +45,8 @@ type Encoder struct {
 	literals []literals // by column
 	blank    []float32  // the vector of a record without any value
 
-	gives    []uint32 // by column: what its value adds to a record's Given
-	expected uint32   // the columns that were never missing in training
-	scarce   uint32   // a record with fewer values has hardly any
+	expected []int // the columns that were never missing in training
+	scarce   int   // a record with fewer values has hardly any
 }
 
 // op is one effect of a column's value on the vector.
@@ -198,14 +197,20 @@ func (e *Encoder) Reset(vector []float32) { copy(vector, e.blank) }
 // has none, a value that training never saw is as if it were missing, and one that it
 // saw is NaN, as it was there.
 func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int, odd Oddity) {
-	ops, odd := e.columns[column], e.limits[column].odd(value)
+	ops, l := e.columns[column], &e.limits[column]
+	v := l.value(value)
+	odd = l.odd(v)
+	if l.plain {
+		vector[ops[0].feature] = float32(v.number)
+		return 0, odd
+	}
 	for i := range ops {
 		o := &ops[i]
 		if o.kind == days {
 			o.setDays(vector, value)
 			continue
 		}
-		x, counts, known := o.of(value)
+		x, counts, known := o.of(v)
 		switch {
 		case counts:
 			vector[o.feature] += x - o.typical
@@ -225,37 +230,35 @@ func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int, 
 
 // of returns the number that a value gives the op's feature, or adds to it, and
 // whether the value is known.
-func (o *op) of(value []byte) (x float32, counts, known bool) {
+func (o *op) of(v value) (x float32, counts, known bool) {
 	switch o.kind {
 	case number:
-		x, ok := dataset.ParseNumber(value)
-		return float32(x), false, ok
+		return float32(v.number), false, v.ok
 	case coded:
-		x, ok := o.codes[string(value)]
+		x, ok := o.codes[string(v.text)]
 		return x, false, ok
 	case ranged:
-		x, ok := o.lookup(value)
+		x, ok := o.lookup(v)
 		return x, false, ok
 	case dated:
-		t, ok := dataset.ParseDate(value)
+		t, ok := dataset.ParseDate(v.text)
 		return float32(dataset.Part(t, o.part)), false, ok
 	default:
-		if _, in := o.codes[string(value)]; in != o.inverse {
+		if _, in := o.codes[string(v.text)]; in != o.inverse {
 			x = 1
 		}
 		return x, true, true
 	}
 }
 
-func (o *op) lookup(value []byte) (float32, bool) {
-	x, isNumber := dataset.ParseNumber(value)
+func (o *op) lookup(v value) (float32, bool) {
 	for i := range o.ranges {
 		r := &o.ranges[i]
 		if r.prefix != "" {
-			if len(value) >= len(r.prefix) && string(value[:len(r.prefix)]) == r.prefix {
+			if len(v.text) >= len(r.prefix) && string(v.text[:len(r.prefix)]) == r.prefix {
 				return r.code, true
 			}
-		} else if isNumber && x >= r.from && x < r.to {
+		} else if v.ok && v.number >= r.from && v.number < r.to {
 			return r.code, true
 		}
 	}

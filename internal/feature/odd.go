@@ -3,6 +3,7 @@ package feature
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"mlops/internal/dataset"
 )
@@ -20,50 +21,84 @@ const (
 
 // limit is what training saw of a column, for its values to be compared with.
 type limit struct {
+	used     bool // by a feature, and training kept what it saw
+	expected bool // never missing
+	number   bool // some feature takes its values as numbers
+	plain    bool // its only feature is the number
 	leveled  bool // hashes are all levels
 	hashes   Hashes
 	ranged   bool
 	min, max float64
 }
 
-// odd returns in what a cleaned value is unlike those of the training rows.
-func (l *limit) odd(value []byte) Oddity {
-	if l.leveled && !l.hashes.has(value) {
-		return Unseen
+// value is a cleaned value with its number, where a feature or the range needs one.
+type value struct {
+	text   []byte
+	number float64
+	ok     bool // it is a number
+}
+
+func (l *limit) value(text []byte) value {
+	v := value{text: text}
+	if l.number {
+		v.number, v.ok = dataset.ParseNumber(text)
 	}
-	if l.ranged {
-		if x, ok := dataset.ParseNumber(value); ok && (x < l.min || x > l.max) {
-			return OutOfRange
-		}
+	return v
+}
+
+// odd returns in what a value is unlike those of the training rows.
+func (l *limit) odd(v value) Oddity {
+	switch {
+	case l.leveled && !l.hashes.has(v.text):
+		return Unseen
+	case l.ranged && v.ok && (v.number < l.min || v.number > l.max):
+		return OutOfRange
 	}
 	return 0
 }
 
-// Given counts the values of a record: the high 16 bits those in columns that were
-// never missing in training, the low 16 those in all columns that features use.
-type Given uint32
-
-// Give counts the value of a column in.
-func (e *Encoder) Give(g *Given, column int) { *g += Given(e.gives[column]) }
-
 // Ordinary reports whether a record has a value in every column that was never
-// missing in training, and not hardly any values.
-func (e *Encoder) Ordinary(g Given) bool {
-	return uint32(g)>>16 == e.expected && uint32(g)&math.MaxUint16 >= e.scarce
+// missing in training, and not hardly any values. named are the columns that it
+// names, absent those of them that it says have no value.
+func (e *Encoder) Ordinary(named []bool, absent []int) bool {
+	for _, c := range e.expected {
+		if !named[c] {
+			return false
+		}
+	}
+	for _, c := range absent {
+		if e.Expects(c) {
+			return false
+		}
+	}
+	return len(e.expected) >= e.scarce || e.values(named, absent) >= e.scarce
 }
 
-// Scarce reports whether a record has hardly any values: fewer than half as many
-// as 99 of 100 training rows. It also returns both numbers.
-func (e *Encoder) Scarce(g Given) (values, fewest int, scarce bool) {
-	if e.Seen == nil {
-		return 0, 0, false
+// Scarce reports whether a record has hardly any values: fewer than half as many as
+// 99 of 100 training rows. It also returns how many. The record is as for Ordinary.
+func (e *Encoder) Scarce(named []bool, absent []int) (values int, scarce bool) {
+	values = e.values(named, absent)
+	return values, values < e.scarce
+}
+
+// values is how many of the columns that features use have a value.
+func (e *Encoder) values(named []bool, absent []int) int {
+	n := 0
+	for c := range e.limits {
+		if e.limits[c].used && named[c] {
+			n++
+		}
 	}
-	values = int(g & math.MaxUint16)
-	return values, e.Seen.Fewest, values < int(e.scarce)
+	for _, c := range absent {
+		if e.limits[c].used {
+			n--
+		}
+	}
+	return n
 }
 
 // Expects reports whether no training row was without a value in a column.
-func (e *Encoder) Expects(column int) bool { return e.gives[column]>>16 > 0 }
+func (e *Encoder) Expects(column int) bool { return e.limits[column].expected }
 
 // Oddities are those that a value of a column can have.
 func (e *Encoder) Oddities(column int) []Oddity {
@@ -108,33 +143,35 @@ func (s *Seen) Of(column string) *SeenColumn {
 
 // limit prepares what training saw for comparing.
 func (e *Encoder) limit() error {
-	n := len(e.spec.Columns)
-	e.limits, e.gives = make([]limit, n), make([]uint32, n)
+	e.limits = make([]limit, len(e.spec.Columns))
+	for c := range e.limits {
+		e.limits[c].plain = len(e.columns[c]) == 1 && e.columns[c][0].kind == number && e.spec.Columns[c].Type != dataset.Category
+		e.limits[c].number = slices.ContainsFunc(e.columns[c], func(o op) bool { return o.kind == number || o.kind == ranged })
+	}
 	if e.Seen == nil {
 		return nil
 	}
-	if n > math.MaxUint16 {
-		return fmt.Errorf("%d columns, of at most %d", n, math.MaxUint16)
+	if n := len(e.limits); n > math.MaxUint16 {
+		return fmt.Errorf("what training saw: %d columns, at most %d can have warnings", n, math.MaxUint16)
 	}
 	used := func(c int) bool { return len(e.columns[c]) > 0 && !e.spec.Ignored(c) }
 	if err := e.Seen.check(e.spec, used); err != nil {
 		return fmt.Errorf("what training saw: %w", err)
 	}
-	e.scarce = uint32(e.Seen.Fewest+1) / 2
+	e.scarce = (e.Seen.Fewest + 1) / 2
 	for i := range e.Seen.Columns {
 		s := &e.Seen.Columns[i]
 		c := e.spec.Column(s.Name)
-		e.limits[c] = limit{
-			leveled: byLevel(e.spec, c) && len(s.Hashes) == s.Levels, hashes: s.Hashes,
-			ranged: byRange(e.spec, c), min: math.Inf(1), max: math.Inf(-1), // where training saw no value, any is outside
-		}
+		l := &e.limits[c]
+		l.used, l.expected = true, s.Missing == 0
+		l.leveled, l.hashes = byLevel(e.spec, c) && len(s.Hashes) == s.Levels, s.Hashes
+		l.ranged, l.min, l.max = byRange(e.spec, c), math.Inf(1), math.Inf(-1) // where training saw no value, any is outside
 		if s.Min != nil {
-			e.limits[c].min, e.limits[c].max = *s.Min, *s.Max
+			l.min, l.max = *s.Min, *s.Max
 		}
-		e.gives[c] = 1
-		if s.Missing == 0 {
-			e.gives[c] |= 1 << 16
-			e.expected++
+		l.number = l.number || l.ranged
+		if l.expected {
+			e.expected = append(e.expected, c)
 		}
 		if err := e.fill(c, s); err != nil {
 			return fmt.Errorf("what training saw: column %q: %w", s.Name, err)
@@ -166,7 +203,10 @@ func (e *Encoder) fill(column int, s *SeenColumn) error {
 	}
 	for i := range ops {
 		o := &ops[i]
-		switch x, counts, known := o.of(value); {
+		if o.kind == days {
+			continue // it depends on another column too
+		}
+		switch x, counts, known := o.of(e.limits[column].value(value)); {
 		case counts:
 			o.typical = x
 			e.blank[o.feature] += x

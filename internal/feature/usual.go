@@ -17,11 +17,13 @@ type usual struct {
 	entries []entry
 }
 
+// An entry fills a line of the processor's cache.
 type entry struct {
-	ends    ends
-	text    string // of values that are longer than their ends
-	effects []effect
-	odd     Oddity
+	first, last uint64 // its ends
+	length      int32
+	odd         Oddity
+	text        string // of values that are longer than their ends
+	effects     []effect
 }
 
 // effect is what a value does to one feature.
@@ -65,9 +67,9 @@ func (u *usual) find(value []byte) *entry {
 	for at := ends.hash() >> u.shift; ; at++ {
 		e := &u.entries[at&uint64(len(u.entries)-1)]
 		switch {
-		case e.ends == ends && (ends.length <= whole || e.text == string(value)):
+		case e.first == ends.first && e.last == ends.last && e.length == ends.length && (ends.length <= whole || e.text == string(value)):
 			return e
-		case e.ends.length == 0:
+		case e.length == 0:
 			return nil
 		}
 	}
@@ -90,19 +92,20 @@ func newUsual(spec *dataset.Spec, column int, ops []op, l *limit) usual {
 		if err != nil || v == "" || cleaned != nil && string(cleaned) != v {
 			continue
 		}
-		if effects, known := effectsOf(ops, cleaned); known {
+		if effects, known := effectsOf(ops, l, cleaned); known {
 			odd := Missing
 			if cleaned != nil {
-				odd = l.odd(cleaned)
+				odd = l.odd(l.value(cleaned))
 			}
-			found[v] = entry{endsOf([]byte(v)), v, effects, odd}
+			ends := endsOf([]byte(v))
+			found[v] = entry{ends.first, ends.last, ends.length, odd, v, effects}
 		}
 	}
 	log := bits.Len(uint(4*len(found) + 1))
 	u := usual{shift: uint(64 - log), entries: make([]entry, 1<<log)}
 	for _, e := range found {
-		at := e.ends.hash() >> u.shift
-		for u.entries[at].ends.length != 0 {
+		at := ends{e.first, e.last, e.length}.hash() >> u.shift
+		for u.entries[at].length != 0 {
 			at = (at + 1) & uint64(len(u.entries)-1)
 		}
 		u.entries[at] = e
@@ -112,7 +115,7 @@ func newUsual(spec *dataset.Spec, column int, ops []op, l *limit) usual {
 
 // effectsOf says what Set does with a cleaned value, nil if it is missing, and
 // whether every feature of the column knows it.
-func effectsOf(ops []op, value []byte) (effects []effect, known bool) {
+func effectsOf(ops []op, l *limit, value []byte) (effects []effect, known bool) {
 	if value == nil {
 		return nil, true
 	}
@@ -121,7 +124,7 @@ func effectsOf(ops []op, value []byte) (effects []effect, known bool) {
 		if o.kind == days {
 			return nil, false // it depends on another column too
 		}
-		x, counts, ok := o.of(value)
+		x, counts, ok := o.of(l.value(value))
 		if !ok {
 			return nil, false
 		}

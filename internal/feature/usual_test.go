@@ -79,7 +79,7 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 		}
 		for i := range e.columns[c] {
 			for v := range e.columns[c][i].codes {
-				if _, _, all := e.columns[c][i].of([]byte(v)); all && len(e.columns[c]) == 1 {
+				if _, _, all := e.columns[c][i].of(e.limits[c].value([]byte(v))); all && len(e.columns[c]) == 1 {
 					if _, found := e.SetUsual(got, c, []byte(v)); !found {
 						t.Errorf("column %s does not know %q", s.Columns[c].Name, v)
 					}

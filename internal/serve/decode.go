@@ -2,6 +2,8 @@ package serve
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"slices"
 	"strconv"
 	"unicode/utf16"
@@ -35,9 +37,8 @@ type decoder struct {
 	errs    []api.FieldError // what is wrong so far, at most maxErrors
 	notJSON bool             // one of errs is a word that JSON doesn't have, such as NaN
 
-	given    feature.Given // values of the record being read
-	absent   []int         // columns that it says have none
-	exchange *exchange     // takes warnings and excluded records; nil if nobody wants them
+	absent   []int     // columns that the record says have no value
+	exchange *exchange // takes warnings and excluded records; nil if nobody wants them
 }
 
 // release forgets the last request's text and model.
@@ -159,7 +160,7 @@ func (d *decoder) fields(next func() []float32) error {
 	vector := d.vector
 	d.encoder.Reset(vector)
 	clear(d.seen)
-	d.given, d.absent, d.within = 0, d.absent[:0], true
+	d.absent, d.within = d.absent[:0], true
 	d.rule, d.before = -1, d.unknown
 	if d.peek() == '}' {
 		return d.end()
@@ -205,6 +206,10 @@ func (d *decoder) end() error {
 		}
 	}
 	d.within = false
+	if len(d.errs) > 0 { // nothing will be scored
+		d.record++
+		return nil
+	}
 	if d.rule >= 0 {
 		d.unknown = d.before // counts scored records only
 		err := d.exchange.exclude(d.record, d.rule)
@@ -312,7 +317,6 @@ func (d *decoder) value(vector []float32, c int) error {
 		if odd != 0 {
 			return d.warn(c, odd, start)
 		}
-		d.encoder.Give(&d.given, c)
 		return nil
 	}
 	if d.spec.Ignored(c) {
@@ -336,7 +340,6 @@ func (d *decoder) value(vector []float32, c int) error {
 	if odd != 0 {
 		return d.warn(c, odd, start)
 	}
-	d.encoder.Give(&d.given, c)
 	return nil
 }
 
@@ -411,6 +414,12 @@ func (d *decoder) str() ([]byte, error) {
 	d.pos++ // "
 	start := d.pos
 	for d.pos < len(d.text) {
+		if d.pos+8 <= len(d.text) {
+			n := plain(binary.LittleEndian.Uint64(d.text[d.pos:]))
+			if d.pos += n; n == 8 {
+				continue
+			}
+		}
 		switch b := d.text[d.pos]; {
 		case b == '"':
 			s := d.text[start:d.pos]
@@ -431,6 +440,16 @@ func (d *decoder) str() ([]byte, error) {
 		}
 	}
 	return nil, d.syntax("a string is not terminated")
+}
+
+// plain is how many of eight bytes, from the lowest on, a string may hold as they are:
+// ASCII, and neither a quote, a backslash nor a control character.
+func plain(bytes uint64) int {
+	const each = 0x0101010101010101
+	quote, backslash := bytes^each*'"', bytes^each*'\\'
+	// The highest bit of each byte that is none; above the first such byte also of others.
+	special := (bytes | (quote-each)&^quote | (backslash-each)&^backslash | (bytes-each*' ')&^bytes) & (each << 7)
+	return bits.TrailingZeros64(special) / 8
 }
 
 // maxEscaped bounds a string that has to be copied; no name or value is that long.

@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -312,6 +314,27 @@ func TestColumnsOfTheFile(t *testing.T) {
 		}
 		if got := vectors[0]; got[1] != 1 || got[2] != 2024 {
 			t.Errorf("%s: vector %v, want 1 and 2024", tt.body, got)
+		}
+	}
+}
+
+// plain finds the first byte that a string can't hold as it is, wherever it is among
+// eight and whatever surrounds it.
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 200_000 {
+		var b [8]byte
+		binary.LittleEndian.PutUint64(b[:], rng.Uint64()&0x7f7f7f7f7f7f7f7f)
+		if at := rng.IntN(9); at < 8 {
+			b[at] = []byte{'"', '\\', ' ' - 1, ' ', '!', '#', '[', ']', 0, 0x7f, 0x80, 0xff}[rng.IntN(12)]
+		}
+		want := 0
+		for want < 8 && b[want] != '"' && b[want] != '\\' && b[want] >= ' ' && b[want] < 0x80 {
+			want++
+		}
+		if got := plain(binary.LittleEndian.Uint64(b[:])); got != want {
+			t.Fatalf("plain(%q) is %d, want %d", b, got, want)
 		}
 	}
 }

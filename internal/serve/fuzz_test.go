@@ -46,7 +46,7 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("record %d of %d is left out by rule %d", e.record, records, e.rule)
 			}
 		}
-		x.excluded = x.excluded[:0]
+		x.excluded, x.warnings = x.excluded[:0], x.warnings[:0]
 		var bad *requestError
 		if err != nil {
 			if !errors.As(err, &bad) || bad.detail == "" || len(bad.errors) > maxErrors || !bad.notJSON && len(bad.errors) == 0 {

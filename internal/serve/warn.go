@@ -34,17 +34,16 @@ func (d *decoder) warn(column int, odd feature.Oddity, start int) error {
 		d.absent = append(d.absent, column)
 		return nil
 	}
-	d.encoder.Give(&d.given, column)
 	return d.note(warning{column: uint16(column), odd: odd, start: uint32(start), end: uint32(d.pos)})
 }
 
 // warnRecord notes at a record's end which values are missing though they never were in
 // training, or, where hardly any is there, only that.
 func (d *decoder) warnRecord() error {
-	if d.encoder.Ordinary(d.given) {
+	if d.encoder.Ordinary(d.seen, d.absent) {
 		return nil
 	}
-	if values, _, scarce := d.encoder.Scarce(d.given); scarce {
+	if values, scarce := d.encoder.Scarce(d.seen, d.absent); scarce {
 		return d.note(warning{column: wholeRecord, odd: feature.Scarce, end: uint32(values)})
 	}
 	for c, given := range d.seen {
@@ -60,7 +59,7 @@ func (d *decoder) warnRecord() error {
 // note keeps a warning of the record being read until the response is written.
 func (d *decoder) note(w warning) error {
 	x := d.exchange
-	if x == nil || len(d.errs) > 0 { // nothing will be scored
+	if x == nil || len(d.errs) > 0 {
 		return nil
 	}
 	if n := len(x.warnings); n == cap(x.warnings) {
