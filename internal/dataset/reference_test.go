@@ -64,6 +64,7 @@ var reference = []key{
 	{"columns[].format", "how the table writes a date; ISO 8601 is read always", "ISO 8601", "DD.MM.YYYY"},
 	{"columns[].earliest", "an earlier date can't be cleaned", "none", `"2000-01-01"`},
 	{"columns[].latest", "a later date can't be cleaned", "none", `"2030-12-31"`},
+	{"synthetic", "the rows are made up; `SYNTHETIC=1` says so in the data set that it makes", "false", "true"},
 	{"target", "what is predicted", "required", `{column: churn, positive: ["yes"]}`},
 	{"target.column", "column of the target", "required", "churn"},
 	{"target.positive", "values that count as 1; every other counts as 0, a missing one is not trained on", "required", `["yes"]`},

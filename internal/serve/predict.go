@@ -88,7 +88,11 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 		}
 		if len(out) > flushSize {
 			whole = false
-			w.Write(out) // has no effect once the client is gone
+			if _, err := w.Write(out); err != nil {
+				// The client is gone: what is left is counted, and not written for nobody.
+				x.response = out[:0]
+				return positives + x.positives(i, excluded, threshold)
+			}
 			out = out[:0]
 		}
 		if len(excluded) > 0 && int(excluded[0].record) == i {
@@ -114,6 +118,19 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 	}
 	w.Write(x.response)
 	return positives
+}
+
+// positives counts the positive predictions from the i-th record on; excluded are the
+// records from there on that have none.
+func (x *exchange) positives(i int, excluded []exclusion, threshold float64) (n int) {
+	for ; i < len(x.scores); i++ {
+		if len(excluded) > 0 && int(excluded[0].record) == i {
+			excluded = excluded[1:]
+		} else if float64(x.scores[i]) >= threshold {
+			n++
+		}
+	}
+	return n
 }
 
 var jsonType = []string{api.MediaType}
