@@ -193,6 +193,7 @@ func limited(t *testing.T, l Limits, takes time.Duration) (*Server, string) {
 // later. Scoring takes a fixed time here, so that the sustainable rate is known and
 // does not depend on the machine.
 func TestOverload(t *testing.T) {
+	notShort(t)
 	const takes = 40 * time.Millisecond
 	const slots = 4
 	capacity := slots / takes.Seconds()
@@ -269,6 +270,7 @@ func TestOverload(t *testing.T) {
 
 // Many connections alone are no overload.
 func TestManyConnections(t *testing.T) {
+	notShort(t)
 	_, address := limited(t, Limits{}, 0)
 	report, err := loadtest.Run(t.Context(), loadtest.Config{
 		Target: "http://" + address, Users: []int{1000}, Duration: 2 * time.Second, Timeout: time.Minute,
@@ -359,5 +361,13 @@ func TestBodiesInMemory(t *testing.T) {
 	}
 	if got := metric(t, s, `mlops_predict_rejected_requests_total{reason="memory"}`); got != "1" {
 		t.Errorf("%s requests were rejected for memory, want 1", got)
+	}
+}
+
+// notShort leaves tests that load the whole machine to make test.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a load on the whole machine; make test runs it")
 	}
 }

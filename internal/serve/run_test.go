@@ -105,6 +105,7 @@ func versions(t *testing.T, r *shelf, count int) (files map[string]map[string][]
 // Versions change under load: every request is answered, each by one version
 // with that version's score.
 func TestSwapUnderLoad(t *testing.T) {
+	notShort(t)
 	r := newShelf(t)
 	files, want := versions(t, r, 4)
 	r.put(t, "1", files["1"])

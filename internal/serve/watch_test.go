@@ -205,35 +205,38 @@ func TestLocalCopy(t *testing.T) {
 		{"file missing", func(dir string) error { return os.Remove(dir + "/serving.json") }, false, 1},
 		{"all missing", os.RemoveAll, false, 1},
 	} {
-		r, cache := newShelf(t), t.TempDir()
-		v := r.put(t, "1", bundle(t, 1))
-		first := newServer(t, r, cache)
-		poll(t, first)
-		if err := test.corrupt(first.folder(v)); err != nil {
-			t.Fatal(err)
-		}
-		r.goAway(errors.New("away"))
-		r.mu.Lock()
-		r.downloads = 0
-		r.mu.Unlock()
+		t.Run(test.reason, func(t *testing.T) {
+			t.Parallel() // each waits for polls, not for the processor
+			r, cache := newShelf(t), t.TempDir()
+			v := r.put(t, "1", bundle(t, 1))
+			first := newServer(t, r, cache)
+			poll(t, first)
+			if err := test.corrupt(first.folder(v)); err != nil {
+				t.Fatal(err)
+			}
+			r.goAway(errors.New("away"))
+			r.mu.Lock()
+			r.downloads = 0
+			r.mu.Unlock()
 
-		s := newServer(t, r, cache)
-		watch(t, s)
-		eventually(t, test.reason+": polled", func() bool { asked, _ := r.counts(); return asked >= 3 })
-		if w := ask(s, http.MethodPost, "/predict", "{}"); (w.Code == 200) != test.served {
-			t.Errorf("%s: status %d while the registry is away: %s", test.reason, w.Code, w.Body)
-		}
-		if w := ask(s, http.MethodGet, "/readyz", ""); (w.Code == 200) != test.served {
-			t.Errorf("%s: /readyz %d while the registry is away", test.reason, w.Code)
-		}
-		r.goAway(nil)
-		eventually(t, test.reason+": served and followed", func() bool {
-			asked, _ := r.counts()
-			return s.served.Load() != nil && s.reached.Load() && asked > 3
+			s := newServer(t, r, cache)
+			watch(t, s)
+			eventually(t, "polled", func() bool { asked, _ := r.counts(); return asked >= 3 })
+			if w := ask(s, http.MethodPost, "/predict", "{}"); (w.Code == 200) != test.served {
+				t.Errorf("status %d while the registry is away: %s", w.Code, w.Body)
+			}
+			if w := ask(s, http.MethodGet, "/readyz", ""); (w.Code == 200) != test.served {
+				t.Errorf("/readyz %d while the registry is away", w.Code)
+			}
+			r.goAway(nil)
+			eventually(t, "served and followed", func() bool {
+				asked, _ := r.counts()
+				return s.served.Load() != nil && s.reached.Load() && asked > 3
+			})
+			if _, downloads := r.counts(); downloads != test.fetched {
+				t.Errorf("%d downloads, want %d", downloads, test.fetched)
+			}
 		})
-		if _, downloads := r.counts(); downloads != test.fetched {
-			t.Errorf("%s: %d downloads, want %d", test.reason, downloads, test.fetched)
-		}
 	}
 }
 
