@@ -87,15 +87,6 @@ func (f *Files) Remove(drop func(name string) bool) {
 	}
 }
 
-// Size returns the sum of the files' sizes in bytes.
-func (f *Files) Size() int64 {
-	var n int64
-	for _, e := range f.entries {
-		n += e.size
-	}
-	return n
-}
-
 func (f *Files) add(name string, e entry) error {
 	if !path.IsAbs(name) || path.Clean(name) != name || name == "/" {
 		return fmt.Errorf("adding %q: not a clean absolute path", name)

@@ -88,15 +88,6 @@ func (e Environments) run(ctx context.Context, line func(string) bool, argv ...s
 	return Command{Env: e.Environ, Line: line, Argv: argv}.Run(ctx)
 }
 
-// OpenVenv returns the virtual environment in dir.
-func OpenVenv(dir string) (*Venv, error) {
-	sites, _ := filepath.Glob(filepath.Join(dir, "lib", "python3*", "site-packages"))
-	if len(sites) != 1 {
-		return nil, fmt.Errorf("opening virtual environment %s: %d folders lib/python3*/site-packages, want one", dir, len(sites))
-	}
-	return &Venv{Dir: dir, Site: sites[0]}, nil
-}
-
 var requirement = regexp.MustCompile(`(?m)^[A-Za-z0-9._-]+(\[[^\]]*\])?==`)
 
 func (v *Venv) complete() bool {

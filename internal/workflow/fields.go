@@ -98,9 +98,6 @@ var clusterOnly = fieldSet(`
 
 func fieldSet(list string) []string { return strings.Fields(list) }
 
-// ClusterOnly returns the paths of the fields that are skipped.
-func ClusterOnly() []string { return slices.Clone(clusterOnly) }
-
 // checkFields returns an error for each field of a manifest that is neither
 // honoured nor known to be for a cluster only. It looks at the text and not at
 // the Go types, in which a field that is set to its zero value can't be told
