@@ -41,6 +41,8 @@ type Draft struct {
 	Preview *ingest.Preview  // what the data steps would do with the table
 	Profile *profile.Profile // of the rows that they would take
 
+	sample *sample // of those rows
+
 	member string // of the archive, where it has several
 
 	schema    string
@@ -84,13 +86,14 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	}
 	d.chooseKeys()
 	d.chooseFeatures()
-	if err := d.try(ctx, address); err != nil {
-		return nil, err
+	for {
+		if err := d.try(ctx, address); err != nil {
+			return nil, err
+		}
+		if found, err := d.leaks(); err != nil || !found {
+			return d, err
+		}
 	}
-	if d.leaks() {
-		err = d.try(ctx, address)
-	}
-	return d, err
 }
 
 // try writes the YAML, and reads the table once more by it.
@@ -109,22 +112,30 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 		return fmt.Errorf("the draft is not a valid spec, which is a mistake of this program: %w\n%s", err, d.YAML)
 	}
 	rows := profile.New(d.Spec, 2)
-	d.Preview, err = ingest.Try(ctx, ingest.Config{Spec: d.Spec, Source: address, Logger: slog.New(slog.DiscardHandler)}, rows.Add)
+	d.sample = newSample(d.Spec)
+	d.Preview, err = ingest.Try(ctx, ingest.Config{Spec: d.Spec, Source: address, Logger: slog.New(slog.DiscardHandler)}, func(fields [][]byte) {
+		rows.Add(fields)
+		d.sample.add(fields)
+	})
 	d.Profile = rows.Profile()
 	return err
 }
 
-// leaks leaves out columns that tell the target by themselves, and reports whether
-// there are any.
-func (d *Draft) leaks() (found bool) {
-	read := slices.DeleteFunc(slices.Clone(d.columns), func(c *column) bool { return c.drop != "" })
-	for i, c := range d.Profile.Columns {
-		if c.Role == "feature" && c.AUC >= profile.Leak {
-			read[i].out = fmt.Sprintf("suspected leak: it tells the target by itself (AUC %.3f); put it back if it is known before the outcome is", c.AUC)
-			found = true
+// leaks leaves out columns that tell the target by themselves, as training would stop
+// on them, and reports whether there are any.
+func (d *Draft) leaks() (bool, error) {
+	found, features, err := d.sample.leaks()
+	d.sample = nil
+	for i, leak := range found {
+		for _, name := range features[i].Columns {
+			for _, c := range d.columns {
+				if c.drop == "" && c.as == name && c.out == "" {
+					c.out = fmt.Sprintf("suspected leak: it tells the target by itself (AUC %.3f); put it back if it is known before the outcome is", leak.Value)
+				}
+			}
 		}
 	}
-	return found
+	return len(found) > 0, err
 }
 
 // open reads the table, and finds out how it is written.

@@ -2,6 +2,7 @@ package draft
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -13,8 +14,16 @@ func (d *Draft) Summary() string {
 	for _, c := range d.columns {
 		width = max(width, min(32, len([]rune(c.name))))
 	}
-	fmt.Fprintf(&b, "  %-*s  %-8s  %8s  %9s  %s\n", width, "column", "type", "missing", "distinct", "guessed")
+	fmt.Fprintf(&b, "  %-*s  %-8s  %8s  %9s  %5s  %s\n", width, "column", "type", "missing", "distinct", "AUC", "guessed")
+	alone := map[string]float64{}
+	for _, c := range d.Profile.Columns {
+		alone[c.Name] = c.AUC
+	}
 	for _, c := range d.columns {
+		auc := ""
+		if x, ok := alone[c.as]; ok && c.drop == "" && !math.IsNaN(x) {
+			auc = fmt.Sprintf("%.2f", x)
+		}
 		about := ""
 		if !c.exact && !(c.sketch.unique != nil) {
 			about = "~"
@@ -30,8 +39,9 @@ func (d *Draft) Summary() string {
 		case c.out != "":
 			said = "left out: " + c.out
 		}
-		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+comma(c.values), shorten(said, 100))
+		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %5s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+comma(c.values), auc, shorten(said, 100))
 	}
+	b.WriteString("\n  AUC: of the column alone, on the rows that training could use; 0.50 says nothing\n")
 	for _, c := range d.columns {
 		for _, m := range c.missing {
 			fmt.Fprintf(&b, "\n  missing in %s: %q (%s cells, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), comma(m.n), comma(m.line))
@@ -43,6 +53,13 @@ func (d *Draft) Summary() string {
 	}
 	if d.rejected > 0 {
 		fmt.Fprintf(&b, "  %s records could not be read, for example line %s: %s\n", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
+	}
+	for i, w := range d.Profile.Warnings {
+		if i == 20 {
+			fmt.Fprintf(&b, "  ! and %d more, in the profile\n", len(d.Profile.Warnings)-i)
+			break
+		}
+		fmt.Fprintf(&b, "  ! %s\n", shorten(w, 200))
 	}
 	return b.String()
 }

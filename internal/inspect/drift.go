@@ -3,7 +3,6 @@ package inspect
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"mlops/internal/dataset"
 )
@@ -66,16 +65,11 @@ func drift(f Feature, values []float32, stretches []stretch) *Finding {
 		return nil
 	}
 	first := stretches[0]
-	groups := f.Codes + 1
-	var cuts []float32
-	if f.Codes == 0 {
-		cuts = quantiles(values[first.from:first.to], 10)
-		groups = len(cuts) + 2
-	}
+	cuts, groups := groupsOf(values[first.from:first.to], f.Codes, 10)
 	count := func(s stretch) []float64 {
 		counts := make([]float64, groups)
 		for _, v := range values[s.from:s.to] {
-			counts[groupOf(f, v, cuts, groups)]++
+			counts[groupOf(v, cuts, f.Codes, groups)]++
 		}
 		return counts
 	}
@@ -92,17 +86,6 @@ func drift(f Feature, values []float32, stretches []stretch) *Finding {
 			f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
 	}
 	return found
-}
-
-func groupOf(f Feature, v float32, cuts []float32, groups int) int {
-	switch {
-	case v != v:
-		return groups - 1
-	case f.Codes == 0:
-		g, _ := slices.BinarySearch(cuts, v)
-		return g
-	}
-	return int(v)
 }
 
 // stability is the population stability index of two distributions, each given by its

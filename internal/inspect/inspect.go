@@ -5,11 +5,13 @@ package inspect
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
+	"mlops/internal/feature"
 )
 
 // Level is how bad a finding is.
@@ -83,8 +85,8 @@ const (
 	fewest = 5
 	// scarce is the same for a word of warning: an interval of about 0.2.
 	scarce = 30
-	// LeakAUC is the AUC of a single feature above which it is taken to give the
-	// answer away.
+	// LeakAUC is the AUC of a single feature, by Alone, above which it is taken to
+	// give the answer away.
 	LeakAUC = 0.98
 	// shifted is the population stability index above which a distribution is by
 	// convention called another one.
@@ -108,14 +110,12 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 			found = append(found, *one)
 			continue
 		}
-		auc, err := alone(values, train.Y, f.Codes, train.Fold)
+		leak, err := Leak(spec, f, values, train.Y, train.Fold)
 		if err != nil {
-			return nil, fmt.Errorf("inspecting feature %s: %w", f.Name, err)
+			return nil, err
 		}
-		if auc > LeakAUC && !allowed(spec, f) {
-			found = append(found, Finding{Level: Stop, Kind: "leak", Feature: f.Name, Value: auc, Text: fmt.Sprintf(
-				"feature %s alone has an AUC of %.4f: it seems to give the answer away; leave it out if it is only known afterwards, else say allow_leak: [%s]",
-				f.Name, auc, strings.Join(f.Columns, ", "))})
+		if leak != nil {
+			found = append(found, *leak)
 		}
 		if drift := drift(f, values, stretches); drift != nil {
 			found = append(found, *drift)
@@ -123,6 +123,21 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	}
 	slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(string(a.Level), string(b.Level)) })
 	return found, nil
+}
+
+// Leak finds a feature that gives the answer away by itself, unless the spec allows
+// it; nil if it does not. Training stops on one, and a draft leaves its columns out.
+func Leak(spec *dataset.Spec, f Feature, values, y []float32, folds []uint8) (*Finding, error) {
+	auc, err := Alone(values, y, f.Codes, folds)
+	if err != nil {
+		return nil, fmt.Errorf("inspecting feature %s: %w", f.Name, err)
+	}
+	if auc <= LeakAUC || allowed(spec, f) {
+		return nil, nil
+	}
+	return &Finding{Level: Stop, Kind: "leak", Feature: f.Name, Value: auc, Text: fmt.Sprintf(
+		"feature %s alone has an AUC of %.4f: it seems to give the answer away; leave it out if it is only known afterwards, else say allow_leak: [%s]",
+		f.Name, auc, strings.Join(f.Columns, ", "))}, nil
 }
 
 func allowed(spec *dataset.Spec, f Feature) bool {
@@ -192,31 +207,24 @@ const (
 
 // Alone is the AUC that a single feature reaches: as a number in either direction, or
 // by the share of positive rows among the other folds' rows with the same value, so
-// that a value of one row tells nothing of itself. codes is as Feature.Codes.
-func Alone(values, y []float32, codes int) (float64, error) {
-	return alone(values, y, codes, nil)
-}
-
-// alone is Alone where the rows of one group share a fold: what only names the group
-// must not tell its other rows.
-func alone(values, y []float32, codes int, folds []uint8) (float64, error) {
+// that a value of one row tells nothing of itself. codes is as Feature.Codes. The rows
+// of one group share a fold, as what only names the group must not tell its other
+// rows; nil: every row is a group of its own. It is the one judgement of a single
+// feature: what training stops on, what a draft leaves out and what a profile shows.
+func Alone(values, y []float32, codes int, folds []uint8) (float64, error) {
 	if folds == nil {
 		folds = make([]uint8, len(values))
 		for i := range folds {
 			folds[i] = uint8(i % Folds)
 		}
 	}
-	group, groups := make([]int, len(values)), codes+1
+	cuts, groups := groupsOf(values, codes, bins)
+	group := make([]int, len(values))
+	for i, v := range values {
+		group[i] = groupOf(v, cuts, codes, groups)
+	}
 	best := 0.0
 	if codes == 0 {
-		cuts := quantiles(values, bins)
-		groups = len(cuts) + 2
-		for i, v := range values {
-			group[i] = groups - 1 // missing
-			if v == v {
-				group[i], _ = slices.BinarySearch(cuts, v)
-			}
-		}
 		var with, labels []float32
 		for i, v := range values {
 			if v == v {
@@ -226,13 +234,6 @@ func alone(values, y []float32, codes int, folds []uint8) (float64, error) {
 		if 2*len(with) >= len(values) {
 			if r, err := evaluate.Rank(with, labels); err == nil { // an error: one class only
 				best = max(r.AUC(), 1-r.AUC())
-			}
-		}
-	} else {
-		for i, v := range values {
-			group[i] = codes
-			if v == v {
-				group[i] = int(v)
 			}
 		}
 	}
@@ -261,6 +262,53 @@ func alone(values, y []float32, codes int, folds []uint8) (float64, error) {
 		return 0, err
 	}
 	return max(best, r.AUC()), nil
+}
+
+// groupsOf parts values: a category's codes, or a number between cuts that leave about
+// as many values in each of at most n groups. The last group is of missing values.
+func groupsOf(values []float32, codes, n int) (cuts []float32, groups int) {
+	if codes > 0 {
+		return nil, codes + 1
+	}
+	cuts = quantiles(values, n)
+	return cuts, len(cuts) + 2
+}
+
+// groupOf is the group of one value.
+func groupOf(v float32, cuts []float32, codes, groups int) int {
+	switch {
+	case v != v:
+		return groups - 1
+	case codes == 0:
+		g, _ := slices.BinarySearch(cuts, v)
+		return g
+	}
+	return int(v)
+}
+
+// FoldOf is the fold of a row: that of its group where it has one, else that of its
+// number among the rows. fields has one value per column of the spec, group is the
+// place of the group's column, -1 if there is none.
+func FoldOf(fields [][]byte, group, number int) uint8 {
+	if group < 0 || fields[group] == nil {
+		return uint8(number % Folds)
+	}
+	h := fnv.New32a()
+	h.Write(fields[group])
+	return uint8(h.Sum32() % Folds)
+}
+
+// FeaturesOf describes the columns of the vectors that an encoder makes.
+func FeaturesOf(spec *dataset.Spec, e *feature.Encoder) []Feature {
+	all := make([]Feature, len(e.Features))
+	for i := range all {
+		f := &e.Features[i]
+		all[i] = Feature{Name: f.Name, Columns: spec.Features[i].Columns()}
+		if f.Categorical {
+			all[i].Codes, all[i].Levels = f.Codes(), f.Levels
+		}
+	}
+	return all
 }
 
 // quantiles returns up to n-1 different values that part the values into n parts of

@@ -68,7 +68,7 @@ func TestAlone(t *testing.T) {
 		{"levels that are the answer", 4, func(y float32, _ int, r *rand.Rand) float32 { return 2*y + float32(r.IntN(2)) }, 0.999, 1},
 	} {
 		p := rows(3000, 1, c.make)
-		auc, err := Alone(p.X, p.Y, c.codes)
+		auc, err := Alone(p.X, p.Y, c.codes, nil)
 		if err != nil || auc < c.low || auc > c.high {
 			t.Errorf("%s: AUC %.4f, %v, want between %v and %v", c.name, auc, err, c.low, c.high)
 		}

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/inspect"
 )
 
 const (
-	maxLevels = 5_000  // values of a column that are counted exactly
-	sampled   = 10_000 // values per column from which quantiles and histograms are made
-	maxBars   = 20     // of a histogram
-	topLevels = 15     // of a category
+	maxLevels = 5_000     // values of a column that are counted exactly
+	sampled   = 10_000    // values per column from which quantiles and histograms are made, and rows by which columns are judged
+	samples   = 1_500_000 // the same over all columns: a table of many columns has fewer of each
+	maxBars   = 20        // of a histogram
+	topLevels = 15        // of a category
 )
 
 // Builder takes rows in, one at a time.
@@ -32,6 +34,13 @@ type Builder struct {
 	positive int64
 	columns  []*builder
 	random   *rand.Rand
+	sampled  int64 // values per column that are kept
+	group    int   // place of the group's column, or -1
+
+	// Labels and folds of the rows by which columns are judged; a column's values of
+	// them are in its builder.
+	labels []float32
+	folds  []uint8
 }
 
 // builder is what is kept of one column.
@@ -39,11 +48,18 @@ type builder struct {
 	numeric  bool
 	missing  count
 	present  int64
-	levels   map[string]count
+	levels   map[string]level
 	overflow bool
 	min, max float64
 	mean, m2 float64
 	sample   []point
+	judged   []float32 // numbers, or places of levels; NaN where missing
+}
+
+// level is the rows of one value, and its place among the values as they came.
+type level struct {
+	count
+	place int32
 }
 
 // count is rows, those of them that have a label, and those that are positive.
@@ -77,12 +93,15 @@ type point struct {
 // least that many rows have; the rarer ones, which may name a person, are only
 // counted.
 func New(spec *dataset.Spec, least int64) *Builder {
-	b := &Builder{spec: spec, least: least, random: rand.New(rand.NewPCG(1, 2))}
+	b := &Builder{
+		spec: spec, least: least, random: rand.New(rand.NewPCG(1, 2)), group: spec.Column(spec.Group),
+		sampled: min(sampled, max(500, samples/int64(max(1, len(spec.Columns))))),
+	}
 	for i := range spec.Columns {
 		t := spec.Columns[i].Type
 		b.columns = append(b.columns, &builder{
 			numeric: t != dataset.Category && t != dataset.Boolean,
-			levels:  map[string]count{}, min: math.Inf(1), max: math.Inf(-1),
+			levels:  map[string]level{}, min: math.Inf(1), max: math.Inf(-1),
 		})
 	}
 	return b
@@ -103,28 +122,58 @@ func (b *Builder) Add(fields [][]byte) {
 			b.positive++
 		}
 	}
+	at := -1
+	if known {
+		at = b.judge(label, fields)
+	}
 	for i, v := range fields {
 		c := b.columns[i]
+		value := math.NaN()
 		if v == nil {
 			c.missing.add(label, known)
-			continue
-		}
-		c.present++
-		if n, ok := c.levels[string(v)]; ok {
-			n.add(label, known)
-			c.levels[string(v)] = n
-		} else if len(c.levels) < maxLevels {
-			n.add(label, known)
-			c.levels[string(v)] = n
 		} else {
-			c.overflow = true
-		}
-		if c.numeric {
-			if x, ok := numberOf(b.spec.Columns[i].Type, v); ok {
-				c.number(x, label, known, b.random)
+			c.present++
+			n, ok := c.levels[string(v)]
+			if !ok {
+				n.place = int32(len(c.levels))
+			}
+			if ok || len(c.levels) < maxLevels {
+				n.add(label, known)
+				c.levels[string(v)] = n
+			} else {
+				c.overflow = true
+			}
+			if !c.numeric {
+				value = float64(n.place)
+			} else if x, ok := numberOf(b.spec.Columns[i].Type, v); ok {
+				c.number(x, label, known, b.random, b.sampled)
+				value = x
 			}
 		}
+		switch {
+		case at < 0:
+		case at < len(c.judged):
+			c.judged[at] = float32(value)
+		default:
+			c.judged = append(c.judged, float32(value))
+		}
 	}
+}
+
+// judge decides whether a row with a label is among those by which columns are
+// judged, and in which place; -1 if it isn't.
+func (b *Builder) judge(label float32, fields [][]byte) int {
+	fold := inspect.FoldOf(fields, b.group, int(b.labeled-1))
+	if int64(len(b.labels)) < b.sampled {
+		b.labels, b.folds = append(b.labels, label), append(b.folds, fold)
+		return len(b.labels) - 1
+	}
+	at := b.random.Int64N(b.labeled)
+	if at >= b.sampled {
+		return -1
+	}
+	b.labels[at], b.folds[at] = label, fold
+	return int(at)
 }
 
 // numberOf is a value as a number; a date is its seconds since 1970.
@@ -136,7 +185,7 @@ func numberOf(t dataset.Type, v []byte) (float64, bool) {
 	return float64(when.Unix()), ok
 }
 
-func (c *builder) number(x float64, label float32, known bool, random *rand.Rand) {
+func (c *builder) number(x float64, label float32, known bool, random *rand.Rand, most int64) {
 	c.min, c.max = min(c.min, x), max(c.max, x)
 	d := x - c.mean
 	c.mean += d / float64(c.present)
@@ -145,9 +194,9 @@ func (c *builder) number(x float64, label float32, known bool, random *rand.Rand
 	if known {
 		p.label = int8(label)
 	}
-	if len(c.sample) < sampled {
+	if int64(len(c.sample)) < most {
 		c.sample = append(c.sample, p)
-	} else if i := random.Int64N(c.present); i < sampled {
+	} else if i := random.Int64N(c.present); i < most {
 		c.sample[i] = p
 	}
 }
@@ -181,7 +230,7 @@ type Column struct {
 	Bars        []Bar // of a histogram, or the most frequent levels
 	Others      Bar   // levels that are not among Bars
 	MissingRate float64
-	AUC         float64 // of this column alone, NaN where it can't be said
+	AUC         float64 // of this column alone, by inspect.Alone; NaN where it can't be said
 	Warnings    []string
 }
 
@@ -207,12 +256,11 @@ func (b *Builder) Profile() *Profile {
 	}
 	roles[s.Key], roles[s.Group], roles[s.Target.Column] = "key", "group", "target"
 	for i := range s.Columns {
-		c := b.columns[i].describe(&s.Columns[i], count{b.rows - b.excluded, b.labeled, b.positive}, b.least)
+		c := b.columns[i].describe(&s.Columns[i], b.least)
 		if c.Role = roles[c.Name]; c.Role == "key" || c.Role == "group" {
 			c.Bars, c.Others, c.Numeric = nil, Bar{}, false // of identifiers only their number tells
-		}
-		if c.Role == "key" || c.Role == "group" || c.Role == "target" {
-			c.AUC = math.NaN()
+		} else if c.Role != "target" && c.Present > 0 {
+			c.AUC = b.alone(b.columns[i])
 		}
 		c.warn(p)
 		p.Columns = append(p.Columns, c)
@@ -221,7 +269,20 @@ func (b *Builder) Profile() *Profile {
 	return p
 }
 
-func (c *builder) describe(col *dataset.Column, all count, least int64) Column {
+// alone is the AUC of a column by itself, NaN where the rows have one class only.
+func (b *Builder) alone(c *builder) float64 {
+	codes := 0
+	if !c.numeric {
+		codes = len(c.levels) + 1 // the last is of the values beyond maxLevels
+	}
+	auc, err := inspect.Alone(c.judged, b.labels, codes, b.folds)
+	if err != nil {
+		return math.NaN()
+	}
+	return auc
+}
+
+func (c *builder) describe(col *dataset.Column, least int64) Column {
 	d := Column{
 		Name: col.Name, Type: col.Type, Missing: c.missing.rows, Present: c.present, MissingRate: c.missing.rate(),
 		Distinct: int64(len(c.levels)), More: c.overflow, Numeric: c.numeric, AUC: math.NaN(),
@@ -232,34 +293,31 @@ func (c *builder) describe(col *dataset.Column, all count, least int64) Column {
 		slices.SortFunc(c.sample, func(a, b point) int { return cmp.Compare(a.value, b.value) })
 		at := func(q float64) float64 { return c.sample[int(q*float64(len(c.sample)-1))].value }
 		d.Quarter, d.Median, d.ThreeQuarters = at(0.25), at(0.5), at(0.75)
-		d.AUC = c.numberAUC()
-	} else if c.present > 0 {
-		d.AUC = c.levelAUC(all)
 	}
 	if c.numeric && (len(c.levels) > maxBars || c.overflow) {
 		d.Bars = c.histogram(col.Type)
 		return d
 	}
-	type level struct {
+	type named struct {
 		value string
 		count
 	}
-	var all2 []level
+	var all []named
 	for v, n := range c.levels {
-		all2 = append(all2, level{v, n})
+		all = append(all, named{v, n.count})
 	}
 	if c.numeric {
-		slices.SortFunc(all2, func(a, b level) int {
+		slices.SortFunc(all, func(a, b named) int {
 			x, _ := numberOf(col.Type, []byte(a.value))
 			y, _ := numberOf(col.Type, []byte(b.value))
 			return cmp.Compare(x, y)
 		})
 	} else {
-		slices.SortFunc(all2, func(a, b level) int { return cmp.Or(cmp.Compare(b.rows, a.rows), cmp.Compare(a.value, b.value)) })
+		slices.SortFunc(all, func(a, b named) int { return cmp.Or(cmp.Compare(b.rows, a.rows), cmp.Compare(a.value, b.value)) })
 	}
 	var others count
 	others.rows = c.present
-	for i, l := range all2 {
+	for i, l := range all {
 		if i < topLevels && l.rows >= least || c.numeric {
 			d.Bars = append(d.Bars, Bar{l.value, l.rows, l.rate()})
 			others.rows -= l.rows
@@ -317,4 +375,13 @@ func show(t dataset.Type, x float64) string {
 		return strconv.FormatFloat(x, 'f', -1, 64)
 	}
 	return strconv.FormatFloat(x, 'g', 4, 64)
+}
+
+// Count writes a number with commas between its thousands.
+func Count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }

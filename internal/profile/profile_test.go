@@ -82,11 +82,8 @@ func TestProfile(t *testing.T) {
 	if len(shop.Bars) != 1 || shop.Others.Rows != 200 {
 		t.Errorf("shop: levels of single rows are named: %+v", shop.Bars)
 	}
-	var page, text bytes.Buffer
+	var page bytes.Buffer
 	if err := p.HTML(&page); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Text(&text); err != nil {
 		t.Fatal(err)
 	}
 	for _, no := range []string{"<b>", "person 1", "http://", "https://", "<script", "ZgotmplZ"} {
@@ -98,9 +95,6 @@ func TestProfile(t *testing.T) {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page lacks %q", want)
 		}
-	}
-	if !strings.Contains(text.String(), "20,000 rows, target y: 25.0% are yes") {
-		t.Errorf("the table begins: %.200s", text.String())
 	}
 }
 

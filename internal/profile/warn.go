@@ -3,11 +3,9 @@ package profile
 import (
 	"fmt"
 	"math"
-)
 
-// Leak is the AUC of a single column from which on it is suspected to tell the
-// answer.
-const Leak = 0.98
+	"mlops/internal/inspect"
+)
 
 func (c *Column) warn(p *Profile) {
 	say := func(format string, args ...any) {
@@ -25,7 +23,7 @@ func (c *Column) warn(p *Profile) {
 	if c.Role == "target" || c.Role == "key" || c.Role == "group" {
 		return
 	}
-	if !math.IsNaN(c.AUC) && c.AUC >= Leak {
+	if !math.IsNaN(c.AUC) && c.AUC > inspect.LeakAUC {
 		say("tells the target by itself (AUC %.3f): is it known before the outcome is?", c.AUC)
 	}
 	if c.Missing > 0 && c.MissingRate == c.MissingRate && p.Labeled > 0 && c.Missing >= 50 {

@@ -11,6 +11,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
+	"mlops/internal/inspect"
 	"mlops/internal/model"
 	"mlops/internal/profile"
 )
@@ -116,7 +117,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 			d.samples = append(d.samples, sample{record: model.Record(spec, fields), vector: slices.Clone(p.X[at:])})
 		}
 		if split == dataset.Train {
-			d.folds = append(d.folds, foldOf(fields, group, len(d.folds)))
+			d.folds = append(d.folds, inspect.FoldOf(fields, group, len(d.folds)))
 			d.places = append(d.places, place)
 		}
 		p.Y = append(p.Y, label)

@@ -1,8 +1,6 @@
 package train
 
 import (
-	"hash/fnv"
-
 	"mlops/internal/dataset"
 	"mlops/internal/inspect"
 )
@@ -10,14 +8,6 @@ import (
 // Inspect looks for what makes a model of the rows doubtful or worthless. batches are
 // the rows of each batch in which they came, in order; it may be nil.
 func (d *Data) Inspect(spec *dataset.Spec, batches []int64) ([]inspect.Finding, error) {
-	features := make([]inspect.Feature, len(d.Encoder.Features))
-	for i := range features {
-		f := &d.Encoder.Features[i]
-		features[i] = inspect.Feature{Name: f.Name, Columns: spec.Features[i].Columns()}
-		if f.Categorical {
-			features[i].Codes, features[i].Levels = f.Codes(), f.Levels
-		}
-	}
 	parts := map[string]inspect.Part{}
 	for split, p := range d.Parts {
 		parts[split] = inspect.Part{X: p.X, Y: p.Y}
@@ -25,7 +15,7 @@ func (d *Data) Inspect(spec *dataset.Spec, batches []int64) ([]inspect.Finding, 
 	train := parts[dataset.Train]
 	train.Batch, train.Fold = batchesOf(d.places, batches), d.folds
 	parts[dataset.Train] = train
-	found, err := inspect.Rows(spec, features, parts)
+	found, err := inspect.Rows(spec, inspect.FeaturesOf(spec, d.Encoder), parts)
 	return append(found, inspect.Target(&spec.Target, d.targets)...), err
 }
 
@@ -44,15 +34,4 @@ func batchesOf(places, batches []int64) []int32 {
 		of[i] = int32(batch)
 	}
 	return of
-}
-
-// foldOf is the fold of a row: that of its group where it has one, else that of its
-// number.
-func foldOf(fields [][]byte, group, number int) uint8 {
-	if group < 0 || fields[group] == nil {
-		return uint8(number % inspect.Folds)
-	}
-	h := fnv.New32a()
-	h.Write(fields[group])
-	return uint8(h.Sum32() % inspect.Folds)
 }

@@ -23,10 +23,10 @@ func TestBatchesOf(t *testing.T) {
 func TestFolds(t *testing.T) {
 	t.Parallel()
 	a, b := [][]byte{[]byte("p1"), []byte("x")}, [][]byte{[]byte("p1"), []byte("y")}
-	if x, y := foldOf(a, 0, 0), foldOf(b, 0, 1); x != y || x >= inspect.Folds {
+	if x, y := inspect.FoldOf(a, 0, 0), inspect.FoldOf(b, 0, 1); x != y || x >= inspect.Folds {
 		t.Errorf("rows of one group are in the folds %d and %d", x, y)
 	}
-	if x, y := foldOf(a, -1, 3), foldOf([][]byte{nil, nil}, 0, 8); x != 3 || y != 3 {
+	if x, y := inspect.FoldOf(a, -1, 3), inspect.FoldOf([][]byte{nil, nil}, 0, 8); x != 3 || y != 3 {
 		t.Errorf("rows without a group: %d and %d, want 3", x, y)
 	}
 }

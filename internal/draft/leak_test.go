@@ -1,0 +1,114 @@
+package draft_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"mlops/internal/dataset"
+	"mlops/internal/draft"
+	"mlops/internal/ingest"
+	"mlops/internal/inspect"
+	"mlops/internal/train"
+)
+
+// TestLeaksAreThoseOfTraining drafts a table with columns around the threshold, puts
+// all of them back, and lets training inspect the same rows: what the draft leaves out
+// is what training stops on.
+func TestLeaksAreThoseOfTraining(t *testing.T) {
+	t.Parallel()
+	// Each column shows the label, but lies in so many of a thousand rows.
+	lies := map[string]int{"honest": 0, "nearly": 12, "under": 35, "hardly": 300}
+	columns := []string{"honest", "nearly", "under", "hardly"}
+	header := "customer,closed,noise," + strings.Join(columns, ",") + ",y\n"
+	path := table(t, "t.csv", header+rows(4000, func(i int) string {
+		y := yesNo(i)
+		// A date that tells: from July on where the answer is yes.
+		month := 1 + i%6
+		if y == "yes" {
+			month += 6
+		}
+		line := fmt.Sprintf("%d,2023-%02d-%02d,%d", 1+i%900, month, 1+i%28, i*7%101)
+		for _, c := range columns {
+			said := y == "yes"
+			if (i*7919+i/1000)%1000 < lies[c] {
+				said = !said
+			}
+			line += fmt.Sprintf(",%s", map[bool]string{true: "left", false: "stayed"}[said])
+		}
+		return line + "," + y
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary := d.Summary()
+	for _, want := range []string{"4,000 rows, 8 columns", "  AUC  guessed", "honest", "1.00  left out: suspected leak"} {
+		if !strings.Contains(summary, want) {
+			t.Errorf("the summary lacks %q:\n%s", want, summary)
+		}
+	}
+	left := map[string]bool{}
+	for _, line := range strings.Split(string(d.YAML), "\n") {
+		if name, why, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "# "), ": "); ok && strings.HasPrefix(why, "suspected leak") && !strings.HasPrefix(name, "- ") {
+			left[strings.TrimSpace(name)] = true
+		}
+	}
+	if want := map[string]bool{"closed": true, "honest": true, "nearly": true}; fmt.Sprint(left) != fmt.Sprint(want) {
+		t.Fatalf("the draft leaves out %v, want %v\n%s", left, want, d.YAML)
+	}
+	// The same spec with every column a feature, as training sees it. All rows are
+	// training rows; the other splits have some of them too, so that nothing else stops.
+	back := strings.Replace(string(d.YAML), "features:\n", "features:\n  - {date: closed, part: month}\n  - {days_from: closed, to: 2000-01-01}\n  - {category: honest}\n  - {category: nearly}\n", 1)
+	spec, err := dataset.Parse([]byte(back))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, back)
+	}
+	data, err := train.Prepare(t.Context(), spec, every(path, spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := data.Inspect(spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := map[string]bool{}
+	for _, f := range found {
+		if f.Level != inspect.Stop {
+			continue
+		}
+		if f.Kind != "leak" {
+			t.Errorf("training stops on something else: %s", f)
+		}
+		for _, name := range []string{"closed", "honest", "nearly", "under", "hardly", "noise"} {
+			if strings.Contains(f.Feature, name) {
+				stopped[name] = true
+			}
+		}
+	}
+	if fmt.Sprint(stopped) != fmt.Sprint(left) {
+		t.Errorf("training stops on %v, the draft leaves out %v", stopped, left)
+	}
+}
+
+// every reads a table's cleaned rows: all as training rows, and each tenth in the other
+// splits too.
+func every(path string, spec *dataset.Spec) dataset.Rows {
+	return func(ctx context.Context, row func(split string, fields [][]byte) error) (err error) {
+		i := 0
+		_, failed := ingest.Try(ctx, ingest.Config{Spec: spec, Source: path, Logger: slog.New(slog.DiscardHandler)}, func(fields [][]byte) {
+			for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
+				if err == nil && (split == dataset.Train || i%10 == 0) {
+					err = row(split, fields)
+				}
+			}
+			i++
+		})
+		if failed != nil {
+			return failed
+		}
+		return err
+	}
+}

@@ -1,0 +1,133 @@
+package draft
+
+import (
+	"fmt"
+
+	"mlops/internal/dataset"
+	"mlops/internal/feature"
+	"mlops/internal/inspect"
+)
+
+const (
+	maxSample = 20_000   // rows of a sample
+	maxBytes  = 16 << 20 // of a sample, with what its encoded rows take
+)
+
+// sample is rows that training could use, drawn evenly from the whole table, so that
+// they can be encoded and inspected as training does. A table that fits is in it whole.
+type sample struct {
+	spec  *dataset.Spec
+	seen  uint64
+	every uint64 // one row in so many is kept, by the hash of its number
+	rows  []sampled
+	bytes int
+}
+
+// sampled is one row of a sample.
+type sampled struct {
+	number uint64
+	label  float32
+	fields [][]byte
+}
+
+func newSample(spec *dataset.Spec) *sample { return &sample{spec: spec, every: 1} }
+
+// add takes one cleaned row in.
+func (s *sample) add(fields [][]byte) {
+	label, known := s.spec.Label(fields)
+	if !known || s.spec.Excluded(fields) {
+		return
+	}
+	number := s.seen
+	s.seen++
+	if mix(number)%s.every != 0 {
+		return
+	}
+	r := sampled{number, label, make([][]byte, len(fields))}
+	size := 0
+	for _, v := range fields {
+		size += len(v)
+	}
+	text := make([]byte, 0, size)
+	for i, v := range fields {
+		if v != nil {
+			text = append(text, v...)
+			r.fields[i] = text[len(text)-len(v) : len(text) : len(text)]
+		}
+	}
+	s.rows = append(s.rows, r)
+	for s.bytes += s.size(&r); len(s.rows) > maxSample || s.bytes > maxBytes; s.halve() {
+	}
+}
+
+// size is what a row takes, with its vector.
+func (s *sample) size(r *sampled) int {
+	n := 48 + 24*len(r.fields) + 4*len(s.spec.Features)
+	for _, v := range r.fields {
+		n += len(v)
+	}
+	return n
+}
+
+// halve keeps every other row.
+func (s *sample) halve() {
+	s.every *= 2
+	kept := s.rows[:0]
+	s.bytes = 0
+	for _, r := range s.rows {
+		if mix(r.number)%s.every == 0 {
+			kept = append(kept, r)
+			s.bytes += s.size(&r)
+		}
+	}
+	clear(s.rows[len(kept):])
+	s.rows = kept
+}
+
+// mix is SplitMix64's output function: the bits of row numbers in disorder, so that
+// what is kept follows no order of the table.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// leaks inspects each feature as training will, and returns what would stop it.
+func (s *sample) leaks() ([]inspect.Finding, []inspect.Feature, error) {
+	fitter, group := feature.NewFitter(s.spec), s.spec.Column(s.spec.Group)
+	for _, r := range s.rows {
+		fitter.Add(r.fields)
+	}
+	encoder, err := fitter.Encoder()
+	if err != nil {
+		return nil, nil, fmt.Errorf("encoding a sample of the rows: %w", err)
+	}
+	width, n := encoder.Width(), len(s.rows)
+	x, y, folds := make([]float32, width*n), make([]float32, n), make([]uint8, n)
+	positive := 0
+	for i, r := range s.rows {
+		encoder.Encode(x[i*width:(i+1)*width], r.fields)
+		y[i], folds[i] = r.label, inspect.FoldOf(r.fields, group, i)
+		positive += int(r.label)
+	}
+	if positive == 0 || positive == n {
+		return nil, nil, nil // training says so
+	}
+	var found []inspect.Finding
+	var of []inspect.Feature
+	values := make([]float32, n)
+	for i, f := range inspect.FeaturesOf(s.spec, encoder) {
+		for row := range values {
+			values[row] = x[row*width+i]
+		}
+		leak, err := inspect.Leak(s.spec, f, values, y, folds)
+		if err != nil {
+			return nil, nil, err
+		}
+		if leak != nil {
+			found, of = append(found, *leak), append(of, f)
+		}
+	}
+	return found, of, nil
+}
