@@ -65,6 +65,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 
 		NetHTTPOnly: !plainHTTP,
 	})
+	if path := program.EnvOr("MLOPS_API_KEYS", ""); path != "" {
+		if err := server.RequireKeys(path); err != nil {
+			return program.Inputf("MLOPS_API_KEYS: %w", err)
+		}
+	}
 	address := program.EnvOr("MLOPS_LISTEN", ":8000")
 	l, err := net.Listen("tcp", address)
 	if err != nil {

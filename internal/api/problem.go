@@ -43,6 +43,9 @@ const (
 	MethodNotAllowed = "/problems/method-not-allowed"
 	IncompleteBody   = "/problems/incomplete-body"
 	Overloaded       = "/problems/overloaded"
+	Unauthorized     = "/problems/unauthorized"
+	Forbidden        = "/problems/forbidden"
+	RateLimited      = "/problems/rate-limited"
 
 	// Untyped problems say no more than their status.
 	Untyped = "about:blank"

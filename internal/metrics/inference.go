@@ -20,6 +20,8 @@ type Inference struct {
 	ModelLoads    prometheus.Counter
 	ModelRefusals prometheus.Counter
 	PollErrors    prometheus.Counter
+
+	Keys *Keys
 }
 
 // NewInference returns the metrics in a registry of their own. What the server's
@@ -45,6 +47,8 @@ func NewInference() *Inference {
 		ModelLoads:    s.counter("mlops_model_loads_total", "Model versions loaded, the first one included."),
 		ModelRefusals: s.counter("mlops_model_refusals_total", "Model versions in production that the server refused to serve; GET /model says why."),
 		PollErrors:    s.counter("mlops_registry_poll_errors_total", "Polls of the model registry that failed."),
+
+		Keys: s.keys(),
 	}
 }
 

@@ -34,6 +34,10 @@ func TestReference(t *testing.T) {
 	page := NewPage()
 	page.Requests.WithLabelValues("h", "200")
 	page.Duration.WithLabelValues("h")
+	for _, keys := range []*Keys{inference.Keys, page.Keys} {
+		keys.Requests.WithLabelValues("k")
+		keys.Refused.WithLabelValues("rate", "k")
+	}
 	for heading, s := range map[string]set{"## Inference server": inference.set, "## Web page": page.set} {
 		want := table(t, s)
 		_, after, found := strings.Cut(string(text), heading+"\n")

@@ -10,6 +10,7 @@ import (
 
 	"mlops/internal/api"
 	"mlops/internal/dataset"
+	"mlops/internal/headers"
 )
 
 // openAPI responds to GET /openapi.json. The schema of a record is that of the
@@ -18,7 +19,11 @@ func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header()["Content-Type"] = jsonType
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(s.document()) // fails only if the client has gone
+	document := s.document()
+	if s.keys != nil {
+		lockDocument(document)
+	}
+	_ = enc.Encode(document) // fails only if the client has gone
 }
 
 type object = map[string]any
@@ -189,7 +194,7 @@ func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Header().Set("Content-Security-Policy", headers.API+"; style-src 'unsafe-inline'")
 	if err := docsPage.Execute(w, view); err != nil {
 		s.log.Debug("writing /docs", "error", err)
 	}

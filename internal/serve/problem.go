@@ -16,6 +16,7 @@ var problemTypes = map[string][]string{
 	"model":   {api.NoModel, api.Untyped},
 	"openapi": {api.Untyped},
 	"docs":    {api.Untyped},
+	"key":     {api.Unauthorized, api.Forbidden, api.RateLimited, api.Untyped},
 	"other":   {api.NotFound, api.MethodNotAllowed, api.Untyped},
 }
 

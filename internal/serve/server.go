@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mlops/internal/api"
+	"mlops/internal/apikey"
+	"mlops/internal/headers"
 	"mlops/internal/metrics"
 	"mlops/internal/model"
 	"mlops/internal/plainhttp"
@@ -64,6 +66,8 @@ type Server struct {
 
 	draining atomic.Bool // told to stop
 
+	keys *apikey.Ring // nil: requests need no key
+
 	memory      memory
 	small       *slots // for requests with a small body
 	large       *slots
@@ -92,10 +96,27 @@ func New(o Options) *Server {
 
 // Handler returns the API.
 func (s *Server) Handler() http.Handler {
+	r := s.router()
+	predict := s.observe("predict", s.predict)
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		// The router copies each request to add variables that no handler reads.
+		if req.Method == http.MethodPost && req.URL.Path == "/predict" {
+			predict(w, req)
+			return
+		}
+		r.ServeHTTP(w, req)
+	})
+	if s.keys != nil {
+		h = s.locked(h)
+	}
+	return headers.Secure(headers.API, h)
+}
+
+// router returns the routes of the API.
+func (s *Server) router() *mux.Router {
 	r := mux.NewRouter().SkipClean(true) // a redirect would turn a POST into a GET
 	get := func(path string, h http.HandlerFunc) { r.HandleFunc(path, h).Methods(http.MethodGet, http.MethodHead) }
-	predict := s.observe("predict", s.predict)
-	r.HandleFunc("/predict", predict).Methods(http.MethodPost)
+	r.HandleFunc("/predict", s.observe("predict", s.predict)).Methods(http.MethodPost)
 	get("/model", s.observe("model", s.describe))
 	get("/healthz", s.guard("healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }))
 	get("/readyz", s.guard("readyz", s.ready))
@@ -113,14 +134,7 @@ func (s *Server) Handler() http.Handler {
 		w.Header().Set("Allow", allow)
 		fail(w, api.Problem{Type: api.MethodNotAllowed, Status: http.StatusMethodNotAllowed, Detail: "use " + allow})
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		// The router copies each request to add variables that no handler reads.
-		if req.Method == http.MethodPost && req.URL.Path == "/predict" {
-			predict(w, req)
-			return
-		}
-		r.ServeHTTP(w, req)
-	})
+	return r
 }
 
 // Run serves and follows the registry until the context ends. Then it drains, and
@@ -129,6 +143,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	server := s.wire(s.httpServer())
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx) }()
+	if s.keys != nil {
+		go s.keys.Watch(ctx, s.log)
+	}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	select {

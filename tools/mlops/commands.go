@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"mlops/internal/demo"
@@ -22,7 +23,7 @@ type work = func(ctx context.Context, out io.Writer, args []string) error
 
 // commands are all, in the order in which help lists them.
 func commands() []command {
-	return []command{{
+	all := []command{{
 		name:  "demo up",
 		short: "run the whole platform on this machine, without Kubernetes, to a served model",
 		long: `
@@ -186,6 +187,7 @@ ends, everything that runs in that home is stopped and the home is deleted.`,
 			}
 		},
 	}}
+	return slices.Insert(all, len(all)-2, keyCommands()...) // before those for developers
 }
 
 // inputs are what several commands take.

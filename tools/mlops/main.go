@@ -4,8 +4,8 @@
 //
 // It reads the environment: MLOPS_HOME (where data, logs and records are kept;
 // default $HOME/.mlops, for root /var/lib/mlops), MLOPS_CACHE_HOME (what several
-// homes share; default cache in MLOPS_HOME), SPEC, DATASET and PURGE (defaults of
-// the flags), PYTHON (an interpreter), TERM and NO_COLOR.
+// homes share; default cache in MLOPS_HOME), SPEC, DATASET, PURGE and
+// MLOPS_API_KEYS (defaults of the flags), PYTHON (an interpreter), TERM and NO_COLOR.
 package main
 
 import (
