@@ -53,7 +53,7 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		return nil, err
 	}
 	defer booster.Close()
-	f := &Fitted{RoundAUC: result.AUC, Scores: map[string][]float32{}, Rankings: map[string]*evaluate.Ranking{}, Metrics: map[string]float64{}}
+	f := &Fitted{RoundAUC: result.Rounds, Scores: map[string][]float32{}, Rankings: map[string]*evaluate.Ranking{}, Metrics: map[string]float64{}}
 	if f.Trees, err = booster.Rounds(); err != nil {
 		return nil, err
 	}

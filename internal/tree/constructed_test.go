@@ -69,7 +69,7 @@ func writeJSON(tb testing.TB, kinds []int, base float64, trees []tree) []byte {
 		"attributes": object{}, "feature_names": names, "feature_types": types,
 		"learner_model_param": object{"base_score": fmt.Sprintf("[%E]", base), "boost_from_average": "1",
 			"num_class": "0", "num_feature": count(len(kinds)), "num_target": "1"},
-		"objective": object{"name": logistic, "reg_loss_param": object{"scale_pos_weight": "1"}},
+		"objective": object{"name": "binary:logistic", "reg_loss_param": object{"scale_pos_weight": "1"}},
 		"gradient_booster": object{"name": "gbtree", "model": object{
 			"gbtree_model_param": object{"num_parallel_tree": "1", "num_trees": count(len(trees))},
 			"cats":               object{"enc": []int{}, "feature_segments": []int{}, "sorted_idx": []int{}},
@@ -142,7 +142,7 @@ func TestConstructedSameAsLibxgboost(t *testing.T) {
 		m.ScoreBatch(check.data, batch)
 		for i, p := range batch {
 			row := check.data[i*len(kinds) : (i+1)*len(kinds)]
-			if one, slow := m.Score(row), sigmoid(m.walk(row)); one != p || slow != p {
+			if one, slow := m.Score(row), sigmoid(m.walk(row, 0)); one != p || slow != p {
 				return fmt.Errorf("row %d %v: alone %v, in a batch %v, node by node %v", i, row, one, p, slow)
 			}
 		}

@@ -9,31 +9,33 @@ import (
 // (https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html). Its
 // UBJ form has the same names.
 type document struct {
-	Learner struct {
-		FeatureNames []string `json:"feature_names"`
-		Param        struct {
-			BaseScore  string `json:"base_score"`
-			NumFeature string `json:"num_feature"`
-			NumClass   string `json:"num_class"`
-			NumTarget  string `json:"num_target"`
-		} `json:"learner_model_param"`
-		Objective struct {
-			Name string `json:"name"`
-		} `json:"objective"`
-		Booster struct {
-			Name  string `json:"name"`
-			Model struct {
-				Param struct {
-					NumTrees string `json:"num_trees"`
-				} `json:"gbtree_model_param"`
-				TreeInfo []int32        `json:"tree_info"`
-				Trees    []treeDocument `json:"trees"`
-				Cats     struct {
-					Enc []anything `json:"enc"`
-				} `json:"cats"`
-			} `json:"model"`
-		} `json:"gradient_booster"`
-	} `json:"learner"`
+	Learner learnerDocument `json:"learner"`
+}
+
+type learnerDocument struct {
+	FeatureNames []string `json:"feature_names"`
+	Param        struct {
+		BaseScore  string `json:"base_score"`
+		NumFeature string `json:"num_feature"`
+		NumClass   string `json:"num_class"`
+		NumTarget  string `json:"num_target"`
+	} `json:"learner_model_param"`
+	Objective struct {
+		Name string `json:"name"`
+	} `json:"objective"`
+	Booster struct {
+		Name  string `json:"name"`
+		Model struct {
+			Param struct {
+				NumTrees string `json:"num_trees"`
+			} `json:"gbtree_model_param"`
+			TreeInfo []int32        `json:"tree_info"`
+			Trees    []treeDocument `json:"trees"`
+			Cats     struct {
+				Enc []anything `json:"enc"`
+			} `json:"cats"`
+		} `json:"model"`
+	} `json:"gradient_booster"`
 }
 
 // treeDocument is one tree: arrays with one entry per node, and the categories of

@@ -30,6 +30,11 @@ type forest struct {
 	slots      int
 	ladder     []byte // as many ones as the largest feature has slots, then as many zeros
 
+	parts []part // by output; all are laid out alike
+}
+
+// part holds the trees of one output.
+type part struct {
 	// Either full trees of depth fullDepth, in groups of four: the split at place
 	// p of a tree, from 1, has its children at 2p and 2p+1; past the last level
 	// they are leaves, stored at p-block. Empty trees fill up the last group.
@@ -148,22 +153,22 @@ func countReached(keys []int32, k int32) int {
 }
 
 // margin adds the trees' leaves to base, in their order.
-func (f *forest) margin(x *scratch, sum float32) float32 {
+func (p *part) margin(x *scratch, sum float32) float32 {
 	a := &x.answers
-	if f.roots != nil {
-		for _, root := range f.roots {
+	if p.roots != nil {
+		for _, root := range p.roots {
 			at := root
-			for left := f.steps[at].left; left != 0; left = f.steps[at].left {
-				at = left + int32(a[f.steps[at].slot])
+			for left := p.steps[at].left; left != 0; left = p.steps[at].left {
+				at = left + int32(a[p.steps[at].slot])
 			}
-			sum += f.steps[at].value
+			sum += p.steps[at].value
 		}
 		return sum
 	}
 	// A step waits for two loads from the cache; four trees overlap theirs. Six
 	// lines are 10 % faster than a loop.
-	for i := range f.splits {
-		s, l := &f.splits[i], &f.leaves[i]
+	for i := range p.splits {
+		s, l := &p.splits[i], &p.leaves[i]
 		p0, p1, p2, p3 := uint(1), uint(1), uint(1), uint(1)
 		p0, p1, p2, p3 = down(a, s, 0, p0), down(a, s, 1, p1), down(a, s, 2, p2), down(a, s, 3, p3)
 		p0, p1, p2, p3 = down(a, s, 0, p0), down(a, s, 1, p1), down(a, s, 2, p2), down(a, s, 3, p3)
@@ -210,37 +215,53 @@ func ask(n *node) question {
 
 // newForest lays out trees. It returns nil if they ask so many questions that
 // answering them all would take longer than walking the trees.
-func newForest(trees []tree) *forest {
-	f := &forest{}
+func newForest(trees []tree, outputs int) *forest {
+	f := &forest{parts: make([]part, outputs)}
 	slots, ok := f.assignSlots(trees)
 	if !ok {
 		return nil
 	}
 	depth := 0
+	of := make([][]tree, outputs)
 	for _, t := range trees {
 		depth = max(depth, t.depth)
+		of[t.output] = append(of[t.output], t)
 	}
-	if depth > fullDepth {
-		for _, t := range trees {
-			root := int32(len(f.steps))
-			f.roots = append(f.roots, root)
-			for i := range t.nodes {
-				if n := &t.nodes[i]; n.left == 0 {
-					f.steps = append(f.steps, step{value: n.value})
-				} else {
-					f.steps = append(f.steps, step{slot: slots[ask(n)], left: root + n.left})
-				}
+	for k := range f.parts {
+		if depth > fullDepth {
+			f.parts[k].addSteps(of[k], slots)
+		} else {
+			f.parts[k].addFull(of[k], slots)
+		}
+	}
+	return f
+}
+
+// addSteps lays out trees as they are.
+func (p *part) addSteps(trees []tree, slots map[question]uint16) {
+	p.roots = make([]int32, 0, len(trees))
+	for _, t := range trees {
+		root := int32(len(p.steps))
+		p.roots = append(p.roots, root)
+		for i := range t.nodes {
+			if n := &t.nodes[i]; n.left == 0 {
+				p.steps = append(p.steps, step{value: n.value})
+			} else {
+				p.steps = append(p.steps, step{slot: slots[ask(n)], left: root + n.left})
 			}
 		}
-		return f
 	}
+}
+
+// addFull lays out trees padded to fullDepth.
+func (p *part) addFull(trees []tree, slots map[question]uint16) {
 	blocks := (len(trees) + abreast - 1) / abreast
-	f.splits = make([][abreast * block]uint16, blocks)
-	f.leaves = make([][abreast * block]float32, blocks)
+	p.splits = make([][abreast * block]uint16, blocks)
+	p.leaves = make([][abreast * block]float32, blocks)
 	for i, t := range trees {
 		first := i % abreast * block
-		splits := f.splits[i/abreast][first : first+block]
-		leaves := f.leaves[i/abreast][first : first+block]
+		splits := p.splits[i/abreast][first : first+block]
+		leaves := p.leaves[i/abreast][first : first+block]
 		// fill writes a node and everything below it to a place of the full tree.
 		// Below a leaf any slot will do: all leaves there have its value.
 		var fill func(n *node, place int)
@@ -259,7 +280,6 @@ func newForest(trees []tree) *forest {
 		}
 		fill(&t.nodes[0], 1)
 	}
-	return f
 }
 
 // assignSlots gives each question of the trees a slot and reports whether there

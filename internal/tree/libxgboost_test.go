@@ -110,28 +110,36 @@ func boost(tb testing.TB, lib *xgboost.Library, t table, rounds int, params map[
 	return b
 }
 
-// sameMargins compares every row's margin with libxgboost's. The base margin may
+// sameMargins compares every row's margins with libxgboost's. A base margin may
 // be off by one unit in the last place: the C library's logf is not always
 // rounded correctly, Go's logarithm in float64 is. sameMargins leaves the model
 // with the base that fits.
 func sameMargins(m *Model, rows []float32, want []float32) error {
-	base := m.base
-	var err error
-	for _, towards := range []float32{base, math.MaxFloat32, -math.MaxFloat32} {
-		m.base = math.Nextafter32(base, towards)
-		err = nil
-		for i, w := range want {
-			row := rows[i*m.features : (i+1)*m.features]
-			if got := m.walk(row); got != w {
-				err = fmt.Errorf("row %d %v: margin %v, libxgboost's %v", i, row, got, w)
+	n := len(rows) / m.features
+	if len(want) != n*m.Outputs() {
+		return fmt.Errorf("libxgboost has %d margins for %d rows with %d outputs", len(want), n, m.Outputs())
+	}
+	for k, base := range m.bases {
+		var err error
+		for _, towards := range []float32{base, math.MaxFloat32, -math.MaxFloat32} {
+			m.bases[k] = math.Nextafter32(base, towards)
+			err = nil
+			for i := range n {
+				row, w := rows[i*m.features:(i+1)*m.features], want[i*m.Outputs()+k]
+				if got := m.walk(row, k); got != w {
+					err = fmt.Errorf("row %d %v: margin %v of output %d, libxgboost's %v", i, row, got, k, w)
+					break
+				}
+			}
+			if err == nil {
 				break
 			}
 		}
-		if err == nil {
-			break
+		if err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // TestSameAsLibxgboost draws models and rows of every kind and compares. While the
@@ -203,8 +211,8 @@ func TestSameAsLibxgboost(t *testing.T) {
 				for i := range batch {
 					row := check.data[i*len(kinds) : (i+1)*len(kinds)]
 					one := m.Score(row)
-					if one != batch[i] || one != sigmoid(m.walk(row)) {
-						t.Fatalf("%s, %v: row %d: alone %v, in a batch %v, node by node %v", form, params, i, one, batch[i], sigmoid(m.walk(row)))
+					if one != batch[i] || one != sigmoid(m.walk(row, 0)) {
+						t.Fatalf("%s, %v: row %d: alone %v, in a batch %v, node by node %v", form, params, i, one, batch[i], sigmoid(m.walk(row, 0)))
 					}
 					off := math.Abs(float64(one) - float64(want[i]))
 					if !(off <= 1e-6) {

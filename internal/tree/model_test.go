@@ -51,7 +51,7 @@ func TestEveryLayoutScoresTheSame(t *testing.T) {
 			for range trees {
 				list = append(list, grow(rng, depth, features, 2*rng.IntN(12), depth < 9 && rng.IntN(2) == 0))
 			}
-			m := newModel(features, nil, 0.25, list)
+			m := newModel(features, nil, logistic, []float32{0.25}, list)
 			if m.forest == nil {
 				t.Fatalf("depth %d, %d trees: no forest", depth, trees)
 			}
@@ -67,7 +67,7 @@ func TestEveryLayoutScoresTheSame(t *testing.T) {
 			m.ScoreBatch(rows, out)
 			for i, got := range out {
 				row := rows[i*features : (i+1)*features]
-				want := sigmoid(m.walk(row))
+				want := sigmoid(m.walk(row, 0))
 				if one := m.Score(row); got != want || one != want {
 					t.Fatalf("depth %d, %d trees: row %d %v: alone %v, in a batch %v, node by node %v", depth, trees, i, row, one, got, want)
 				}
@@ -89,12 +89,12 @@ func TestTooManyQuestionsAreWalked(t *testing.T) {
 		codes = append(codes, stump(node{categorical: true, categories: []int32{int32(i), maxCategory - 1}}))
 	}
 	for name, trees := range map[string][]tree{"thresholds": thresholds, "codes": codes} {
-		m := newModel(1, nil, 0, trees)
+		m := newModel(1, nil, logistic, []float32{0}, trees)
 		if m.forest != nil {
 			t.Errorf("%s: there is a forest", name)
 		}
 		row := []float32{2}
-		if got, want := m.Score(row), sigmoid(m.walk(row)); got != want {
+		if got, want := m.Score(row), sigmoid(m.walk(row, 0)); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}

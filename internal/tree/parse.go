@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -12,8 +13,6 @@ import (
 )
 
 const (
-	logistic = "binary:logistic"
-
 	// maxCategory is the first code that XGBoost considers invalid: above it
 	// float32 does not represent every whole number.
 	maxCategory = 1 << 24
@@ -35,13 +34,18 @@ type node struct {
 
 // tree is a decision tree. The root is nodes[0], a child comes after its parent.
 type tree struct {
-	nodes []node
-	depth int // the most splits on a path from root to leaf
+	nodes  []node
+	depth  int   // the most splits on a path from root to leaf
+	output int32 // that its leaves add to
 }
 
-// Parse reads a model that XGBoost 3 saved as UBJ or JSON; the first bytes tell
-// which. It must be a boosted model of trees with the objective binary:logistic.
-// Errors name the tree and the node.
+// maxOutputs bounds the outputs of a model, so that a small file can't cause a lot of
+// work.
+const maxOutputs = 1000
+
+// Parse reads a model that XGBoost 1.7 to 3 saved as UBJ or JSON; the first bytes
+// tell which. It must be a boosted model of trees with one of the objectives in
+// links. Errors name the tree and the node.
 func Parse(data []byte) (*Model, error) {
 	d, err := read(data)
 	if err != nil {
@@ -73,23 +77,20 @@ func read(data []byte) (*document, error) {
 func (d *document) model() (*Model, error) {
 	learner := &d.Learner
 	booster := &learner.Booster
+	l, known := links[learner.Objective.Name]
 	switch {
 	case booster.Name == "":
 		return nil, errors.New("it has no gradient_booster with a name")
 	case booster.Name != "gbtree":
 		return nil, fmt.Errorf("booster %q is not supported, only gbtree", booster.Name)
-	case learner.Objective.Name != logistic:
-		return nil, fmt.Errorf("objective %q is not supported, only %s", learner.Objective.Name, logistic)
+	case !known:
+		return nil, fmt.Errorf("objective %q is not supported, only %s", learner.Objective.Name, strings.Join(slices.Sorted(maps.Keys(links)), ", "))
 	case len(booster.Model.Cats.Enc) > 0:
 		return nil, errors.New("it holds its own encoding of categories (cats), want one trained on codes")
 	}
-	for _, p := range []struct{ name, value string }{
-		{"num_class", learner.Param.NumClass},
-		{"num_target", learner.Param.NumTarget},
-	} {
-		if p.value != "" && p.value != "0" && p.value != "1" {
-			return nil, fmt.Errorf("%s is %s, only one output is supported", p.name, p.value)
-		}
+	outputs, err := learner.outputs(l)
+	if err != nil {
+		return nil, err
 	}
 	features, err := strconv.ParseInt(learner.Param.NumFeature, 10, 32)
 	if err != nil || features < 0 {
@@ -98,7 +99,7 @@ func (d *document) model() (*Model, error) {
 	if n := len(learner.FeatureNames); n > 0 && n != int(features) {
 		return nil, fmt.Errorf("it has %d feature names for %d features", n, features)
 	}
-	base, err := baseMargin(learner.Param.BaseScore)
+	bases, err := baseMargins(learner.Param.BaseScore, l, outputs)
 	if err != nil {
 		return nil, err
 	}
@@ -108,31 +109,71 @@ func (d *document) model() (*Model, error) {
 	}
 	var checked []tree
 	for i := range trees {
-		if booster.Model.TreeInfo[i] != 0 || int(trees[i].ID) != i {
-			return nil, fmt.Errorf("tree %d: it has id %d and group %d, want id %d and group 0", i, trees[i].ID, booster.Model.TreeInfo[i], i)
+		output := booster.Model.TreeInfo[i]
+		if output < 0 || int(output) >= outputs || int(trees[i].ID) != i {
+			return nil, fmt.Errorf("tree %d: it has id %d and group %d, want id %d and a group below %d", i, trees[i].ID, output, i, outputs)
 		}
 		t, err := trees[i].tree(int32(features))
 		if err != nil {
 			return nil, fmt.Errorf("tree %d: %w", i, err)
 		}
+		t.output = output
 		checked = append(checked, t)
 	}
-	return newModel(int(features), learner.FeatureNames, base, checked), nil
+	return newModel(int(features), learner.FeatureNames, l, bases, checked), nil
 }
 
-// baseMargin turns base_score, a probability, into log-odds, in the float32
-// steps that XGBoost takes. Since 3.1 it is an array with one number per output.
-func baseMargin(text string) (float32, error) {
-	number := text
+// outputs returns how many numbers the model gives a row: its classes, or targets.
+func (d *learnerDocument) outputs(l link) (int, error) {
+	number := func(name, text string) (int, error) {
+		if text == "" {
+			return 0, nil
+		}
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n < 0 || n > maxOutputs {
+			return 0, fmt.Errorf("%s is %q, want a number up to %d", name, text, maxOutputs)
+		}
+		return int(n), nil
+	}
+	classes, err := number("num_class", d.Param.NumClass)
+	if err != nil {
+		return 0, err
+	}
+	targets, err := number("num_target", d.Param.NumTarget)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case l == softmax && (classes < 2 || targets > 1):
+		return 0, fmt.Errorf("num_class is %d and num_target %d, want at least two classes and one target for %s", classes, targets, d.Objective.Name)
+	case l != softmax && classes > 1:
+		return 0, fmt.Errorf("num_class is %d, which %s does not have", classes, d.Objective.Name)
+	case l == logistic && targets > 1:
+		return 0, fmt.Errorf("num_target is %d, only one is supported for %s", targets, d.Objective.Name)
+	}
+	return max(classes, targets, 1), nil
+}
+
+// baseMargins turns base_score into margins, one per output. Since XGBoost 3.1 it is
+// an array with one number per output; before, it is one number for all of them.
+func baseMargins(text string, l link, outputs int) ([]float32, error) {
+	list := []string{text}
 	if s, ok := strings.CutPrefix(text, "["); ok {
-		number = strings.TrimSuffix(s, "]")
+		list = strings.Split(strings.TrimSuffix(s, "]"), ",")
 	}
-	p, err := strconv.ParseFloat(number, 32)
-	if err != nil || !(p >= 0 && p <= 1) {
-		return 0, fmt.Errorf("base_score is %q, want one probability", text)
+	if len(list) != 1 && len(list) != outputs {
+		return nil, fmt.Errorf("base_score is %q, want one number or %d", text, outputs)
 	}
-	q := min(max(float32(p), minBase), 1-float32(minBase))
-	return -float32(math.Log(float64(1/q - 1))), nil
+	bases := make([]float32, outputs)
+	for i := range bases {
+		x, err := strconv.ParseFloat(strings.TrimSpace(list[min(i, len(list)-1)]), 32)
+		margin, ok := l.base(float32(x))
+		if err != nil || !ok {
+			return nil, fmt.Errorf("base_score is %q, want what the objective can predict", text)
+		}
+		bases[i] = margin
+	}
+	return bases, nil
 }
 
 // tree checks the arrays and copies the nodes that can be reached.

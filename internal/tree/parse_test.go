@@ -95,9 +95,13 @@ func TestParseRefuses(t *testing.T) {
 		{"boosters of other kinds are summed in another way", learner("name", "dart", "gradient_booster"), `booster "dart"`},
 		{"linear models have no trees", learner("name", "gblinear", "gradient_booster"), `booster "gblinear"`},
 		{"not a model", func(o object) { delete(o, "learner") }, "no gradient_booster"},
-		{"other objectives have other links", learner("name", "reg:squarederror", "objective"), "reg:squarederror"},
-		{"one output only, by classes", learner("num_class", "3", "learner_model_param"), "num_class is 3"},
+		{"other objectives have other links", learner("name", "rank:pairwise", "objective"), `objective "rank:pairwise" is not supported`},
+		{"classes without their number", learner("name", "multi:softprob", "objective"), "num_class is 0"},
+		{"the number of the best class only", learner("name", "multi:softmax", "objective"), `objective "multi:softmax"`},
+		{"one output has no classes", learner("num_class", "3", "learner_model_param"), "num_class is 3"},
 		{"one output only, by targets", learner("num_target", "2", "learner_model_param"), "num_target is 2"},
+		{"more targets than a model has", learner("num_target", "1000000", "learner_model_param"), `num_target is "1000000"`},
+		{"less than no class", learner("num_class", "-3", "learner_model_param"), `num_class is "-3"`},
 		{"the number of features is needed", learner("num_feature", "", "learner_model_param"), "num_feature"},
 		{"no negative number of features", learner("num_feature", "-4", "learner_model_param"), "num_feature"},
 		{"one name for each feature", learner("feature_names", []any{"a"}), "1 feature names for 4"},
@@ -166,8 +170,8 @@ func TestParseTakesOlderBaseScore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.base != b.base || a.base == 0 {
-		t.Errorf("base margin %v of an array, %v of a number", a.base, b.base)
+	if a.bases[0] != b.bases[0] || a.bases[0] == 0 {
+		t.Errorf("base margin %v of an array, %v of a number", a.bases, b.bases)
 	}
 }
 
@@ -236,6 +240,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(fixture(f, "small.ubj"))
 	f.Add(fixture(f, "small.json"))
 	f.Add([]byte("{L"))
+	for _, name := range []string{"classes-1.7.json", "classes-3.0.ubj", "count-2.1.ubj"} {
+		f.Add(fixture(f, filepath.Join("old", name)))
+	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, depth := range []int{0, 2, 7} { // small ones, which are quicker to change
 		f.Add(writeJSON(f, []int{0, 3}, 0.5, construct(rng, []int{0, 3}, 2, depth, false)))
@@ -252,16 +259,25 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		const n = slabRows + minSlabRows + 5
-		rows, out := make([]float32, n*m.Features()), make([]float32, n)
+		outputs := m.Outputs()
+		rows, out := make([]float32, n*m.Features()), make([]float32, n*outputs)
 		for i := range rows {
 			rows[i] = []float32{0, float32(math.NaN()), 3, -1, 60}[(i/max(m.Features(), 1)+i)%5]
 		}
 		m.ScoreBatch(rows, out)
-		for i, p := range out {
+		one, slow := make([]float32, outputs), make([]float32, outputs)
+		for i := range n {
 			row := rows[i*m.Features() : (i+1)*m.Features()]
-			if one, slow := m.Score(row), sigmoid(m.walk(row)); one != p || slow != p {
-				if one == one || slow == slow || p == p { // leaves may add up to NaN
-					t.Errorf("row %v: alone %v, in a batch %v, node by node %v", row, one, p, slow)
+			m.ScoreBatch(row, one)
+			for k := range slow {
+				slow[k] = m.walk(row, k)
+			}
+			m.link.apply(slow, outputs)
+			for k, p := range out[i*outputs : (i+1)*outputs] {
+				if one[k] != p || slow[k] != p {
+					if one[k] == one[k] || slow[k] == slow[k] || p == p { // leaves may add up to NaN
+						t.Errorf("row %v: alone %v, in a batch %v, node by node %v", row, one, p, slow)
+					}
 				}
 			}
 		}

@@ -100,8 +100,8 @@ func (r *reference) json(model []byte) (text []byte, err error) {
 	return text, err
 }
 
-// margins returns what a saved model gives the rows of a table, before the
-// logistic function.
+// margins returns what a saved model gives the rows of a table, before the link
+// function: a margin per row and output.
 func (r *reference) margins(model []byte, t table) (out []float32, err error) {
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
@@ -137,7 +137,11 @@ func (r *reference) margins(model []byte, t table) (out []float32, err error) {
 				var p *float32
 				code := r.boosterMargin(b, m, `{"type":1,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}`, &shape, &dim, &p)
 				if code == 0 {
-					out = append(out, unsafe.Slice(p, t.rows)...)
+					n := 1
+					for _, d := range unsafe.Slice(shape, dim) {
+						n *= int(d)
+					}
+					out = append(out, unsafe.Slice(p, n)...)
 				}
 				return code
 			},

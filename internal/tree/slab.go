@@ -37,22 +37,26 @@ func (f *forest) newSlab() *slab {
 	return &slab{hits: make([]uint64, most+1)}
 }
 
-// margins sets x.sums to the margins of up to slabRows rows of the given width.
-func (f *forest) margins(rows []float32, width int, base float32, x *slab) {
+// answerSlab answers all questions for up to slabRows rows of the given width.
+func (f *forest) answerSlab(rows []float32, width int, x *slab) {
 	for i := range f.numbers {
 		f.numbers[i].answer(rows, width, x)
 	}
 	for i := range f.categories {
 		f.categories[i].answer(rows, width, x)
 	}
+}
+
+// margins sets x.sums to the margins of the rows that were answered.
+func (p *part) margins(base float32, x *slab) {
 	for i := range x.sums {
 		x.sums[i] = base
 	}
-	for i := range f.splits {
+	for i := range p.splits {
 		for t := range x.levels {
-			walkSlab(&x.answers, (*[block]uint16)(f.splits[i][t*block:]), &x.levels[t])
+			walkSlab(&x.answers, (*[block]uint16)(p.splits[i][t*block:]), &x.levels[t])
 		}
-		addLeaves(&x.sums, &x.levels, &f.leaves[i])
+		addLeaves(&x.sums, &x.levels, &p.leaves[i])
 	}
 }
 

@@ -92,15 +92,15 @@ func TestTrainStopsEarly(t *testing.T) {
 		told = append(told, auc)
 	}}
 	b, r := train(t, lib, c, 500)
-	if diff := cmp.Diff(r.AUC, told); diff != "" {
+	if diff := cmp.Diff(r.Rounds, told); diff != "" {
 		t.Errorf("progress and result differ (-result +progress):\n%s", diff)
 	}
-	if len(r.AUC) != r.BestRound+1+5 {
-		t.Errorf("%d rounds, best is %d, want a stop 5 after the best", len(r.AUC), r.BestRound)
+	if len(r.Rounds) != r.BestRound+1+5 {
+		t.Errorf("%d rounds, best is %d, want a stop 5 after the best", len(r.Rounds), r.BestRound)
 	}
-	for i, auc := range r.AUC {
-		if i < r.BestRound && auc >= r.BestAUC || auc > r.BestAUC {
-			t.Errorf("AUC of round %d is %v, of the best, %d, %v", i, auc, r.BestRound, r.BestAUC)
+	for i, auc := range r.Rounds {
+		if i < r.BestRound && auc >= r.Best || auc > r.Best {
+			t.Errorf("AUC of round %d is %v, of the best, %d, %v", i, auc, r.BestRound, r.Best)
 		}
 	}
 	if n, err := b.Rounds(); err != nil || n != r.BestRound+1 {
@@ -111,8 +111,8 @@ func TestTrainStopsEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A loaded or cut model keeps the configured metric.
-	if metrics["auc"] != r.BestAUC {
-		t.Errorf("the cut model's AUC is %v, want %v", metrics["auc"], r.BestAUC)
+	if metrics["auc"] != r.Best {
+		t.Errorf("the cut model's AUC is %v, want %v", metrics["auc"], r.Best)
 	}
 	if v, ok, err := b.attr("best_iteration"); err != nil || !ok || v == "" {
 		t.Errorf("attribute best_iteration is %q, %v, %v", v, ok, err)
@@ -124,8 +124,8 @@ func TestTrainStopsEarly(t *testing.T) {
 
 func TestTrainWithoutEarlyStoppingKeepsAllRounds(t *testing.T) {
 	b, r := train(t, load(t), Config{Params: params, Rounds: 30}, 500)
-	if n, err := b.Rounds(); err != nil || n != 30 || len(r.AUC) != 30 {
-		t.Errorf("the model has %d rounds and %d AUCs (%v), want 30", n, len(r.AUC), err)
+	if n, err := b.Rounds(); err != nil || n != 30 || len(r.Rounds) != 30 {
+		t.Errorf("the model has %d rounds and %d AUCs (%v), want 30", n, len(r.Rounds), err)
 	}
 }
 
@@ -288,7 +288,7 @@ func TestSeveralAtOnce(t *testing.T) {
 				p = [][2]string{{"max_depth", "deep"}}
 			}
 			b, r, err := lib.Train(context.Background(), Config{Params: p, Rounds: 10}, m, m)
-			results[i] = fmt.Sprint(r.AUC)
+			results[i] = fmt.Sprint(r.Rounds)
 			if i == 3 && (err == nil || !strings.Contains(err.Error(), "max_depth")) || i != 3 && err != nil {
 				t.Errorf("training %d: got error %v", i, err)
 			}
