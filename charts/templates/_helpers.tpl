@@ -269,6 +269,16 @@ sets for the example. Takes the context of the subchart pipelines. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* The same, or else the address in the data set's YAML. */}}
+{{- define "mlops.table" -}}
+{{- include "mlops.source" . | default (include "mlops.dataset.url" .) -}}
+{{- end -}}
+{{- define "mlops.dataset.url" -}}
+{{- with get (include "mlops.dataset.spec" . | fromYaml) "source" -}}
+{{- if kindIs "map" . -}}{{- get . "url" | toString -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Spec of a service's volume claim. */}}
 {{- define "mlops.claim" -}}
 accessModes: [ReadWriteOnce]

@@ -13,7 +13,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	k8slabels "k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 )
 
@@ -210,7 +209,7 @@ func TestNetworkPolicies(t *testing.T) {
 		var closed bool
 		for _, p := range policies {
 			if p.Name == "mlops-default" {
-				closed = len(p.Spec.Ingress) == 0 && slices.Equal(p.Spec.PolicyTypes, []networkingv1.PolicyType{networkingv1.PolicyTypeIngress})
+				closed = len(p.Spec.Ingress)+len(p.Spec.Egress) == 0 && slices.Equal(p.Spec.PolicyTypes, []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress})
 			}
 		}
 		if !closed {
@@ -247,68 +246,6 @@ func TestNetworkPolicies(t *testing.T) {
 			}
 		}
 	})
-}
-
-// Which pods may connect: those of the release, of its workflows, and others.
-func TestNetworkPoliciesAdmit(t *testing.T) {
-	eachHelm(t, func(t *testing.T, helm string) {
-		r := render(t, helm, "mlops", "mlops")
-		callers := map[string]map[string]string{"a stranger": {"app": "stranger"}, "a namesake of another release": {"app.kubernetes.io/name": "mlops", "app.kubernetes.io/component": "mlflow", "app.kubernetes.io/instance": "other"}}
-		for _, p := range pods(t, r) {
-			labels := maps.Clone(p.meta.Labels)
-			name := labels["app.kubernetes.io/component"]
-			if p.workflow {
-				name = p.meta.Name
-				labels["workflows.argoproj.io/workflow"] = "w" // as Argo marks every pod of a workflow
-			}
-			callers[name] = labels
-		}
-		for _, test := range []struct {
-			to   string
-			port int32
-			want []string
-		}{
-			{"minio", 9000, []string{"load-raw-data", "mlflow", "prometheus", "setup", "test"}},
-			{"argo-server", 2746, []string{"test"}},
-			{"prometheus", 9090, []string{"grafana", "test"}},
-		} {
-			policy := one[*networkingv1.NetworkPolicy](t, r, "mlops-"+test.to)
-			var got []string
-			for name, labels := range callers {
-				if admits(t, policy, labels, test.port) {
-					got = append(got, name)
-				}
-			}
-			slices.Sort(got)
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("%s admits (-want +got):\n%s", test.to, diff)
-			}
-		}
-	})
-}
-
-// admits reports whether a policy admits a pod of the same namespace with these labels,
-// by Kubernetes' own selectors.
-func admits(t *testing.T, n *networkingv1.NetworkPolicy, labels map[string]string, port int32) bool {
-	t.Helper()
-	for _, rule := range n.Spec.Ingress {
-		if !slices.ContainsFunc(rule.Ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.IntVal == port }) {
-			continue
-		}
-		if len(rule.From) == 0 {
-			return true
-		}
-		for _, peer := range rule.From {
-			selector, err := metav1.LabelSelectorAsSelector(peer.PodSelector)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if selector.Matches(k8slabels.Set(labels)) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // opens reports whether a policy allows connections to a port of a pod.

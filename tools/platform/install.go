@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -57,7 +59,7 @@ func (c *config) images(ctx context.Context, t target) error {
 // install installs or upgrades the release, unless the one that is there was
 // made of the same chart and values, and waits until it is ready.
 func (c *config) install(ctx context.Context, t target, r *kube.Release, table origin.Table) error {
-	text, err := c.values(t, table)
+	text, err := c.values(ctx, t, r, table)
 	if err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func (c *config) restrict(ctx context.Context, r *kube.Release) error {
 // values are what `up` says of the release besides the images that were built. A
 // file carries them, since Helm would take the commas, braces and backslashes of
 // an address on its command line for its own.
-func (c *config) values(t target, table origin.Table) ([]byte, error) {
+func (c *config) values(ctx context.Context, t target, r *kube.Release, table origin.Table) ([]byte, error) {
 	address, _, err := sourceOf(table)
 	if err != nil {
 		return nil, err
@@ -151,6 +153,13 @@ func (c *config) values(t target, table origin.Table) ([]byte, error) {
 		}
 		global["dataset"] = map[string]any{"spec": string(text)}
 	}
+	policies := map[string]any{}
+	// The addresses of another cluster's API server may change between two upgrades.
+	if t.Kind == own {
+		if policies["apiServer"], err = apiServer(ctx, r); err != nil {
+			return nil, err
+		}
+	}
 	return yaml.Marshal(map[string]any{
 		"global": global,
 		// The NodePorts of our own cluster lead here from this machine only; another
@@ -162,9 +171,38 @@ func (c *config) values(t target, table origin.Table) ([]byte, error) {
 		},
 		// The pipeline is run from here, where its progress can be shown; the
 		// schedules go on with the same source.
-		"pipelines": map[string]any{"runOnInstall": false, "source": address},
-		"setup":     map[string]any{"source": map[string]any{"image": ""}},
+		"pipelines":       map[string]any{"runOnInstall": false, "source": address},
+		"setup":           map[string]any{"source": map[string]any{"image": ""}},
+		"networkPolicies": policies,
 	})
+}
+
+// apiServer returns the values that let pods connect to Kubernetes' API at its own
+// addresses only.
+func apiServer(ctx context.Context, r *kube.Release) (map[string]any, error) {
+	slices, err := r.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
+	if err != nil {
+		return nil, fmt.Errorf("looking up the addresses of Kubernetes' API: %w", err)
+	}
+	var peers, ports []any
+	for _, s := range slices.Items {
+		for _, p := range s.Ports {
+			ports = append(ports, *p.Port)
+		}
+		for _, e := range s.Endpoints {
+			for _, text := range e.Addresses {
+				a, err := netip.ParseAddr(text)
+				if err != nil {
+					return nil, fmt.Errorf("reading the address of Kubernetes' API: %w", err)
+				}
+				peers = append(peers, map[string]any{"ipBlock": map[string]any{"cidr": netip.PrefixFrom(a, a.BitLen()).String()}})
+			}
+		}
+	}
+	if len(peers) == 0 || len(ports) == 0 {
+		return nil, errors.New("looking up the addresses of Kubernetes' API: the cluster knows none")
+	}
+	return map[string]any{"to": peers, "ports": ports}, nil
 }
 
 // helm returns the path of Helm: the user's own, or one that is built.

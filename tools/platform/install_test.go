@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,11 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"mlops/internal/kube"
@@ -51,7 +55,7 @@ func TestValues(t *testing.T) {
 	} {
 		c, _ := machine(t, "")
 		c.spec, c.registry = file, tt.registry
-		text, err := c.values(target{Kind: tt.kind}, origin.Table{URL: tt.url})
+		text, err := c.values(t.Context(), target{Kind: tt.kind}, holding(apiSlice), origin.Table{URL: tt.url})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +65,13 @@ func TestValues(t *testing.T) {
 				Images  struct{ Registry string }
 				Dataset struct{ Spec string }
 			}
-			Pipelines struct{ Source string }
+			Pipelines       struct{ Source string }
+			NetworkPolicies struct {
+				APIServer *struct {
+					To    []networkingv1.NetworkPolicyPeer
+					Ports []int
+				}
+			}
 		}
 		if err := yaml.Unmarshal(text, &v); err != nil {
 			t.Fatal(err)
@@ -69,7 +79,21 @@ func TestValues(t *testing.T) {
 		if v.NodePorts["mlflow"].Enabled != tt.open || v.NodePorts["argo"].Enabled != tt.open || v.NodePorts["prometheus"].Enabled || v.Pipelines.Source != tt.source || v.Global.Images.Registry != tt.registry || v.Global.Dataset.Spec != spec {
 			t.Errorf("%s: got\n%s", tt.why, text)
 		}
+		api := v.NetworkPolicies.APIServer
+		if tt.kind != own {
+			if api != nil {
+				t.Errorf("%s: the API server's address, which may change, is in\n%s", tt.why, text)
+			}
+		} else if api == nil || len(api.To) != 1 || api.To[0].IPBlock.CIDR != "10.213.255.1/32" || !slices.Equal(api.Ports, []int{6443}) {
+			t.Errorf("%s: want the API server's address 10.213.255.1/32, port 6443, got\n%s", tt.why, text)
+		}
 	}
+}
+
+// apiSlice is where Kubernetes' API is.
+var apiSlice = &discoveryv1.EndpointSlice{
+	ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Namespace: metav1.NamespaceDefault, Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
+	Endpoints:  []discoveryv1.Endpoint{{Addresses: []string{"10.213.255.1"}}}, Ports: []discoveryv1.EndpointPort{{Port: ptr.To[int32](6443)}},
 }
 
 func TestAddresses(t *testing.T) {
@@ -121,7 +145,7 @@ func TestInstall(t *testing.T) {
 				t.Fatal(err)
 			}
 			to := target{Kind: own}
-			text, err := c.values(to, origin.Table{})
+			text, err := c.values(t.Context(), to, holding(apiSlice), origin.Table{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +154,7 @@ func TestInstall(t *testing.T) {
 				t.Fatal(err)
 			}
 			note := &corev1.ConfigMap{ObjectMeta: named("mlops-up", nil), Data: map[string]string{"install": digest}}
-			if err := c.install(t.Context(), to, holding(append(tt.secrets, ready, note)...), origin.Table{}); err != nil {
+			if err := c.install(t.Context(), to, holding(append(tt.secrets, ready, note, apiSlice)...), origin.Table{}); err != nil {
 				t.Fatal(err)
 			}
 			if got := strings.HasPrefix(calls(), "helm upgrade --install mlops charts "); got != tt.installed {
