@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"mlops/internal/ingest"
+	"mlops/internal/parquet"
 	"mlops/internal/program"
 	"mlops/internal/source"
 	"mlops/internal/step"
@@ -20,7 +21,7 @@ func main() {
 }
 
 func run(ctx context.Context, log *slog.Logger) error {
-	cfg := ingest.Config{Postgres: step.Postgres(), Logger: log, Open: source.Options{S3: source.S3{
+	cfg := ingest.Config{Postgres: step.Postgres(), Logger: log, Open: source.Options{Parquet: parquet.Open, S3: source.S3{
 		Endpoint:  os.Getenv("AWS_ENDPOINT_URL"),
 		AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"),
 		SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),

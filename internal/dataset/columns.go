@@ -23,6 +23,14 @@ func (c *checker) source(s *Spec) {
 	if _, ok := Encoding(s.Source.Encoding); !ok {
 		c.bad(at("source", "encoding"), "encoding %q is not known; it can be: %s%s", s.Source.Encoding, strings.Join(Encodings(), ", "), meant(s.Source.Encoding, slices.Collect(maps.Keys(encodings))))
 	}
+	for _, bound := range []struct {
+		key string
+		n   int
+	}{{"max_lines", s.Source.MaxLines}, {"max_ratio", s.Source.MaxRatio}} {
+		if bound.n < 0 {
+			c.bad(at("source", bound.key), "%s is %d; it has to be at least 1", bound.key, bound.n)
+		}
+	}
 	if h := s.Source.Header; h != "" && h != NoHeader {
 		c.bad(at("source", "header"), "header is %q; it can be none, for a table whose first line is a record", h)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,6 +43,9 @@ var reference = []key{
 	{"source.ignore", "headers of columns that are left out, or all for every column that isn't listed", "none", `["Unnamed: 0"]`},
 	{"source.decimal", "between a number's whole and its fraction", `"."`, `","`},
 	{"source.thousands", "between groups of three digits", "none", `","`},
+	{"source.max_lines", "lines that the table may have; one with more is not loaded", strconv.Itoa(DefaultMaxLines), "500000000"},
+	{"source.max_size", "size that the table may have, unpacked", DefaultMaxSize.String(), "100GiB"},
+	{"source.max_ratio", "how many times larger than its archive the table may be; Parquet files are not bound by it", strconv.Itoa(DefaultMaxRatio), "2000"},
 	{"missing", "texts that stand for a missing value in every column, besides the empty field", "none", `["?", NA]`},
 	{"rejects", "how many rows a data step may lose", "{at_most: 5%}", "{at_most: 0.5%}"},
 	{"rejects.at_most", "share of the lines in a load, of the raw rows when they are cleaned", "5%", "0.5%"},
@@ -158,6 +162,8 @@ func schema(t reflect.Type, path string, keys *[]string) map[string]any {
 	switch {
 	case t == reflect.TypeFor[Percent]():
 		s["type"], s["pattern"] = "string", `^[0-9.]+ *%$`
+	case t == reflect.TypeFor[Size]():
+		s["type"], s["pattern"] = "string", `^[0-9.]+ *([KMGT]i|[kMGT])?B$`
 	case t == reflect.TypeFor[Ignore]():
 		s["anyOf"] = []any{map[string]any{"enum": []string{"all"}}, map[string]any{"type": "array", "items": map[string]any{"type": "string"}}}
 	case t.Kind() == reflect.Struct:

@@ -65,6 +65,11 @@ type Source struct {
 	// How the table spells numbers. Records to predict spell them as JSON does.
 	Decimal   string `yaml:"decimal"`   // between a number's whole and its fraction: "." or ","; empty: "."
 	Thousands string `yaml:"thousands"` // between groups of three digits, such as ","; empty: none
+
+	// Bounds of a load: a table that exceeds one of them stops it.
+	MaxLines int  `yaml:"max_lines"` // 0: DefaultMaxLines
+	MaxSize  Size `yaml:"max_size"`  // of the table, unpacked; 0: DefaultMaxSize
+	MaxRatio int  `yaml:"max_ratio"` // of the table's size to that of the archive; 0: DefaultMaxRatio
 }
 
 // NoHeader is what Source.Header says of a table without a header.

@@ -18,6 +18,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
+	"mlops/internal/parquet"
 	"mlops/internal/profile"
 	"mlops/internal/source"
 )
@@ -59,6 +60,7 @@ type Draft struct {
 	whyOne    string // why these values are positive
 	whyTarget,
 	whyKey, whyGroup string
+	nested   map[string]string // columns that hold lists and the like
 	rejected int64
 	lost     string
 	lostLine int64
@@ -113,7 +115,8 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 	}
 	rows := profile.New(d.Spec, 2)
 	d.sample = newSample(d.Spec)
-	d.Preview, err = ingest.Try(ctx, ingest.Config{Spec: d.Spec, Source: address, Logger: slog.New(slog.DiscardHandler)}, func(fields [][]byte) {
+	cfg := ingest.Config{Spec: d.Spec, Source: address, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}
+	d.Preview, err = ingest.Try(ctx, cfg, func(fields [][]byte) {
 		rows.Add(fields)
 		d.sample.add(fields)
 	})
@@ -140,11 +143,12 @@ func (d *Draft) leaks() (bool, error) {
 
 // open reads the table, and finds out how it is written.
 func (d *Draft) open(ctx context.Context, address string) ([]*sketch, error) {
-	table, err := source.Open(ctx, address, source.Options{Guess: true})
+	table, err := source.Open(ctx, address, source.Options{Guess: true, Parquet: parquet.Open})
 	if err != nil {
 		return nil, err
 	}
 	defer table.Close()
+	d.nested = table.Nested()
 	d.Source, d.member, d.separator, d.encoding, d.noHeader = table.Source, table.Member, table.Separator(), table.Encoding(), table.NoHeader()
 	return d.read(ctx, table)
 }
@@ -198,6 +202,8 @@ func (d *Draft) name() {
 			c.drop = fmt.Sprintf("%d columns are called %q", headers[c.name], c.name)
 		case c.name == "":
 			c.drop = "it has no name; often a row number"
+		case d.nested[c.name] != "":
+			c.drop = "it holds " + d.nested[c.name] + ", and a cell of a table holds one value"
 		}
 		if c.as = dataset.PlainName(c.name); c.drop != "" {
 			continue

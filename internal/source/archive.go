@@ -41,6 +41,7 @@ func (t *Table) locate(source string, opts *Options) error {
 	case bytes.HasPrefix(magic, []byte("PK\x03\x04")), bytes.HasPrefix(magic, []byte("PK\x05\x06")):
 		return t.locateZip(st.Size(), opts)
 	case packing != nil:
+		t.packed = st.Size()
 		t.name = strings.TrimSuffix(name, packing.ext)
 		t.open = packing.opener(whole)
 	case strings.HasSuffix(name, ".zip"):
@@ -140,7 +141,7 @@ func (t *Table) locateZip(size int64, opts *Options) error {
 	if f.Flags&1 != 0 {
 		return fmt.Errorf("%s in the archive is encrypted", f.Name)
 	}
-	t.name = f.Name
+	t.name, t.packed = f.Name, int64(f.CompressedSize64)
 	t.open = func() (io.ReadCloser, error) {
 		in, err := f.Open()
 		if err != nil {

@@ -15,10 +15,13 @@ type digester struct {
 	hash  hash.Hash
 	size  int64
 	lines int64
+	most  int64 // lines
 	last  byte
 }
 
-func newDigester(r io.Reader) *digester { return &digester{r: r, hash: sha256.New()} }
+func newDigester(r io.Reader, maxLines int64) *digester {
+	return &digester{r: r, hash: sha256.New(), most: maxLines}
+}
 
 func (d *digester) Read(p []byte) (int, error) {
 	n, err := d.r.Read(p)
@@ -27,6 +30,9 @@ func (d *digester) Read(p []byte) (int, error) {
 		d.size += int64(n)
 		d.lines += int64(bytes.Count(p[:n], []byte{'\n'}))
 		d.last = p[n-1]
+		if d.lines > d.most {
+			return n, tooManyLines(d.most)
+		}
 	}
 	return n, err
 }

@@ -47,9 +47,13 @@ func (r *Reader) quoted(n int) error {
 		if w := r.header.width; w == 0 || len(r.fields) == w {
 			rec.Text, rec.Reason = text, reason
 			r.finish()
-			r.line += int64(bytes.Count(whole, []byte{'\n'}))
-			if whole[len(whole)-1] != '\n' {
+			if r.header.byRow {
 				r.line++
+			} else {
+				r.line += int64(bytes.Count(whole, []byte{'\n'}))
+				if whole[len(whole)-1] != '\n' {
+					r.line++
+				}
 			}
 			r.take(size)
 			return nil

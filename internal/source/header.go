@@ -27,6 +27,7 @@ type header struct {
 	order    []int    // order[i] is the index in the file of wanted column i; nil if it is always i
 	none     bool     // the first line is a record
 	sep      byte
+	byRow    bool   // records are numbered from 1, whatever lines they have
 	replaced string // why a record with U+FFFD is rejected; empty: it isn't
 }
 
@@ -39,12 +40,16 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 			sep = '\t'
 		}
 	}
-	in := newReader(r, Position{Line: 1}, header{sep: sep})
+	byRow := t.rows != nil
+	if byRow {
+		sep = ','
+	}
+	in := newReader(r, Position{Line: 1}, header{sep: sep, byRow: byRow})
 	start, err := in.peek(MaxRecord)
 	if err != nil {
 		return archiveError(err)
 	}
-	if opts.Guess && opts.Separator == 0 {
+	if opts.Guess && opts.Separator == 0 && !byRow {
 		sep = guessSeparator(start)
 		in.header.sep = sep
 	}
@@ -75,7 +80,7 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	for i, f := range rec.Fields {
 		names[i] = string(bytes.TrimSpace(f))
 	}
-	noHeader := opts.NoHeader || opts.Guess && len(opts.Columns) == 0 && looksLikeRecord(names)
+	noHeader := !byRow && (opts.NoHeader || opts.Guess && len(opts.Columns) == 0 && looksLikeRecord(names))
 	if noHeader {
 		for i := range names {
 			names[i] = fmt.Sprintf("column_%d", i+1)
@@ -96,7 +101,15 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	if len(wanted) == 0 {
 		wanted = names
 	}
-	h := header{end: in.Position(), width: len(names), none: noHeader, sep: sep}
+	h := header{end: in.Position(), width: len(names), none: noHeader, sep: sep, byRow: byRow}
+	if byRow {
+		h.end.Line = 1
+	}
+	if !opts.Guess || len(opts.Columns) > 0 {
+		if err := t.refuseNested(wanted); err != nil {
+			return err
+		}
+	}
 	switch {
 	case t.explicit && decoders[t.encoding] == nil: // UTF-8, and the spec says so
 	case decoders[t.encoding] != nil:

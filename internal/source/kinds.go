@@ -42,7 +42,7 @@ var kinds = []struct {
 
 // unreadable is the message about a file of a kind that can't be read.
 func unreadable(is string) string {
-	return fmt.Sprintf("not a CSV table: it is %s; a table is text in columns (CSV, TSV), by itself or in a .zip, .gz, .bz2 or .zst", is)
+	return fmt.Sprintf("not a CSV table: it is %s; a table is text in columns (CSV, TSV) or a Parquet file, by itself or in a .zip, .gz, .bz2 or .zst", is)
 }
 
 // foreign says what a file is that starts like that, where it is no table of text

@@ -19,6 +19,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -49,10 +50,20 @@ type Options struct {
 	Separator byte     // between fields; 0: a comma, or a tab in a file named .tsv
 	Encoding  string   // one of dataset.Encodings; empty: UTF-8, or UTF-16 where the table's first bytes say so
 	NoHeader  bool     // the first line is a record: the columns are all that the table has, in its order
+	Decimal   string   // of the numbers that a Parquet file's become; empty: a point
 	Ignore    []string // headers of columns that are left out
 	IgnoreAll bool     // every column that is not in Columns is left out
 
+	// Bounds of the table, 0: those that a spec has by default.
+	MaxLines int64
+	MaxSize  int64 // bytes, unpacked
+	MaxRatio int64 // of the unpacked to the packed size
+
 	S3 S3
+
+	// Parquet reads a Parquet file whose numbers the text spells with decimal; nil: such a
+	// file is refused. It is internal/parquet's Open, which most programs don't need.
+	Parquet func(file io.ReaderAt, size int64, decimal string) (Rows, error)
 
 	TempDir  string        // for copies of remote sources; empty: the system's
 	MaxBytes int64         // size limit of a remote source; 0: 8 GiB
@@ -68,7 +79,8 @@ func (o Options) For(spec *dataset.Spec) Options {
 	s := &spec.Source
 	o.Member, o.Separator, o.NoHeader = s.Member, s.Separates(), s.Header == dataset.NoHeader
 	o.Encoding, _ = dataset.Encoding(s.Encoding) // a valid spec's is known
-	o.Ignore, o.IgnoreAll = s.Ignore.Names, s.Ignore.All
+	o.Decimal, o.Ignore, o.IgnoreAll = s.Decimal, s.Ignore.Names, s.Ignore.All
+	o.MaxLines, o.MaxSize, o.MaxRatio = int64(s.MaxLines), int64(s.MaxSize), int64(s.MaxRatio)
 	o.Columns = nil
 	for i := range spec.Columns {
 		o.Columns = append(o.Columns, spec.Columns[i].Header())
@@ -87,6 +99,15 @@ type S3 struct {
 func (o *Options) defaults() {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 8 << 30
+	}
+	if o.MaxLines == 0 {
+		o.MaxLines = dataset.DefaultMaxLines
+	}
+	if o.MaxSize == 0 {
+		o.MaxSize = int64(dataset.DefaultMaxSize)
+	}
+	if o.MaxRatio == 0 {
+		o.MaxRatio = dataset.DefaultMaxRatio
 	}
 	if o.Tries == 0 {
 		o.Tries = 5
@@ -107,12 +128,15 @@ type Table struct {
 	Source string   // its address without credentials
 	Digest string   // SHA-256 of its text in hex, decompressed and in UTF-8
 	Size   int64    // bytes of its text
-	Lines  int64    // physical lines, including the header
+	Lines  int64    // physical lines, including the header; of a Parquet file its rows
 	Names  []string // the header's fields, without blanks around them
 	Member string   // of the archive; empty: the file is no archive of several members
 
 	file     *os.File
+	unpacked *os.File // a Parquet file out of an archive
+	rows     Rows     // of a Parquet file; nil: the table is text
 	stat     os.FileInfo
+	packed   int64  // bytes of the compressed table, 0 if it is not compressed
 	private  bool   // a copy that no other process can change
 	name     string // of the file, or of the archive's member
 	open     func() (io.ReadCloser, error)
@@ -129,6 +153,10 @@ func (t *Table) Encoding() string { return t.encoding }
 
 // NoHeader reports whether the first line is a record. Names then are made up.
 func (t *Table) NoHeader() bool { return t.header.none }
+
+// ByRow reports whether records are numbered by row, from 1, and not by line: those of
+// a Parquet file are.
+func (t *Table) ByRow() bool { return t.header.byRow }
 
 // Open finds the table at a URL (file://, s3://bucket/key, https://, http://)
 // or a path, reads it once and checks its header. An error of the source itself
@@ -149,6 +177,10 @@ func (t *Table) find(ctx context.Context, source string, opts *Options) error {
 	}
 	if err := t.locate(source, opts); err != nil {
 		return t.wrong(err)
+	}
+	t.bound(opts)
+	if err := t.findParquet(ctx, opts); err != nil {
+		return err
 	}
 	if err := t.scan(ctx, opts); err != nil {
 		return err
@@ -230,6 +262,9 @@ func (t *Table) Close() error {
 	if t.file == nil {
 		return nil
 	}
+	if t.unpacked != nil {
+		t.unpacked.Close()
+	}
 	return t.file.Close()
 }
 
@@ -249,11 +284,20 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 	}
 	var raw hash.Hash // of the bytes, where they are not the text
 	var from io.Reader = bytes
-	if opts.SHA256 != "" && decoders[t.encoding] != nil {
+	mostLines := opts.MaxLines
+	switch {
+	case t.rows != nil:
+		if mostLines = math.MaxInt64; opts.SHA256 != "" { // its rows were counted; a cell may have lines
+			raw = sha256.New()
+			if err := t.hashFile(ctx, raw); err != nil {
+				return err
+			}
+		}
+	case opts.SHA256 != "" && decoders[t.encoding] != nil:
 		raw = sha256.New()
 		from = io.TeeReader(bytes, raw)
 	}
-	d := newDigester(t.text(from))
+	d := newDigester(t.text(from), mostLines)
 	if err := t.readHeader(d, opts); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -272,6 +316,12 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 	if d.size > 0 && d.last != '\n' {
 		t.Lines++
 	}
+	if t.rows != nil {
+		t.Lines = t.rows.Rows()
+	}
+	if t.Lines > opts.MaxLines {
+		return t.wrong(tooManyLines(opts.MaxLines))
+	}
 	if t.Size == t.header.end.Offset {
 		return t.wrong(errors.New("the table has a header but no record"))
 	}
@@ -281,6 +331,18 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 	}
 	if opts.SHA256 != "" && digest != opts.SHA256 {
 		return t.wrong(fmt.Errorf("the table's SHA-256 is %s, want %s", digest, opts.SHA256))
+	}
+	return nil
+}
+
+// hashFile hashes the bytes of a Parquet file.
+func (t *Table) hashFile(ctx context.Context, to io.Writer) error {
+	file := t.file
+	if t.unpacked != nil {
+		file = t.unpacked
+	}
+	if _, err := io.Copy(to, &contextReader{ctx, io.NewSectionReader(file, 0, math.MaxInt64)}); err != nil {
+		return fmt.Errorf("reading %s: %w", t.Source, err)
 	}
 	return nil
 }
@@ -295,6 +357,10 @@ func (t *Table) settleEncoding(in *bufio.Reader, opts *Options) error {
 	err = nil
 	if len(start) == 0 {
 		return errors.New("the table is empty")
+	}
+	if t.rows != nil {
+		t.encoding, t.explicit = "", true
+		return nil
 	}
 	t.encoding, t.explicit = opts.Encoding, opts.Encoding != ""
 	if !t.explicit {

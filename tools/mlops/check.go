@@ -11,8 +11,10 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
+	"mlops/internal/parquet"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
+	"mlops/internal/source"
 )
 
 // check reports on a data set's YAML, and on its table if one is named or found.
@@ -28,7 +30,7 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 			return nil
 		}
 	}
-	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler)}, nil)
+	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}, nil)
 	if err != nil {
 		if ingest.ExitCode(err) == program.BadInput {
 			return program.Input(err)
