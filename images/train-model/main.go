@@ -67,14 +67,19 @@ func candidates(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args 
 	} else if err != nil {
 		return step.Ingest(err)
 	}
-	batches, err := clean.Batches(ctx)
+	arrivals, err := clean.Arrivals(ctx)
 	if err != nil {
 		return step.Ingest(err)
 	}
-	found, err := data.Inspect(spec, batches)
+	found, err := data.Inspect(spec, arrivals)
 	if err != nil {
 		return err
 	}
+	displaced, err := clean.Displaced(ctx)
+	if err != nil {
+		return step.Ingest(err)
+	}
+	found = append(found, train.Order(spec, displaced)...)
 	for _, f := range found {
 		if f.Level == inspect.Warning { // the error says the others
 			log.Warn(f.Text, "kind", f.Kind)
@@ -134,7 +139,7 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 	if err != nil {
 		return step.Ingest(err)
 	}
-	batches, err := clean.Batches(ctx)
+	arrivals, err := clean.Arrivals(ctx)
 	if err != nil {
 		return step.Ingest(err)
 	}
@@ -147,7 +152,7 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 		Candidate:  name,
 		DataDigest: digest,
 		Rows:       clean.Rows,
-		Batches:    batches,
+		Arrivals:   arrivals,
 		Ledger:     ledger,
 		Library:    lib,
 		MLflow:     client,

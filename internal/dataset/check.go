@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
@@ -137,6 +136,7 @@ func (c *checker) check(s *Spec) {
 	}
 	c.split(s)
 	c.features(s)
+	c.history(s)
 	c.threshold(s)
 	c.metrics(s)
 	c.candidates(s)
@@ -221,7 +221,12 @@ func (c *checker) features(s *Spec) {
 				set++
 			}
 		}
-		if set != 1 {
+		if f.History == HistoryCount {
+			if set != 0 {
+				c.bad(here, "history: count takes nothing more than a name: it counts the earlier rows")
+				continue
+			}
+		} else if set != 1 {
 			c.bad(here, "a feature has exactly one of number, category, ranges, count, date and days_from")
 			continue
 		}
@@ -244,14 +249,7 @@ func (c *checker) features(s *Spec) {
 				c.bad(here, "a count needs a name")
 				continue
 			}
-			switch f.Name = f.Columns()[0]; {
-			case f.Ranges != "":
-				f.Name += "_range"
-			case f.Date != "":
-				f.Name += "_" + f.Part
-			case f.DaysFrom != "":
-				f.Name = "days_from_" + f.DaysFrom + "_to_" + f.To
-			}
+			f.Name = f.usualName()
 		}
 		if names[f.Name] {
 			c.bad(here, "feature %q is there twice", f.Name)
@@ -275,6 +273,7 @@ func (c *checker) features(s *Spec) {
 			c.bad(here, "fold_below is %d", f.FoldBelow)
 		}
 		c.dateFeature(here, s, f)
+		c.historyFeature(here, f)
 		if (len(f.Table) > 0) != (f.Ranges != "") {
 			c.bad(here, "ranges and table go together")
 		}
@@ -306,7 +305,11 @@ func (c *checker) dateFeature(here []any, s *Spec, f *Feature) {
 	if f.Part != "" && f.Date == "" {
 		c.bad(here, "part goes with date")
 	}
-	if f.Date != "" && !slices.Contains(Parts, f.Part) {
+	if f.Date != "" && f.History == HistoryDaysSince {
+		if f.Part != "" {
+			c.bad(here, "history: %s takes no part of a date", HistoryDaysSince)
+		}
+	} else if f.Date != "" && !slices.Contains(Parts, f.Part) {
 		c.bad(here, "part is %q; it can be: %s%s", f.Part, strings.Join(Parts, ", "), meant(f.Part, Parts))
 	}
 	if f.To != "" && f.DaysFrom == "" {
@@ -412,31 +415,8 @@ func (c *checker) candidates(s *Spec) {
 				c.bad(there, "parameter %s is %v; it has to be %s", p, v, err)
 			}
 		}
-		if k.Params["tree_method"] == "exact" && slices.ContainsFunc(s.Features, func(f Feature) bool { return f.Category != "" || f.Ranges != "" }) {
+		if k.Params["tree_method"] == "exact" && slices.ContainsFunc(s.Features, func(f Feature) bool { return f.Categorical() }) {
 			c.bad(at("candidates", i, "params", "tree_method"), "tree_method exact takes no categories; hist and approx do")
 		}
 	}
 }
-
-// Columns returns the names of the columns that the feature is made of.
-func (f *Feature) Columns() []string {
-	switch {
-	case f.Number != "":
-		return []string{f.Number}
-	case f.Category != "":
-		return []string{f.Category}
-	case f.Ranges != "":
-		return []string{f.Ranges}
-	case f.Date != "":
-		return []string{f.Date}
-	case f.DaysFrom != "":
-		if _, fixed := f.ToDate(); fixed {
-			return []string{f.DaysFrom}
-		}
-		return []string{f.DaysFrom, f.To}
-	}
-	return f.Count
-}
-
-// ToDate returns the date of To, and whether it is one and not a column.
-func (f *Feature) ToDate() (time.Time, bool) { return ParseDate([]byte(f.To)) }

@@ -52,6 +52,7 @@ var reference = []key{
 	{"on_change", "what becomes of a row whose key is known with other values: reject or replace", "reject", "replace"},
 	{"key", "column that identifies a row", "rows are known by content and count", "customer_id"},
 	{"group", "column whose rows stay in one split", "each row alone", "household"},
+	{"order", "column that orders the rows of a group: an integer, a number or a date", "none", "visited"},
 	{"columns", "the table's columns", "required", "[{name: age, type: integer}]"},
 	{"columns[].name", "name of the column: letters, digits, blanks, _, . and -, a letter first", "required", "price"},
 	{"columns[].from", "its header in the table", "the name", "Price (EUR)"},
@@ -85,7 +86,7 @@ var reference = []key{
 	{"split.train", "percent of the rows", "required", "70"},
 	{"split.validation", "percent of the rows", "required", "15"},
 	{"split.test", "percent of the rows", "required", "15"},
-	{"features", "inputs of the model; each has one of number, category, ranges, count, date and days_from", "required", "[{number: age}]"},
+	{"features", "inputs of the model; each has one of number, category, ranges, count, date and days_from, or is history: count", "required", "[{number: age}]"},
 	{"features[].name", "name of the feature", "the column's", "age_in_years"},
 	{"features[].number", "column taken as a number", "none", "age"},
 	{"features[].values", "numbers that a category's values stand for", "none", `{"[0-10)": 5}`},
@@ -105,6 +106,7 @@ var reference = []key{
 	{"features[].part", "the part", "required with date", "month"},
 	{"features[].days_from", "date column from which days are counted", "none", "since"},
 	{"features[].to", "date, or date column, to which they are counted", "required with days_from", `"2024-01-31"`},
+	{"features[].history", "what is made of that value in the group's earlier rows, instead of the row's own", "the row's own value", "last"},
 	{"threshold", "how the decision threshold is chosen on the validation rows: exactly one of its keys", "required", "{maximize: f1}"},
 	{"threshold.maximize", "what the threshold makes largest", "none", "f1"},
 	{"threshold.recall", "least recall", "none", "0.8"},
@@ -140,6 +142,8 @@ func choices(path string) []string {
 		return all
 	case "features[].part":
 		return Parts
+	case "features[].history":
+		return HistoryKinds
 	case "threshold.maximize":
 		return []string{"f1", "youden"}
 	case "samples":

@@ -21,6 +21,7 @@ type Feature struct {
 	Categorical bool     `json:"categorical"`
 	Levels      []string `json:"levels,omitempty"` // the level with code i is Levels[i]
 	Folded      bool     `json:"folded,omitempty"` // the code len(Levels) stands for every other level
+	Rare        int      `json:"rare,omitempty"`   // of earlier rows: levels that training folded
 }
 
 // Codes is how many codes a categorical feature has.
@@ -43,7 +44,8 @@ type Encoder struct {
 	limits  []limit // by column: what training saw
 
 	literals []literals // by column
-	blank    []float32  // the vector of a record without any value
+	blank    []float32  // the working vector of a record without any value
+	pasts    []pastFeature
 
 	expected []int // the columns that were never missing in training
 	scarce   int   // a record with fewer values has hardly any
@@ -72,6 +74,8 @@ const (
 	counted
 	dated
 	days
+	dayed  // the day of a date
+	hashed // a number that stands for the text
 )
 
 type span struct {
@@ -87,14 +91,21 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 	if len(features) != len(spec.Features) {
 		return nil, fmt.Errorf("encoder has %d features, the spec %d", len(features), len(spec.Features))
 	}
-	e := &Encoder{Features: features, Seen: seen, spec: spec, columns: make([][]op, len(spec.Columns))}
+	e := &Encoder{Features: features, Seen: seen, spec: spec, columns: make([][]op, len(spec.Columns)), blank: make([]float32, len(features))}
+	slots := map[string]int{}
 	for i := range spec.Features {
 		f, fitted := &spec.Features[i], &features[i]
 		if f.Name != fitted.Name {
 			return nil, fmt.Errorf("feature %d is %q in the encoder, %q in the spec", i, fitted.Name, f.Name)
 		}
-		if categorical := f.Category != "" || f.Ranges != ""; categorical != fitted.Categorical {
+		if f.Categorical() != fitted.Categorical {
 			return nil, fmt.Errorf("feature %q: encoder and spec differ on whether it is a category", f.Name)
+		}
+		if f.History != "" {
+			if err := e.addPast(i, f, fitted, slots); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		for j, name := range f.Columns() {
 			c := spec.Column(name)
@@ -102,7 +113,7 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 			o.feature = i
 			e.columns[c] = append(e.columns[c], o)
 			if j == 0 {
-				e.blank = append(e.blank, blank)
+				e.blank[i] = blank
 			}
 		}
 	}
@@ -113,7 +124,7 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 	e.usual = make([]usual, len(spec.Columns))
 	for c, ops := range e.columns {
 		if !spec.Ignored(c) {
-			e.usual[c] = newUsual(spec, c, ops, &e.limits[c])
+			e.usual[c] = e.newUsual(c)
 		}
 		e.literals[c] = newLiterals(spec, c, ops) // an ignored column may be in the cohort
 	}
@@ -187,11 +198,11 @@ func (e *Encoder) Spec() *dataset.Spec { return e.spec }
 // Width is the length of a vector.
 func (e *Encoder) Width() int { return len(e.Features) }
 
-// Reset makes vector that of a record without any value.
-func (e *Encoder) Reset(vector []float32) { copy(vector, e.blank) }
+// Reset makes a working vector that of a record without any value.
+func (e *Encoder) Reset(work []float32) { copy(work, e.blank) }
 
 // Set adds the value of one column, cleaned by Spec.Value and not missing, to a
-// vector. A column may be set once a record. It reports how many of the
+// working vector. A column may be set once a record. It reports how many of the
 // column's features did not know the value, and whether the training rows had
 // nothing like it. A feature that does not know a value takes its folded level; if it
 // has none, a value that training never saw is as if it were missing, and one that it
@@ -217,8 +228,12 @@ func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int, 
 		case known:
 			vector[o.feature] = x
 		case o.folds:
-			unknown++
 			vector[o.feature] = o.other
+			if !e.behind(o) {
+				unknown++
+			}
+		case e.behind(o):
+			vector[o.feature] = float32(math.NaN())
 		default:
 			if unknown++; odd != Unseen {
 				vector[o.feature] = float32(math.NaN())
@@ -227,6 +242,9 @@ func (e *Encoder) Set(vector []float32, column int, value []byte) (unknown int, 
 	}
 	return unknown, odd
 }
+
+// behind reports whether an op sets a value behind the features.
+func (e *Encoder) behind(o *op) bool { return o.feature >= len(e.Features) }
 
 // of returns the number that a value gives the op's feature, or adds to it, and
 // whether the value is known.
@@ -243,6 +261,11 @@ func (o *op) of(v value) (x float32, counts, known bool) {
 	case dated:
 		t, ok := dataset.ParseDate(v.text)
 		return float32(dataset.Part(t, o.part)), false, ok
+	case dayed:
+		t, ok := dataset.ParseDate(v.text)
+		return float32(dayOf(t)), false, ok
+	case hashed:
+		return sameness(v.text), false, true
 	default:
 		if _, in := o.codes[string(v.text)]; in != o.inverse {
 			x = 1
@@ -265,13 +288,34 @@ func (o *op) lookup(v value) (float32, bool) {
 	return 0, false
 }
 
-// Encode makes vector that of a whole record: fields holds one cleaned value a
-// column of the spec, nil where it is missing.
+// Encode makes vector that of a whole record without earlier ones: fields holds one
+// cleaned value a column of the spec, nil where it is missing.
 func (e *Encoder) Encode(vector []float32, fields [][]byte) {
-	e.Reset(vector)
+	if !e.HasHistory() {
+		e.encode(vector, fields)
+		return
+	}
+	e.EncodeAfter(vector, fields, nil)
+}
+
+// EncodeAfter is Encode for a record with earlier ones, the newest last.
+func (e *Encoder) EncodeAfter(vector []float32, fields [][]byte, earlier [][][]byte) {
+	work, p := make([]float32, e.Room()), e.NewPast()
+	for _, row := range earlier {
+		e.encode(work, row)
+		p.Add(work[e.Width():])
+	}
+	e.encode(work, fields)
+	e.Complete(work, p)
+	copy(vector, work[:e.Width()])
+}
+
+// encode makes a working vector, without the features of earlier rows.
+func (e *Encoder) encode(work []float32, fields [][]byte) {
+	e.Reset(work)
 	for c, v := range fields {
 		if v != nil {
-			e.Set(vector, c, v)
+			e.Set(work, c, v)
 		}
 	}
 }

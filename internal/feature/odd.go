@@ -154,7 +154,7 @@ func (e *Encoder) limit() error {
 	if n := len(e.limits); n > math.MaxUint16 {
 		return fmt.Errorf("what training saw: %d columns, at most %d can have warnings", n, math.MaxUint16)
 	}
-	used := func(c int) bool { return len(e.columns[c]) > 0 && !e.spec.Ignored(c) }
+	used := func(c int) bool { return own(e.spec, e.spec.Columns[c].Name) && !e.spec.Ignored(c) }
 	if err := e.Seen.check(e.spec, used); err != nil {
 		return fmt.Errorf("what training saw: %w", err)
 	}
@@ -185,7 +185,7 @@ func (e *Encoder) fill(column int, s *SeenColumn) error {
 	ops := e.columns[column]
 	if s.TypicalFolded {
 		for i := range ops {
-			if o := &ops[i]; o.folds {
+			if o := &ops[i]; o.folds && !e.behind(o) {
 				e.blank[o.feature] = o.other
 			}
 		}
@@ -203,8 +203,8 @@ func (e *Encoder) fill(column int, s *SeenColumn) error {
 	}
 	for i := range ops {
 		o := &ops[i]
-		if o.kind == days {
-			continue // it depends on another column too
+		if o.kind == days || e.behind(o) {
+			continue // it depends on another column too, or is missing for features of earlier rows
 		}
 		switch x, counts, known := o.of(e.limits[column].value(value)); {
 		case counts:

@@ -90,7 +90,7 @@ func hash(value []byte) uint64 {
 // a boolean, and of a number that a feature takes as a category.
 func byLevel(spec *dataset.Spec, column int) bool {
 	c := &spec.Columns[column]
-	return c.Type == dataset.Category || c.Type == dataset.Boolean || slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool { return f.Category == c.Name })
+	return c.Type == dataset.Category || c.Type == dataset.Boolean || slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool { return f.LooksAtRow() && f.Category == c.Name })
 }
 
 // byRange reports whether a column's values are compared with the training range:
@@ -98,7 +98,7 @@ func byLevel(spec *dataset.Spec, column int) bool {
 func byRange(spec *dataset.Spec, column int) bool {
 	c := &spec.Columns[column]
 	return (c.Type == dataset.Integer || c.Type == dataset.Number) && slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool {
-		return f.Category == "" && slices.Contains(f.Columns(), c.Name)
+		return f.LooksAtRow() && f.Category == "" && slices.Contains(f.Columns(), c.Name)
 	})
 }
 

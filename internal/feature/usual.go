@@ -3,8 +3,6 @@ package feature
 import (
 	"encoding/binary"
 	"math/bits"
-
-	"mlops/internal/dataset"
 )
 
 // usual are the values of a column that the spec or the training rows name, with
@@ -76,7 +74,8 @@ func (u *usual) find(value []byte) *entry {
 }
 
 // newUsual makes the table of a column.
-func newUsual(spec *dataset.Spec, column int, ops []op, l *limit) usual {
+func (e *Encoder) newUsual(column int) usual {
+	spec, ops, l := e.spec, e.columns[column], &e.limits[column]
 	values := map[string]bool{}
 	for _, m := range spec.Columns[column].Markers() {
 		values[m] = true
@@ -92,7 +91,7 @@ func newUsual(spec *dataset.Spec, column int, ops []op, l *limit) usual {
 		if err != nil || v == "" || cleaned != nil && string(cleaned) != v {
 			continue
 		}
-		if effects, known := effectsOf(ops, l, cleaned); known {
+		if effects, known := e.effectsOf(ops, l, cleaned); known {
 			odd := Missing
 			if cleaned != nil {
 				odd = l.odd(l.value(cleaned))
@@ -103,19 +102,19 @@ func newUsual(spec *dataset.Spec, column int, ops []op, l *limit) usual {
 	}
 	log := bits.Len(uint(4*len(found) + 1))
 	u := usual{shift: uint(64 - log), entries: make([]entry, 1<<log)}
-	for _, e := range found {
-		at := ends{e.first, e.last, e.length}.hash() >> u.shift
+	for _, v := range found {
+		at := ends{v.first, v.last, v.length}.hash() >> u.shift
 		for u.entries[at].length != 0 {
 			at = (at + 1) & uint64(len(u.entries)-1)
 		}
-		u.entries[at] = e
+		u.entries[at] = v
 	}
 	return u
 }
 
 // effectsOf says what Set does with a cleaned value, nil if it is missing, and
 // whether every feature of the column knows it.
-func effectsOf(ops []op, l *limit, value []byte) (effects []effect, known bool) {
+func (e *Encoder) effectsOf(ops []op, l *limit, value []byte) (effects []effect, known bool) {
 	if value == nil {
 		return nil, true
 	}
@@ -125,6 +124,12 @@ func effectsOf(ops []op, l *limit, value []byte) (effects []effect, known bool) 
 			return nil, false // it depends on another column too
 		}
 		x, counts, ok := o.of(l.value(value))
+		if !ok && e.behind(o) {
+			if o.folds {
+				effects = append(effects, effect{int32(o.feature), false, o.other})
+			}
+			continue
+		}
 		if !ok {
 			return nil, false
 		}

@@ -288,9 +288,16 @@ func TestRows(t *testing.T) {
 		t.Errorf("Count (-want +got):\n%s", diff)
 	}
 
-	batches, err := BatchRows(ctx, conn, cfg.Spec)
+	arrivals, err := Arrivals(ctx, conn, cfg.Spec)
+	batches := make([]int64, 4)
+	for i, a := range arrivals {
+		batches[a.Batch]++
+		if i > 0 && arrivals[i-1].Compare(a) >= 0 {
+			t.Errorf("row %d came at %v, the one before at %v", i, a, arrivals[i-1])
+		}
+	}
 	if diff := cmp.Diff([]int64{60, 60, 60, 20}, batches); err != nil || diff != "" {
-		t.Errorf("BatchRows: %v (-want +got):\n%s", err, diff)
+		t.Errorf("Arrivals: %v, rows by batch (-want +got):\n%s", err, diff)
 	}
 	ledger, err := Ledger(ctx, connect(t, cfg, cfg.Postgres.Raw), conn, cfg.Spec)
 	if diff := cmp.Diff([]Report{

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,8 +19,8 @@ type Selection struct {
 	Salt   string   // where set, splits are made by this salt instead of those stored
 }
 
-// Rows reads rows of clean in the order in which they came, one at a time:
-// memory does not grow with them. fields has one text a column of the spec, nil
+// Rows reads rows of clean in the order in which they came, or, where features look at
+// earlier rows, by group and order, one at a time: memory does not grow with them. fields has one text a column of the spec, nil
 // where it is missing, good until f returns, in the canonical form of its type. After an error
 // of f, which comes back as it is, the connection is closed.
 func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection, f func(split string, fields [][]byte) error) error {
@@ -42,8 +43,10 @@ func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection
 		return fmt.Errorf("reading %s: %w", spec.Name, err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	if _, err := tx.Exec(ctx, "SET LOCAL enable_sort = off"); err != nil {
-		return fmt.Errorf("reading %s: %w", spec.Name, err)
+	if !spec.HasHistory() {
+		if _, err := tx.Exec(ctx, "SET LOCAL enable_sort = off"); err != nil {
+			return fmt.Errorf("reading %s: %w", spec.Name, err)
+		}
 	}
 	var in copyFields
 	var mine error
@@ -72,8 +75,8 @@ func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection
 		return mine
 	}
 	columns := columnList(spec, "")
-	sql := fmt.Sprintf(`COPY (SELECT _part, %s FROM (SELECT %s AS _part, %s, _batch, _line FROM %s) r WHERE _part IN (%s) ORDER BY _batch, _line) TO STDOUT`,
-		readList(spec), split, columns, quote(spec.Name), strings.Join(wanted, ", "))
+	sql := fmt.Sprintf(`COPY (SELECT _part, %s FROM (SELECT %s AS _part, %s, _batch, _line FROM %s) r WHERE _part IN (%s) ORDER BY %s) TO STDOUT`,
+		readList(spec), split, columns, quote(spec.Name), strings.Join(wanted, ", "), rowOrder(spec))
 	if _, err := conn.PgConn().CopyTo(ctx, &lineWriter{line: line}, sql); err != nil {
 		if mine != nil {
 			return mine
@@ -107,18 +110,72 @@ func dateOf(b, text []byte) ([]byte, error) {
 	return dataset.AppendDate(b, t), nil
 }
 
-// BatchRows returns how many rows of clean each batch has, in the order in which Rows
-// reads them.
-func BatchRows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) ([]int64, error) {
-	found, err := conn.Query(ctx, fmt.Sprintf("SELECT count(*) FROM %s WHERE split IS NOT NULL GROUP BY _batch ORDER BY _batch", quote(spec.Name)))
-	if err != nil {
-		return nil, fmt.Errorf("counting the rows of each batch of %s: %w", spec.Name, err)
+// rowOrder is the order in which Rows reads. Rows without an order value come after
+// those of their group that have one.
+func rowOrder(spec *dataset.Spec) string {
+	if !spec.HasHistory() {
+		return "_batch, _line"
 	}
-	batches, err := pgx.CollectRows(found, pgx.RowTo[int64])
-	if err != nil {
-		return nil, fmt.Errorf("counting the rows of each batch of %s: %w", spec.Name, err)
+	group := quoteColumn(spec.Group)
+	if spec.Columns[spec.Column(spec.Group)].Type == dataset.Category {
+		group += ` COLLATE "C"`
 	}
-	return batches, nil
+	return fmt.Sprintf("%s, %s NULLS LAST, _batch, _line", group, quoteColumn(spec.Order))
+}
+
+// Arrival is when a row came.
+type Arrival struct {
+	Batch int32 // those that have rows, counted from 0
+	Line  int64 // of the source
+}
+
+// Compare is negative if a came before b.
+func (a Arrival) Compare(b Arrival) int {
+	return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Line, b.Line))
+}
+
+// Arrivals returns when each row of clean came, in the order in which Rows reads them.
+func Arrivals(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) ([]Arrival, error) {
+	found, err := conn.Query(ctx, fmt.Sprintf("SELECT dense_rank() OVER (ORDER BY _batch) - 1, _line FROM %s WHERE split IS NOT NULL ORDER BY %s", quote(spec.Name), rowOrder(spec)))
+	if err != nil {
+		return nil, fmt.Errorf("reading when the rows of %s came: %w", spec.Name, err)
+	}
+	arrivals, err := pgx.CollectRows(found, pgx.RowToStructByPos[Arrival])
+	if err != nil {
+		return nil, fmt.Errorf("reading when the rows of %s came: %w", spec.Name, err)
+	}
+	return arrivals, nil
+}
+
+// Displaced is what is odd about the order of the rows that features of earlier rows
+// look at.
+type Displaced struct {
+	// Late rows came in a later batch than a row that follows them in their group.
+	// They take their place in the order all the same: rows that follow see them from
+	// the next training on, which the trainings before did not.
+	Late    int64
+	Example string // of a late row: its place, group and batch
+
+	Unplaced int64 // rows without an order value: they come last in their group, and before no other
+	Alone    int64 // rows without a group: they have no earlier rows
+	Tied     int64 // rows with the same place as another of their group: neither is before the other
+}
+
+// FindDisplaced looks for rows whose place in their group is odd.
+func FindDisplaced(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) (d Displaced, err error) {
+	group, order := quoteColumn(spec.Group), quoteColumn(spec.Order)
+	sql := fmt.Sprintf(`SELECT count(*) FILTER (WHERE _batch > _next),
+			coalesce(min(format('%%s %%s of %%s %%s came in batch %%s, a later one of the same group in batch %%s', %s, o, %s, g, _batch, _next)) FILTER (WHERE _batch > _next), ''),
+			count(*) FILTER (WHERE o IS NULL AND g IS NOT NULL), count(*) FILTER (WHERE g IS NULL), count(*) FILTER (WHERE o = _before OR o = _after)
+		FROM (SELECT %s AS g, %s AS o, _batch,
+				CASE WHEN %[3]s IS NOT NULL AND %[4]s IS NOT NULL THEN min(_batch) OVER (PARTITION BY %[3]s ORDER BY %[4]s GROUPS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) END AS _next,
+				CASE WHEN %[3]s IS NOT NULL THEN lag(%[4]s) OVER (PARTITION BY %[3]s ORDER BY %[4]s) END AS _before,
+				CASE WHEN %[3]s IS NOT NULL THEN lead(%[4]s) OVER (PARTITION BY %[3]s ORDER BY %[4]s) END AS _after
+			FROM %[5]s WHERE split IS NOT NULL) r`, quoteText(spec.Order), quoteText(spec.Group), group, order, quote(spec.Name))
+	if err := conn.QueryRow(ctx, sql).Scan(&d.Late, &d.Example, &d.Unplaced, &d.Alone, &d.Tied); err != nil {
+		return d, fmt.Errorf("looking for late rows of %s: %w", spec.Name, err)
+	}
+	return d, nil
 }
 
 // DataDigest names what is in clean: SHA-256 in hex over each batch's source

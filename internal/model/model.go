@@ -37,8 +37,9 @@ const Tolerance = 1e-6
 
 // Sample is a raw record and the probability that libxgboost gave it in training.
 type Sample struct {
-	Record      map[string]string `json:"record"` // column to value; missing ones are left out
-	Probability float64           `json:"probability"`
+	Record      map[string]string   `json:"record"`            // column to value; missing ones are left out
+	History     []map[string]string `json:"history,omitempty"` // earlier records of its group, the newest last
+	Probability float64             `json:"probability"`
 }
 
 // Serving is what a server needs besides the model itself.
@@ -120,7 +121,7 @@ func (m *Model) Verify() error {
 	}
 	vector := make([]float32, m.Encoder.Width())
 	for i, s := range m.Serving.Samples {
-		if err := m.EncodeRecord(vector, s.Record); err != nil {
+		if err := m.EncodeRecord(vector, s.Record, s.History...); err != nil {
 			return fmt.Errorf("%s: sample %d: %w", fileServing, i, err)
 		}
 		got := float64(m.Trees.Score(vector))
@@ -131,22 +132,37 @@ func (m *Model) Verify() error {
 	return nil
 }
 
-// EncodeRecord encodes a raw record into vector.
-func (m *Model) EncodeRecord(vector []float32, record map[string]string) error {
+// EncodeRecord encodes a raw record with earlier ones of its group, the newest last.
+func (m *Model) EncodeRecord(vector []float32, record map[string]string, history ...map[string]string) error {
+	fields, err := m.fields(record)
+	if err != nil {
+		return err
+	}
+	earlier := make([][][]byte, len(history))
+	for i, r := range history {
+		if earlier[i], err = m.fields(r); err != nil {
+			return fmt.Errorf("earlier record %d: %w", i, err)
+		}
+	}
+	m.Encoder.EncodeAfter(vector, fields, earlier)
+	return nil
+}
+
+// fields are a raw record's cleaned values by column.
+func (m *Model) fields(record map[string]string) ([][]byte, error) {
 	fields := make([][]byte, len(m.Spec.Columns))
 	for name, value := range record {
 		c := m.Spec.Column(name)
 		if c < 0 {
-			return fmt.Errorf("unknown column %q", name)
+			return nil, fmt.Errorf("unknown column %q", name)
 		}
 		v, err := m.Spec.Value(c, []byte(value))
 		if err != nil {
-			return fmt.Errorf("column %q: %w", name, err)
+			return nil, fmt.Errorf("column %q: %w", name, err)
 		}
 		fields[c] = v
 	}
-	m.Encoder.Encode(vector, fields)
-	return nil
+	return fields, nil
 }
 
 // Parts are what training makes for a version; Write turns them into files.

@@ -11,6 +11,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
+	"mlops/internal/feature"
 	"mlops/internal/model"
 	"mlops/internal/registry"
 	"mlops/internal/signature"
@@ -131,6 +132,11 @@ func load(ctx context.Context, c Config, contenders []Contender, champion regist
 		if err == nil {
 			err = genuine(ctx, c, e.Version, subject, e.Version.Number == champion.Number)
 		}
+		if err == nil {
+			if other := comparable(m, c.Spec); other != nil {
+				err = fmt.Errorf("version %d of %s: %w: %w", e.Version.Number, c.Spec.Model, other, registry.ErrUnusable)
+			}
+		}
 		if errors.Is(err, registry.ErrUnusable) {
 			c.Log.Error("version can't be served", "version", e.Version.Number, "reason", err)
 			e.Unusable = err
@@ -149,27 +155,44 @@ type scorer struct {
 	model   *model.Model
 	columns []int // of the rows' spec, for each column of the model's; -1: none
 	fields  [][]byte
+	stream  *feature.Stream
 	vector  []float32
 	scores  []float32
 }
 
 func newScorer(m *model.Model, spec *dataset.Spec) *scorer {
-	s := &scorer{model: m, vector: make([]float32, m.Encoder.Width()), fields: make([][]byte, len(m.Spec.Columns))}
+	s := &scorer{model: m, stream: m.Encoder.Stream(), vector: make([]float32, m.Encoder.Width()), fields: make([][]byte, len(m.Spec.Columns))}
 	for _, col := range m.Spec.Columns {
 		s.columns = append(s.columns, spec.Column(col.Name))
 	}
 	return s
 }
 
-func (s *scorer) add(fields [][]byte) {
+// add takes the next row; counts says whether its score is wanted.
+func (s *scorer) add(fields [][]byte, counts bool) error {
 	for to, from := range s.columns {
 		s.fields[to] = nil
 		if from >= 0 {
 			s.fields[to] = fields[from]
 		}
 	}
-	s.model.Encoder.Encode(s.vector, s.fields)
+	if !counts {
+		return s.stream.Encode(nil, s.fields)
+	}
+	if err := s.stream.Encode(s.vector, s.fields); err != nil {
+		return err
+	}
 	s.scores = append(s.scores, s.model.Trees.Score(s.vector))
+	return nil
+}
+
+// comparable is an error if the rows of a spec come in an order in which the model
+// can't look at earlier ones.
+func comparable(m *model.Model, spec *dataset.Spec) error {
+	if m.Spec.HasHistory() && (!spec.HasHistory() || m.Spec.Group != spec.Group || m.Spec.Order != spec.Order) {
+		return fmt.Errorf("it looks at earlier rows by group %s and order %s, and the spec does not: it can't be compared on the same rows", m.Spec.Group, m.Spec.Order)
+	}
+	return nil
 }
 
 // score scores all contenders on the same rows: those that the present spec
@@ -185,13 +208,21 @@ func score(ctx context.Context, c Config, contenders []Contender, models []*mode
 	var labels []float32
 	err = c.Rows(ctx, func(split string, fields [][]byte) error {
 		label, known := c.Spec.Label(fields)
-		if split != dataset.Validation || !known || c.Spec.Excluded(fields) {
+		if split != dataset.Validation {
+			return nil // no group has rows in two splits
+		}
+		counts := known && !c.Spec.Excluded(fields)
+		if counts {
+			labels = append(labels, label)
+		} else if !c.Spec.HasHistory() {
 			return nil
 		}
-		labels = append(labels, label)
 		for _, s := range scorers {
-			if s != nil {
-				s.add(fields)
+			if s == nil {
+				continue
+			}
+			if err := s.add(fields, counts); err != nil {
+				return err
 			}
 		}
 		return nil

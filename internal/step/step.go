@@ -89,13 +89,26 @@ func (c *Clean) Digest(ctx context.Context) (digest string, err error) {
 	return digest, err
 }
 
-// Batches returns how many rows each batch has, in the order of Rows.
-func (c *Clean) Batches(ctx context.Context) (batches []int64, err error) {
-	err = c.session.Do(ctx, "counting the batches' rows", func(ctx context.Context, conn *pgx.Conn) error {
-		batches, err = ingest.BatchRows(ctx, conn, c.spec)
+// Arrivals returns when each row came, in the order of Rows.
+func (c *Clean) Arrivals(ctx context.Context) (arrivals []ingest.Arrival, err error) {
+	err = c.session.Do(ctx, "reading when the rows came", func(ctx context.Context, conn *pgx.Conn) error {
+		arrivals, err = ingest.Arrivals(ctx, conn, c.spec)
 		return err
 	})
-	return batches, err
+	return arrivals, err
+}
+
+// Displaced returns what is odd about the order of the rows; see ingest.Displaced. It
+// is empty if no feature looks at earlier rows.
+func (c *Clean) Displaced(ctx context.Context) (d ingest.Displaced, err error) {
+	if !c.spec.HasHistory() {
+		return d, nil
+	}
+	err = c.session.Do(ctx, "looking for late rows", func(ctx context.Context, conn *pgx.Conn) error {
+		d, err = ingest.FindDisplaced(ctx, conn, c.spec)
+		return err
+	})
+	return d, err
 }
 
 // Ledger returns what became of the rows in the data steps; see ingest.Ledger.

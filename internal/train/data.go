@@ -7,12 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
 	"mlops/internal/inspect"
-	"mlops/internal/model"
 	"mlops/internal/profile"
 )
 
@@ -60,21 +58,24 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 		seen.Add(fields)
 		if spec.Excluded(fields) {
 			d.Excluded++
-			return nil
+			return fitter.Pass(fields)
 		}
 		if _, known := spec.Label(fields); !known {
 			d.Unlabeled++
-			return nil
+			return fitter.Pass(fields)
 		}
 		counts[split]++
 		if value := fields[target]; len(d.targets) < maxTargets || d.targets[string(value)] > 0 {
 			d.targets[string(value)]++
 		}
-		if split == dataset.Train {
-			fitter.Add(fields)
-			if !spec.RealSamples() {
-				made.add(fields)
-			}
+		if split != dataset.Train {
+			return fitter.Pass(fields)
+		}
+		if err := fitter.Add(fields); err != nil {
+			return err
+		}
+		if !spec.RealSamples() {
+			made.add(fields)
 		}
 		return nil
 	})
@@ -96,12 +97,17 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	}
 	every := max(1, counts[dataset.Test]/wantSamples)
 	d.places, d.folds = make([]int64, 0, counts[dataset.Train]), make([]uint8, 0, counts[dataset.Train])
-	place := int64(-1)
+	place, stream := int64(-1), d.Encoder.Stream()
+	last := recent{spec: spec}
 	err = rows(ctx, func(split string, fields [][]byte) error {
 		place++
+		var earlier [][][]byte
+		if spec.RealSamples() && spec.HasHistory() && split == dataset.Test {
+			earlier = last.add(fields)
+		}
 		label, known := spec.Label(fields)
 		if !known || spec.Excluded(fields) {
-			return nil
+			return stream.Encode(nil, fields)
 		}
 		p := d.Parts[split]
 		if p == nil {
@@ -112,9 +118,11 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 			return fmt.Errorf("more rows in split %s than a moment ago", split)
 		}
 		p.X = p.X[:at+width]
-		d.Encoder.Encode(p.X[at:], fields)
+		if err := stream.Encode(p.X[at:], fields); err != nil {
+			return err
+		}
 		if spec.RealSamples() && split == dataset.Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
-			d.samples = append(d.samples, sample{record: model.Record(spec, fields), vector: slices.Clone(p.X[at:])})
+			d.samples = append(d.samples, newSample(spec, d.Encoder, fields, earlier))
 		}
 		if split == dataset.Train {
 			d.folds = append(d.folds, inspect.FoldOf(fields, group, len(d.folds)))

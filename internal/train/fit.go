@@ -101,7 +101,7 @@ func score(lib *xgboost.Library, booster *xgboost.Booster, d *Data) ([]model.Sam
 	}
 	samples := make([]model.Sample, len(d.samples))
 	for i, s := range d.samples {
-		samples[i] = model.Sample{Record: s.record, Probability: float64(probabilities[i])}
+		samples[i] = model.Sample{Record: s.record, History: s.history, Probability: float64(probabilities[i])}
 	}
 	return samples, nil
 }

@@ -1,22 +1,66 @@
 package train
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"mlops/internal/feature"
+	"mlops/internal/ingest"
 	"mlops/internal/inspect"
 )
 
 func TestBatchesOf(t *testing.T) {
 	t.Parallel()
 	places := []int64{0, 4, 5, 9, 10, 11, 40}
-	if diff := cmp.Diff([]int32{0, 0, 1, 1, 3, 3, 3}, batchesOf(places, []int64{5, 5, 0, 6})); diff != "" {
+	if diff := cmp.Diff([]int32{0, 0, 1, 1, 3, 3, 3}, batchesOf(places, came(5, 5, 0, 31))); diff != "" {
 		t.Errorf("batches (-want +got):\n%s", diff)
 	}
 	if got := batchesOf(places, nil); got != nil {
 		t.Errorf("without batches: %v", got)
+	}
+}
+
+// came is when rows came in batches of these sizes.
+func came(batches ...int) (arrivals []ingest.Arrival) {
+	for b, n := range batches {
+		for line := range n {
+			arrivals = append(arrivals, ingest.Arrival{Batch: int32(b), Line: int64(line)})
+		}
+	}
+	return arrivals
+}
+
+// TestArrange brings rows that were read in another order into that of their arrival.
+func TestArrange(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 1))
+	for n := range 40 {
+		spec := parse(t, "things")
+		e, err := feature.NewFitter(spec).Encoder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		arrivals := came(n, 2*n)
+		rng.Shuffle(len(arrivals), func(i, j int) { arrivals[i], arrivals[j] = arrivals[j], arrivals[i] })
+		p := &Part{}
+		d := &Data{Encoder: e, Parts: map[string]*Part{"train": p}}
+		for place, a := range arrivals {
+			if place%3 == 1 { // of another split
+				continue
+			}
+			number := float32(int64(a.Batch)*1000 + a.Line)
+			p.X, p.Y, d.places, d.folds = append(p.X, number, number), append(p.Y, number), append(d.places, int64(place)), append(d.folds, uint8(a.Line))
+		}
+		d.arrange(arrivals)
+		for i := range p.Y {
+			a := arrivals[d.places[i]]
+			if number := float32(int64(a.Batch)*1000 + a.Line); p.Y[i] != number || p.X[2*i] != number || p.X[2*i+1] != number || d.folds[i] != uint8(a.Line) || i > 0 && p.Y[i-1] >= p.Y[i] {
+				t.Fatalf("%d rows: row %d, which came at %v, has %g, %v and fold %d", len(arrivals), i, a, p.Y[i], p.X[2*i:2*i+2], d.folds[i])
+			}
+		}
 	}
 }
 
@@ -48,7 +92,7 @@ func TestInspectSeesBatchesAndTheTarget(t *testing.T) {
 		}
 	}
 	d.targets["YES"] = 3
-	found, err := d.Inspect(spec, []int64{1000, 1500, 1500})
+	found, err := d.Inspect(spec, came(1000, 1500, 1500))
 	if err != nil {
 		t.Fatal(err)
 	}

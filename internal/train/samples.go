@@ -1,6 +1,8 @@
 package train
 
 import (
+	"bytes"
+	"cmp"
 	"hash/fnv"
 	"maps"
 	"math"
@@ -16,8 +18,9 @@ import (
 
 // sample is a raw record that is stored with a version, and its vector.
 type sample struct {
-	record map[string]string
-	vector []float32
+	record  map[string]string
+	history []map[string]string // earlier records, the newest last
+	vector  []float32
 }
 
 const (
@@ -31,6 +34,8 @@ const (
 	maxLevels = 10_000
 	// reservoir is how many numbers per column are kept to draw from.
 	reservoir = 4096
+	// wantEarlier is how many earlier records a sample has at most.
+	wantEarlier = 3
 	// redraws bounds the tries to make up a record that the cohort doesn't leave out.
 	redraws = 100
 	// tail is the share of a column's numbers on either side that made-up records leave out.
@@ -107,9 +112,8 @@ func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 	for c := range m.columns {
 		draws[c] = m.columns[c].draw(m.rng, m.rows, m.spec.Columns[c].Type)
 	}
-	samples := make([]sample, n)
-	fields := make([][]byte, len(m.columns))
-	for i := range samples {
+	row := func() [][]byte {
+		fields := make([][]byte, len(m.columns))
 		for range redraws {
 			for c, draw := range draws {
 				fields[c] = nil
@@ -124,10 +128,74 @@ func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 				break
 			}
 		}
-		samples[i] = sample{record: model.Record(m.spec, fields), vector: make([]float32, encoder.Width())}
-		encoder.Encode(samples[i].vector, fields)
+		return fields
+	}
+	samples := make([]sample, n)
+	for i := range samples {
+		fields := row()
+		var earlier [][][]byte
+		if m.spec.HasHistory() {
+			fields, earlier = m.before(fields, i%(wantEarlier+1), row)
+		}
+		samples[i] = newSample(m.spec, encoder, fields, earlier)
 	}
 	return samples
+}
+
+// before makes at most n earlier rows up for a row. The latest by the order column, if
+// rows are made up with it, becomes the row itself.
+func (m *maker) before(fields [][]byte, n int, row func() [][]byte) (latest [][]byte, earlier [][][]byte) {
+	order := m.spec.Column(m.spec.Order)
+	all := [][][]byte{fields}
+	for range n {
+		all = append(all, row())
+	}
+	slices.SortStableFunc(all, func(a, b [][]byte) int { return cmp.Compare(m.spec.Place(a[order]), m.spec.Place(b[order])) })
+	latest, earlier = all[n], all[:n]
+	if place := m.spec.Place(latest[order]); place != dataset.LastPlace {
+		earlier = slices.DeleteFunc(earlier, func(r [][]byte) bool { return m.spec.Place(r[order]) >= place })
+	}
+	return latest, earlier
+}
+
+// newSample makes a sample of a record and earlier ones.
+func newSample(spec *dataset.Spec, encoder *feature.Encoder, fields [][]byte, earlier [][][]byte) sample {
+	s := sample{record: model.Record(spec, fields), vector: make([]float32, encoder.Width())}
+	for _, r := range earlier {
+		s.history = append(s.history, model.Record(spec, r))
+	}
+	encoder.EncodeAfter(s.vector, fields, earlier)
+	return s
+}
+
+// recent is the last rows of the group that is being read.
+type recent struct {
+	spec *dataset.Spec
+	rows [][][]byte
+}
+
+// add takes the next row, and returns those of its group that a sample of it has as
+// earlier ones.
+func (t *recent) add(fields [][]byte) (earlier [][][]byte) {
+	group, order := t.spec.Column(t.spec.Group), t.spec.Column(t.spec.Order)
+	if n := len(t.rows); n > 0 && (fields[group] == nil || string(fields[group]) != string(t.rows[n-1][group])) {
+		t.rows = t.rows[:0]
+	}
+	place := t.spec.Place(fields[order])
+	for _, r := range t.rows {
+		if t.spec.Place(r[order]) < place {
+			earlier = append(earlier, r)
+		}
+	}
+	if len(t.rows) > wantEarlier {
+		t.rows = append(t.rows[:0], t.rows[1:]...)
+	}
+	row := make([][]byte, len(fields))
+	for c := range fields {
+		row[c] = bytes.Clone(fields[c])
+	}
+	t.rows = append(t.rows, row)
+	return earlier
 }
 
 const secondsPerDay = 24 * 60 * 60

@@ -20,8 +20,8 @@ type Config struct {
 	Candidate  string
 	DataDigest string // of the cleaned and split rows
 	Rows       dataset.Rows
-	Batches    []int64         // rows of each batch of Rows, in order; may be nil
-	Ledger     []ingest.Report // what became of the rows in the data steps; may be nil
+	Arrivals   []ingest.Arrival // when each row of Rows came; may be nil
+	Ledger     []ingest.Report  // what became of the rows in the data steps; may be nil
 	Library    *xgboost.Library
 	MLflow     *mlflow.Client
 	Threads    int
@@ -72,7 +72,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 	}
 	c.Log.Info("rows encoded", "train", len(data.Parts[dataset.Train].Y), "validation", len(data.Parts[dataset.Validation].Y), "test", len(data.Parts[dataset.Test].Y),
 		"excluded", data.Excluded, "unlabeled", data.Unlabeled, "features", data.Encoder.Width(), "took", time.Since(start).Round(time.Millisecond).String())
-	findings, err := data.Inspect(c.Spec, c.Batches)
+	findings, err := data.Inspect(c.Spec, c.Arrivals)
 	if err == nil {
 		err = inspect.Check(findings)
 	}

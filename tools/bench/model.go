@@ -143,11 +143,11 @@ func evaluator(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	}
 	width := data.Encoder.Width()
 	var rows []float32
+	stream := data.Encoder.Stream()
 	err = b.rows("")(ctx, func(_ string, fields [][]byte) error {
 		at := len(rows)
 		rows = slices.Grow(rows, width)[:at+width]
-		data.Encoder.Encode(rows[at:], fields)
-		return nil
+		return stream.Encode(rows[at:], fields)
 	})
 	if err != nil {
 		return nil, err
