@@ -193,7 +193,7 @@ func served(t *testing.T, base string) *api.Model {
 	t.Helper()
 	var view *api.Model
 	eventually(t, time.Minute, func() (err error) { view, err = api.NewClient(base, nil).Model(t.Context()); return err })
-	if err := overview.Scores(t.Context(), base, view); err != nil {
+	if err := overview.Scores(t.Context(), api.NewClient(base, nil), view); err != nil {
 		t.Error(err)
 	}
 	return view

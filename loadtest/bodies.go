@@ -70,8 +70,8 @@ func countRecords(body []byte) (int, error) {
 }
 
 // Samples asks a server for its model's sample records and makes a body of each.
-func Samples(ctx context.Context, target string) ([]Body, error) {
-	model, err := api.NewClient(target, nil).Model(ctx)
+func Samples(ctx context.Context, target, key string) ([]Body, error) {
+	model, err := api.NewClient(target, nil).WithKey(key).Model(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("asking for samples: %w", err)
 	}

@@ -49,7 +49,7 @@ func TestSamples(t *testing.T) {
 	}))
 	defer s.Close()
 	code, body = 200, `{"samples":[{"record":{"size":"1"},"probability":0.5},{"record":{},"probability":0.5},{"probability":0.5}]}`
-	got, err := Samples(t.Context(), s.URL)
+	got, err := Samples(t.Context(), s.URL, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestSamples(t *testing.T) {
 		{"another server", 200, "hello", "invalid character"},
 	} {
 		code, body = test.code, test.body
-		if _, err := Samples(t.Context(), s.URL); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := Samples(t.Context(), s.URL, ""); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want %q", test.reason, err, test.want)
 		}
 	}

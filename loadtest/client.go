@@ -65,9 +65,13 @@ func prepare(cfg *Config) (*endpoint, []request, error) {
 	}
 	e.address = net.JoinHostPort(u.Hostname(), port)
 	path := strings.TrimRight(u.EscapedPath(), "/") + cfg.Path
+	key := ""
+	if cfg.Key != "" {
+		key = "Authorization: Bearer " + cfg.Key + "\r\n"
+	}
 	requests := make([]request, len(cfg.Bodies))
 	for i, b := range cfg.Bodies {
-		wire := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: mlops-loadtest\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, u.Host, len(b.JSON))
+		wire := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: mlops-loadtest\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n", path, u.Host, key, len(b.JSON))
 		requests[i] = request{append(wire, b.JSON...), b.Records}
 	}
 	return e, requests, nil

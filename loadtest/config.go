@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,6 +42,7 @@ const (
 // Config says what to send. The zero value of a field means its default.
 type Config struct {
 	Target string // base URL of the server; default http://localhost:8000
+	Key    string // API key to send; empty: none
 
 	Users []int     // users of each stage; default Preset
 	Rates []float64 // instead of Users: requests per second of each stage
@@ -99,6 +101,9 @@ func (c Config) defaults() (Config, error) {
 		wrong("target: %w", err)
 	} else if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.User != nil {
 		wrong("target %q is not the base URL of a server, such as http://localhost:8000", u.Redacted())
+	}
+	if strings.ContainsFunc(c.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		wrong("the API key has characters that no key has; is there a line end?")
 	}
 	if len(c.Users) > 0 && len(c.Rates) > 0 {
 		wrong("give either users or rates, not both")

@@ -22,7 +22,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	}
 	cfg.Target = strings.TrimRight(cfg.Target, "/")
 	if cfg.Bodies == nil {
-		if cfg.Bodies, err = Samples(ctx, cfg.Target); err != nil {
+		if cfg.Bodies, err = Samples(ctx, cfg.Target, cfg.Key); err != nil {
 			return Report{}, err
 		}
 	}

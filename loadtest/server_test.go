@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mlops/internal/apikey"
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
 	"mlops/internal/model"
@@ -194,5 +195,42 @@ func TestInferenceServer(t *testing.T) {
 	}
 	if n := counted(422); refused.Failed == 0 || refused.Failed != refused.Requests || refused.Failed != n || !strings.Contains(refused.Stages[0].Failures[0].Text, "sise") {
 		t.Errorf("%d of %d failed, the server counted %d: %v", refused.Failed, refused.Requests, n, refused.Stages[0].Failures)
+	}
+}
+
+// A server that asks for a key is loaded with one, its samples included; without, no
+// request is sent.
+func TestKey(t *testing.T) {
+	server := serve.New(serve.Options{Model: "tiny", Cache: t.TempDir(), Registry: newShelf(t), Log: slog.New(slog.DiscardHandler)})
+	key, k, err := apikey.New("loadtest", []apikey.Scope{apikey.Predict, apikey.Read}, apikey.Rate{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(path, []byte(k.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.RequireKeys(path); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx, l) }()
+	defer func() { stop(); <-done }()
+	base := "http://" + l.Addr().String()
+	eventually(t, "a model", func() bool { return strings.Contains(get(t, base+"/metrics"), "mlops_model_info{") })
+	if _, err := Run(t.Context(), Config{Target: base}); err == nil || !strings.Contains(err.Error(), "API key is required") {
+		t.Errorf("without a key: %v", err)
+	}
+	report, err := Run(t.Context(), Config{Target: base, Key: key, Users: []int{2}, Duration: 100 * time.Millisecond})
+	if err != nil || report.Stages[0].Requests == 0 || report.Stages[0].Failed > 0 {
+		t.Errorf("with a key: %v, %+v", err, report.Stages)
+	}
+	if err := (Config{Key: key + "\n"}).Check(); err == nil {
+		t.Error("a key with a line end is accepted: it would end a header")
 	}
 }

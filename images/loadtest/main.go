@@ -25,6 +25,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	var records, file, output string
 	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
 		f.StringVar(&cfg.Target, "target", "http://localhost:8000", "base URL of the server")
+		f.StringVar(&cfg.Key, "key", "", "API key to send, with the scope predict and, without -records, read (better: MLOPS_API_KEY, which no list of processes shows)")
 		f.Func("users", "concurrent users of each stage (default 15,25,35,50,100)", list(&cfg.Users, strconv.Atoi))
 		f.Func("rate", "instead of -users: requests per second of each stage, sent on time whatever the server does", list(&cfg.Rates, number))
 		f.IntVar(&cfg.Most, "connections", 100, "with -rate: maximum number of connections")
@@ -44,6 +45,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 		if cfg.Bodies, err = read(records); err != nil {
 			return program.Inputf("%s: %w", records, err)
 		}
+	}
+	if cfg.Key == "" {
+		cfg.Key = program.EnvOr("MLOPS_API_KEY", "")
 	}
 	if err := cfg.Check(); err != nil {
 		return program.Input(err)

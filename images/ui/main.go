@@ -22,6 +22,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return program.Input(err)
 	}
+	server.UseKey(program.EnvOr("MLOPS_API_KEY", ""))
+	if path := program.EnvOr("MLOPS_API_KEYS", ""); path != "" {
+		if err := server.RequireKeys(path); err != nil {
+			return program.Inputf("MLOPS_API_KEYS: %w", err)
+		}
+	}
 	l, err := net.Listen("tcp", program.EnvOr("MLOPS_LISTEN", ":8501"))
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)

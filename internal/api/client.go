@@ -20,6 +20,7 @@ const (
 // Client talks to the inference server at a base URL.
 type Client struct {
 	base string
+	key  string
 	http *http.Client
 }
 
@@ -31,6 +32,17 @@ func NewClient(base string, client *http.Client) *Client {
 	}
 	return &Client{base: strings.TrimRight(base, "/"), http: client}
 }
+
+// WithKey returns a client that sends an API key with each request; empty: none.
+func (c *Client) WithKey(key string) *Client {
+	return &Client{c.base, key, c.http}
+}
+
+// Base returns the server's base URL, without a slash at its end.
+func (c *Client) Base() string { return c.base }
+
+// HasKey reports whether the client sends an API key.
+func (c *Client) HasKey() bool { return c.key != "" }
 
 // Ready returns nil if the server is ready, or the reason why it isn't.
 func (c *Client) Ready(ctx context.Context) error {
@@ -91,6 +103,9 @@ func (c *Client) Do(ctx context.Context, method, path, contentType string, body 
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -87,9 +87,25 @@ func Add(text string, k Key) (string, error) {
 	return text, err
 }
 
-// read returns the text of a file, or of a folder's files one after the other: several
-// Secrets may be mounted in one. Names that begin with a dot are Kubernetes' own.
-func read(path string) (string, error) {
+// read returns the text of files and of folders' files, one after the other.
+func read(list string) (string, error) {
+	var all strings.Builder
+	for _, path := range filepath.SplitList(list) {
+		text, err := readPath(path)
+		if err == nil {
+			_, err = Parse(text) // with the number of the line in this file
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
+		}
+		all.WriteString(text + "\n")
+	}
+	return all.String(), nil
+}
+
+// readPath returns the text of a file, or of a folder's files: several Secrets may be
+// mounted in one. Names that begin with a dot are Kubernetes' own.
+func readPath(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", err
@@ -113,7 +129,7 @@ func read(path string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, err := Parse(text); err != nil { // with the number of the line in this file
+		if _, err := Parse(text); err != nil {
 			return "", fmt.Errorf("%s: %w", e.Name(), err)
 		}
 		all.WriteString(text + "\n")
@@ -124,7 +140,7 @@ func read(path string) (string, error) {
 func readFile(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s: longer than %d bytes", path, maxFile)
+		err = fmt.Errorf("longer than %d bytes", maxFile)
 	}
 	return string(bytes.ToValidUTF8(data, nil)), err
 }

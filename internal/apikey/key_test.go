@@ -130,6 +130,17 @@ func TestReadFolder(t *testing.T) {
 	if diff := cmp.Diff([]Key{a, b}, keys); err != nil || diff != "" {
 		t.Errorf("%v; keys (-want +got):\n%s", err, diff)
 	}
+	file := filepath.Join(t.TempDir(), "three")
+	_, c := made(t, "c", Rate{}, Read)
+	os.WriteFile(file, []byte(c.String()), 0o600)
+	text, err = read(file + string(filepath.ListSeparator) + dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err = Parse(text)
+	if diff := cmp.Diff([]Key{c, a, b}, keys); err != nil || diff != "" {
+		t.Errorf("a file and a folder: %v; keys (-want +got):\n%s", err, diff)
+	}
 	os.WriteFile(filepath.Join(dir, "two"), []byte("\n0011"), 0o600)
 	if _, err := read(dir); err == nil || !strings.Contains(err.Error(), "two: line 2: ") {
 		t.Errorf("a wrong line in the second file: %v", err)

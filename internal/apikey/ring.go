@@ -37,7 +37,8 @@ type held struct {
 	admitted prometheus.Counter
 }
 
-// Open reads the keys of a file, or of all files of a folder.
+// Open reads the keys of a file or of all files of a folder, or of several, separated as
+// in PATH.
 func Open(path string, m *metrics.Keys) (*Ring, error) {
 	r := &Ring{path: path, metrics: m, start: time.Now()}
 	r.held.Store(&map[string]*held{})
@@ -60,7 +61,7 @@ func (r *Ring) load() (changed bool, err error) {
 	}
 	keys, err := Parse(text)
 	if err != nil {
-		return false, fmt.Errorf("reading API keys: %s: %w", r.path, err)
+		return false, fmt.Errorf("reading API keys: %s: all together: %w", r.path, err)
 	}
 	before, now := *r.held.Load(), map[string]*held{}
 	for _, k := range keys {

@@ -15,7 +15,7 @@ import (
 
 // answer is what make demo ends with.
 func (s *services) answer(ctx context.Context, view *api.Model, took time.Duration) (string, error) {
-	example, err := overview.Example(ctx, localhost(s.inference), view, s.spec, func(ctx context.Context, database string) (*pgx.Conn, error) {
+	example, err := overview.Example(ctx, api.NewClient(localhost(s.inference), nil).WithKey(s.key), view, s.spec, func(ctx context.Context, database string) (*pgx.Conn, error) {
 		return pgx.Connect(ctx, s.postgres.Steps(database))
 	})
 	if err != nil {

@@ -37,7 +37,11 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 		running[name] = r
 	}
 	inference, ui := running["inference-"+spec.Name], running["ui-"+spec.Name]
-	client := api.NewClient(inference.URL(), nil)
+	key, err := c.State.APIKey(false)
+	if err != nil {
+		return err
+	}
+	client := api.NewClient(inference.URL(), nil).WithKey(key)
 	if err := client.Ready(ctx); err != nil {
 		return err
 	}
@@ -54,8 +58,8 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 		fmt.Fprintln(out, "ok  ", what)
 	}
 	ok("MLflow's alias and tag name the version that is served", checkVersion(ctx, running["mlflow"], spec.Model, view))
-	ok(fmt.Sprintf("/predict gives the stored scores of %d records", len(view.Samples)), overview.Scores(ctx, inference.URL(), view))
-	ok("the page answers, with a form for the version that is served", checkPage(ctx, ui, view))
+	ok(fmt.Sprintf("/predict gives the stored scores of %d records", len(view.Samples)), overview.Scores(ctx, client, view))
+	ok("the page answers, with a form for the version that is served", checkPage(ctx, ui, key, view))
 	ok("the rows add up", checkRows(ctx, c.State, running["postgres"], spec.Name, wantRows))
 	if wantAUC > 0 {
 		var err error
@@ -85,10 +89,13 @@ func checkVersion(ctx context.Context, ml *local.Record, name string, view *api.
 	return nil
 }
 
-func checkPage(ctx context.Context, ui *local.Record, view *api.Model) error {
+func checkPage(ctx context.Context, ui *local.Record, key string, view *api.Model) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, ui.URL()+"/", nil)
 	if err != nil {
 		return err
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -113,6 +113,7 @@ type services struct {
 	postgres  *local.Postgres
 	mlflow    *local.Record
 	inference *local.Record
+	key       string // an API key; empty: none is asked for
 	ui        *local.Record
 	journey   overview.Journey // of the rows through the pipeline
 }
@@ -197,11 +198,15 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	if err != nil {
 		return nil, err
 	}
+	keys, err := s.useKeys(c)
+	if err != nil {
+		return nil, err
+	}
 	// They are up before there is a model: the server then answers 503 and takes
 	// each promoted version into service by itself.
 	err = d.Do("inference server", func(log *slog.Logger) (_ string, err error) {
 		s.inference, err = c.State.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
-			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.State.Path("models", spec.Name), "MLOPS_SIGNERS=" + string(signers)}
+			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.State.Path("models", spec.Name), "MLOPS_SIGNERS=" + string(signers), "MLOPS_API_KEYS=" + keys}
 		})
 		if err != nil {
 			return "", err
@@ -213,7 +218,7 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	}
 	err = d.Do("page", func(log *slog.Logger) (_ string, err error) {
 		s.ui, err = c.State.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
-			return []string{"MLOPS_INFERENCE=" + s.inference.URL()}
+			return []string{"MLOPS_INFERENCE=" + s.inference.URL(), "MLOPS_API_KEYS=" + keys, "MLOPS_API_KEY=" + s.key}
 		})
 		if err != nil {
 			return "", err
@@ -224,6 +229,29 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 		return nil, err
 	}
 	return s, nil
+}
+
+// useKeys returns what servers read API keys from, if the user's MLOPS_API_KEYS names a
+// file of them: that and the file with the demo's own.
+func (s *services) useKeys(c *Config) (string, error) {
+	var file string
+	for _, e := range c.Environ {
+		if value, ok := strings.CutPrefix(e, "MLOPS_API_KEYS="); ok {
+			file = value
+		}
+	}
+	if file == "" {
+		return "", nil
+	}
+	file, err := filepath.Abs(file)
+	if err == nil {
+		_, err = os.Stat(file)
+	}
+	if err != nil {
+		return "", program.Inputf("MLOPS_API_KEYS: %w; make one: mlops key new --file FILE NAME", err)
+	}
+	s.key, err = c.State.APIKey(true)
+	return file + string(filepath.ListSeparator) + c.State.OwnAPIKeys(), err
 }
 
 // pipeline runs the workflow of that name to its end.
@@ -298,7 +326,7 @@ func (s *services) awaitServed(ctx context.Context) (*api.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	inference := api.NewClient(s.inference.URL(), nil)
+	inference := api.NewClient(s.inference.URL(), nil).WithKey(s.key)
 	var last error
 	for end := time.Now().Add(serveLimit); time.Now().Before(end); {
 		var view *api.Model

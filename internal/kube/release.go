@@ -76,6 +76,19 @@ func (r *Release) MLflowLogin(ctx context.Context, user string) (name, password 
 	return string(s.Data["MLFLOW_TRACKING_USERNAME"]), string(s.Data["MLFLOW_TRACKING_PASSWORD"]), nil
 }
 
+// APIKey returns the key that the release's own clients present to its servers; empty if
+// those ask for none.
+func (r *Release) APIKey(ctx context.Context) (string, error) {
+	s, err := r.Client.CoreV1().Secrets(r.Namespace).Get(ctx, r.Service("internal-key"), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the release's own API key: %w", err)
+	}
+	return string(s.Data["MLOPS_API_KEY"]), nil
+}
+
 // Pods returns the pods that match a label selector.
 func (r *Release) Pods(ctx context.Context, selector string) ([]corev1.Pod, error) {
 	list, err := r.Client.CoreV1().Pods(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"mlops/internal/apikey"
 	"mlops/internal/signature"
 )
 
@@ -128,12 +129,42 @@ func (s *State) SigningKeys() (private, trusted []byte, err error) {
 	return private, trusted, nil
 }
 
+// APIKey is the key that the demo's own programs present where servers ask for one; the
+// file OwnAPIKeys has its hash. It is made when it is needed first, if make is set, and
+// empty if there is none.
+func (s *State) APIKey(create bool) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text, err := os.ReadFile(s.Path("api.key"))
+	if !errors.Is(err, fs.ErrNotExist) || !create {
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
+		return string(text), err
+	}
+	key, line, err := apikey.New("demo", []apikey.Scope{apikey.Read, apikey.Predict}, apikey.Rate{})
+	if err != nil {
+		return "", err
+	}
+	// The hash first: a key that is there has its hash.
+	if err = renameio.WriteFile(s.OwnAPIKeys(), []byte(line.String()+"\n"), 0o600, renameio.WithTempDir(s.Dir)); err == nil {
+		err = renameio.WriteFile(s.Path("api.key"), []byte(key), 0o600, renameio.WithTempDir(s.Dir))
+	}
+	if err != nil {
+		return "", fmt.Errorf("keeping the demo's own API key: %w", err)
+	}
+	return key, nil
+}
+
+// OwnAPIKeys is the file that servers find APIKey's hash in.
+func (s *State) OwnAPIKeys() string { return s.Path("api-keys.own") }
+
 // Purge deletes the data: databases, artifacts, copies of models, logs and
 // passwords; if everything is set, also virtual environments, built programs and
 // images. No service may be running. If it is killed it can be repeated, since the
 // passwords go last.
 func (s *State) Purge(everything bool) error {
-	names := []string{"postgres", "artifacts", "models", "datasets", "work", "minio", "log", "ports.json", "run", "signing.key", "signers.pem", "secrets.json"}
+	names := []string{"postgres", "artifacts", "models", "datasets", "work", "minio", "log", "ports.json", "run", "signing.key", "signers.pem", "api.key", "api-keys.own", "secrets.json"}
 	for _, n := range names {
 		if err := os.RemoveAll(s.Path(n)); err != nil {
 			return fmt.Errorf("deleting %s: %w", n, err)

@@ -13,9 +13,9 @@ import (
 	"mlops/internal/model"
 )
 
-// Scores asks the server at base to score its model's samples, and compares the
+// Scores asks a server to score its model's samples, and compares the
 // response with what is stored with them.
-func Scores(ctx context.Context, base string, m *api.Model) error {
+func Scores(ctx context.Context, server *api.Client, m *api.Model) error {
 	if len(m.Samples) == 0 {
 		return errors.New("the version has no samples")
 	}
@@ -23,21 +23,21 @@ func Scores(ctx context.Context, base string, m *api.Model) error {
 	for i, s := range m.Samples {
 		records[i] = s.Record
 	}
-	got, err := api.NewClient(base, nil).Predict(ctx, records)
+	got, err := server.Predict(ctx, records)
 	if err != nil {
 		return err
 	}
 	return CompareScores(m, got)
 }
 
-// Example is a sample of a model with what the server at base says of it, for
+// Example is a sample of a model with what a server says of it, for
 // people: a command to paste and its answer.
-func Example(ctx context.Context, base string, m *api.Model, spec *dataset.Spec, db Databases) (string, error) {
+func Example(ctx context.Context, server *api.Client, m *api.Model, spec *dataset.Spec, db Databases) (string, error) {
 	if len(m.Samples) == 0 {
 		return "", fmt.Errorf("version %s of %s has no samples", m.Model.Number, m.Model.Name)
 	}
 	record := m.Samples[0].Record
-	got, err := api.NewClient(base, nil).Predict(ctx, record)
+	got, err := server.Predict(ctx, record)
 	if err != nil {
 		return "", err
 	}
@@ -56,12 +56,16 @@ func Example(ctx context.Context, base string, m *api.Model, spec *dataset.Spec,
 		}
 		truth = " The truth: " + truth + "."
 	}
+	key := ""
+	if server.HasKey() {
+		key = ` -H "Authorization: Bearer $KEY"`
+	}
 	p := got.Predictions[0]
 	if p.Excluded != "" {
 		return "", fmt.Errorf("the sample gets no score: %s", p.Excluded)
 	}
 	return fmt.Sprintf("  in production: %s version %s (%s), on the test rows: %s\n\n", m.Model.Name, m.Model.Number, m.Model.Candidate, testMetrics(spec, m.Metrics)) +
-		fmt.Sprintf("  Paste this to score %s:\n\n  curl -s %s/predict -H 'Content-Type: application/json' -d '%s'\n\n", what, base, strings.ReplaceAll(string(body), "'", `'\''`)) +
+		fmt.Sprintf("  Paste this to score %s:\n\n  curl -s %s/predict%s -H 'Content-Type: application/json' -d '%s'\n\n", what, server.Base(), key, strings.ReplaceAll(string(body), "'", `'\''`)) +
 		fmt.Sprintf("  The answer: %s, probability %.4f (positive from %.4f on).%s\n\n", m.Dataset.Target.Labels.Word(p.Label), p.Probability, m.Threshold, truth), nil
 }
 

@@ -24,6 +24,8 @@ import (
 	"github.com/gorilla/mux"
 
 	"mlops/internal/api"
+	"mlops/internal/apikey"
+	"mlops/internal/headers"
 	"mlops/internal/metrics"
 )
 
@@ -45,6 +47,9 @@ type Server struct {
 	metrics   *metrics.Page
 	handler   http.Handler
 	draining  atomic.Bool
+
+	keys  *apikey.Ring  // nil: the page asks nobody for a key
+	guard *apikey.Guard // nil as well then
 }
 
 // New returns the page of the inference server at base, an absolute http or https
@@ -75,14 +80,14 @@ func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) 
 	if s.assets, err = newAssets(); err != nil {
 		return nil, err
 	}
-	if s.templates, err = parseTemplates(s.assets.Address); err != nil {
+	if s.templates, err = parseTemplates(s.assets.Address, func() bool { return s.keys != nil }); err != nil {
 		return nil, err
 	}
-	s.handler = s.routes()
+	s.handler = headers.Secure(contentSecurity, s.routes())
 	return s, nil
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) routes() *mux.Router {
 	r := mux.NewRouter()
 	r.HandleFunc("/", s.showForm).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/", s.submitForm).Methods(http.MethodPost)
@@ -100,12 +105,8 @@ func (s *Server) routes() http.Handler {
 	return r
 }
 
-// ServeHTTP responds to a request, with the headers that every response has.
+// ServeHTTP responds to a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", contentSecurity)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s.handler.ServeHTTP(w, r)
 }
@@ -121,6 +122,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	if s.keys != nil {
+		go s.keys.Watch(ctx, s.log)
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
@@ -299,7 +303,7 @@ func (s *Server) proxyModel(w http.ResponseWriter, r *http.Request) {
 		sum := sha256.Sum256(resp.Body)
 		tag := `"` + hex.EncodeToString(sum[:8]) + `"`
 		w.Header().Set("ETag", tag)
-		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("Cache-Control", "private, no-cache")
 		if r.Header.Get("If-None-Match") == tag {
 			w.WriteHeader(http.StatusNotModified)
 			return

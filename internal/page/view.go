@@ -224,10 +224,12 @@ type messageView struct {
 	Retry                        bool // try again by itself
 }
 
-// parseTemplates parses the pages. asset returns a file's URL.
-func parseTemplates(asset func(string) (string, error)) (*template.Template, error) {
+// parseTemplates parses the pages. asset returns a file's URL, keys whether visitors
+// sign in with a key.
+func parseTemplates(asset func(string) (string, error), keys func() bool) (*template.Template, error) {
 	t := template.New("").Funcs(template.FuncMap{
 		"asset":   asset,
+		"keys":    keys,
 		"percent": percent,
 		"place":   func(p float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(p, 0), 1)) },
 		"anchor": func(p float64) string { // keeps the text above a mark inside the drawing

@@ -260,10 +260,15 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 		defer f.Close()
 		base, shown = "http://"+f.Address, "http://localhost:8000"
 	}
+	key, err := r.APIKey(ctx)
+	if err != nil {
+		return err
+	}
+	server := api.NewClient(base, nil).WithKey(key)
 	var view *api.Model
 	err = c.do("serving", func(func(string)) (string, error) {
 		err := until(ctx, time.Minute, func(ctx context.Context) (err error) {
-			view, err = api.NewClient(base, nil).Model(ctx)
+			view, err = server.Model(ctx)
 			return err
 		})
 		if err != nil {
@@ -279,7 +284,7 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 		return err
 	}
 	defer closed()
-	example, err := overview.Example(ctx, base, view, spec, databases)
+	example, err := overview.Example(ctx, server, view, spec, databases)
 	if err != nil {
 		return err
 	}
