@@ -139,6 +139,8 @@ lint-modules: ## go vet of what takes long to compile: the programs of tools/clu
 	cd tools/argo && $(GO) mod verify
 	cd tools/versitygw && $(GO) mod verify
 
-bench: ## measure every figure that the documents quote, into bench.json and a table
-	@$(MLOPS) scratch -- $(GO) run ./tools/bench demo
-	@OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench ingest training evaluator accuracy scoring serving
+# PARTS are those of tools/bench/main.go; demo needs a home of its own.
+PARTS ?= demo ingest training evaluator accuracy scoring serving tables
+bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
+	@$(if $(filter demo,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench demo)
+	@$(if $(filter-out demo,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo,$(PARTS)))

@@ -18,6 +18,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
+	"mlops/internal/inspect"
 	"mlops/internal/parquet"
 	"mlops/internal/profile"
 	"mlops/internal/source"
@@ -42,7 +43,8 @@ type Draft struct {
 	Preview *ingest.Preview  // what the data steps would do with the table
 	Profile *profile.Profile // of the rows that they would take
 
-	sample *sample // of those rows
+	sample   *sample // of those rows
+	together *inspect.Finding
 
 	member string // of the archive, where it has several
 
@@ -88,18 +90,24 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	}
 	d.chooseKeys()
 	d.chooseFeatures()
-	for {
-		if err := d.try(ctx, address); err != nil {
-			return nil, err
-		}
-		if found, err := d.leaks(); err != nil || !found {
-			return d, err
-		}
+	d.companions(d.target)
+	if err := d.try(ctx, address); err != nil {
+		return nil, err
 	}
+	left, err := d.leaks()
+	if err == nil && left {
+		err = d.try(ctx, address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.YAML = d.write() // with what was found of the columns together
+	d.sample = nil
+	return d, nil
 }
 
-// try writes the YAML, and reads the table once more by it.
-func (d *Draft) try(ctx context.Context, address string) (err error) {
+// parse writes the YAML and reads it.
+func (d *Draft) parse() (err error) {
 	if !slices.ContainsFunc(d.columns, func(c *column) bool { return c.out == "" }) {
 		var why []string
 		for _, c := range d.columns {
@@ -113,6 +121,14 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 	if d.Spec, err = dataset.Parse(d.YAML); err != nil {
 		return fmt.Errorf("the draft is not a valid spec, which is a mistake of this program: %w\n%s", err, d.YAML)
 	}
+	return nil
+}
+
+// try writes the YAML, and reads the table once more by it.
+func (d *Draft) try(ctx context.Context, address string) (err error) {
+	if err := d.parse(); err != nil {
+		return err
+	}
 	rows := profile.New(d.Spec, 2)
 	d.sample = newSample(d.Spec)
 	cfg := ingest.Config{Spec: d.Spec, Source: address, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}
@@ -122,23 +138,6 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 	})
 	d.Profile = rows.Profile()
 	return err
-}
-
-// leaks leaves out columns that tell the target by themselves, as training would stop
-// on them, and reports whether there are any.
-func (d *Draft) leaks() (bool, error) {
-	found, features, err := d.sample.leaks()
-	d.sample = nil
-	for i, leak := range found {
-		for _, name := range features[i].Columns {
-			for _, c := range d.columns {
-				if c.drop == "" && c.as == name && c.out == "" {
-					c.out = fmt.Sprintf("suspected leak: it tells the target by itself (AUC %.3f); put it back if it is known before the outcome is", leak.Value)
-				}
-			}
-		}
-	}
-	return len(found) > 0, err
 }
 
 // open reads the table, and finds out how it is written.

@@ -7,7 +7,7 @@ import (
 	"mlops/internal/dataset"
 )
 
-var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|index|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id.*)$|(?:Id|ID|Nr|No|Number|Key)$`)
+var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|index|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id[_ .-].*)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
 
 // chooseKeys finds the column that identifies a row, and the one whose rows
 // belong together.

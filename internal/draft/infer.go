@@ -222,7 +222,7 @@ func firstSeparator(v string) string {
 	return ""
 }
 
-var codeName = regexp.MustCompile(`(?i)(^|[_ .-])(id|code|zip|zipcode|postcode|postal|plz|phone|type|class|category|cat|group|grp|region|month|weekday|dow)$|(?:Id|ID|Code|Zip|Type)$`)
+var codeName = regexp.MustCompile(`(?i)(^|[_ .-])(id|code|zip|zipcode|postcode|postal|plz|phone|type|class|category|cat|group|grp|region|month|weekday|dow)$|(?-i:[a-z](Id|ID|Code|Zip|Type)$)`)
 
 // decide sets the type.
 func (c *column) decide(spell spelling) {

@@ -112,3 +112,63 @@ func every(path string, spec *dataset.Spec) dataset.Rows {
 		return err
 	}
 }
+
+// What belongs to a leak or to the target by its name is no feature either, whether or
+// not it tells the target by itself.
+func TestCompanionsOfLeaks(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "lead,reservation_status,reservation_status_date,ReservationStatusDate2,status_of_guest,Churn Reason,churned_friends,Churn\n"+rows(900, func(i int) string {
+		y := yesNo(i)
+		return fmt.Sprintf("%d,%s,2023-%02d-%02d,%d,%s,%s,%d,%s", i*7%90, map[string]string{"yes": "out", "no": "gone"}[y], 1+i*5%12, 1+i*3%28, i*11%50, []string{"a", "b", "c"}[i*5%3], []string{"price", "other"}[i*3%2], i*13%7, y)
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "Churn"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var features []string
+	for _, f := range d.Spec.Features {
+		features = append(features, f.Columns()...)
+	}
+	if got, want := strings.Join(features, " "), "lead ReservationStatusDate2 status_of_guest churned_friends"; got != want {
+		t.Errorf("features %s, want %s\n%s", got, want, d.YAML)
+	}
+}
+
+// Columns that are filled in once the outcome is known, and one that is the target in
+// other words, do not tell it well enough by themselves.
+func TestFilledInAfterwards(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "fare,boat,body,seldom,is_recid,amount_paid,recid\n"+rows(3000, func(i int) string {
+		y, boat, body, seldom := yesNo(i), "", "", ""
+		is := map[string]int{"yes": 1, "no": 0}[y]
+		if (y == "yes") == (i%20 != 3) {
+			boat = fmt.Sprint(i * 7 % 12)
+		}
+		if y == "no" && i%5 == 0 {
+			body = fmt.Sprint(i)
+		}
+		if i%100 == 7 {
+			seldom = "x"
+		}
+		if i%40 == 1 {
+			is = 1 - is
+		}
+		return fmt.Sprintf("%d,%s,%s,%s,%d,%d,%s", i*7%101, boat, body, seldom, is, i*31%977, y)
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "recid"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var features []string
+	for _, f := range d.Spec.Features {
+		features = append(features, f.Columns()...)
+	}
+	if got, want := strings.Join(features, " "), "fare seldom amount_paid"; got != want {
+		t.Errorf("features %s, want %s\n%s", got, want, d.YAML)
+	}
+	for _, want := range []string{"body: suspected leak: all ", "boat: suspected leak: it has a value in 95% of the rows that are yes and in 5% of the others", "is_recid: suspected leak: it is named like the target"} {
+		if !strings.Contains(string(d.YAML), want) {
+			t.Errorf("the draft lacks %q", want)
+		}
+	}
+}

@@ -93,15 +93,22 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// leaks inspects each feature as training will, and returns what would stop it.
-func (s *sample) leaks() ([]inspect.Finding, []inspect.Feature, error) {
+// judged is what inspecting a sample found.
+type judged struct {
+	leaks    []inspect.Finding
+	features []inspect.Feature // of the leaks
+	together *inspect.Finding  // nil if there are leaks
+}
+
+// inspect looks at each feature as training will.
+func (s *sample) inspect() (j judged, err error) {
 	fitter, group := feature.NewFitter(s.spec), s.spec.Column(s.spec.Group)
 	for _, r := range s.rows {
 		fitter.Add(r.fields)
 	}
 	encoder, err := fitter.Encoder()
 	if err != nil {
-		return nil, nil, fmt.Errorf("encoding a sample of the rows: %w", err)
+		return j, fmt.Errorf("encoding a sample of the rows: %w", err)
 	}
 	width, n := encoder.Width(), len(s.rows)
 	x, y, folds := make([]float32, width*n), make([]float32, n), make([]uint8, n)
@@ -112,22 +119,24 @@ func (s *sample) leaks() ([]inspect.Finding, []inspect.Feature, error) {
 		positive += int(r.label)
 	}
 	if positive == 0 || positive == n {
-		return nil, nil, nil // training says so
+		return j, nil // training says so
 	}
-	var found []inspect.Finding
-	var of []inspect.Feature
+	features := inspect.FeaturesOf(s.spec, encoder)
 	values := make([]float32, n)
-	for i, f := range inspect.FeaturesOf(s.spec, encoder) {
+	for i, f := range features {
 		for row := range values {
 			values[row] = x[row*width+i]
 		}
 		leak, err := inspect.Leak(s.spec, f, values, y, folds)
 		if err != nil {
-			return nil, nil, err
+			return j, err
 		}
 		if leak != nil {
-			found, of = append(found, *leak), append(of, f)
+			j.leaks, j.features = append(j.leaks, *leak), append(j.features, f)
 		}
 	}
-	return found, of, nil
+	if len(j.leaks) == 0 {
+		j.together = inspect.Together(s.spec, features, x, y, folds)
+	}
+	return j, nil
 }

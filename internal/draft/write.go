@@ -176,6 +176,9 @@ func (d *Draft) writeColumn(line func(string, ...any), c *column) {
 
 func (d *Draft) writeFeatures(line func(string, ...any)) {
 	line("\nfeatures:")
+	if d.together != nil {
+		line("  # suspected leak: %s", clean(d.together.Text))
+	}
 	n := 0
 	for _, c := range d.columns {
 		if c.out != "" {

@@ -121,6 +121,9 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 			found = append(found, *drift)
 		}
 	}
+	if together := Together(spec, features, train.X, train.Y, train.Fold); together != nil && Check(found) == nil {
+		found = append(found, *together)
+	}
 	slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(string(a.Level), string(b.Level)) })
 	return found, nil
 }

@@ -130,3 +130,41 @@ func TestFewRowsStop(t *testing.T) {
 		t.Errorf("a warning is among what stops: %v", stop)
 	}
 }
+
+// Two features that say nothing alone and everything together: the answer is yes where
+// one is above the other.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 0))
+	features := []Feature{{Name: "days(arrival)", Columns: []string{"arrival"}}, {Name: "noise", Columns: []string{"noise"}},
+		{Name: "days(status)", Columns: []string{"status"}}, {Name: "month(status)", Columns: []string{"status"}}, {Name: "shop", Columns: []string{"shop"}, Codes: 300}}
+	make := func(n int, late float64) (x, y []float32) {
+		for range n {
+			label, arrival := float32(r.IntN(2)), float32(r.IntN(700))
+			status := arrival + 2 + float32(r.IntN(9))
+			if (label == 1) == (r.Float64() < late) {
+				status = arrival - 40 - float32(r.IntN(200))
+			}
+			x = append(x, arrival, float32(r.NormFloat64()), status, float32(int(status)/30), float32(r.IntN(300)))
+			y = append(y, label)
+		}
+		return x, y
+	}
+	x, y := make(6000, 1)
+	found := Together(spec(), features, x, y, nil)
+	if found == nil || found.Level != Warning || !strings.Contains(found.Text, "status") || !strings.Contains(found.Text, "arrival") || strings.Contains(found.Text, "noise") {
+		t.Fatalf("found %+v", found)
+	}
+	for i := range features {
+		if auc, err := Alone(column(x, i, len(features)), y, features[i].Codes, nil); err != nil || auc > 0.9 {
+			t.Errorf("feature %s alone has the AUC %.4f, %v: the test is too easy", features[i].Name, auc, err)
+		}
+	}
+	x, y = make(6000, 0.8)
+	if found := Together(spec(), features, x, y, nil); found != nil {
+		t.Errorf("a question that is merely not hard: %+v", found)
+	}
+	if found := Together(spec(), features, x[:5*5], []float32{1, 1, 1, 1, 1}, nil); found != nil {
+		t.Errorf("of one class: %+v", found)
+	}
+}

@@ -174,11 +174,7 @@ func (b *bench) rows(salt string) func(context.Context, func(string, [][]byte) e
 
 // openFilled is like open, but also fills the databases and loads XGBoost.
 func openFilled(ctx context.Context, log *slog.Logger) (*bench, *xgboost.Library, error) {
-	path, err := program.Env("MLOPS_XGBOOST")
-	if err != nil {
-		return nil, nil, err
-	}
-	lib, err := xgboost.Load(path)
+	lib, err := library()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -191,4 +187,13 @@ func openFilled(ctx context.Context, log *slog.Logger) (*bench, *xgboost.Library
 		return nil, nil, err
 	}
 	return b, lib, nil
+}
+
+// library loads XGBoost.
+func library() (*xgboost.Library, error) {
+	path, err := program.Env("MLOPS_XGBOOST")
+	if err != nil {
+		return nil, err
+	}
+	return xgboost.Load(path)
 }
