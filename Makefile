@@ -69,7 +69,7 @@ forward: platform ## forward local ports to the services on Kubernetes, until in
 backup: platform ## copy a release's databases and buckets to a folder or a bucket (TO=, KEEP=, RECIPIENT=, NAMESPACE=)
 	@bin/platform backup
 
-restore: platform ## bring such a copy back into an installed release (FROM=, BACKUP=, IDENTITY=, NAMESPACE=)
+restore: platform ## bring such a copy back into an installed release (FROM=, BACKUP=, IDENTITY=, REPLACE=1, NAMESPACE=)
 	@bin/platform restore
 
 # The tool for Kubernetes is compiled only if the platform was installed from here.

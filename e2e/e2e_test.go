@@ -40,11 +40,17 @@ var quiet = slog.New(slog.DiscardHandler)
 // machine is the project's folder, the state and the programs of the test.
 type machine struct {
 	root, home, cache string
-	helms             map[string]string // path by version, "3" and "4"
 }
 
 // kubeconfig is that of the test's own cluster.
 func (m *machine) kubeconfig() string { return filepath.Join(m.home, "kubeconfig") }
+
+// helm is the path of Helm 3 or 4, which the cluster's program has built.
+func (m *machine) helm(t *testing.T, version string) string {
+	t.Helper()
+	out := strings.Fields(m.must(t, nil, filepath.Join(m.home, "bin", "cluster"), "path", "helm"+version))
+	return out[len(out)-1]
+}
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
@@ -56,7 +62,7 @@ func newMachine(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{root: root, home: filepath.Join(home, "e2e"), cache: os.Getenv("MLOPS_CACHE_HOME"), helms: map[string]string{}}
+	m := &machine{root: root, home: filepath.Join(home, "e2e"), cache: os.Getenv("MLOPS_CACHE_HOME")}
 	if m.cache == "" {
 		m.cache = filepath.Join(home, "cache")
 	}

@@ -20,7 +20,7 @@ import (
 // install installs a release named mlops in a namespace that there is.
 func (m *machine) install(t *testing.T, namespace string, args ...string) *kube.Release {
 	t.Helper()
-	m.must(t, nil, append([]string{m.helms["4"], "install", "mlops", "charts", "--namespace", namespace, "--kubeconfig", m.kubeconfig(),
+	m.must(t, nil, append([]string{m.helm(t, "4"), "install", "mlops", "charts", "--namespace", namespace, "--kubeconfig", m.kubeconfig(),
 		"-f", filepath.Join("dist", "values.yaml"), "--set", "inference.service.nodePort=null,ui.service.nodePort=null"}, args...)...)
 	return m.release(t, namespace)
 }

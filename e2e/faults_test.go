@@ -80,7 +80,7 @@ func testUpgrade(t *testing.T, f *faults) {
 	before := secrets(t, r)
 	underLoad(t, 10, func() {
 		for _, memory := range []string{"200Mi", "300Mi"} {
-			m.must(t, nil, m.helms["4"], "upgrade", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(), "--reuse-values",
+			m.must(t, nil, m.helm(t, "4"), "upgrade", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(), "--reuse-values",
 				"--set", "inference.resources.limits.memory="+memory, "--wait", "--timeout", "5m")
 		}
 	})
@@ -95,8 +95,8 @@ func testReinstall(t *testing.T, f *faults) {
 	m, r := f.m, f.r
 	before := secrets(t, r)
 	view := served(t, inference)
-	m.must(t, nil, m.helms["3"], "uninstall", "mlops", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(), "--wait")
-	m.must(t, nil, m.helms["3"], "install", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(),
+	m.must(t, nil, m.helm(t, "3"), "uninstall", "mlops", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(), "--wait")
+	m.must(t, nil, m.helm(t, "3"), "install", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(),
 		"-f", filepath.Join("dist", "values.yaml"), "--set", "nodePorts.mlflow.enabled=true,nodePorts.argo.enabled=true", "--wait", "--timeout", "10m")
 	if after := secrets(t, r); after != before {
 		t.Error("passwords have changed")

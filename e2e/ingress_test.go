@@ -30,7 +30,7 @@ func testIngress(t *testing.T, m *machine) {
 		t.Fatalf("nginx is missing; .ci/run installs it: %v", err)
 	}
 	r := m.release(t, "mlops")
-	rendered := m.must(t, nil, m.helms["4"], "template", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(),
+	rendered := m.must(t, nil, m.helm(t, "4"), "template", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(),
 		"-f", filepath.Join("dist", "values.yaml"), "--dry-run=server", "--show-only", "templates/ingress.yaml",
 		"--set", "ingress.enabled=true,ingress.host=models.example,ingress.className=nginx")
 	file := filepath.Join(t.TempDir(), "ingress.yaml")

@@ -69,10 +69,6 @@ func testCluster(t *testing.T, m *machine) {
 	began := time.Now()
 	m.must(t, nil, bin, "up")
 	m.noteTime(t, "one-node cluster up, programs built", time.Since(began), "")
-	for _, version := range []string{"3", "4"} {
-		out := strings.Fields(m.must(t, nil, bin, "path", "helm"+version))
-		m.helms[version] = out[len(out)-1]
-	}
 	restricted(t, m.release(t, "penguins"))
 }
 

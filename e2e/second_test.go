@@ -55,7 +55,7 @@ func (m *machine) venv(t *testing.T) *prepare.Venv {
 func testSecond(t *testing.T, m *machine) {
 	_, spec := m.spec(t, "penguins")
 	began := time.Now()
-	m.must(t, nil, m.helms["3"], "install", "mlops", "charts", "--namespace", "penguins", "--create-namespace", "--kubeconfig", m.kubeconfig(),
+	m.must(t, nil, m.helm(t, "3"), "install", "mlops", "charts", "--namespace", "penguins", "--create-namespace", "--kubeconfig", m.kubeconfig(),
 		"-f", filepath.Join("dist", "values.yaml"),
 		"--set", "setup.source.image=", "--set", "pipelines.source=",
 		"--set-file", "global.dataset.spec="+spec, "--set-file", "global.dataset.table="+m.penguinsTable(t),

@@ -241,6 +241,34 @@ set. */}}
 {{- .Values.global.s3.loaderSecret | default .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3-loader")) -}}
 {{- end -}}
 
+{{/* One of the chart's values, as JSON, with this chart's defaults for keys that it lacks:
+under --reuse-values it comes from the chart that was installed before. Takes the root
+context: (list . "networkPolicies") */}}
+{{- define "mlops.defaulted" -}}
+{{- $defaults := (index . 0).Files.Get "defaults.yaml" | fromYaml -}}
+{{- include "mlops.filled" (list (get (index . 0).Values (index . 1) | default dict) (get $defaults (index . 1))) -}}
+{{- end -}}
+
+{{/* A map as JSON, with the keys of another one that it lacks, down to the maps in it. Other
+than with merge, a value that is false or empty stays: (list map defaults) */}}
+{{- define "mlops.filled" -}}
+{{- $all := dict -}}
+{{- range $key, $value := index . 0 -}}{{- $_ := set $all $key $value -}}{{- end -}}
+{{- range $key, $value := index . 1 -}}
+{{- if not (hasKey $all $key) -}}{{- $_ := set $all $key $value -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" (get $all $key)) -}}
+{{- $_ := set $all $key (include "mlops.filled" (list (get $all $key) $value) | fromJson) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
+{{/* Names of the Secrets that the release makes for itself, those included that these
+values don't need. */}}
+{{- define "mlops.secrets.own" -}}
+postgres postgres-app postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana signing signers
+{{- end -}}
+
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the
 example. */}}
 {{- define "mlops.dataset.spec" -}}

@@ -34,7 +34,14 @@ type Databases interface {
 	Dump(ctx context.Context, database string, to io.Writer) error
 	// Restore replaces a database by a dump, as a whole or not at all.
 	Restore(ctx context.Context, database string, from io.Reader) error
+	// Contents says what some databases hold that Restore would replace; empty: nothing.
+	Contents(ctx context.Context, names []string) (string, error)
 }
+
+// Names are a release's databases, each before those that its rows refer to: clean
+// rows come from raw ones, a version names the rows that it learnt from, and a
+// finished workflow names all of them.
+var Names = []string{"argo", "mlflow", "clean", "raw"}
 
 // Release is what is backed up or restored.
 type Release struct {
@@ -78,6 +85,11 @@ type Manifest struct {
 	Objects   []Object   `json:"objects"`
 
 	Name string `json:"-"` // in its place
+}
+
+// String says what the backup holds, for people.
+func (m *Manifest) String() string {
+	return fmt.Sprintf("%s: %d databases, %d objects, %.1f MB", m.Name, len(m.Databases), len(m.Objects), float64(m.Bytes())/1e6)
 }
 
 // Bytes is the size of everything in the backup.

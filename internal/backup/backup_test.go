@@ -291,3 +291,5 @@ func TestPlaces(t *testing.T) {
 type failing struct{}
 
 func (*failing) Read([]byte) (int, error) { return 0, errors.New("gone") }
+
+func (d *memory) Contents(context.Context, []string) (string, error) { return "", nil }

@@ -71,9 +71,14 @@ func Secrets(ctx context.Context, p Place, m *Manifest) ([]byte, error) {
 
 // Restored says what Restore did.
 type Restored struct {
-	Put   int // objects that were missing or different
-	Same  int
-	Extra int // objects of the buckets that the backup does not have; they stay
+	Databases int
+	Put       int // objects that were missing or different
+	Same      int
+	Extra     int // objects of the buckets that the backup does not have; they stay
+}
+
+func (r Restored) String() string {
+	return fmt.Sprintf("%d databases; %d objects put, %d were there, %d of the buckets are not in the backup and stay", r.Databases, r.Put, r.Same, r.Extra)
 }
 
 // Restore brings a backup that Verify found whole into a release. The objects come
@@ -100,6 +105,7 @@ func Restore(ctx context.Context, p Place, m *Manifest, r Release) (done Restore
 		if err != nil {
 			return done, fmt.Errorf("restoring database %s: %w", d.Name, err)
 		}
+		done.Databases++
 		r.Log.Info("database restored", "database", d.Name, "bytes", d.Size)
 	}
 	return done, nil

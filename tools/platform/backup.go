@@ -3,22 +3,20 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"filippo.io/age"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"mlops/internal/backup"
 	"mlops/internal/kube"
@@ -26,11 +24,6 @@ import (
 	"mlops/internal/source"
 	"mlops/internal/versions"
 )
-
-// databaseNames are a release's databases, each before those that its rows refer to:
-// clean rows come from raw ones, a version names the rows that it learnt from, and a
-// finished workflow names all of them.
-var databaseNames = []string{"argo", "mlflow", "clean", "raw"}
 
 // backUp is `make backup`.
 func backUp(ctx context.Context, c *config) error {
@@ -68,7 +61,11 @@ func backUp(ctx context.Context, c *config) error {
 		}
 		var secrets []byte
 		if recipient != nil {
-			if secrets, err = sealSecrets(ctx, r, recipient); err != nil {
+			all, err := ownSecrets(ctx, r)
+			if err != nil {
+				return "", err
+			}
+			if secrets, err = backup.Seal(all, recipient); err != nil {
 				return "", err
 			}
 		}
@@ -76,7 +73,7 @@ func backUp(ctx context.Context, c *config) error {
 		if err != nil {
 			return "", err
 		}
-		said := fmt.Sprintf("%s in %s: %d databases, %d objects, %s", m.Name, place, len(m.Databases), len(m.Objects), megabytes(m.Bytes()))
+		said := fmt.Sprintf("%s in %s", m, place)
 		if recipient == nil {
 			said += "; no Secrets (RECIPIENT=age1… adds them, encrypted)"
 		}
@@ -115,7 +112,7 @@ func restore(ctx context.Context, c *config) error {
 		}
 	}
 	err = c.do("verify", func(func(string)) (string, error) {
-		return fmt.Sprintf("%s of %s, %s", m.Name, place, megabytes(m.Bytes())), backup.Verify(ctx, place, m)
+		return fmt.Sprintf("%s, in %s", m, place), backup.Verify(ctx, place, m)
 	})
 	if err != nil {
 		return err
@@ -134,7 +131,11 @@ func restore(ctx context.Context, c *config) error {
 			if err != nil {
 				return "", err
 			}
-			return openSecrets(ctx, r, sealed, identities)
+			all, err := backup.Unseal(sealed, identities...)
+			if err != nil {
+				return "", program.Input(err)
+			}
+			return makeSecrets(ctx, r, all)
 		})
 		if err != nil {
 			return err
@@ -156,17 +157,26 @@ func restore(ctx context.Context, c *config) error {
 			return "", err
 		}
 		defer closed()
-		if err := trust(ctx, r, m.Signers); err != nil {
+		if os.Getenv("REPLACE") != "1" {
+			held, err := release.Databases.Contents(ctx, release.Names)
+			if err != nil {
+				return "", err
+			}
+			if held != "" {
+				return "", program.Inputf("release %s in namespace %s holds %s, which the backup would replace: back it up first, then restore with REPLACE=1", r.Name, r.Namespace, held)
+			}
+		}
+		if err := r.Trust(ctx, m.Signers); err != nil {
 			return "", err
 		}
 		done, err := backup.Restore(ctx, place, m, release)
-		return fmt.Sprintf("%d databases; %d objects put, %d were there, %d of the buckets are not in the backup and stay", len(m.Databases), done.Put, done.Same, done.Extra), err
+		return done.String(), err
 	})
 	if err != nil {
 		return err
 	}
 	return c.do("restart", func(func(string)) (string, error) {
-		return "MLflow, Argo and the server read what was restored", restart(ctx, r)
+		return "MLflow, Argo and the server read what was restored", r.Restart(ctx, "mlflow", "argo-controller", "argo-server", "inference")
 	})
 }
 
@@ -239,7 +249,7 @@ func (c *config) parts(ctx context.Context, r *kube.Release, say func(string)) (
 		f.Close()
 		return release, nil, err
 	}
-	return backup.Release{Databases: databases{r, pods[i].Name}, Names: databaseNames, Store: store, Buckets: []string{mlflowBucket, sourceBucket},
+	return backup.Release{Databases: inPod(r, pods[i].Name), Names: backup.Names, Store: store, Buckets: []string{mlflowBucket, sourceBucket},
 		Log: slog.New(slog.NewTextHandler(sayWriter(say), nil))}, f.Close, nil
 }
 
@@ -250,8 +260,6 @@ func (say sayWriter) Write(p []byte) (int, error) {
 	say(strings.TrimSpace(string(p)))
 	return len(p), nil
 }
-
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // idle refuses to restore under a running workflow.
 func idle(ctx context.Context, r *kube.Release) error {
@@ -267,130 +275,54 @@ func idle(ctx context.Context, r *kube.Release) error {
 	return nil
 }
 
-// trust adds the public keys of a backup to those that the release's servers trust.
-func trust(ctx context.Context, r *kube.Release, signers string) error {
-	if signers == "" {
-		return nil
-	}
-	have, err := r.Secret(ctx, "signers")
-	if apierrors.IsNotFound(err) {
-		return nil // the release does not sign
-	}
-	if err != nil || strings.Contains(have["MLOPS_SIGNERS"], strings.TrimSpace(signers)) {
-		return err
-	}
-	patch, err := json.Marshal(map[string]any{"stringData": map[string]string{"MLOPS_SIGNERS": strings.TrimRight(have["MLOPS_SIGNERS"], "\n") + "\n" + signers}})
-	if err != nil {
-		return err
-	}
-	if _, err = r.Client.CoreV1().Secrets(r.Namespace).Patch(ctx, r.Service("signers"), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("trusting the backup's signers: %w", err)
-	}
-	return nil
-}
-
-// restart replaces the pods of what keeps rows or a model in memory, and waits until
-// they are ready.
-func restart(ctx context.Context, r *kube.Release) error {
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339))
-	apps := r.Client.AppsV1().Deployments(r.Namespace)
-	for _, name := range []string{"mlflow", "argo-controller", "argo-server", "inference"} {
-		_, err := apps.Patch(ctx, r.Service(name), types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("restarting %s: %w", name, err)
-		}
-		for tick := time.NewTicker(time.Second); ; {
-			d, err := apps.Get(ctx, r.Service(name), metav1.GetOptions{})
-			if err != nil {
-				tick.Stop()
-				return fmt.Errorf("restarting %s: %w", name, err)
-			}
-			s := d.Status
-			if s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == *d.Spec.Replicas && s.AvailableReplicas == s.Replicas && s.Replicas == *d.Spec.Replicas {
-				tick.Stop()
-				break
-			}
-			select {
-			case <-ctx.Done():
-				tick.Stop()
-				return context.Cause(ctx)
-			case <-tick.C:
-			}
-		}
-	}
-	return nil
+// inPod runs Postgres' programs in its own pod, where no password is needed.
+func inPod(r *kube.Release, pod string) backup.Postgres {
+	return backup.Postgres{Run: func(ctx context.Context, in io.Reader, out io.Writer, argv ...string) error {
+		return r.Exec(ctx, pod, "postgres", in, out, append([]string{argv[0], "-U", "postgres"}, argv[1:]...)...)
+	}}
 }
 
 // ownSecrets returns the Secrets that the release's own templates made: passwords
 // and keys, and not what Helm keeps for itself.
-func ownSecrets(ctx context.Context, r *kube.Release) ([]corev1.Secret, error) {
+func ownSecrets(ctx context.Context, r *kube.Release) ([]backup.Secret, error) {
 	list, err := r.Client.CoreV1().Secrets(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/instance=" + r.Name})
 	if err != nil {
 		return nil, fmt.Errorf("reading the Secrets: %w", err)
 	}
-	var all []corev1.Secret
+	var all []backup.Secret
 	for _, s := range list.Items {
 		if s.Type == corev1.SecretTypeOpaque {
-			s.ObjectMeta = metav1.ObjectMeta{Name: s.Name, Labels: s.Labels, Annotations: s.Annotations}
-			all = append(all, s)
+			all = append(all, backup.Secret{Metadata: backup.Metadata{Name: s.Name, Labels: s.Labels, Annotations: s.Annotations}, Type: string(s.Type), Data: s.Data})
 		}
 	}
 	return all, nil
 }
 
-func sealSecrets(ctx context.Context, r *kube.Release, to age.Recipient) ([]byte, error) {
-	all, err := ownSecrets(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	w, err := age.Encrypt(&out, to)
-	if err == nil {
-		err = json.NewEncoder(w).Encode(all)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("encrypting the Secrets: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
-// openSecrets makes the Secrets that a namespace lacks. One that is there stays, since
+// makeSecrets makes the Secrets that a namespace lacks. One that is there stays, since
 // a service may have its password already.
-func openSecrets(ctx context.Context, r *kube.Release, sealed []byte, with []age.Identity) (said string, err error) {
-	in, err := age.Decrypt(bytes.NewReader(sealed), with...)
-	if err != nil {
-		return "", program.Inputf("decrypting the Secrets: %w; give the private key that belongs to the RECIPIENT of the backup", err)
-	}
-	text, err := io.ReadAll(in)
-	if err != nil {
-		return "", fmt.Errorf("decrypting the Secrets: %w", err)
-	}
-	var all []corev1.Secret
-	if err := json.Unmarshal(text, &all); err != nil {
-		return "", fmt.Errorf("decrypting the Secrets: %w", err)
-	}
+func makeSecrets(ctx context.Context, r *kube.Release, all []backup.Secret) (said string, err error) {
 	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.Namespace}}
 	if _, err := r.Client.CoreV1().Namespaces().Create(ctx, space, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("making namespace %s: %w", r.Namespace, err)
 	}
 	made, there := 0, 0
 	for _, s := range all {
-		if s.Annotations == nil {
-			s.Annotations = map[string]string{}
-		}
-		s.Annotations["meta.helm.sh/release-namespace"] = r.Namespace
-		_, err := r.Client.CoreV1().Secrets(r.Namespace).Create(ctx, &s, metav1.CreateOptions{})
+		// So that Helm takes them for the release's own, wherever they come from.
+		labels, annotations := map[string]string{}, map[string]string{}
+		maps.Copy(labels, s.Metadata.Labels)
+		maps.Copy(annotations, s.Metadata.Annotations)
+		labels["app.kubernetes.io/managed-by"], labels["app.kubernetes.io/instance"] = "Helm", r.Name
+		annotations["meta.helm.sh/release-name"], annotations["meta.helm.sh/release-namespace"] = r.Name, r.Namespace
+		annotations["helm.sh/resource-policy"] = "keep"
+		_, err := r.Client.CoreV1().Secrets(r.Namespace).Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: s.Metadata.Name, Labels: labels, Annotations: annotations},
+			Type:       corev1.SecretType(s.Type), Data: s.Data,
+		}, metav1.CreateOptions{})
 		switch {
 		case apierrors.IsAlreadyExists(err):
 			there++
 		case err != nil:
-			return "", fmt.Errorf("making Secret %s: %w", s.Name, err)
+			return "", fmt.Errorf("making Secret %s: %w", s.Metadata.Name, err)
 		default:
 			made++
 		}

@@ -20,6 +20,9 @@ the object is the file's. They are never templates of Helm: Argo's braces stay.
 {{- if eq .name "source" -}}{{- $_ := set . "value" $source -}}{{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if has $workflow.metadata.name (list "backup" "restore") -}}
+{{- include "pipelines.backup.workflow" (list $root $workflow) -}}
+{{- end -}}
 {{- range $workflow.spec.templates -}}
 {{- if .container -}}{{- include "pipelines.step" (list $root .) -}}{{- end -}}
 {{- end -}}
@@ -36,7 +39,7 @@ that begin with mlops- or are the host of an address, and images of mlops.local.
 {{- else if kindIs "map" $node -}}
 {{- $images := $root.Values.global.images -}}
 {{- $secrets := dict "mlops-postgres-app" (include "mlops.secret.app" $root) -}}
-{{- range list "s3-loader" "mlflow-steps" "signing" "signers" -}}
+{{- range list "postgres" "s3" "s3-loader" "mlflow-steps" "signing" "signers" -}}
 {{- $_ := set $secrets (printf "mlops-%s" .) (include (printf "mlops.secret.%s" .) $root) -}}
 {{- end -}}
 {{- $tag := printf ":%s" (include "mlops.version" $root) -}}

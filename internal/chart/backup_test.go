@@ -1,0 +1,125 @@
+package chart
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+const recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+
+// The values of pipelines.backup reach the workflows, the schedule and the volume.
+func TestBackup(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops", set("pipelines.backup.to=/backups/mlops", "pipelines.backup.keep=3", "pipelines.backup.recipient="+recipient,
+			"pipelines.backup.volume.size=7Gi", "pipelines.backup.volume.storageClass=slow", "pipelines.schedules.backup=0 5 * * *")...)
+		w := one[*wfv1.WorkflowTemplate](t, r, "backup")
+		if diff := cmp.Diff(map[string]string{"to": "/backups/mlops", "keep": "3"}, arguments(w)); diff != "" {
+			t.Errorf("parameters of backup (-want +got):\n%s", diff)
+		}
+		if got := arguments(one[*wfv1.WorkflowTemplate](t, render(t, helm, "mlops", "mlops", set("pipelines.backup.keep=0")...), "backup"))["keep"]; got != "0" {
+			t.Errorf("keep=0 becomes %s", got)
+		}
+		if got := arguments(one[*wfv1.WorkflowTemplate](t, r, "restore"))["from"]; got != "/backups/mlops" {
+			t.Errorf("restore reads from %q", got)
+		}
+		if c := one[*wfv1.CronWorkflow](t, r, "backup"); c.Spec.WorkflowSpec.WorkflowTemplateRef.Name != "backup" || c.Spec.Schedules[0] != "0 5 * * *" {
+			t.Errorf("schedule %v", c.Spec)
+		}
+		claim := one[*corev1.PersistentVolumeClaim](t, r, "mlops-backups")
+		if size := claim.Spec.Resources.Requests.Storage().String(); size != "7Gi" || *claim.Spec.StorageClassName != "slow" || claim.Annotations["helm.sh/resource-policy"] != "keep" {
+			t.Errorf("the claim: %s of %s, annotations %v", size, *claim.Spec.StorageClassName, claim.Annotations)
+		}
+		// With a recipient, every Secret that the release makes is in the backup, but
+		// only then.
+		mounted := map[string]bool{}
+		for _, v := range w.Spec.Templates[0].Volumes {
+			if v.Secret != nil {
+				mounted[v.Secret.SecretName] = true
+			}
+		}
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(generated(r))), slices.Sorted(maps.Keys(mounted))); diff != "" {
+			t.Errorf("Secrets that the release makes against those in a backup (-want +got):\n%s", diff)
+		}
+		for _, w := range all[*wfv1.WorkflowTemplate](render(t, helm, "mlops", "mlops")) {
+			for _, v := range w.Spec.Templates[0].Volumes {
+				if v.Secret != nil {
+					t.Errorf("%s mounts Secret %s without a recipient", w.Name, v.Secret.SecretName)
+				}
+			}
+		}
+
+		// What is not the release's own: only what it has is backed up.
+		for _, test := range []struct {
+			flags              []string
+			databases, buckets string
+		}{
+			{nil, "argo mlflow clean raw", "mlflow sources"},
+			{set("argo.enabled=false"), "mlflow clean raw", "mlflow sources"},
+			{set("mlflow.enabled=false", "global.mlflow.uri=http://mlflow", "minio.enabled=false", "global.s3.endpoint=http://s3", "global.s3.existingSecret=a", "global.s3.buckets.sources=tables"), "argo clean raw", "tables"},
+		} {
+			config := one[*corev1.ConfigMap](t, render(t, helm, "mlops", "mlops", test.flags...), "mlops-backup").Data
+			if config["MLOPS_DATABASES"] != test.databases || config["MLOPS_BUCKETS"] != test.buckets {
+				t.Errorf("%v: databases %s, buckets %s", test.flags, config["MLOPS_DATABASES"], config["MLOPS_BUCKETS"])
+			}
+		}
+		elsewhere := set("postgres.enabled=false", "global.postgres.host=db", "global.postgres.appSecret=a", "global.postgres.mlflowSecret=b", "global.postgres.argoSecret=c")
+		for _, w := range all[*wfv1.WorkflowTemplate](render(t, helm, "mlops", "mlops", elsewhere...)) {
+			if w.Name == "backup" || w.Name == "restore" {
+				t.Errorf("%s is there without a login that may read all databases", w.Name)
+			}
+		}
+		for want, values := range map[string][]string{
+			"pipelines.schedules.backup: set pipelines.backup.to":            {"pipelines.schedules.backup=@daily"},
+			"pipelines.backup.to=/backups: set pipelines.backup.volume.size": {"pipelines.backup.to=/backups"},
+			"pipelines.backup.endpoint: set pipelines.backup.existingSecret": {"pipelines.backup.to=s3://backups", "pipelines.backup.endpoint=https://s3.example.com"},
+			"'/pipelines/backup/recipient'":                                  {"pipelines.backup.recipient=me"},
+			"'/pipelines/backup/to'":                                         {"pipelines.backup.to=/tmp/backups"},
+		} {
+			refused(t, helm, "mlops", want, set(values...)...)
+		}
+		refused(t, helm, "mlops", "this release lacks global.postgres.existingSecret", append(elsewhere, set("pipelines.backup.to=s3://backups")...)...)
+	})
+}
+
+func arguments(w *wfv1.WorkflowTemplate) map[string]string {
+	found := map[string]string{}
+	for _, p := range w.Spec.Arguments.Parameters {
+		found[p.Name] = p.Value.String()
+	}
+	return found
+}
+
+// helm upgrade --reuse-values takes the defaults of the chart that is installed for those
+// of the new one. So a key that was added since testdata/values-before.yaml may be
+// missing, and then means its default.
+func TestReuseValues(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		old := filepath.Join(t.TempDir(), "charts")
+		if out, err := exec.Command("cp", "-rL", dir, old).CombinedOutput(); err != nil {
+			t.Fatalf("copying the chart: %v: %s", err, out)
+		}
+		values, err := os.ReadFile("testdata/values-before.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(old, "values.yaml"), values, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got, stderr, err := run(t, helm, nil, "template", "mlops", old, "--namespace", "mlops", "--kube-version", kubeVersion)
+		if err != nil {
+			t.Fatalf("with the values from before: %s", stderr)
+		}
+		if diff := cmp.Diff(strings.Split(render(t, helm, "mlops", "mlops").text, "\n"), strings.Split(got, "\n")); diff != "" {
+			t.Errorf("with the new values against those from before (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Trust adds public keys to those that the release's servers trust. A release that
+// does not sign trusts none.
+func (r *Release) Trust(ctx context.Context, signers string) error {
+	if signers == "" {
+		return nil
+	}
+	have, err := r.Secret(ctx, "signers")
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil || strings.Contains(have["MLOPS_SIGNERS"], strings.TrimSpace(signers)) {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"stringData": map[string]string{"MLOPS_SIGNERS": strings.TrimRight(have["MLOPS_SIGNERS"], "\n") + "\n" + signers}})
+	if err != nil {
+		return err
+	}
+	if _, err = r.Client.CoreV1().Secrets(r.Namespace).Patch(ctx, r.Service("signers"), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("trusting the backup's signers: %w", err)
+	}
+	return nil
+}
+
+// Restart replaces the pods of deployments, one deployment after another, and waits
+// until they are ready. Those that the release does not have are left out.
+func (r *Release) Restart(ctx context.Context, names ...string) error {
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339))
+	apps := r.Client.AppsV1().Deployments(r.Namespace)
+	for _, name := range names {
+		_, err := apps.Patch(ctx, r.Service(name), types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("restarting %s: %w", name, err)
+		}
+		for tick := time.NewTicker(time.Second); ; {
+			d, err := apps.Get(ctx, r.Service(name), metav1.GetOptions{})
+			if err != nil {
+				tick.Stop()
+				return fmt.Errorf("restarting %s: %w", name, err)
+			}
+			s := d.Status
+			if s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == *d.Spec.Replicas && s.AvailableReplicas == s.Replicas && s.Replicas == *d.Spec.Replicas {
+				tick.Stop()
+				break
+			}
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return context.Cause(ctx)
+			case <-tick.C:
+			}
+		}
+	}
+	return nil
+}
