@@ -72,6 +72,7 @@ func (k kept) same(t *testing.T, is kept) {
 // `make backup` into one of the same name.
 func testBackup(t *testing.T, f *faults) {
 	m := f.m
+	var recovery time.Duration
 	dir, vault := filepath.Join(t.TempDir(), "backups"), filepath.Join(m.home, "vault")
 	if err := os.RemoveAll(vault); err != nil {
 		t.Fatal(err)
@@ -96,6 +97,10 @@ func testBackup(t *testing.T, f *faults) {
 	f.run(t, f.r, "backup", map[string]string{"to": "s3://mlflow/mlops"}, "bucket mlflow is itself backed up")
 	f.run(t, f.r, "restore", nil, "this release holds")
 
+	lost := time.Now()
+	defer func() {
+		f.outcomes = append(f.outcomes, outcome{fault: "namespace deleted with its volumes, restored from a backup", replicas: 1, recovery: recovery, exact: !t.Failed()})
+	}()
 	m.deleteNamespace(t, f.r)
 	if _, err := http.Get(inference + "/healthz"); err == nil {
 		t.Error("the server answers, though its namespace was deleted")
@@ -108,6 +113,7 @@ func testBackup(t *testing.T, f *faults) {
 	f.run(t, r, "restore", nil, "")
 	base := forward(t, r, "inference", 8000)
 	served(t, base)
+	recovery = time.Since(lost)
 	m.noteTime(t, "restore by the workflow into another namespace, to a served model", time.Since(began), "120 s")
 	before.same(t, f.kept(t, r, base))
 	f.run(t, r, "restore", nil, "which backup")

@@ -32,6 +32,9 @@ func testStepsKilled(t *testing.T, f *faults) {
 	if t.Failed() {
 		return
 	}
+	defer func() {
+		f.outcomes = append(f.outcomes, outcome{fault: fmt.Sprintf("each kind of step deleted %d times", kills), replicas: 1, exact: !t.Failed()})
+	}()
 	hits, deletions := map[string]int{}, map[string]int{}
 	left := func(kind string) bool { return hits[kind] < kills }
 	var table strings.Builder

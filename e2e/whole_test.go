@@ -36,6 +36,8 @@ type faults struct {
 	table []byte        // of the release's source, as CSV
 	runs  int           // of the pipeline until now
 	newer int           // versions of the last run's training have higher numbers
+
+	outcomes []outcome
 }
 
 func newFaults(t *testing.T, m *machine) *faults {

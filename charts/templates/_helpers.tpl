@@ -318,6 +318,15 @@ resources:
     storage: {{ .Values.persistence.size }}
 {{- end -}}
 
+{{/* A size such as 10Gi in MiB, so that two spellings of one size are equal; others stay
+as they are. */}}
+{{- define "mlops.mebibytes" -}}
+{{- $text := toString . -}}
+{{- $number := regexFind "^[0-9]+([.][0-9]+)?" $text -}}
+{{- $factor := get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) (trimPrefix $number $text) -}}
+{{- if and $number $factor -}}{{- mulf (float64 $number) $factor | printf "%.3f" -}}{{- else -}}{{- $text -}}{{- end -}}
+{{- end -}}
+
 {{/* The NodePort of a Service; 0 lets Kubernetes choose a free one. */}}
 {{- define "mlops.nodePort" -}}
 {{- if and (eq .type "NodePort") .nodePort -}}

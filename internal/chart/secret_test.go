@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -54,7 +55,7 @@ func TestNoPasswordWithoutACluster(t *testing.T) {
 
 // cluster serves as much of Kubernetes' API as Helm's lookup of Secrets needs, and counts
 // the requests for Secrets.
-func cluster(t *testing.T, secrets map[string]*corev1.Secret) (url string, asked *atomic.Int32) {
+func cluster(t *testing.T, secrets map[string]*corev1.Secret, installed ...metav1.Object) (url string, asked *atomic.Int32) {
 	t.Helper()
 	asked = new(atomic.Int32)
 	mux := http.NewServeMux()
@@ -103,6 +104,13 @@ func cluster(t *testing.T, secrets map[string]*corev1.Secret) (url string, asked
 		}
 		return 404, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: 404, Message: "not found"}
 	})
+	for _, o := range installed {
+		kind := "deployments"
+		if _, ok := o.(*appsv1.StatefulSet); ok {
+			kind = "statefulsets"
+		}
+		answer("/apis/apps/v1/namespaces/mlops/"+kind+"/"+o.GetName(), func(*http.Request) (int, any) { return 200, o })
+	}
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL, asked

