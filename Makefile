@@ -24,7 +24,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down platform up down forward backup restore status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
+.PHONY: help init check demo demo-down platform up down forward backup restore history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,15 @@ restore: platform ## bring such a copy back into an installed release (FROM=, BA
 	@bin/platform restore
 
 # The tool for Kubernetes is compiled only if the platform was installed from here.
+history: ## show what was in production of the model, when, by whom and why (N=20, ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform history,$(MLOPS) history $(if $(N),-n $(N)))
+
+rollback: ## put an earlier version of the model back into production (WHY=, TO=, ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform rollback,$(MLOPS) rollback $(if $(TO),-to $(TO)))
+
+pin: ## keep the version in production, whatever a pipeline finds (WHY=; OFF=1 ends it; ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform pin,$(MLOPS) pin $(if $(filter 1,$(OFF)),-off))
+
 status: ## show services or pods, workflows, rows, runs and the version in production
 	@if test -e "$${MLOPS_HOME:-$$HOME/.mlops}/platform.json" || test -e /var/lib/mlops/platform.json; then $(MAKE) --no-print-directory platform; fi
 	@$(MLOPS) status

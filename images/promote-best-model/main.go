@@ -1,5 +1,8 @@
 // Promote-best-model compares the candidates of the newest training with the
 // version in production and puts the best into production if it is better.
+//
+// `promote-best-model rollback -why TEXT` puts an earlier version back, and
+// `promote-best-model pin -why TEXT` stops automatic promotion until `pin -off`.
 package main
 
 import (
@@ -7,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"mlops/internal/mlflow"
 	"mlops/internal/program"
@@ -19,6 +23,20 @@ import (
 func main() { program.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
+	if len(os.Args) < 2 {
+		return gate(ctx, log)
+	}
+	switch name, args := os.Args[1], os.Args[2:]; name {
+	case "rollback":
+		return rollback(ctx, log, args)
+	case "pin":
+		return pin(ctx, log, args)
+	default:
+		return program.Inputf("unknown command %q: rollback or pin, or none for the gate", name)
+	}
+}
+
+func gate(ctx context.Context, log *slog.Logger) error {
 	spec, err := step.Spec()
 	if err != nil {
 		return err
@@ -38,7 +56,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	memory, session := step.History(log)
+	defer session.Close()
 	decision, err := promote.Run(ctx, promote.Config{
+		History:    memory,
+		By:         step.By(),
 		Signer:     signer,
 		Trusted:    trusted,
 		Spec:       spec,

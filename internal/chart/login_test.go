@@ -37,15 +37,15 @@ func TestLogins(t *testing.T) {
 			{"the release's own", nil, map[string][]string{
 				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference", "mlops-signers"}, "ui": nil,
 				"load-raw-data": {"mlops-postgres-app", "mlops-s3-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
-				"candidates": {"mlops-postgres-app", "mlops-mlflow-steps"}, "train": {"mlops-postgres-app", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-app", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"},
+				"candidates": {"mlops-postgres-app", "mlops-mlflow-steps"}, "train": {"mlops-postgres-app", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-app", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-app", "mlops-mlflow-steps", "mlops-signers"}, "pin-model": {"mlops-postgres-app", "mlops-mlflow-steps"},
 			}},
 			{"others'", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow", "global.mlflow.inferenceSecret=their-reader",
 				"minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.existingSecret=their-s3", "global.s3.loaderSecret=their-loader"), map[string][]string{
 				"inference": {"their-reader", "mlops-signers"}, "ui": nil,
 				"load-raw-data": {"mlops-postgres-app", "their-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
-				"candidates": {"mlops-postgres-app", "their-mlflow"}, "train": {"mlops-postgres-app", "their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"},
+				"candidates": {"mlops-postgres-app", "their-mlflow"}, "train": {"mlops-postgres-app", "their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-app", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-app", "their-mlflow"},
 			}},
-			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow", "mlops-signers"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"}}},
+			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow", "mlops-signers"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-app", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-app", "their-mlflow"}}},
 			{"no login", set("global.mlflow.login=false"), map[string][]string{"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow"}, "inference": {"mlops-signers"}}},
 		} {
 			r := render(t, helm, "mlops", "mlops", test.flags...)

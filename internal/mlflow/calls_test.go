@@ -26,8 +26,3 @@ func (c *Client) readArtifact(ctx context.Context, path string, limit int64) ([]
 	}
 	return buf.Bytes(), nil
 }
-
-// deleteAlias removes an alias. One that is not set is no error.
-func (c *Client) deleteAlias(ctx context.Context, name, alias string) error {
-	return c.remove(ctx, "registered-models/alias", map[string]any{"name": name, "alias": alias})
-}

@@ -22,6 +22,32 @@ func (c *Client) EnsureModel(ctx context.Context, name, description string) erro
 	return err
 }
 
+// ModelTags returns the tags of a registered model. One that does not exist has
+// none; that is no error.
+func (c *Client) ModelTags(ctx context.Context, name string) (map[string]string, error) {
+	var out struct {
+		Model struct {
+			Tags []keyValue `json:"tags"`
+		} `json:"registered_model"`
+	}
+	err := c.get(ctx, "registered-models/get", url.Values{"name": {name}}, &out)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return toMap(out.Model.Tags), err
+}
+
+// SetModelTag sets a tag of a registered model.
+func (c *Client) SetModelTag(ctx context.Context, name, key, value string) error {
+	return c.post(ctx, "registered-models/set-tag", map[string]any{"name": name, "key": key, "value": value}, nil)
+}
+
+// DeleteModelTag removes a tag of a registered model. It is no error if there is
+// none.
+func (c *Client) DeleteModelTag(ctx context.Context, name, key string) error {
+	return c.remove(ctx, "registered-models/delete-tag", map[string]any{"name": name, "key": key})
+}
+
 // Version is one version of a registered model.
 type Version struct {
 	Name          string
@@ -185,6 +211,11 @@ func (c *Client) SetAlias(ctx context.Context, name, alias string, number int) e
 	return c.post(ctx, "registered-models/alias", map[string]any{
 		"name": name, "alias": alias, "version": strconv.Itoa(number),
 	}, nil)
+}
+
+// DeleteAlias removes an alias. It is no error if there is none.
+func (c *Client) DeleteAlias(ctx context.Context, name, alias string) error {
+	return c.remove(ctx, "registered-models/alias", map[string]any{"name": name, "alias": alias})
 }
 
 // downloadURI returns where MLflow says a version's artifacts are. It may be a

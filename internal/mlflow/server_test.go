@@ -284,7 +284,7 @@ func TestServerVersions(t *testing.T) {
 		t.Errorf("limit 1: got %v, %v", v, err)
 	}
 	for range 2 {
-		if err := f.deleteAlias(ctx, f.model, "previous"); err != nil {
+		if err := f.DeleteAlias(ctx, f.model, "previous"); err != nil {
 			t.Fatal(err)
 		}
 	}

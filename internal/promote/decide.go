@@ -15,6 +15,8 @@ type Comparison struct {
 
 	// Champion is the version in production; its number is 0 where there is none.
 	Champion registry.Version
+	// Pinned says why the champion stays, whatever is better; empty: it need not.
+	Pinned string
 	// ChampionSpec is the spec stored with it; nil where it can't be read.
 	ChampionSpec *dataset.Spec
 
@@ -61,7 +63,8 @@ func (r refusal) Is(target error) bool { return target == ErrRefused }
 
 // Decide compares the candidates with each other and with the champion. A
 // candidate is promoted only if it is strictly better than the champion; of
-// equal candidates the one in production wins, then the oldest.
+// equal candidates the one in production wins, then the oldest. One that somebody
+// rolled back is not promoted again, and none while the champion is pinned.
 func Decide(c Comparison) Decision {
 	if err := conflict(c.Champion, c.ChampionSpec, c.Spec); err != nil {
 		d := Decision{Version: c.Champion.Number, Reason: "refused: " + err.Error(), Err: err}
@@ -73,6 +76,14 @@ func Decide(c Comparison) Decision {
 		return d
 	}
 	best, current := c.leaders()
+	if best == nil && current != nil {
+		if e := c.rolledBack(); e != nil {
+			d := Decision{Version: current.Version.Number}
+			d.Reason = fmt.Sprintf("in production: %s; %s was rolled back and is not promoted again, by %s on %d validation rows", current, e, c.Spec.Metrics[0], c.Rows)
+			d.Notes = c.notes(nil, current, d)
+			return d
+		}
+	}
 	if best == nil {
 		return c.refuse(current)
 	}
@@ -86,6 +97,9 @@ func Decide(c Comparison) Decision {
 	case current != nil && !(best.Metric > current.Metric):
 		d = Decision{Version: current.Version.Number}
 		d.Reason = fmt.Sprintf("not promoted: %s is no better than %s in production, %s", best, current, same)
+	case c.Pinned != "" && c.Champion.Number != 0:
+		d = Decision{Version: c.Champion.Number}
+		d.Reason = fmt.Sprintf("not promoted: version %d in production is pinned (%s); %s is the best, %s", c.Champion.Number, c.Pinned, best, on)
 	case current != nil:
 		d.Reason = fmt.Sprintf("promoted: %s is better than %s, %s", best, current, same)
 	case c.Champion.Number != 0:
@@ -115,7 +129,7 @@ func (c *Comparison) leaders() (best, current *Contender) {
 		if e.Version.Number == c.Champion.Number {
 			current = e
 		}
-		if !e.Candidate || e.chance() {
+		if !e.Candidate || e.chance() || c.wasRolledBack(e) {
 			continue
 		}
 		if best == nil || e.Metric > best.Metric || e.Metric == best.Metric && e == current {
@@ -123,6 +137,23 @@ func (c *Comparison) leaders() (best, current *Contender) {
 		}
 	}
 	return best, current
+}
+
+// wasRolledBack reports whether somebody put another version in the place of this
+// one. The champion was not: its rollback was cut short.
+func (c *Comparison) wasRolledBack(e *Contender) bool {
+	return e.Version.Outcome == registry.RolledBack && e.Version.Number != c.Champion.Number
+}
+
+// rolledBack returns the best candidate that was rolled back.
+func (c *Comparison) rolledBack() (best *Contender) {
+	for i := range c.Contenders {
+		e := &c.Contenders[i]
+		if e.Candidate && e.Unusable == nil && c.wasRolledBack(e) && (best == nil || e.Metric > best.Metric) {
+			best = e
+		}
+	}
+	return best
 }
 
 // refuse is the decision where no candidate may be in production.
@@ -139,7 +170,9 @@ func (c *Comparison) refuse(current *Contender) Decision {
 			nearest = e
 		}
 	}
-	if nearest == nil {
+	if back := c.rolledBack(); back != nil && c.Champion.Number != 0 {
+		d.Err = fmt.Errorf("version %d in production can't be scored, and %s, the best candidate, was rolled back: mlops rollback -to N puts another version into production: %w", c.Champion.Number, back, c.unusable())
+	} else if nearest == nil {
 		d.Err = fmt.Errorf("none of the %d candidates of this training can be served: %w", candidates, c.unusable())
 	} else {
 		d.Err = refusal(fmt.Sprintf("none of the %d candidates of %s is better than chance; the nearest is version %d (%s): %s; check that the target and the features are what they should be, or give it more rows",
@@ -174,6 +207,8 @@ func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
 		switch {
 		case e.Unusable != nil:
 			continue
+		case c.wasRolledBack(e):
+			note.Outcome, note.Reason = registry.RolledBack, e.Version.Reason
 		case e == current && !d.Promoted && e.Version.Outcome == registry.Promoted:
 			note.Outcome, note.Reason = registry.Promoted, e.Version.Reason
 		case e == current && !d.Promoted:

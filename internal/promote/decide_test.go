@@ -66,9 +66,32 @@ func unusable(c promote.Contender) promote.Contender {
 	return c
 }
 
+func rolledBack(c promote.Contender) promote.Contender {
+	c.Version.Outcome, c.Version.Reason = registry.RolledBack, "rolled back to version 1: complaints"
+	return c
+}
+
+// Nothing is promoted while the champion is pinned, however good; the rest is as
+// ever.
+func TestDecidePinned(t *testing.T) {
+	t.Parallel()
+	spec := parse(t)
+	c := promote.Comparison{Spec: spec, Rows: 100, Pinned: "an audit", Champion: registry.Version{Name: "things", Number: 1}, ChampionSpec: spec,
+		Contenders: []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)}}
+	d := promote.Decide(c)
+	if d.Version != 1 || d.Promoted || d.Err != nil {
+		t.Errorf("version %d, promoted %v, %v; want version 1 to stay", d.Version, d.Promoted, d.Err)
+	}
+	contains(t, "reason", d.Reason, "version 1 in production is pinned (an audit)", "version 2 (c2) with 0.800000 is the best")
+	c.Champion, c.ChampionSpec, c.Contenders = registry.Version{}, nil, c.Contenders[:1]
+	if d := promote.Decide(c); !d.Promoted || d.Version != 2 {
+		t.Errorf("with nothing in production: version %d, promoted %v; want version 2", d.Version, d.Promoted)
+	}
+}
+
 func TestDecide(t *testing.T) {
 	t.Parallel()
-	const promoted, replaced, lost, refused = registry.Promoted, registry.Replaced, registry.Lost, registry.Refused
+	const promoted, replaced, lost, refused, rolled = registry.Promoted, registry.Replaced, registry.Lost, registry.Refused, registry.RolledBack
 	for _, test := range []struct {
 		name       string
 		champion   int
@@ -98,6 +121,15 @@ func TestDecide(t *testing.T) {
 			3, false, map[int]registry.Outcome{3: promoted}, []string{"none of the 1 candidates", "version 1 is broken"}, false, true},
 		{"a champion whose promotion was cut short", 1, []promote.Contender{scored(2, 0.6), outsider(scored(1, 0.7), "")},
 			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, nil, false, false},
+
+		{"one that was rolled back is not promoted again", 1, []promote.Contender{rolledBack(scored(2, 0.8)), outsider(scored(1, 0.7), promoted)},
+			1, false, map[int]registry.Outcome{1: promoted, 2: rolled}, []string{"in production: version 1", "version 2 (c2) with 0.800000 was rolled back and is not promoted again"}, false, false},
+		{"another of that training may be", 1, []promote.Contender{rolledBack(scored(2, 0.8)), scored(3, 0.75), outsider(scored(1, 0.7), promoted)},
+			3, true, map[int]registry.Outcome{1: replaced, 2: rolled, 3: promoted}, []string{"promoted: version 3"}, false, false},
+		{"a rollback that was cut short", 2, []promote.Contender{rolledBack(scored(2, 0.8)), outsider(scored(1, 0.7), replaced)},
+			2, false, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"in production: version 2", "still the best"}, false, false},
+		{"rolled back, and what replaced it can't be scored", 1, []promote.Contender{rolledBack(scored(2, 0.8)), unusable(outsider(scored(1, 0), promoted))},
+			1, false, map[int]registry.Outcome{2: rolled}, []string{"version 1 in production can't be scored", "version 2 (c2) with 0.800000, the best candidate, was rolled back", "mlops rollback -to N"}, false, true},
 
 		{"worse than chance", 0, []promote.Contender{interval(scored(1, 0.48), 0.4, 0.56)},
 			0, false, map[int]registry.Outcome{1: refused}, []string{"refused: none of the 1 candidates of things is better than chance", "version 1 (c1)", "0.4800 on 100 validation rows", "0.4000 to 0.5600", "a guess has 0.5"}, true, true},

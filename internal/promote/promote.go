@@ -12,6 +12,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/feature"
+	"mlops/internal/history"
 	"mlops/internal/model"
 	"mlops/internal/registry"
 	"mlops/internal/signature"
@@ -27,6 +28,9 @@ type Config struct {
 
 	Signer  *signature.Signer // signs what is in production; nil: nothing is signed
 	Trusted signature.Trusted // keys whose signatures count besides the signer's
+
+	History *history.Log // remembers the decision; nil: nobody does
+	By      string       // who decides: a workflow or a person
 }
 
 // Run compares and, where a candidate is better, promotes it. The error is
@@ -37,6 +41,11 @@ type Config struct {
 // one call to MLflow; what follows from it (the alias previous before it, the
 // tags after it) is repaired at the start of the next run.
 func Run(ctx context.Context, c Config) (Decision, error) {
+	// First of all: what was rolled back is known only after it.
+	champion, err := c.Registry.Repair(ctx)
+	if err != nil && !errors.Is(err, registry.ErrNoVersion) {
+		return Decision{}, err
+	}
 	candidates, err := c.Registry.Trained(ctx, registry.Training(c.Spec, c.DataDigest))
 	if err != nil {
 		return Decision{}, err
@@ -48,8 +57,19 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 	for _, v := range candidates {
 		comparison.Contenders = append(comparison.Contenders, Contender{Version: v, Candidate: true})
 	}
-	if err := addChampion(ctx, c.Registry, &comparison); err != nil {
+	if err := addChampion(ctx, c.Registry, champion, &comparison); err != nil {
 		return Decision{}, err
+	}
+	if comparison.Pinned, err = c.Registry.Pinned(ctx); err != nil {
+		return Decision{}, err
+	}
+	if c.History != nil { // what a promotion that was killed had announced
+		if _, err := c.History.Settle(ctx, c.Spec.Model, comparison.Champion.Number); err != nil {
+			return Decision{}, err
+		}
+		if err := c.History.Found(ctx, c.Spec.Model, comparison.Champion.Number, c.By); err != nil {
+			return Decision{}, err
+		}
 	}
 	// Where Decide will refuse, nothing has to be scored.
 	var subjects []signature.Subject
@@ -70,7 +90,7 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 			}
 		}
 	}
-	if err := apply(ctx, c.Registry, comparison, d); err != nil {
+	if err := remembered(ctx, c.History, event(c, comparison, d), func() error { return apply(ctx, c.Registry, comparison, d) }); err != nil {
 		return Decision{}, err
 	}
 	c.Log.Info("decided", "model", c.Spec.Model, "version", d.Version, "promoted", d.Promoted, "reason", d.Reason)
@@ -78,13 +98,9 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 }
 
 // addChampion adds the version in production, if there is one.
-func addChampion(ctx context.Context, reg *registry.Registry, c *Comparison) error {
-	champion, err := reg.Repair(ctx)
-	if errors.Is(err, registry.ErrNoVersion) {
+func addChampion(ctx context.Context, reg *registry.Registry, champion registry.Version, c *Comparison) (err error) {
+	if champion.Number == 0 {
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	c.Champion = champion
 	if c.ChampionSpec, err = storedSpec(ctx, reg, champion); err != nil {

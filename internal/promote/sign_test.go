@@ -113,6 +113,12 @@ func TestPromotionSigns(t *testing.T) {
 		t.Errorf("the version that was promoted instead: %v", err)
 	}
 
+	_, err = promote.Rollback(t.Context(), promote.RollbackConfig{Registry: registry.New(w.client, s.Model), Trusted: nextTrusted, To: first.Version, Why: "x", Log: quiet()})
+	if !errors.Is(err, promote.ErrRefused) {
+		t.Fatalf("rolled back to it: %v, want ErrRefused", err)
+	}
+	contains(t, "error", err.Error(), "can't be served any more", "not those that were signed")
+
 	// Nor is one that somebody put there past the gate.
 	if err := w.client.SetAlias(t.Context(), s.Model, registry.Production, first.Version); err != nil {
 		t.Fatal(err)

@@ -70,6 +70,55 @@ func (r *Registry) Promote(ctx context.Context, next Version) error {
 	return err
 }
 
+// Restore puts a version that was in production back, in the place of the one
+// that is, which somebody found wanting: it is noted first as rolled back, so that
+// the gate knows even if this is killed. The alias previous names what the
+// restored version replaced in its time.
+func (r *Registry) Restore(ctx context.Context, back, current Version, why string) error {
+	if err := r.Note(ctx, current, RolledBack, fmt.Sprintf("rolled back to version %d: %s", back.Number, why)); err != nil {
+		return err
+	}
+	if err := r.client.SetAlias(ctx, r.model, Production, back.Number); err != nil {
+		return fmt.Errorf("putting version %d of %s back into production: %w", back.Number, r.model, err)
+	}
+	if err := r.Note(ctx, back, Promoted, Restored(current.Number, why)); err != nil {
+		return err
+	}
+	_, err := r.Repair(ctx)
+	return err
+}
+
+// Restored is the reason that Restore notes on the version that it puts back.
+func Restored(from int, why string) string {
+	return fmt.Sprintf("put back into production in the place of version %d: %s", from, why)
+}
+
+// Pin notes that the version in production stays until Unpin, whatever the gate
+// finds.
+func (r *Registry) Pin(ctx context.Context, why string) error {
+	if err := r.client.SetModelTag(ctx, r.model, TagPinned, why); err != nil {
+		return fmt.Errorf("pinning %s: %w", r.model, err)
+	}
+	return nil
+}
+
+// Unpin undoes Pin. It is no error where nothing is pinned.
+func (r *Registry) Unpin(ctx context.Context) error {
+	if err := r.client.DeleteModelTag(ctx, r.model, TagPinned); err != nil {
+		return fmt.Errorf("unpinning %s: %w", r.model, err)
+	}
+	return nil
+}
+
+// Pinned returns why the version in production is pinned; empty: it is not.
+func (r *Registry) Pinned(ctx context.Context) (string, error) {
+	tags, err := r.client.ModelTags(ctx, r.model)
+	if err != nil {
+		return "", fmt.Errorf("looking up whether %s is pinned: %w", r.model, err)
+	}
+	return tags[TagPinned], nil
+}
+
 // Repair makes the tag of the best model and the alias previous agree with the
 // alias production, which a promotion that was killed may have moved alone. It
 // returns the version in production, or ErrNoVersion.
@@ -86,7 +135,13 @@ func (r *Registry) Repair(ctx context.Context) (Version, error) {
 		if v.Number == production.Number {
 			continue
 		}
-		if v.Outcome == Promoted || v.Outcome == "" {
+		switch {
+		case v.Outcome == Promoted && production.Outcome == Replaced && production.Replaces != v.Number:
+			// Somebody moved the alias back past the platform, and meant it.
+			if err := r.Note(ctx, v, RolledBack, fmt.Sprintf("rolled back to version %d: somebody moved the alias production by hand", production.Number)); err != nil {
+				return Version{}, err
+			}
+		case v.Outcome == Promoted || v.Outcome == "":
 			if err := r.tag(ctx, v, TagOutcome, string(Replaced)); err != nil {
 				return Version{}, err
 			}
@@ -108,6 +163,18 @@ func (r *Registry) Repair(ctx context.Context) (Version, error) {
 		if err := r.client.SetAlias(ctx, r.model, Previous, production.Replaces); err != nil {
 			return Version{}, fmt.Errorf("setting alias %s of %s to version %d: %w", Previous, r.model, production.Replaces, err)
 		}
+		return production, nil
+	}
+	// The first one replaced none. After a rollback to it the alias names another.
+	previous, err := r.client.GetAlias(ctx, r.model, Previous)
+	if errors.Is(err, mlflow.ErrNotFound) {
+		return production, nil
+	}
+	if err == nil && previous.Number == production.Number {
+		err = r.client.DeleteAlias(ctx, r.model, Previous)
+	}
+	if err != nil {
+		return Version{}, fmt.Errorf("removing alias %s of %s: %w", Previous, r.model, err)
 	}
 	return production, nil
 }

@@ -18,6 +18,7 @@ import (
 // is changed.
 type recorded struct {
 	production string // the response to a question for the alias; empty: none
+	previous   string // the same for the alias previous
 	best       string // the versions with the tag best_model
 	changes    []string
 }
@@ -25,11 +26,14 @@ type recorded struct {
 func (s *recorded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := strings.TrimPrefix(r.URL.Path, "/api/2.0/mlflow/")
 	switch {
-	case r.Method == http.MethodGet && call == "registered-models/alias" && s.production == "":
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, `{"error_code":"INVALID_PARAMETER_VALUE","message":"not found"}`)
 	case r.Method == http.MethodGet && call == "registered-models/alias":
-		fmt.Fprintf(w, `{"model_version":%s}`, s.production)
+		version := map[string]string{Production: s.production, Previous: s.previous}[r.URL.Query().Get("alias")]
+		if version == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"error_code":"INVALID_PARAMETER_VALUE","message":"not found"}`)
+			return
+		}
+		fmt.Fprintf(w, `{"model_version":%s}`, version)
 	case call == "model-versions/search":
 		fmt.Fprintf(w, `{"model_versions":[%s]}`, s.best)
 	default:
@@ -87,6 +91,24 @@ func TestRepair(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.want, s.changes); diff != "" {
 			t.Errorf("%s: changes (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+// The first version replaced none: after a rollback to it, previous names nothing.
+func TestRepairRemovesPrevious(t *testing.T) {
+	t.Parallel()
+	for previous, want := range map[string][]string{
+		"":               nil,
+		mlflowVersion(1): nil,
+		mlflowVersion(2): {"DELETE registered-models/alias previous"},
+	} {
+		s := &recorded{production: mlflowVersion(2, TagBest, "true"), previous: previous, best: mlflowVersion(2, TagBest, "true")}
+		if _, err := s.registry(t).Repair(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, s.changes); diff != "" {
+			t.Errorf("previous %q: changes (-want +got):\n%s", previous, diff)
 		}
 	}
 }

@@ -50,7 +50,16 @@ const (
 	Replaced Outcome = "replaced" // in production until a better one was promoted
 	Lost     Outcome = "lost"     // no better than another candidate or the one in production
 	Refused  Outcome = "refused"  // must not be in production, however well it scores
+
+	// RolledBack was in production until somebody put another back. The gate
+	// doesn't promote it again.
+	RolledBack Outcome = "rolled back"
 )
+
+// WasProduction reports whether the version is or was in production.
+func (v Version) WasProduction() bool {
+	return v.Best || v.Outcome == Promoted || v.Outcome == Replaced || v.Outcome == RolledBack
+}
 
 // Tags of a version. Programs read these; only TagPromotion is meant for people.
 const (
@@ -65,6 +74,10 @@ const (
 	TagSynthetic   = "synthetic"    // "true" on a version of made-up rows
 	TagReplaces    = "replaces"     // number of the version that was in production before this one
 )
+
+// TagPinned stands on the registered model while its version in production is
+// pinned, and says why.
+const TagPinned = "pinned"
 
 // version reads what MLflow says of a version.
 func version(v mlflow.Version) Version {

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/history"
 	"mlops/internal/ingest"
 	"mlops/internal/mlflow"
 	"mlops/internal/postgres"
@@ -79,6 +80,17 @@ func OpenClean(spec *dataset.Spec, lock string, log *slog.Logger) *Clean {
 	cfg := Postgres().Defaults()
 	return &Clean{session: postgres.NewSession(cfg, cfg.Clean, lock, log), spec: spec, log: log}
 }
+
+// History returns the history of the registered models, in the database clean. The
+// caller closes the session.
+func History(log *slog.Logger) (*history.Log, *postgres.Session) {
+	cfg := Postgres().Defaults()
+	session := postgres.NewSession(cfg, cfg.Clean, "", log)
+	return history.New(session), session
+}
+
+// By names who does this, as MLOPS_BY says: a workflow, or somebody.
+func By() string { return program.EnvOr("MLOPS_BY", "unknown") }
 
 // Digest names the cleaned and split rows as they are now.
 func (c *Clean) Digest(ctx context.Context) (digest string, err error) {

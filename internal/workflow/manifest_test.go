@@ -24,7 +24,7 @@ func TestOurManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"backup", "load-raw-data", "load-test", "load-val-test-data", "pipeline", "process-data", "promote-best-model", "restore", "train-model"}, set.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"backup", "load-raw-data", "load-test", "load-val-test-data", "pin-model", "pipeline", "process-data", "promote-best-model", "restore", "rollback-model", "train-model"}, set.Names()); diff != "" {
 		t.Errorf("workflows (-want +got):\n%s", diff)
 	}
 	outputs := map[string]map[string]string{
@@ -33,6 +33,8 @@ func TestOurManifests(t *testing.T) {
 		"load-val-test-data/load-val-test-data": {"report": "{}", "rejected": "0"},
 		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`, "findings": "[]"},
 		"promote-best-model/promote-best-model": {"promoted": "3"},
+		"rollback-model/rollback-model":         {"promoted": "2"},
+		"pin-model/pin-model":                   {"promoted": "2"},
 		"load-test/load-test":                   {"report": "{}"},
 		"backup/backup":                         {"report": "{}"},
 		"restore/restore":                       {"report": "{}"},
@@ -51,6 +53,8 @@ func TestOurManifests(t *testing.T) {
 		{"load-val-test-data", "load-val-test-data", nil},
 		{"train-model", "train-model", nil},
 		{"promote-best-model", "promote-best-model", nil},
+		{"rollback-model", "rollback-model", map[string]string{"why": "complaints", "to": "2"}},
+		{"pin-model", "pin-model", map[string]string{"unpin": "true"}},
 		{"load-test", "load-test", map[string]string{"users": "5,10"}},
 		{"backup", "backup", map[string]string{"to": "s3://backups/mlops"}},
 		{"restore", "restore", map[string]string{"from": "s3://backups/mlops"}},

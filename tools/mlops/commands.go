@@ -23,7 +23,11 @@ type work = func(ctx context.Context, out io.Writer, args []string) error
 
 // commands are all, in the order in which help lists them.
 func commands() []command {
-	all := []command{{
+	return slices.Concat(demoCommands(), memoryCommands(), keyCommands(), developerCommands())
+}
+
+func demoCommands() []command {
+	return []command{{
 		name:  "demo up",
 		short: "run the whole platform on this machine, without Kubernetes, to a served model",
 		long: `
@@ -146,7 +150,12 @@ and asks first. Models, and what serves them, stay.`,
 				return demo.Forget(ctx, c, os.Stdin, out, *yes)
 			}
 		},
-	}, {
+	}}
+}
+
+// developerCommands are for those who change the platform.
+func developerCommands() []command {
+	return []command{{
 		name:      "check-demo",
 		short:     "verify everything that a running demo serves",
 		developer: true,
@@ -187,7 +196,6 @@ ends, everything that runs in that home is stopped and the home is deleted.`,
 			}
 		},
 	}}
-	return slices.Insert(all, len(all)-2, keyCommands()...) // before those for developers
 }
 
 // inputs are what several commands take.

@@ -1,5 +1,6 @@
 // Command platform installs the whole platform on Kubernetes and looks after it:
-// it is behind `make up`, `down`, `status`, `forward`, `backup` and `restore`.
+// it is behind `make up`, `down`, `status`, `forward`, `backup` and `restore`, and
+// behind `make history`, `rollback` and `pin` with ON=cluster.
 //
 //	platform up        start a cluster if there is none, build images, install, serve a model
 //	platform down      stop it; PURGE=1 deletes its data
@@ -7,6 +8,9 @@
 //	platform forward   forward local ports to the services until interrupted
 //	platform backup    copy databases and buckets to a folder or a bucket: TO, KEEP, RECIPIENT
 //	platform restore   bring such a copy back: FROM, BACKUP, IDENTITY
+//	platform history   show what was in production: N
+//	platform rollback  put an earlier version of the model back: TO, WHY
+//	platform pin       keep the version in production: WHY; OFF=1 ends it
 //
 // It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
 // KUBECONFIG, YES (1: take the current context without asking), REGISTRY (from
@@ -62,9 +66,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward, "backup": backUp, "restore": restore}
+	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward, "backup": backUp, "restore": restore,
+		"history": showHistory, "rollback": rollback, "pin": pin}
 	if len(args) != 1 || commands[args[0]] == nil {
-		return program.Inputf("usage: platform up|down|status|forward|backup|restore")
+		return program.Inputf("usage: platform up|down|status|forward|backup|restore|history|rollback|pin")
 	}
 	c, err := configure()
 	if err != nil {

@@ -1,0 +1,127 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"mlops/internal/history"
+	"mlops/internal/mlflow"
+	"mlops/internal/overview"
+	"mlops/internal/postgres"
+	"mlops/internal/program"
+	"mlops/internal/promote"
+	"mlops/internal/registry"
+	"mlops/internal/signature"
+)
+
+// History writes what was in production of the demo's registered model, the newest
+// first. An empty model is the only one that there is.
+func History(ctx context.Context, c *Config, out io.Writer, model string, limit int) error {
+	return withModel(ctx, c, model, func(m *servedModel) error {
+		events, err := m.memory.List(ctx, m.registry.Model(), limit)
+		if err != nil {
+			return err
+		}
+		return overview.WriteHistory(out, m.registry.Model(), events)
+	})
+}
+
+// Rollback puts an earlier version of the demo's registered model back; see
+// promote.Rollback.
+func Rollback(ctx context.Context, c *Config, out io.Writer, model string, to int, why, by string) error {
+	_, signers, err := c.State.SigningKeys()
+	if err != nil {
+		return err
+	}
+	trusted, err := signature.ReadTrusted(signers)
+	if err != nil {
+		return err
+	}
+	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
+		return promote.Rollback(ctx, promote.RollbackConfig{
+			Registry: m.registry, History: m.memory, Trusted: trusted,
+			To: to, Why: why, By: by, Log: slog.New(slog.DiscardHandler),
+		})
+	})
+}
+
+// Pin stops automatic promotion of the demo's registered model, or allows it again
+// where why is empty.
+func Pin(ctx context.Context, c *Config, out io.Writer, model, why, by string) error {
+	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
+		return promote.Pin(ctx, m.registry, m.memory, why, by)
+	})
+}
+
+// decide does what somebody asked for, under the gate's lock, and says it.
+func decide(ctx context.Context, c *Config, out io.Writer, model string, do func(*servedModel) (history.Event, error)) error {
+	return withModel(ctx, c, model, func(m *servedModel) error {
+		lock := postgres.NewSession(m.postgres, m.postgres.Clean, "promote "+m.registry.Model(), slog.New(slog.DiscardHandler))
+		defer lock.Close()
+		if _, err := lock.Conn(ctx); err != nil {
+			return err
+		}
+		e, err := do(m)
+		if errors.Is(err, promote.ErrRefused) {
+			return program.Input(err)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, overview.Happened(e))
+		return err
+	})
+}
+
+// servedModel is a registered model of a running demo.
+type servedModel struct {
+	registry *registry.Registry
+	memory   *history.Log
+	postgres postgres.Config
+}
+
+func withModel(ctx context.Context, c *Config, model string, work func(*servedModel) error) error {
+	sets, err := knownSets(c.State)
+	if err != nil {
+		return err
+	}
+	var models []string
+	for _, k := range sets {
+		models = append(models, k.Model)
+	}
+	switch {
+	case model == "" && len(models) == 1:
+		model = models[0]
+	case model == "" && len(models) > 1:
+		return program.Inputf("the demo has several models: say which one with -model (%s)", strings.Join(models, ", "))
+	case len(models) == 0:
+		return program.Inputf("no demo has run in %s; make demo starts one", c.State.Dir)
+	}
+	ports := map[string]int{}
+	for _, name := range []string{"postgres", "mlflow"} {
+		r, err := c.State.Record(name)
+		if err != nil {
+			return err
+		}
+		if r == nil || !r.Alive() {
+			return program.Inputf("%s is not running; make demo starts it", name)
+		}
+		ports[name] = r.Port
+	}
+	secrets, err := c.State.Secrets()
+	if err != nil {
+		return err
+	}
+	client, err := mlflow.New(fmt.Sprintf("http://127.0.0.1:%d", ports["mlflow"]), mlflow.Options{UserAgent: "mlops"})
+	if err != nil {
+		return err
+	}
+	pg := postgres.Config{ConnString: secrets.StepsURL(ports["postgres"], "clean")}.Defaults()
+	session := postgres.NewSession(pg, pg.Clean, "", slog.New(slog.DiscardHandler))
+	defer session.Close()
+	return work(&servedModel{registry: registry.New(client, model), memory: history.New(session), postgres: pg})
+}

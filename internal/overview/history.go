@@ -1,0 +1,48 @@
+package overview
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"mlops/internal/history"
+)
+
+// WriteHistory writes the events of a registered model, as they come.
+func WriteHistory(out io.Writer, model string, events []history.Event) error {
+	if len(events) == 0 {
+		_, err := fmt.Fprintf(out, "%s: nothing has happened yet\n", model)
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(w, "WHEN\tEVENT\tVERSION\tBY\tWHY\n")
+	for _, e := range events {
+		version := fmt.Sprint(e.To)
+		switch {
+		case e.To == 0:
+			version = "none"
+		case e.From == 0:
+			version = fmt.Sprintf("none → %d", e.To)
+		case e.From != e.To:
+			version = fmt.Sprintf("%d → %d", e.From, e.To)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05"), e.Kind, version, e.By, e.Why)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("writing the history: %w", err)
+	}
+	return nil
+}
+
+// Happened is an event in one line, for whoever brought it about.
+func Happened(e history.Event) string {
+	switch e.Kind {
+	case history.RolledBack:
+		return fmt.Sprintf("version %d of %s is in production again, in the place of version %d, which no pipeline will promote again", e.To, e.Model, e.From)
+	case history.Pinned:
+		return fmt.Sprintf("version %d of %s stays in production, whatever a pipeline finds, until mlops pin -off", e.To, e.Model)
+	case history.Unpinned:
+		return fmt.Sprintf("pipelines may promote a better version than %d of %s again", e.To, e.Model)
+	}
+	return fmt.Sprintf("%s: %s", e.Model, e.Why)
+}

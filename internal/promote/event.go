@@ -1,0 +1,61 @@
+package promote
+
+import (
+	"context"
+
+	"mlops/internal/history"
+)
+
+// event is a decision as the history remembers it.
+func event(c Config, from Comparison, d Decision) history.Event {
+	e := history.Event{
+		Model: c.Spec.Model, Kind: history.Kept, By: c.By,
+		From: from.Champion.Number, To: d.Version, Why: d.Reason,
+	}
+	switch {
+	case d.Promoted:
+		e.Kind = history.Promoted
+	case d.Err != nil:
+		e.Kind = history.Refused
+	}
+	if from.Rows == 0 {
+		return e
+	}
+	e.Figures = &history.Figures{Metric: from.Spec.Metrics[0], Rows: from.Rows}
+	for i := range from.Contenders {
+		contender := &from.Contenders[i]
+		if contender.Unusable != nil {
+			continue
+		}
+		if contender.Version.Number == e.From {
+			e.Figures.From = &contender.Metric
+		}
+		if contender.Version.Number == e.To {
+			e.Figures.To = &contender.Metric
+		}
+	}
+	return e
+}
+
+// remembered does what the event is about, and notes it. Where the alias
+// production moves, the event is announced before, so that a run that is killed
+// leaves no promotion without its line.
+func remembered(ctx context.Context, log *history.Log, e history.Event, do func() error) error {
+	if log == nil {
+		return do()
+	}
+	if e.From == e.To {
+		if err := do(); err != nil {
+			return err
+		}
+		return log.Add(ctx, e)
+	}
+	if err := log.Announce(ctx, e); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	_, err := log.Settle(ctx, e.Model, e.To)
+	return err
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"io"
+	"os"
+	"os/user"
+	"strings"
+
+	"mlops/internal/demo"
+	"mlops/internal/program"
+)
+
+// memoryCommands show and change what is in production.
+func memoryCommands() []command {
+	return []command{{
+		name:  "history",
+		short: "what was in production of the demo's model, when, by whom and why",
+		long: `
+Lists each promotion, refusal, rollback and pin of the demo's registered model, the
+newest first. The same is in the table registry.history of the database clean.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			model := modelFlag(f)
+			limit := f.Int("n", 20, "how many `events`; 0: all")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				if *limit < 0 {
+					return program.Inputf("-n %d: how many events is a number from 0 on", *limit)
+				}
+				return demo.History(ctx, c, out, *model, *limit)
+			}
+		},
+	}, {
+		name:  "rollback",
+		short: "put an earlier version of the demo's model back into production",
+		long: `
+Puts the version before the one in production back, or the one that -to names, which
+must have been in production. It is served within seconds. The version that it takes
+out is not promoted again by a pipeline; a new training is, if it is better.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			to := f.Int("to", 0, "`number` of the version (default: the one before)")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				if strings.TrimSpace(*why) == "" {
+					return program.Inputf("say why with -why TEXT: the history keeps it")
+				}
+				if *to < 0 {
+					return program.Inputf("-to %d: versions are numbered from 1 on", *to)
+				}
+				return demo.Rollback(ctx, c, out, *model, *to, strings.TrimSpace(*why), *by)
+			}
+		},
+	}, {
+		name:  "pin",
+		short: "keep the version in production, whatever a pipeline finds; -off ends it",
+		long: `
+Stops automatic promotion of the demo's model: pipelines still train, compare and say
+what they would have promoted. A rollback is still possible. -off allows it again.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			off := f.Bool("off", false, "allow automatic promotion again")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				text := strings.TrimSpace(*why)
+				if *off {
+					text = ""
+				} else if text == "" {
+					return program.Inputf("say why with -why TEXT: the history keeps it; or -off to allow automatic promotion again")
+				}
+				return demo.Pin(ctx, c, out, *model, text, *by)
+			}
+		},
+	}}
+}
+
+func modelFlag(f *flag.FlagSet) *string {
+	return f.String("model", os.Getenv("MODEL"), "`name` of the registered model, where the demo has several (also: MODEL)")
+}
+
+func byFlag(f *flag.FlagSet) *string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return f.String("by", name, "`who` asks for it, for the history")
+}
