@@ -48,6 +48,9 @@ type Dataset struct {
 	Target      Target   `json:"target"`
 	Columns     []Column `json:"columns"` // in the table's order, without the key and the target
 
+	// History is set if the model looks at earlier records.
+	History *History `json:"history,omitempty"`
+
 	// Cohort are the rules by which records are left out: these get no score. A
 	// rule on the target holds in training only.
 	Cohort []Exclusion `json:"cohort,omitempty"`
@@ -157,8 +160,36 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 // Sample is a record of the test split with the probability that was stored for
 // it when the model was trained.
 type Sample struct {
-	Record      Record  `json:"record"`
-	Probability float64 `json:"probability"`
+	Record      Record   `json:"record"`
+	History     []Record `json:"history,omitempty"` // earlier records of its group, the newest last
+	Probability float64  `json:"probability"`
+}
+
+// HistoryMember is the member of a record to predict that holds the earlier ones.
+const HistoryMember = "history"
+
+// Body is the sample as a request has it. Where a model looks at earlier records, it
+// says so too if there are none.
+func (s Sample) Body(looksBack bool) any {
+	if !looksBack {
+		return s.Record
+	}
+	body := map[string]any{HistoryMember: append([]Record{}, s.History...)}
+	for name, value := range s.Record {
+		body[name] = value
+	}
+	return body
+}
+
+// History says by what a model finds the earlier records of a record.
+type History struct {
+	Group string `json:"group"` // column
+	Order string `json:"order"` // column
+
+	// What the server holds to look them up; 0 if it has nothing.
+	Groups int   `json:"groups"`
+	Rows   int   `json:"rows"`
+	Bytes  int64 `json:"bytes"`
 }
 
 // Refusal says why the server does not serve a newer version.
@@ -229,4 +260,8 @@ const (
 	OutOfRange  = "out_of_range" // the number is below or above those of all training rows
 	NotGiven    = "missing"      // no value, though every training row has one
 	HardlyGiven = "hardly_given" // hardly any column of the record has a value
+
+	// HistoryUnavailable: nobody knows the record's earlier ones, so it is scored as
+	// the first of its group.
+	HistoryUnavailable = "history_unavailable"
 )

@@ -20,6 +20,13 @@ import (
 // FileSpec is the file of a model version that holds the data set's YAML.
 const FileSpec = "spec.yaml"
 
+// FileEarlier is the file that holds the rows that features look back at, in a version
+// that has such features. It may be missing where there were too many rows.
+const FileEarlier = "history.bin"
+
+// MaxEarlier bounds, in bytes of memory, the rows that a version holds.
+const MaxEarlier = 256 << 20
+
 // Names of the other files of a model version.
 const (
 	fileMLmodel = "MLmodel"
@@ -28,7 +35,7 @@ const (
 	fileServing = "serving.json"
 )
 
-// Files are the names of all files of a model version.
+// Files are the names of the files that every model version has.
 var Files = []string{fileMLmodel, fileTrees, FileSpec, fileEncoder, fileServing}
 
 // Tolerance is how far a score may be from the stored one, which libxgboost
@@ -58,6 +65,7 @@ type Model struct {
 	Encoder *feature.Encoder
 	Trees   *tree.Model
 	Serving Serving
+	Earlier *feature.Snapshot // rows that features look back at; nil if the version has none
 }
 
 // Read reads a model version's files and checks that they belong together and
@@ -96,10 +104,32 @@ func Read(files fs.FS) (*Model, error) {
 	if err := json.Unmarshal(text, &m.Serving); err != nil {
 		return nil, fmt.Errorf("%s: %w", fileServing, err)
 	}
+	if m.Encoder.HasHistory() {
+		if m.Earlier, err = readEarlier(files, m.Encoder); err != nil {
+			return nil, err
+		}
+	}
 	if err := m.Verify(); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// readEarlier reads the rows that features look back at, nil if the version has none.
+func readEarlier(files fs.FS, e *feature.Encoder) (*feature.Snapshot, error) {
+	f, err := files.Open(FileEarlier)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading model version: %w", err)
+	}
+	defer f.Close()
+	snapshot, err := e.ReadSnapshot(f, MaxEarlier)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", FileEarlier, err)
+	}
+	return snapshot, nil
 }
 
 // Verify checks that the parts match and that the model gives its samples the
@@ -171,6 +201,7 @@ type Parts struct {
 	Encoder        *feature.Encoder
 	UBJ            []byte // XGBoost's model
 	Serving        Serving
+	Earlier        *feature.Snapshot // may be nil
 	RunID          string
 	XGBoostVersion string
 }
@@ -185,13 +216,19 @@ func Write(p Parts) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", fileServing, err)
 	}
-	return map[string][]byte{
+	files := map[string][]byte{
 		fileMLmodel: mlmodel(p),
 		fileTrees:   p.UBJ,
 		FileSpec:    p.Spec.Text(),
 		fileEncoder: encoder,
 		fileServing: serving,
-	}, nil
+	}
+	if p.Earlier != nil {
+		if files[FileEarlier], err = p.Earlier.Write(); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 // mlmodel describes the version in MLflow's own format, so that

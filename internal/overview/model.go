@@ -19,9 +19,9 @@ func Scores(ctx context.Context, server *api.Client, m *api.Model) error {
 	if len(m.Samples) == 0 {
 		return errors.New("the version has no samples")
 	}
-	records := make([]api.Record, len(m.Samples))
+	records := make([]any, len(m.Samples))
 	for i, s := range m.Samples {
-		records[i] = s.Record
+		records[i] = s.Body(m.Dataset.History != nil)
 	}
 	got, err := server.Predict(ctx, records)
 	if err != nil {
@@ -37,14 +37,15 @@ func Example(ctx context.Context, server *api.Client, m *api.Model, spec *datase
 		return "", fmt.Errorf("version %s of %s has no samples", m.Model.Number, m.Model.Name)
 	}
 	record := m.Samples[0].Record
-	got, err := server.Predict(ctx, record)
+	request := m.Samples[0].Body(m.Dataset.History != nil)
+	got, err := server.Predict(ctx, request)
 	if err != nil {
 		return "", err
 	}
 	if len(got.Predictions) != 1 {
 		return "", fmt.Errorf("sent one record, got %d predictions", len(got.Predictions))
 	}
-	body, err := json.Marshal(record)
+	body, err := json.Marshal(request)
 	if err != nil {
 		return "", fmt.Errorf("encoding the sample: %w", err)
 	}

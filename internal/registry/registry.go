@@ -148,10 +148,20 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 		return fmt.Errorf("locating the files of version %d of %s: %w: %w", v.Number, r.model, err, ErrUnusable)
 	}
 	left := int64(maxVersion)
-	for _, name := range files {
+	files = slices.Clone(files)
+	for i := 0; i < len(files); i++ {
+		name := files[i]
 		err := r.client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), left)
 		if fi, statErr := os.Stat(filepath.Join(dir, name)); err == nil && statErr == nil {
 			left -= fi.Size()
+		}
+		if errors.Is(err, mlflow.ErrNotFound) && name == model.FileEarlier {
+			continue // there were too many rows for it
+		}
+		if name == model.FileSpec && err == nil && len(files) == len(model.Files) {
+			if spec, err := dataset.Read(filepath.Join(dir, name)); err == nil && spec.HasHistory() {
+				files = append(files, model.FileEarlier)
+			}
 		}
 		if errors.Is(err, mlflow.ErrNotFound) || errors.Is(err, mlflow.ErrTooLarge) {
 			return fmt.Errorf("%s of version %d of %s: %w: %w", name, v.Number, r.model, err, ErrUnusable)

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,11 @@ func (v Version) Same(other Version) bool {
 
 // Subject is what the version's signature is over, if its files are in this folder.
 func (v Version) Subject(files fs.FS) (signature.Subject, error) {
-	return signature.Of(v.Name, v.Number, files, model.Files)
+	names := model.Files
+	if _, err := fs.Stat(files, model.FileEarlier); err == nil {
+		names = append(slices.Clone(names), model.FileEarlier)
+	}
+	return signature.Of(v.Name, v.Number, files, names)
 }
 
 // Outcome is what became of a version at the gate.

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"mlops/internal/api"
+	"mlops/internal/feature"
 )
 
 const (
@@ -31,6 +32,8 @@ type exchange struct {
 	warnings []warning   // by record
 	excluded []exclusion // by record
 	response []byte
+
+	earlier *feature.Snapshot // looked up for records without their history; may be nil
 }
 
 // exclusion is a record that the cohort leaves out. Its score counts for nothing.
@@ -76,7 +79,7 @@ func newExchange(m *memory) *exchange {
 func (x *exchange) free() {
 	x.memory.give(x.held)
 	if x.held <= maxPooled {
-		x.memory, x.held = nil, 0
+		x.memory, x.held, x.earlier = nil, 0, nil
 		exchanges.Put(x)
 	}
 }

@@ -37,6 +37,7 @@ type decoder struct {
 	errs    []api.FieldError // what is wrong so far, at most maxErrors
 	notJSON bool             // one of errs is a word that JSON doesn't have, such as NaN
 
+	back     lookBack
 	absent   []int     // columns that the record says have no value
 	exchange *exchange // takes warnings and excluded records; nil if nobody wants them
 }
@@ -53,6 +54,7 @@ func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []fl
 	d.text, d.pos, d.record, d.unknown = text, 0, 0, 0
 	d.single, d.within, d.notJSON, d.errs = false, false, false, d.errs[:0]
 	d.encoder, d.spec = encoder, encoder.Spec()
+	d.back.prepare(encoder)
 	if n := len(d.spec.Columns); cap(d.seen) < n {
 		d.seen = make([]bool, n)
 	} else {
@@ -158,23 +160,39 @@ func (d *decoder) fields(next func() []float32) error {
 		d.vector = next()
 	}
 	vector := d.vector
+	if d.back.on {
+		vector = d.back.work
+		d.back.begin()
+	}
 	d.encoder.Reset(vector)
 	clear(d.seen)
 	d.absent, d.within = d.absent[:0], true
 	d.rule, d.before = -1, d.unknown
+	if err := d.members(vector); err != nil {
+		return err
+	}
+	return d.end()
+}
+
+// members reads what is between the braces of a record, and the closing one.
+func (d *decoder) members(vector []float32) error {
 	if d.peek() == '}' {
-		return d.end()
+		d.pos++
+		return nil
 	}
 	for guess := 0; ; guess++ {
 		c, err := d.member(guess)
-		if err == nil && c >= 0 {
+		switch {
+		case err != nil || c == noColumn:
+		case c == historyMember:
+			err = d.history()
+		case d.seen[c]:
 			guess = c
-			if d.seen[c] {
-				err = d.skip(d.spec.Columns[c].Name, "given twice")
-			} else {
-				d.seen[c] = true
-				err = d.value(vector, c)
-			}
+			err = d.skip(d.spec.Columns[c].Name, "given twice")
+		default:
+			guess = c
+			d.seen[c] = true
+			err = d.value(vector, c)
 		}
 		if err != nil {
 			return err
@@ -183,16 +201,16 @@ func (d *decoder) fields(next func() []float32) error {
 		case ',':
 			d.pos++
 		case '}':
-			return d.end()
+			d.pos++
+			return nil
 		default:
 			return d.syntax("expected , or } in record %d", d.record)
 		}
 	}
 }
 
-// end ends a record at its closing brace.
+// end ends a record after its closing brace.
 func (d *decoder) end() error {
-	d.pos++ // }
 	for _, c := range d.spec.Required() {
 		detail := "is required, and not given"
 		if d.seen[c] {
@@ -202,6 +220,11 @@ func (d *decoder) end() error {
 			detail = "is required, and has no value"
 		}
 		if err := d.wrong(d.spec.Columns[c].Name, detail); err != nil {
+			return err
+		}
+	}
+	if d.back.on {
+		if err := d.checkPlaces(); err != nil {
 			return err
 		}
 	}
@@ -217,6 +240,9 @@ func (d *decoder) end() error {
 		return err
 	}
 	err := d.warnRecord()
+	if err == nil && d.back.on {
+		err = d.lookBack()
+	}
 	d.record++
 	return err
 }
@@ -246,7 +272,7 @@ func (d *decoder) screen(c int, text []byte, literal bool) {
 
 // member reads a column's name and the colon, and returns the column. Most requests
 // have the columns in the table's order, so it tries the guess first. It reads over
-// a member that is no column, and returns -1.
+// a member that is no column, and returns noColumn.
 func (d *decoder) member(guess int) (column int, err error) {
 	if d.peek() != '"' {
 		return 0, d.noName()
@@ -271,8 +297,11 @@ func (d *decoder) member(guess int) (column int, err error) {
 		return 0, d.syntax("expected : after %q", clip(key))
 	}
 	d.pos++
+	if c < 0 && d.back.on && !d.back.within && name == dataset.HistoryMember {
+		return historyMember, nil
+	}
 	if c < 0 {
-		return -1, d.noColumn(name)
+		return noColumn, d.noColumn(name)
 	}
 	return c, nil
 }
@@ -310,7 +339,12 @@ func (d *decoder) value(vector []float32, c int) error {
 	if err != nil {
 		return d.noValue(col, start, err)
 	}
-	if col.InCohort() {
+	if d.back.on && (c == d.back.group || c == d.back.order) {
+		if err := d.where(c, text, literal); err != nil {
+			return err
+		}
+	}
+	if col.InCohort() && !d.back.within {
 		d.screen(c, text, literal)
 	}
 	if odd, known := d.encoder.SetUsual(vector, c, text); known {

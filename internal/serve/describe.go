@@ -60,9 +60,12 @@ func description(s *served) api.Model {
 	for _, e := range spec.Cohort {
 		m.Dataset.Cohort = append(m.Dataset.Cohort, api.Exclusion{Column: e.Column, Values: e.Values, Because: e.Because})
 	}
+	if spec.HasHistory() {
+		m.Dataset.History = s.describeHistory()
+	}
 	m.Model.Candidate = serving.Candidate
 	for _, sample := range serving.Samples {
-		m.Samples = append(m.Samples, api.Sample{Record: sample.Record, Probability: sample.Probability})
+		m.Samples = append(m.Samples, api.Sample{Record: sample.Record, History: earlierOf(sample.History), Probability: sample.Probability})
 	}
 	return m
 }

@@ -39,6 +39,9 @@ const (
 	// loadFactor is how much memory loading a version takes, as a multiple of its files'
 	// size: 3.7 for trees of 21 MB, twice as much as it keeps afterwards.
 	loadFactor = 4
+	// earlierFactor is the same for the rows that features look back at, which are
+	// compressed.
+	earlierFactor = 8
 	// reserve is the least that requests and the runtime need besides.
 	reserve = 32 << 20
 )
@@ -57,6 +60,9 @@ func (s *Server) fits(dir string) error {
 		files += fi.Size()
 	}
 	need := loadFactor * files
+	if fi, err := os.Stat(filepath.Join(dir, model.FileEarlier)); err == nil {
+		need += earlierFactor * fi.Size()
+	}
 	if taken()+need > s.options.Memory {
 		debug.FreeOSMemory() // return what an earlier version left
 	}

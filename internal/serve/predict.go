@@ -37,6 +37,7 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 		fail(w, bodyProblem(err, len(x.body)))
 		return
 	}
+	x.earlier = served.model.Earlier
 	unknown, err := s.admit(x, served.model)
 	if err != nil {
 		fail(w, scoreProblem(err))

@@ -30,6 +30,9 @@ const (
 // warn notes that the value that begins at start, and has just been read, is unlike
 // those of the training rows. That one is missing is known only at the record's end.
 func (d *decoder) warn(column int, odd feature.Oddity, start int) error {
+	if d.back.within {
+		return nil
+	}
 	if odd == feature.Missing {
 		d.absent = append(d.absent, column)
 		return nil
@@ -92,6 +95,9 @@ func appendWarnings(out []byte, list []warning, body []byte, e *feature.Encoder)
 
 // wire is a warning as a response has it.
 func (w *warning) wire(body []byte, e *feature.Encoder) api.Warning {
+	if w.odd == feature.NoHistory {
+		return noHistory(w, e.Spec())
+	}
 	if w.column == wholeRecord {
 		return api.Warning{Kind: api.HardlyGiven, Detail: fmt.Sprintf("only %d of the %d columns that the model uses have a value, and 99 of 100 training rows have at least %d; the others are scored with their usual values", w.end, len(e.Seen.Columns), e.Seen.Fewest)}
 	}
@@ -112,7 +118,7 @@ func (w *warning) wire(body []byte, e *feature.Encoder) api.Warning {
 }
 
 // kinds are the oddities on the wire.
-var kinds = [...]string{feature.Missing: api.NotGiven, feature.Unseen: api.UnseenLevel, feature.OutOfRange: api.OutOfRange, feature.Scarce: api.HardlyGiven}
+var kinds = [...]string{feature.Missing: api.NotGiven, feature.Unseen: api.UnseenLevel, feature.OutOfRange: api.OutOfRange, feature.Scarce: api.HardlyGiven, feature.NoHistory: api.HistoryUnavailable}
 
 // shown is a JSON value as a person reads it, kept short.
 func shown(value []byte) string {
@@ -130,11 +136,14 @@ type counted map[[2]int]prometheus.Counter
 // each is there from 0 on.
 func warningCounters(m *metrics.Inference, e *feature.Encoder) counted {
 	c := counted{}
-	if e.Seen == nil {
-		return c
-	}
 	add := func(column int, name string, odd feature.Oddity) {
 		c[[2]int{column, int(odd)}] = m.Warnings.WithLabelValues(name, kinds[odd])
+	}
+	if e.HasHistory() {
+		add(wholeRecord, "", feature.NoHistory)
+	}
+	if e.Seen == nil {
+		return c
 	}
 	add(wholeRecord, "", feature.Scarce)
 	for i := range e.Seen.Columns {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mlops/internal/api"
+	"mlops/internal/dataset"
 )
 
 // maxErrors is how many of a request's mistakes are reported.
@@ -69,6 +70,9 @@ func count(n int) string {
 
 // wrong notes what is wrong with a field of the record being read.
 func (d *decoder) wrong(field, detail string) error {
+	if d.back.within {
+		field = fmt.Sprintf("%s[%d].%s", dataset.HistoryMember, d.back.index, field)
+	}
 	if len(d.errs) == maxErrors {
 		return errTooMany
 	}

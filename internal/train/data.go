@@ -11,6 +11,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
 	"mlops/internal/inspect"
+	"mlops/internal/model"
 	"mlops/internal/profile"
 )
 
@@ -29,6 +30,8 @@ type Data struct {
 	Unlabeled int // rows without a target
 
 	Profile *profile.Profile // of the rows of all splits
+
+	Earlier *feature.Snapshot // of all rows, for features that look back; nil if none does, or there are too many rows
 
 	samples []sample
 	targets map[string]int // rows of all splits by value of the target, of at most maxTargets values
@@ -99,11 +102,16 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	d.places, d.folds = make([]int64, 0, counts[dataset.Train]), make([]uint8, 0, counts[dataset.Train])
 	place, stream := int64(-1), d.Encoder.Stream()
 	last := recent{spec: spec}
+	var earlier *feature.SnapshotBuilder
+	if spec.HasHistory() {
+		earlier = d.Encoder.NewSnapshotBuilder(model.MaxEarlier)
+		stream.Visit = earlier.Add
+	}
 	err = rows(ctx, func(split string, fields [][]byte) error {
 		place++
-		var earlier [][][]byte
+		var before [][][]byte
 		if spec.RealSamples() && spec.HasHistory() && split == dataset.Test {
-			earlier = last.add(fields)
+			before = last.add(fields)
 		}
 		label, known := spec.Label(fields)
 		if !known || spec.Excluded(fields) {
@@ -122,7 +130,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 			return err
 		}
 		if spec.RealSamples() && split == dataset.Test && len(p.Y)%every == 0 && len(d.samples) < wantSamples {
-			d.samples = append(d.samples, newSample(spec, d.Encoder, fields, earlier))
+			d.samples = append(d.samples, newSample(spec, d.Encoder, fields, before))
 		}
 		if split == dataset.Train {
 			d.folds = append(d.folds, inspect.FoldOf(fields, group, len(d.folds)))
@@ -133,6 +141,11 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the rows: %w", err)
+	}
+	if earlier != nil {
+		if d.Earlier, err = earlier.Snapshot(); err != nil {
+			return nil, fmt.Errorf("keeping the earlier rows: %w", err)
+		}
 	}
 	if !spec.RealSamples() {
 		d.samples = made.make(wantSamples, d.Encoder)

@@ -173,6 +173,7 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 		Spec:           r.spec,
 		Encoder:        d.Encoder,
 		UBJ:            f.UBJ,
+		Earlier:        d.Earlier,
 		RunID:          runID,
 		XGBoostVersion: r.config.Library.Version(),
 		Serving: model.Serving{
