@@ -104,7 +104,9 @@ type judged struct {
 func (s *sample) inspect() (j judged, err error) {
 	fitter, group := feature.NewFitter(s.spec), s.spec.Column(s.spec.Group)
 	for _, r := range s.rows {
-		fitter.Add(r.fields)
+		if err := fitter.Add(r.fields); err != nil {
+			return j, fmt.Errorf("encoding a sample of the rows: %w", err)
+		}
 	}
 	encoder, err := fitter.Encoder()
 	if err != nil {
