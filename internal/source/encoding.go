@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"unicode"
@@ -30,9 +31,43 @@ var decoders = map[string]encoding.Encoding{
 // text returns the table's text as UTF-8 out of its bytes.
 func (t *Table) text(in io.Reader) io.Reader {
 	if e := decoders[t.encoding]; e != nil {
-		return e.NewDecoder().Reader(in)
+		in = e.NewDecoder().Reader(in)
+	}
+	if t.cr {
+		return &lineFeeds{in}
 	}
 	return in
+}
+
+// settleLines finds out whether the table's lines end in carriage returns alone: its
+// beginning has some, and no line feed.
+func (t *Table) settleLines() error {
+	in, err := t.open()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	start := make([]byte, MaxRecord)
+	n, err := io.ReadFull(t.text(in), start)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	t.cr = bytes.IndexByte(start[:n], '\r') >= 0 && bytes.IndexByte(start[:n], '\n') < 0
+	return nil
+}
+
+// lineFeeds puts a line feed in the place of each carriage return. Its text is as long as
+// the one that it reads, so positions are the same.
+type lineFeeds struct{ r io.Reader }
+
+func (l *lineFeeds) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	for i, c := range p[:n] {
+		if c == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
 }
 
 // Encoder returns a writer of UTF-8 text that writes it as a table with these options
@@ -49,8 +84,17 @@ func Encoder(w io.Writer, o Options) io.WriteCloser {
 // position.
 func (t *Table) opened() (io.ReadCloser, error) {
 	in, err := t.open()
-	if err != nil || decoders[t.encoding] == nil {
+	switch {
+	case err != nil || decoders[t.encoding] == nil && !t.cr:
 		return in, err
+	case decoders[t.encoding] == nil:
+		if s, ok := in.(io.Seeker); ok {
+			return struct {
+				io.Reader
+				io.Seeker
+				io.Closer
+			}{t.text(in), s, in}, nil
+		}
 	}
 	return struct {
 		io.Reader

@@ -118,6 +118,37 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// TestCarriageReturns reads tables whose lines end as an old Mac ends them: they are the
+// ones with line feeds, digest included.
+func TestCarriageReturns(t *testing.T) {
+	t.Parallel()
+	mac := strings.ReplaceAll(table, "\n", "\r")
+	for why, path := range map[string]string{
+		"plain": file(t, "t.csv", mac), "gzip": file(t, "t.gz", gzipped(t, mac)), "without the last": file(t, "t.csv", mac[:len(mac)-1]),
+		"UTF-16": file(t, "t.csv", "\xff\xfe"+strings.ReplaceAll(strings.Join(strings.Split(mac, ""), "\x00")+"\x00", "\x00\x00", "\x00")),
+	} {
+		tab, err := Open(context.Background(), path, Options{Columns: []string{"a", "b"}})
+		if err != nil {
+			t.Errorf("%s: %v", why, err)
+			continue
+		}
+		defer tab.Close()
+		if tab.Lines != 3 || tab.Digest != digestOf(table) && why != "without the last" {
+			t.Errorf("%s: %d lines, digest %s; want 3, %s", why, tab.Lines, tab.Digest, digestOf(table))
+		}
+		if diff := cmp.Diff([]string{"2: 1|2", "3: 3|4"}, read(t, tab, Position{})); diff != "" {
+			t.Errorf("%s: records (-want +got):\n%s", why, diff)
+		}
+		if diff := cmp.Diff([]string{"3: 3|4"}, read(t, tab, Position{Offset: 8, Line: 3})); diff != "" {
+			t.Errorf("%s: records from the second on (-want +got):\n%s", why, diff)
+		}
+	}
+	// The digest that a spec names is of the file's bytes.
+	if _, err := Open(context.Background(), file(t, "t.csv", mac), Options{SHA256: digestOf(mac)}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	big := "a,b\n" + strings.Repeat("12345,67890\n", 20_000)
 	z, g := zipped(t, "t.csv", big), gzipped(t, big)

@@ -141,6 +141,7 @@ type Table struct {
 	name     string // of the file, or of the archive's member
 	open     func() (io.ReadCloser, error)
 	encoding string // of the bytes that open gives
+	cr       bool   // its lines end in carriage returns alone, as those of an old Mac
 	explicit bool   // the spec names the encoding
 	header   header
 }
@@ -282,6 +283,11 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 		}
 		return t.wrong(err)
 	}
+	if t.rows == nil {
+		if err := t.settleLines(); err != nil {
+			return t.wrong(archiveError(err))
+		}
+	}
 	var raw hash.Hash // of the bytes, where they are not the text
 	var from io.Reader = bytes
 	mostLines := opts.MaxLines
@@ -293,7 +299,7 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 				return err
 			}
 		}
-	case opts.SHA256 != "" && decoders[t.encoding] != nil:
+	case opts.SHA256 != "" && (decoders[t.encoding] != nil || t.cr):
 		raw = sha256.New()
 		from = io.TeeReader(bytes, raw)
 	}
