@@ -34,6 +34,10 @@ type Model struct {
 	Samples   []Sample           `json:"samples"`
 	Refused   *Refusal           `json:"refused"` // a newer version that the server does not serve
 
+	// Synthetic says that the version was trained on made-up rows: its scores say nothing
+	// about the real world.
+	Synthetic bool `json:"synthetic"`
+
 	// NoWarnings says why predictions carry no warnings; empty if they do.
 	NoWarnings string `json:"no_warnings,omitempty"`
 }

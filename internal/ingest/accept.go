@@ -62,6 +62,16 @@ func (l *loader) settle(ctx context.Context, s *postgres.Session) error {
 	return &LossError{Report: l.report, AtMost: most, Of: "lines"}
 }
 
+// hopeless reports whether a load that has left so many lines may as well stop: more is
+// rejected than the limit allows even if each of them were a row, or most of what was
+// read.
+func hopeless(sum sums, left int64, most dataset.Percent) bool {
+	if sum.read <= enough || sum.rejected <= most.Of(sum.read) {
+		return false
+	}
+	return sum.rejected > most.Of(sum.read+left) || 2*sum.rejected > sum.read
+}
+
 // enough is how many rows a run reads before it may stop early, because more are
 // rejected than the limit allows of the whole. Fewer are read quickly, and the
 // whole count tells more.

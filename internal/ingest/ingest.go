@@ -40,6 +40,8 @@ type Config struct {
 	Batch  int            // records a batch; 0: Batch
 	All    bool           // load all that is left, not one batch
 	Open   source.Options // keys of remote sources, limits; LoadRaw sets columns, member and digest
+
+	kept int64 // rejected lines of a source that are kept one by one; 0: maxKept
 }
 
 // Mismatch says that what the databases hold was made by another spec, so that

@@ -13,7 +13,7 @@ import (
 // or passes them over because they are known, or puts them in the place of an
 // earlier row, and returns how many went each way. Its names start with an
 // underscore, as no column of a spec does.
-func (l *loader) judge(ctx context.Context, tx pgx.Tx) (rows, known, replaced, rejected int64, err error) {
+func (l *loader) judge(ctx context.Context, tx pgx.Tx, keep int64) (rows, known, replaced, rejected int64, err error) {
 	// The batch is small and the table may be large: its index is to be used.
 	// Without statistics the planner might read the whole table, once a batch. A
 	// custom plan looks the alike lines up in a hash table.
@@ -24,7 +24,7 @@ func (l *loader) judge(ctx context.Context, tx pgx.Tx) (rows, known, replaced, r
 	if err != nil {
 		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
-	if err := tx.QueryRow(ctx, l.judgeByKey(), l.table.Digest, alike).Scan(&rows, &known, &replaced, &rejected); err != nil {
+	if err := tx.QueryRow(ctx, l.judgeByKey(), l.table.Digest, alike, keep).Scan(&rows, &known, &replaced, &rejected); err != nil {
 		return 0, 0, 0, 0, fmt.Errorf("comparing with known rows: %w", err)
 	}
 	return rows, known, replaced, rejected, nil
@@ -72,7 +72,8 @@ const lookUpKeys = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin 
 
 // judgeByKey is one statement, so that each of its parts sees the table as it
 // was before the batch: there stands the row with the same key, and whether it
-// came from this source. $1 is the source's digest, $2 the lines that are alike.
+// came from this source. $1 is the source's digest, $2 the lines that are alike, $3 how
+// many rejected lines are kept one by one.
 //
 // What happens to a row must not depend on where a batch ends: a key that has
 // replaced a row of another source is a repetition when it comes again.
@@ -131,14 +132,18 @@ WITH compared AS MATERIALIZED (
 	INSERT INTO {rows} ({columns}, _batch, _line)
 	SELECT {columns}, _batch, _line FROM judged WHERE _fate = 'new' ORDER BY _line
 	RETURNING 1
-)` + replace + `, refused AS (
-	INSERT INTO {rejected} (_batch, line, "column", kind, value, reason, text)
+)` + replace + `, lost AS MATERIALIZED (
+	SELECT *, row_number() OVER (ORDER BY _line) > $3 AS _over FROM judged WHERE _fate IN ('twice', 'changed')
+), counted AS (
+	SELECT _fate AS _why, min(_line) AS _one, count(*) AS _lines FROM lost WHERE _over GROUP BY 1
+), refused AS (
+	INSERT INTO {rejected} (_batch, line, "column", kind, value, reason, text, rows)
 	SELECT _batch, _line, {name}, CASE _fate WHEN 'twice' THEN {twice} ELSE {changed} END, left({key}, 60), 'key ' || {name} || '=' || left({key}, 100) || CASE _fate
 			WHEN 'twice' THEN ' is already on line ' || _before
 			ELSE ' is known with other values, from batch ' || _there_batch || ', line ' || _there_line END,
-		_text
-	FROM judged WHERE _fate IN ('twice', 'changed') ORDER BY _line
-	RETURNING 1
+		_text, coalesce(_lines, 1)
+	FROM lost LEFT JOIN counted ON _over AND _why = _fate AND _one = _line WHERE NOT _over OR _one IS NOT NULL ORDER BY _line
+	RETURNING rows
 )
-SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM judged WHERE _fate = 'known'), ` + replaced + `, (SELECT count(*) FROM refused)`)
+SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM judged WHERE _fate = 'known'), ` + replaced + `, (SELECT coalesce(sum(rows), 0) FROM refused)`)
 }

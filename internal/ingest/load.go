@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,7 @@ type loader struct {
 	logger *slog.Logger
 	report Report
 
+	stopped bool // before the source's end, since too much of it is rejected
 	begun   bool
 	first   int32 // the ledger's last batch of this table before the run
 	last    entry // the ledger's last batch of this table now
@@ -97,6 +99,9 @@ func (l *loader) run(ctx context.Context, s *postgres.Session) error {
 			return err
 		}
 		if err := l.settleOthers(ctx, conn); err != nil {
+			return err
+		}
+		if err := l.fits(ctx, conn); err != nil {
 			return err
 		}
 		return l.fill(ctx, conn)
@@ -122,8 +127,9 @@ func (l *loader) run(ctx context.Context, s *postgres.Session) error {
 			l.logger.Info("batch loaded", "batch", e.batch, "id", e.id, "rows", e.rows, "known", e.known, "replaced", e.replaced, "rejected", e.rejected)
 			l.progress(sum)
 		}
-		if sum.read > enough && sum.rejected > l.cfg.Spec.AtMost().Of(sum.read+l.table.Lines-l.last.lastLine) {
-			break // too many even if every line that is left were a row
+		if l.last.endOffset < l.table.Size && hopeless(sum, l.table.Lines-l.last.lastLine, l.cfg.Spec.AtMost()) {
+			l.stopped = true
+			break
 		}
 		more = l.last.endOffset < l.table.Size && (l.cfg.All || l.last.batch == l.first || l.last.rows+l.last.replaced+l.last.rejected == 0)
 	}
@@ -154,6 +160,9 @@ func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	r := Report{Step: "load-raw-data", Source: l.table.Source, Digest: l.table.Digest, UsedUp: l.last.endOffset == l.table.Size}
+	if l.stopped {
+		r.Lines = l.table.Lines
+	}
 	ids := []int32{}
 	for _, e := range es {
 		r.Batches++
@@ -177,6 +186,11 @@ func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
 	}
 	if l.planned() && r.UsedUp && r.Batches > 0 {
 		if r.Absent, err = l.absent(ctx, conn); err != nil {
+			return err
+		}
+	}
+	if l.staged() && r.UsedUp && r.Batches > 0 {
+		if r.Absent, err = l.gone(ctx, conn); err != nil {
 			return err
 		}
 	}
@@ -272,9 +286,12 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 		spec: l.cfg.Spec, reader: l.reader, separator: l.table.Separator(), left: l.cfg.Batch, whole: l.staged(),
 		key: l.cfg.Spec.Column(l.cfg.Spec.Key),
 	}
-	if err := tx.QueryRow(ctx, "SELECT nextval(pg_get_serial_sequence($1, 'id'))", l.t.batches).Scan(&b.id); err != nil {
+	var before int64
+	if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT nextval(pg_get_serial_sequence($1, 'id')), (SELECT coalesce(sum(rejected), 0) FROM %s WHERE digest = $2)", l.t.batches), l.t.batches, l.table.Digest).
+		Scan(&b.id, &before); err != nil {
 		return e, fmt.Errorf("numbering the batch: %w", err)
 	}
+	b.keep = max(0, cmp.Or(l.cfg.kept, maxKept)-before)
 	first := l.reader.Position()
 	columns := columnList(l.cfg.Spec, "") + ", _batch, _line"
 	into := l.t.rows
@@ -290,16 +307,19 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 		}
 		into, columns = "_staged", columns+", _text"
 	}
-	rows, rejected, err := copyBatch(ctx, conn,
+	rows, written, err := copyBatch(ctx, conn,
 		fmt.Sprintf("COPY %s (%s) FROM STDIN", into, columns),
 		fmt.Sprintf("COPY %s (%s) FROM STDIN", l.t.rejected, rawRejected), b.next)
 	if err != nil {
 		return e, err
 	}
-	known, replaced := b.known, int64(0)
+	if written != b.written {
+		return e, fmt.Errorf("batch %d: %d rows about rejected lines were written, want %d", l.last.batch+1, written, b.written)
+	}
+	known, replaced, rejected := b.known, int64(0), b.lost
 	if l.staged() {
 		var twice int64
-		if rows, known, replaced, twice, err = l.judge(ctx, tx); err != nil {
+		if rows, known, replaced, twice, err = l.judge(ctx, tx, max(0, b.keep-b.lost)); err != nil {
 			return e, err
 		}
 		rejected += twice
@@ -351,7 +371,20 @@ type rawBatch struct {
 
 	keyText []byte // of the record at hand
 
+	keep    int64 // how many rejected lines are kept one by one
+	lost    int64 // rejected lines
+	written int64 // rows about them
+	more    map[rejection]*counted
+
 	rows, rejected []byte
+}
+
+// counted are rejected lines beyond those that are kept one by one.
+type counted struct {
+	lines int64
+	line  int64 // of the first
+	text  string
+	as    rejection // of the first
 }
 
 // maxKey bounds a key's bytes: an index takes no longer ones than some 2,700.
@@ -361,16 +394,18 @@ func (b *rawBatch) next() (chunk, error) {
 	b.rows, b.rejected = b.rows[:0], b.rejected[:0]
 	for len(b.rows) < chunkSize && len(b.rejected) < chunkSize {
 		if b.left == 0 {
+			b.count()
 			return chunk{b.rows, b.rejected}, io.EOF
 		}
 		rec, err := b.reader.Next()
 		if err != nil {
+			b.count()
 			return chunk{b.rows, b.rejected}, err // io.EOF among them
 		}
 		b.left--
 		b.read++
 		if bad := b.judge(rec); bad != (rejection{}) {
-			b.rejected = appendRejected(b.rejected, b.id, rec.Line, bad.reason, source.Cut(rec.Text), bad.column, bad.kind, bad.value)
+			b.reject(rec, bad)
 			continue
 		}
 		if b.planned {
@@ -387,8 +422,43 @@ func (b *rawBatch) next() (chunk, error) {
 	return chunk{b.rows, b.rejected}, nil
 }
 
+// reject keeps a rejected line, or counts it where there are many.
+func (b *rawBatch) reject(rec *source.Record, bad rejection) {
+	if b.lost++; b.lost <= b.keep {
+		b.write(&counted{1, rec.Line, source.Cut(rec.Text), bad})
+		return
+	}
+	kind := rejection{column: bad.column, kind: bad.kind}
+	if c := b.more[kind]; c != nil {
+		c.lines++
+		return
+	}
+	if b.more == nil {
+		b.more = map[rejection]*counted{}
+	}
+	b.more[kind] = &counted{1, rec.Line, source.Cut(rec.Text), bad}
+}
+
+// count writes a row for each reason of the lines that are only counted.
+func (b *rawBatch) count() {
+	for _, c := range b.more {
+		b.write(c)
+	}
+	b.more = nil
+}
+
+func (b *rawBatch) write(c *counted) {
+	b.written++
+	b.rejected = appendRejected(b.rejected, b.id, c.line, c.as.reason, c.text, c.as.column, c.as.kind, c.as.value, strconv.FormatInt(c.lines, 10))
+}
+
 // rawRejected are the columns of a rejected line, as appendRejected writes them.
-const rawRejected = `_batch, line, reason, text, "column", kind, value`
+const rawRejected = `_batch, line, reason, text, "column", kind, value, rows`
+
+// maxKept is how many rejected lines of a source are kept one by one. Beyond, a batch
+// keeps the first line of each reason and counts the others, so that a file of nothing
+// but rubbish does not fill the disk.
+const maxKept int64 = 100_000
 
 // rejection says why a line is no row: in words, and as reports group it.
 type rejection struct{ reason, column, kind, value string }

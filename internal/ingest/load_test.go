@@ -128,7 +128,7 @@ func TestGrownSourceWithoutKey(t *testing.T) {
 	}
 	changed := cfg.from(t, strings.Replace(first, "3,c,3,no", "3,c,4,no", 1))
 	changed.All = true
-	if diff := cmp.Diff(Report{Batches: 2, Taken: 1, Known: 2, UsedUp: true, Absent: &Absent{3, 2, 4, "3,c,3,no"}}, load(t, changed), counts); diff != "" {
+	if diff := cmp.Diff(Report{Batches: 2, Taken: 1, Known: 2, UsedUp: true, Absent: &Absent{Rows: 3, Batch: 2, Line: 4, Text: "3,c,3,no"}}, load(t, changed), counts); diff != "" {
 		t.Errorf("a changed row is another row (-want +got):\n%s", diff)
 	}
 }
@@ -145,9 +145,9 @@ func TestKnownInAnotherSpelling(t *testing.T) {
 			t.Errorf("%q, a re-export (-want +got):\n%s", keys, diff)
 		}
 		changed := cfg.from(t, header+"1,a,27.331,yes\n2,?,1,no\n3,c,0.5,no\n4,1234,?,yes\n")
-		want := Report{Batches: 2, Known: 2, Rejected: 2, UsedUp: true}
+		want := Report{Batches: 2, Known: 2, Rejected: 2, UsedUp: true, Absent: &Absent{Rows: 1, Batch: 5, Line: 6, Text: "5,e,1,no", Key: "id=5"}}
 		if keys == "" {
-			want = Report{Batches: 2, Known: 2, Taken: 2, UsedUp: true, Absent: &Absent{3, 1, 2, "1,a,27.33,yes"}}
+			want = Report{Batches: 2, Known: 2, Taken: 2, UsedUp: true, Absent: &Absent{Rows: 3, Batch: 1, Line: 2, Text: "1,a,27.33,yes"}}
 		}
 		if diff := cmp.Diff(want, load(t, changed), counts); diff != "" {
 			t.Errorf("%q, other values (-want +got):\n%s", keys, diff)

@@ -46,11 +46,16 @@ type Absent struct {
 	Batch int32  `json:"batch"` // of an example
 	Line  int64  `json:"line"`  // in the source that brought it
 	Text  string `json:"text"`
+	Key   string `json:"key,omitempty"` // of the example, where rows have one
 }
 
 // String is what became of the rows for people, in one line.
 func (a Absent) String() string {
-	return fmt.Sprintf("%s of earlier files not in this one, and kept; for example batch %d, line %d: %s", rows(a.Rows), a.Batch, a.Line, strconv.Quote(a.Text))
+	example := fmt.Sprintf("batch %d, line %d", a.Batch, a.Line)
+	if a.Key != "" {
+		example = a.Key + ", " + example
+	}
+	return fmt.Sprintf("%s of earlier files not in this one, and kept; for example %s: %s", rows(a.Rows), example, strconv.Quote(a.Text))
 }
 
 // prepare makes the plan of a source without a key, unless the one that is there
@@ -246,6 +251,16 @@ func (l *loader) absent(ctx context.Context, conn *pgx.Conn) (*Absent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
+	if err := l.exemplify(ctx, conn, &a); err != nil {
+		return nil, err
+	}
+	return &a, nil
+}
+
+// exemplify looks up the text of the example.
+func (l *loader) exemplify(ctx context.Context, conn interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, a *Absent) error {
 	var fields []string
 	for i, name := range columnNames(l.cfg.Spec, "") {
 		if i == 8 {
@@ -256,10 +271,10 @@ func (l *loader) absent(ctx context.Context, conn *pgx.Conn) (*Absent, error) {
 	}
 	if err := conn.QueryRow(ctx, fmt.Sprintf("SELECT concat_ws(',', %s) FROM %s WHERE _batch = $1 AND _line = $2", strings.Join(fields, ", "), l.t.rows), a.Batch, a.Line).
 		Scan(&a.Text); err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return nil, fmt.Errorf("reading %s: %w", l.t.rows, err)
+		return fmt.Errorf("reading %s: %w", l.t.rows, err)
 	}
 	a.Text = example([]byte(a.Text))
-	return &a, nil
+	return nil
 }
 
 // dropPlan removes the plan of a source that is used up.

@@ -119,6 +119,7 @@ func (t tables) added() []lacking {
 		{t.rejected, "kind", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "value", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "replaced_by", "integer"},
+		{t.rejected, "rows", "integer NOT NULL DEFAULT 1"}, // that the row stands for; more beyond maxKept
 	}
 }
 

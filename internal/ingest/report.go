@@ -25,11 +25,12 @@ type Report struct {
 	Known       int64            `json:"known"`                 // were there before with the same values
 	Replaced    int64            `json:"replaced"`              // took the place of an earlier row with the same key
 	Replacement *Replacement     `json:"replacement,omitempty"` // one of them
-	Absent      *Absent          `json:"absent,omitempty"`      // rows that are there and not in this source, where there is no key
+	Absent      *Absent          `json:"absent,omitempty"`      // rows of other sources that this one does not have; they stay
 	Rejected    int64            `json:"rejected"`
 	Losses      []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
 	Rebuilt     int64            `json:"rebuilt,omitempty"` // rows that clean had before, and that were cleaned again because of Changed
 	Changed     []string         `json:"changed,omitempty"` // in the spec, where clean was made anew
+	Lines       int64            `json:"lines,omitempty"`   // of the source, where the load stopped before its end
 	UsedUp      bool             `json:"used_up,omitempty"` // nothing is left in the source
 	Splits      map[string]int64 `json:"splits,omitempty"`  // rows of clean by split
 }
@@ -80,6 +81,9 @@ func (r Report) String() string {
 	for _, l := range r.Losses {
 		b.WriteString("\n  " + l.String())
 	}
+	if r.Step == "load-raw-data" && r.Rejected > maxKept {
+		fmt.Fprintf(&b, "\n  of one source the first %s rejected lines are kept one by one, and the others counted by reason", count(maxKept))
+	}
 	return b.String()
 }
 
@@ -108,8 +112,15 @@ type LossError struct {
 func (e *LossError) Error() string {
 	var b strings.Builder
 	r := &e.Report
-	fmt.Fprintf(&b, "%s rejected %s of %s %s (%.1f%%), and rejects.at_most allows %s; none of them was kept",
-		r.Step, count(r.Rejected), count(r.Read), e.Of, 100*float64(r.Rejected)/float64(r.Read), e.AtMost)
+	of := "of "
+	if r.Lines > 0 {
+		of = "of the first "
+	}
+	fmt.Fprintf(&b, "%s rejected %s %s%s %s (%.1f%%), and rejects.at_most allows %s; none of them was kept",
+		r.Step, count(r.Rejected), of, count(r.Read), e.Of, 100*float64(r.Rejected)/float64(r.Read), e.AtMost)
+	if r.Lines > 0 {
+		fmt.Fprintf(&b, "; it stopped there, of %s lines", count(r.Lines))
+	}
 	for _, l := range r.Losses {
 		b.WriteString("\n  " + l.String())
 	}
@@ -142,6 +153,10 @@ func count(n int64) string {
 // only a data step adds it.
 const StillRejected = "to_jsonb(r) ->> 'replaced_by' IS NULL"
 
+// RejectedRows is the SQL expression of how many rows the rows r of a rejected table
+// stand for: beyond maxKept one stands for several.
+const RejectedRows = "coalesce(sum(coalesce((to_jsonb(r) ->> 'rows')::bigint, 1)), 0)::bigint"
+
 // lossesOf lists why rows of some batches were rejected; of all batches where
 // batches is nil.
 func lossesOf(ctx context.Context, conn *pgx.Conn, rejected string, batches []int32) ([]Loss, error) {
@@ -152,9 +167,9 @@ func lossesOf(ctx context.Context, conn *pgx.Conn, rejected string, batches []in
 	}
 	// The example is the one on the first line; an array's minimum keeps one
 	// value in memory, however many rows there are.
-	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT "column", kind, count(*),
+	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT "column", kind, %s,
 			min(ARRAY[lpad(line::text, 10, '0'), value] COLLATE "C")
-		FROM %s r %s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %d`, rejected, where, maxLosses), args...)
+		FROM %s r %s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %d`, RejectedRows, rejected, where, maxLosses), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", rejected, err)
 	}

@@ -163,7 +163,7 @@ func checkRaw(t testing.TB, cfg Config) {
 	}
 	bad := query(t, conn, `SELECT b.id, b.rows, b.replaced, r.n, b.rejected, j.n FROM things_batches b
 		FULL JOIN (SELECT _batch, count(*) n FROM (SELECT _batch FROM things UNION ALL SELECT _batch FROM things_replaced) r GROUP BY 1) r ON r._batch = b.id
-		FULL JOIN (SELECT _batch, count(*) n FROM things_rejected GROUP BY 1) j ON j._batch = coalesce(b.id, r._batch)
+		FULL JOIN (SELECT _batch, sum(rows) n FROM things_rejected GROUP BY 1) j ON j._batch = coalesce(b.id, r._batch)
 		WHERE b.id IS NULL OR b.rows + b.replaced <> coalesce(r.n, 0) OR b.rejected <> coalesce(j.n, 0)`)
 	bad = append(bad, query(t, conn, `SELECT b.id, b.replaced, r.n FROM things_batches b
 		FULL JOIN (SELECT _replaced_by, count(*) n FROM things_replaced GROUP BY 1) r ON r._replaced_by = b.id
@@ -189,7 +189,7 @@ func checkClean(t testing.TB, cfg Config) {
 	}
 	bad := query(t, clean, `SELECT b.batch, b.rows, b.replaced, r.n, b.rejected, j.n FROM things_batches b
 		FULL JOIN (SELECT _batch, count(*) n FROM (SELECT _batch FROM things UNION ALL SELECT _batch FROM things_replaced) r GROUP BY 1) r ON r._batch = b.batch
-		FULL JOIN (SELECT _batch, count(*) n FROM things_rejected GROUP BY 1) j ON j._batch = coalesce(b.batch, r._batch)
+		FULL JOIN (SELECT _batch, sum(rows) n FROM things_rejected GROUP BY 1) j ON j._batch = coalesce(b.batch, r._batch)
 		WHERE b.batch IS NULL OR b.rows + b.replaced <> coalesce(r.n, 0) OR b.rejected <> coalesce(j.n, 0)`)
 	sums := map[string]string{}
 	for _, s := range query(t, raw, "SELECT id, rows + replaced FROM things_batches") {

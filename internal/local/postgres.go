@@ -168,6 +168,7 @@ func postgresCommand(bin, data string, port int) []string {
 		"max_wal_senders=0",
 		"max_parallel_workers=2",
 		"jit=off",
+		postgres.VolumeSetting + "=" + filepath.Dir(data), // a load asks how much is free there
 	} {
 		argv = append(argv, "-c", set)
 	}

@@ -39,9 +39,9 @@ func (db Databases) Count(ctx context.Context, name string) (Rows, error) {
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
 		for _, q := range []struct {
-			table, current string
-			into           *int64
-		}{{table, "true", d.rows}, {rejected, ingest.StillRejected, d.refused}} {
+			table, rows, current string
+			into                 *int64
+		}{{table, "count(*)", "true", d.rows}, {rejected, ingest.RejectedRows, ingest.StillRejected, d.refused}} {
 			var exists bool
 			if err := conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", q.table).Scan(&exists); err != nil {
 				return n, fmt.Errorf("looking for %s.%s: %w", d.name, q.table, err)
@@ -49,7 +49,7 @@ func (db Databases) Count(ctx context.Context, name string) (Rows, error) {
 			if !exists {
 				continue // not loaded yet
 			}
-			if err := conn.QueryRow(ctx, "SELECT count(*) FROM "+q.table+" r WHERE "+q.current).Scan(q.into); err != nil {
+			if err := conn.QueryRow(ctx, "SELECT "+q.rows+" FROM "+q.table+" r WHERE "+q.current).Scan(q.into); err != nil {
 				return n, fmt.Errorf("counting %s.%s: %w", d.name, q.table, err)
 			}
 		}

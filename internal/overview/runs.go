@@ -51,6 +51,9 @@ func WriteModel(ctx context.Context, out io.Writer, client *mlflow.Client, name 
 		return err
 	}
 	fmt.Fprintf(out, "\nIN PRODUCTION: %s version %d (%s, %s)", name, v.Number, v.Candidate, v.Created.Local().Format("2006-01-02 15:04:05"))
+	if v.Synthetic {
+		fmt.Fprint(out, "\n  SYNTHETIC: trained on made-up rows; its scores say nothing about the real world")
+	}
 	if run, err := client.GetRun(ctx, v.RunID); err == nil {
 		var words []string
 		for metric, value := range run.Metrics {

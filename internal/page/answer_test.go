@@ -76,6 +76,23 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A version of made-up rows has a banner above its form, and no other has one.
+func TestSynthetic(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, "penguins")
+	s := newServer(t, f.URL)
+	banner := func() string {
+		return strings.Join(texts(parse(t, get(s, "/")).all(func(n *html.Node) bool { return strings.Contains(attr(n, "class"), "synthetic") })), "|")
+	}
+	if got := banner(); got != "" {
+		t.Errorf("a version of real rows has the banner %q", got)
+	}
+	f.change(func() { f.model.Synthetic = true })
+	if got := banner(); !strings.Contains(got, "trained on synthetic rows") {
+		t.Errorf("a version of made-up rows has the banner %q", got)
+	}
+}
+
 // The page carries the record that its answer is about, so that a script can tell
 // when the form holds another.
 func TestAsked(t *testing.T) {

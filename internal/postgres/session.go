@@ -28,6 +28,9 @@ func NewSession(cfg Config, database, lock string, logger *slog.Logger) *Session
 	return &Session{cfg: cfg.Defaults(), database: database, lock: lock, logger: logger}
 }
 
+// diskFull is Postgres' code for a volume without room.
+const diskFull = "53100"
+
 // Conn returns the connection, and connects and locks first if necessary.
 func (s *Session) Conn(ctx context.Context) (*pgx.Conn, error) {
 	if s.conn != nil && !s.conn.IsClosed() {
@@ -70,6 +73,8 @@ func (s *Session) Do(ctx context.Context, what string, work func(ctx context.Con
 		return nil
 	case errors.As(err, &exhausted):
 		return fmt.Errorf("%s, %d times tried: %w", what, exhausted.Tries, exhausted.Err)
+	case Code(err) == diskFull:
+		return fmt.Errorf("%s: Postgres' volume is full, see \"A full volume\" in docs/operating.md: %w", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

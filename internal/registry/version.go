@@ -28,6 +28,7 @@ type Version struct {
 	Replaces  int     // number of the version in production before it; 0: none
 	Best      bool    // tagged as the one in production
 	Signature string  // of its files; empty: nobody signed it
+	Synthetic bool    // trained on made-up rows
 
 	noted bool // Outcome is a tag, not only read out of the reason
 }
@@ -90,7 +91,7 @@ func version(v mlflow.Version) Version {
 		Name: v.Name, Number: v.Number, RunID: v.RunID, Created: v.Created,
 		Dataset: v.Tags[TagDataset], Candidate: v.Tags[TagCandidate], Training: v.Tags[TagTraining],
 		Outcome: Outcome(v.Tags[TagOutcome]), Reason: v.Tags[TagPromotion],
-		Best: v.Tags[TagBest] == "true", Signature: v.Tags[TagSignature],
+		Best: v.Tags[TagBest] == "true", Synthetic: v.Tags[TagSynthetic] == "true", Signature: v.Tags[TagSignature],
 	}
 	out.noted = out.Outcome != ""
 	if !out.noted {

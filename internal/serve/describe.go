@@ -41,6 +41,7 @@ func description(s *served) api.Model {
 		CreatedAt: serving.Created,
 		Threshold: serving.Threshold,
 		Metrics:   serving.Metrics,
+		Synthetic: spec.Synthetic,
 		Dataset: api.Dataset{
 			Name:        spec.Name,
 			Title:       spec.Title,

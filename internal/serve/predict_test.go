@@ -316,7 +316,7 @@ func TestDescribe(t *testing.T) {
 	if diff := cmp.Diff([]api.Code{{Code: "1", Name: "one"}, {Code: "2", Name: "two"}, {Code: "10", Name: "ten"}}, d.Dataset.Columns[2].Codes); diff != "" {
 		t.Errorf("codes differ (-want +got):\n%s", diff)
 	}
-	if d.Model.Number != "1" || d.Model.Candidate != "one" || d.Threshold != 0.5 || len(d.Samples) != 3 || d.Metrics["test_auc"] != 0.75 || d.Refused != nil {
+	if d.Model.Number != "1" || d.Model.Candidate != "one" || d.Threshold != 0.5 || len(d.Samples) != 3 || d.Synthetic || d.Metrics["test_auc"] != 0.75 || d.Refused != nil {
 		t.Errorf("described as %+v", d)
 	}
 }
