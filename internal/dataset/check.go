@@ -27,15 +27,18 @@ var (
 // checker collects what is wrong with a spec, with the line that says it.
 type checker struct {
 	root     *yaml.Node
-	garbled  map[int]bool // lines that could not be read
+	garbled  map[*yaml.Node]bool // values that could not be read
 	problems []Problem
 }
 
 // line finds the line of the node at path (keys and indexes), or of its nearest
-// parent that is there.
-func (c *checker) line(path ...any) int {
+// parent that is there, and whether all on the way could be read.
+func (c *checker) line(path ...any) (line int, read bool) {
 	n := c.root
-	line := n.Line
+	line = n.Line
+	if c.garbled[n] {
+		return line, false
+	}
 	for _, step := range path {
 		var next *yaml.Node
 		switch step := step.(type) {
@@ -54,20 +57,33 @@ func (c *checker) line(path ...any) int {
 			}
 		}
 		if next == nil {
-			return line
+			return line, true
 		}
 		if next.Kind == yaml.AliasNode {
 			next = next.Alias
 		}
-		n = next
+		if n = next; c.garbled[n] {
+			return line, false
+		}
 	}
-	return line
+	return line, true
 }
 
+// bad notes what is wrong at a path. What is said of a value that could not be read is a
+// consequence of that, and left out.
 func (c *checker) bad(at []any, format string, args ...any) {
-	if line := c.line(at...); !c.garbled[line] {
+	if line, read := c.line(at...); read {
 		c.problems = append(c.problems, Problem{line, fmt.Sprintf(format, args...)})
 	}
+}
+
+// sound reports whether the values of some keys could be read, so that they may be
+// compared with one another.
+func (c *checker) sound(at []any, keys ...string) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool {
+		_, read := c.line(append(slices.Clone(at), key)...)
+		return !read
+	})
 }
 
 func (c *checker) sort() {
@@ -128,10 +144,10 @@ func (c *checker) check(s *Spec) {
 			}
 		}
 		if len(e.Values) == 0 {
-			c.bad(at("cohort", i), "values is empty: this leaves no row out")
+			c.bad(at("cohort", i, "values"), "values is empty: this leaves no row out")
 		}
 		if e.Because == "" {
-			c.bad(at("cohort", i), "because is missing: say why these rows are left out")
+			c.bad(at("cohort", i, "because"), "because is missing: say why these rows are left out")
 		}
 	}
 	c.split(s)
@@ -172,14 +188,14 @@ func (c *checker) column(s *Spec, where []any, name string) *Column {
 func (c *checker) target(s *Spec) {
 	t := &s.Target
 	if t.Column == "" {
-		c.bad(at("target"), "target.column is missing")
+		c.bad(at("target", "column"), "target.column is missing")
 		return
 	}
 	if c.column(s, at("target", "column"), t.Column) == nil {
 		return
 	}
 	if len(t.Positive) == 0 {
-		c.bad(at("target"), "target.positive is empty: say which values count as 1")
+		c.bad(at("target", "positive"), "target.positive is empty: say which values count as 1")
 	}
 	c.values(s, at("target", "positive"), t.Column, t.Positive)
 	if t.Labels.Positive == "" {
@@ -192,7 +208,7 @@ func (c *checker) target(s *Spec) {
 
 func (c *checker) split(s *Spec) {
 	if len(s.Split.Salts) == 0 || s.Split.Salts[0] == "" {
-		c.bad(at("split"), "split.salts is empty")
+		c.bad(at("split", "salts"), "split.salts is empty")
 	}
 	for _, p := range []struct {
 		name  string
@@ -202,7 +218,7 @@ func (c *checker) split(s *Spec) {
 			c.bad(at("split", p.name), "split.%s is %d percent; every part needs rows", p.name, p.share)
 		}
 	}
-	if sum := s.Split.Train + s.Split.Validation + s.Split.Test; sum != 100 {
+	if sum := s.Split.Train + s.Split.Validation + s.Split.Test; sum != 100 && c.sound(at("split"), "train", "validation", "test") {
 		c.bad(at("split"), "train, validation and test make %d percent, not 100", sum)
 	}
 }
@@ -227,6 +243,9 @@ func (c *checker) features(s *Spec) {
 				continue
 			}
 		} else if set != 1 {
+			if !c.sound(here, "number", "category", "ranges", "count", "date", "days_from") {
+				continue
+			}
 			c.bad(here, "a feature has exactly one of number, category, ranges, count, date and days_from")
 			continue
 		}
@@ -335,7 +354,7 @@ func (c *checker) rangeEntry(here []any, r Range) {
 	if byNumber == (r.Prefix != "") || (r.From == nil) != (r.To == nil) {
 		c.bad(here, "range %q needs from and to, or prefix", r.Name)
 	}
-	if byNumber && !(*r.From < *r.To) {
+	if byNumber && !(*r.From < *r.To) && c.sound(here, "from", "to") {
 		c.bad(here, "range %q: from %g is not below to %g", r.Name, *r.From, *r.To)
 	}
 }
@@ -357,7 +376,7 @@ func (c *checker) threshold(s *Spec) {
 			}
 		}
 	}
-	if set != 1 {
+	if set != 1 && c.sound(at("threshold"), "maximize", "recall", "fixed") {
 		c.bad(at("threshold"), "threshold has exactly one of maximize, recall and fixed")
 	}
 	if s.Samples != "" && s.Samples != "synthetic" && !s.RealSamples() {
@@ -388,17 +407,17 @@ func (c *checker) candidates(s *Spec) {
 		k := &s.Candidates[i]
 		here := at("candidates", i)
 		if !modelName.MatchString(k.Name) {
-			c.bad(here, "candidate name %q: letters, digits, ., - and _", k.Name)
+			c.bad(at("candidates", i, "name"), "candidate name %q: letters, digits, ., - and _", k.Name)
 		}
 		if names[k.Name] {
 			c.bad(here, "candidate %q is there twice", k.Name)
 		}
 		names[k.Name] = true
 		if k.Rounds < 1 || k.Rounds > 100000 {
-			c.bad(here, "candidate %q has %d rounds; 1 to 100000", k.Name, k.Rounds)
+			c.bad(at("candidates", i, "rounds"), "candidate %q has %d rounds; 1 to 100000", k.Name, k.Rounds)
 		}
 		if k.EarlyStopping < 0 {
-			c.bad(here, "candidate %q: early_stopping is %d", k.Name, k.EarlyStopping)
+			c.bad(at("candidates", i, "early_stopping"), "candidate %q: early_stopping is %d", k.Name, k.EarlyStopping)
 		}
 		for p, v := range k.Params {
 			there := at("candidates", i, "params", p)

@@ -66,7 +66,7 @@ func (c *checker) columns(s *Spec) {
 		col := &s.Columns[i]
 		here := at("columns", i)
 		if !columnName.MatchString(col.Name) {
-			c.bad(here, "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first; the table may call it otherwise: {name: %s, from: %q}", col.Name, PlainName(col.Name), col.Name)
+			c.bad(append(slices.Clone(here), "name"), "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first; the table may call it otherwise: {name: %s, from: %q}", col.Name, PlainName(col.Name), col.Name)
 		}
 		if _, twice := s.columns[col.Name]; twice {
 			c.bad(here, "column %q is there twice", col.Name)
@@ -113,7 +113,9 @@ func (c *checker) columns(s *Spec) {
 // columnType checks what depends on the column's type, and takes in its markers.
 func (c *checker) columnType(s *Spec, here []any, col *Column) {
 	if !slices.Contains(Types, col.Type) {
-		c.bad(here, "column %q has type %q; it can be: %s%s", col.Name, col.Type, typeNames(), meantType(string(col.Type)))
+		c.bad(append(slices.Clone(here), "type"), "column %q has type %q; it can be: %s%s", col.Name, col.Type, typeNames(), meantType(string(col.Type)))
+		col.markers = slices.Concat(s.Missing, col.Missing)
+		return // what else is wrong depends on it
 	}
 	numeric := col.Type == Integer || col.Type == Number
 	switch {
@@ -129,7 +131,7 @@ func (c *checker) columnType(s *Spec, here []any, col *Column) {
 	if len(col.Values) > 0 && len(col.Codes) > 0 {
 		c.bad(here, "column %q has both values and codes", col.Name)
 	}
-	if col.Min != nil && col.Max != nil && *col.Min > *col.Max {
+	if col.Min != nil && col.Max != nil && *col.Min > *col.Max && c.sound(here, "min", "max") {
 		c.bad(here, "column %q: min %g is above max %g", col.Name, *col.Min, *col.Max)
 	}
 	if col.Type != Date && (col.Format != "" || col.Earliest != "" || col.Latest != "") {

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -106,5 +107,68 @@ func TestTextsStayTexts(t *testing.T) {
 	}
 	if s, err = Parse([]byte(strings.Replace(tiny, "group: who", "group: null", 1))); err != nil || s.Group != "" {
 		t.Errorf("group: null: got %v, %q; want no group", err, s.Group)
+	}
+}
+
+// TestMistakesTogether has several mistakes, some of them on one line: all are told at
+// once, each once, and nothing that only follows from one of them.
+func TestMistakesTogether(t *testing.T) {
+	t.Parallel()
+	text := `name: things
+model: [things]
+task: binary
+rejects: {at_most: 5}
+on_change: sometimes
+source: {max_size: big, separator: "#"}
+columns:
+  - {name: id, type: int, min: many, max: 0}
+  - {name: "9", type: category, required: maybe}
+  - type
+target: {column: goood, positive: yes}
+split: {salts: [s], train: 060, validation: 20, test: 20}
+features: [{numbr: id, fold_below: few}, {number: {a: 1}}]
+threshold: {recall: high}
+candidates:
+  - {name: "a b", rounds: 010, params: {eta: fast, max_depth: 6}}
+`
+	_, err := Parse([]byte(text))
+	var bad *Error
+	if !errors.As(err, &bad) {
+		t.Fatal(err)
+	}
+	want := []string{
+		"2: model has to be one value",
+		"4: \"5\" is not a share",
+		"5: on_change \"sometimes\"",
+		"6: \"big\" is not a size",
+		"6: separator is \"#\"",
+		"8: min: \"many\" is not a finite number",
+		"8: column \"id\" has type \"int\"; ",
+		"9: required: \"maybe\" is neither",
+		"9: column name \"9\"",
+		"10: columns has to be keys",
+		"11: positive has to be a list",
+		"11: no column is called \"goood\"",
+		"12: train: 060 is another number",
+		"13: \"numbr\" is not known in features; did you mean \"number\"?",
+		"13: fold_below: \"few\" is not a whole number",
+		"13: number has to be one value",
+		"13: fold_below goes with category",
+		"14: recall: \"high\" is not a finite number",
+		"16: rounds: 010 is another number",
+		"16: candidate name \"a b\"",
+		"16: parameter eta is fast",
+	}
+	var got []string
+	for _, p := range bad.Problems {
+		got = append(got, fmt.Sprintf("%d: %s", p.Line, p.Reason))
+	}
+	for i, g := range got {
+		if i >= len(want) || !strings.HasPrefix(g, want[i]) {
+			t.Fatalf("problem %d differs; got\n%s\nwant the beginnings\n%s", i+1, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("got %d problems, want %d:\n%s", len(got), len(want), strings.Join(got, "\n"))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -50,6 +51,38 @@ func Read(path string) (*Spec, error) {
 // Parse reads a data set's YAML and checks it. What is wrong comes back as an
 // *Error that names the lines.
 func Parse(text []byte) (*Spec, error) {
+	s, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Readable returns what can be used of a spec with mistakes to read a table by it and look
+// at its cells: a column of an unknown type is a category, a key, group or target that is
+// no column is none. It is nil where not even that can be done.
+func Readable(text []byte) *Spec {
+	s, err := parse(text)
+	if s == nil || err == nil || len(s.Columns) == 0 {
+		return s
+	}
+	for i := range s.Columns {
+		if c := &s.Columns[i]; !slices.Contains(Types, c.Type) {
+			c.Type, c.Min, c.Max = Category, nil, nil
+		}
+	}
+	for _, name := range []*string{&s.Key, &s.Group, &s.Target.Column} {
+		if s.Column(*name) < 0 {
+			*name = ""
+		}
+	}
+	s.Cohort = slices.DeleteFunc(s.Cohort, func(e Exclusion) bool { return s.Column(e.Column) < 0 })
+	return s
+}
+
+// parse returns the spec with the error as far as it could be read, nil where it could
+// not.
+func parse(text []byte) (*Spec, error) {
 	if len(text) > maxSpec {
 		return nil, fmt.Errorf("spec has %d bytes, more than %d", len(text), maxSpec)
 	}
@@ -65,21 +98,16 @@ func Parse(text []byte) (*Spec, error) {
 		return nil, &Error{[]Problem{{1, "a spec is one YAML document; this file holds more"}}}
 	}
 	s := &Spec{text: bytes.Clone(text)}
-	r := &reader{garbled: map[int]bool{}, seen: map[*yaml.Node]bool{}}
+	r := &reader{garbled: map[*yaml.Node]bool{}, seen: map[*yaml.Node]bool{}}
 	r.read(root.Content[0], reflect.TypeFor[Spec](), "the spec")
 	if err := root.Content[0].Decode(s); err != nil {
-		for _, p := range yamlError(err).Problems {
-			r.problems = append(r.problems, p)
-			r.garbled[p.Line] = true
-		}
+		r.problems = append(r.problems, yamlError(err).Problems...)
 	}
-	// What else is wrong on a line whose value could not be read may well be a
-	// consequence of that.
 	c := &checker{root: root.Content[0], garbled: r.garbled}
 	c.check(s)
 	if c.problems = append(r.problems, c.problems...); len(c.problems) > 0 {
 		c.sort()
-		return nil, &Error{c.problems}
+		return s, &Error{c.problems}
 	}
 	return s, nil
 }

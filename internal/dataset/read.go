@@ -19,7 +19,7 @@ import (
 // mistakes below it or bring others about.
 type reader struct {
 	problems []Problem
-	garbled  map[int]bool // lines whose value is another one now
+	garbled  map[*yaml.Node]bool // values that stand for ones that can't be read
 	seen     map[*yaml.Node]bool
 }
 
@@ -44,18 +44,33 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, where string) {
 		t = t.Elem()
 	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]()) {
+		if err := n.Decode(reflect.New(t).Interface()); err != nil {
+			r.problems = append(r.problems, yamlError(err).Problems...)
+			r.replace(n, "", "!!null")
+		}
+		return
+	}
+	if want := kindOf(t); want != 0 && n.Kind != want {
+		r.bad(n, "%s has to be %s", where, map[yaml.Kind]string{yaml.MappingNode: "keys with their values", yaml.SequenceNode: "a list", yaml.ScalarNode: "one value"}[want])
+		n.Kind, n.Content = want, nil
+		r.replace(n, "", map[yaml.Kind]string{yaml.MappingNode: "!!map", yaml.SequenceNode: "!!seq", yaml.ScalarNode: "!!null"}[want])
 		return
 	}
 	switch {
 	case t.Kind() == reflect.Struct && n.Kind == yaml.MappingNode:
 		r.fields(n, t, where)
 	case t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode:
+		var entries []*yaml.Node
 		for _, e := range n.Content {
 			if empty(e) && e.Value == "" {
 				r.bad(e, "an entry of %s is empty", where)
-				r.garbled[e.Line] = true
+				continue
 			}
 			r.read(e, t.Elem(), where)
+			entries = append(entries, e)
+		}
+		if len(entries) < len(n.Content) {
+			n.Content, r.garbled[n] = entries, true
 		}
 	case t.Kind() == reflect.Map && n.Kind == yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -65,6 +80,19 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, where string) {
 	case n.Kind == yaml.ScalarNode:
 		r.scalar(n, t, where)
 	}
+}
+
+// kindOf is what a YAML value has to be for a type; 0: anything.
+func kindOf(t reflect.Type) yaml.Kind {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return yaml.MappingNode
+	case reflect.Slice:
+		return yaml.SequenceNode
+	case reflect.Interface:
+		return 0
+	}
+	return yaml.ScalarNode
 }
 
 // empty reports whether a node is YAML's null.
@@ -127,6 +155,11 @@ func (r *reader) scalar(n *yaml.Node, t reflect.Type, where string) {
 			r.bad(n, "%s: %q is not a whole number", where, n.Value)
 		}
 		r.replace(n, "1", "!!int")
+	case reflect.Bool:
+		if tag != "!!bool" {
+			r.bad(n, "%s: %q is neither true nor false", where, n.Value)
+			r.replace(n, "false", "!!bool")
+		}
 	case reflect.Float64:
 		if (tag == "!!int" || tag == "!!float") && decimalNumber.MatchString(n.Value) {
 			return
@@ -145,7 +178,7 @@ func (r *reader) scalar(n *yaml.Node, t reflect.Type, where string) {
 // is decoded.
 func (r *reader) replace(n *yaml.Node, value, tag string) {
 	n.Value, n.Tag, n.Style = value, tag, 0
-	r.garbled[n.Line] = true
+	r.garbled[n] = true
 }
 
 func quoted(n *yaml.Node) string {

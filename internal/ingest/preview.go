@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"mlops/internal/dataset"
+	"mlops/internal/inspect"
 	"mlops/internal/source"
 )
 
@@ -24,13 +25,17 @@ type Preview struct {
 
 	Positive  int64 // rows that training could use, by label
 	Negative  int64
-	Unlabeled int64 // rows without a target
-	Excluded  int64 // rows that the cohort leaves out
-	Groups    int64 // different groups, 0 where the spec names none; at least that many beyond maxKeys
+	Unlabeled int64           // rows without a target
+	Excluded  int64           // rows that the cohort leaves out
+	Parts     map[string]Part // rows that training could use, by split
+	Groups    int64           // different groups, 0 where the spec names none; at least that many beyond maxKeys
 
 	KeysSeen int64 // how many keys were compared with one another; fewer than rows in a table beyond maxKeys
 	target   string
 }
+
+// Part is how many rows of a split training could use.
+type Part struct{ Rows, Positive int }
 
 // Class is a value of the target with its rows.
 type Class struct {
@@ -63,7 +68,7 @@ func Try(ctx context.Context, cfg Config, row func(fields [][]byte)) (*Preview, 
 		target: spec.Column(spec.Target.Column), group: spec.Column(spec.Group),
 		load: losses{}, clean: losses{}, fields: make([][]byte, len(spec.Columns)),
 	}
-	t.out.Source, t.out.AtMost = table.Source, spec.AtMost()
+	t.out.Source, t.out.AtMost, t.out.Parts = table.Source, spec.AtMost(), map[string]Part{}
 	for {
 		rec, err := records.Next()
 		if errors.Is(err, io.EOF) {
@@ -129,6 +134,9 @@ func (t *trial) record(rec *source.Record) {
 	if t.row != nil {
 		t.row(t.fields)
 	}
+	if t.target < 0 {
+		return // the spec has mistakes
+	}
 	if v := t.fields[t.target]; v != nil {
 		if _, ok := t.classes[string(v)]; ok || len(t.classes) < 10_000 {
 			t.classes[string(v)]++
@@ -141,13 +149,22 @@ func (t *trial) record(rec *source.Record) {
 	if t.group >= 0 && t.fields[t.group] != nil && len(t.groups) < maxKeys {
 		t.groups[maphash.Bytes(seed, t.fields[t.group])] = struct{}{}
 	}
-	switch label, known := t.spec.Label(t.fields); {
-	case !known:
+	label, known := t.spec.Label(t.fields)
+	if !known {
 		t.out.Unlabeled++
-	case label == 1:
+		return
+	}
+	part := Part{Rows: 1}
+	if label == 1 {
+		part.Positive = 1
 		t.out.Positive++
-	default:
+	} else {
 		t.out.Negative++
+	}
+	if len(t.spec.Split.Salts) > 0 && t.spec.Split.Train > 0 {
+		split := partOf(t.spec, t.spec.Split.Salts[0], t.fields)
+		before := t.out.Parts[split]
+		t.out.Parts[split] = Part{before.Rows + part.Rows, before.Positive + part.Positive}
 	}
 }
 
@@ -190,12 +207,30 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 	if p.Clean.Taken == 0 {
 		return append(all, "no row would be left")
 	}
+	if spec.Target.Column == "" {
+		return all // the spec has mistakes
+	}
 	if reason := targetProblem(spec.Target, classes); reason != "" {
 		all = append(all, reason)
 	} else if len(classes) == 0 {
 		all = append(all, fmt.Sprintf("no row has a value of the target %s", p.target))
+	} else {
+		for _, f := range p.Few(spec) {
+			if f.Level == inspect.Stop {
+				all = append(all, f.Text)
+			}
+		}
 	}
 	return all
+}
+
+// Few judges the rows that each split would have as training does before it begins.
+func (p *Preview) Few(spec *dataset.Spec) []inspect.Finding {
+	var found []inspect.Finding
+	for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
+		found = append(found, inspect.Few(spec, split, p.Parts[split].Rows, p.Parts[split].Positive)...)
+	}
+	return found
 }
 
 // losses collects rejected records by column and reason.

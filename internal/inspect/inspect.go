@@ -163,11 +163,17 @@ func few(spec *dataset.Spec, split string, y []float32) []Finding {
 			positive++
 		}
 	}
+	return Few(spec, split, len(y), positive)
+}
+
+// Few looks at the classes of a split of so many rows: training stops if the rarer one has
+// hardly any row.
+func Few(spec *dataset.Spec, split string, rows, positive int) []Finding {
 	rarer, name := positive, "positive"
-	if negative := len(y) - positive; negative < positive {
+	if negative := rows - positive; negative < positive {
 		rarer, name = negative, "negative"
 	}
-	f := Finding{Kind: "few", Split: split, Value: float64(rarer), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s (%s)", split, len(y), rarer, name, spec.Target.Column)}
+	f := Finding{Kind: "few", Split: split, Value: float64(rarer), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s (%s)", split, rows, rarer, name, spec.Target.Column)}
 	switch {
 	case rarer < fewest:
 		f.Level = Stop

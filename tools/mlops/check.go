@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,31 +18,67 @@ import (
 	"mlops/internal/source"
 )
 
-// check reports on a data set's YAML, and on its table if one is named or found.
+// check reports on a data set's YAML, and on its table if one is named or found. Mistakes
+// in the YAML don't hide what can be said of the table.
 func check(ctx context.Context, out io.Writer, specPath, table string) error {
-	spec, err := dataset.Read(specPath)
+	text, err := os.ReadFile(specPath)
 	if err != nil {
-		return program.Input(err)
+		return program.Input(fmt.Errorf("reading the data set's YAML: %w", err))
 	}
-	fmt.Fprintf(out, "ok   %s: data set %s, %d columns, %d features, %d candidates\n", specPath, spec.Name, len(spec.Columns), len(spec.Features), len(spec.Candidates))
+	spec, err := dataset.Parse(text)
+	var mistakes *dataset.Error
+	switch {
+	case errors.As(err, &mistakes):
+		for _, p := range mistakes.Problems {
+			fmt.Fprintf(out, "STOP %s: line %d: %s\n", specPath, p.Line, p.Reason)
+		}
+		if spec = dataset.Readable(text); spec == nil || len(spec.Columns) == 0 {
+			return wrong(specPath, mistakes, 0, table)
+		}
+	case err != nil:
+		return program.Input(fmt.Errorf("%s:\n%w", specPath, err))
+	default:
+		fmt.Fprintf(out, "ok   %s: data set %s, %d columns, %d features, %d candidates\n", specPath, spec.Name, len(spec.Columns), len(spec.Features), len(spec.Candidates))
+	}
 	if table == "" {
 		if table = localTable(spec); table == "" {
 			fmt.Fprintln(out, "-    no table was checked: none of the YAML's local paths exists, and no FILE was given")
-			return nil
+			return wrong(specPath, mistakes, 0, table)
 		}
 	}
 	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}, nil)
 	if err != nil {
-		if ingest.ExitCode(err) == program.BadInput {
+		if ingest.ExitCode(err) != program.BadInput {
+			return err
+		}
+		if mistakes == nil {
 			return program.Input(err)
 		}
-		return err
+		fmt.Fprintf(out, "STOP %v\n", err)
+		return wrong(specPath, mistakes, 1, table)
 	}
-	return tell(out, spec, p)
+	if mistakes != nil {
+		fmt.Fprintln(out, "-    the table by what can be read of the YAML:")
+	}
+	return wrong(specPath, mistakes, tell(out, spec, p), table)
 }
 
-// tell reports on a table and returns an error if something would stop the run.
-func tell(out io.Writer, spec *dataset.Spec, p *ingest.Preview) error {
+// wrong is the error about what would stop a run: mistakes in the YAML and findings in the
+// table.
+func wrong(specPath string, mistakes *dataset.Error, findings int, table string) error {
+	switch {
+	case mistakes != nil && findings > 0:
+		return program.Inputf("%s has mistakes (%d), and %s findings that stop a run (%d)", specPath, len(mistakes.Problems), table, findings)
+	case mistakes != nil:
+		return program.Inputf("%s has mistakes (%d)", specPath, len(mistakes.Problems))
+	case findings > 0:
+		return program.Inputf("%s would not go through: %d of the findings above stop it", table, findings)
+	}
+	return nil
+}
+
+// tell reports on a table and returns how many findings would stop a run.
+func tell(out io.Writer, spec *dataset.Spec, p *ingest.Preview) int {
 	fmt.Fprintf(out, "ok   %s: the header has all columns\n", p.Source)
 	for _, r := range []ingest.Report{p.Load, p.Clean} {
 		mark := "ok  "
@@ -58,15 +95,19 @@ func tell(out io.Writer, spec *dataset.Spec, p *ingest.Preview) error {
 		}
 		words = append(words, word)
 	}
-	fmt.Fprintf(out, "     target %s: %s; %d rows without a target, %d outside the cohort\n", spec.Target.Column, strings.Join(words, ", "), p.Unlabeled, p.Excluded)
+	if spec.Target.Column != "" {
+		fmt.Fprintf(out, "     target %s: %s; %d rows without a target, %d outside the cohort\n", spec.Target.Column, strings.Join(words, ", "), p.Unlabeled, p.Excluded)
+	}
 	stops := p.Stops(spec)
 	for _, s := range stops {
 		fmt.Fprintf(out, "STOP %s\n", s)
 	}
-	if len(stops) > 0 {
-		return program.Inputf("%s would not go through: %d of the findings above stop it", p.Source, len(stops))
+	if len(stops) == 0 {
+		for _, f := range p.Few(spec) {
+			fmt.Fprintf(out, "warn %s\n", f.Text)
+		}
 	}
-	return nil
+	return len(stops)
 }
 
 // localTable is the first of the spec's local paths that exists, or "".

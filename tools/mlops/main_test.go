@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -106,7 +107,19 @@ func TestCheck(t *testing.T) {
 		}
 		return path
 	}
-	good := file("good.csv", "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year\nAdelie,Torgersen,39.1,18.7,181,3750,male,2007\nAdelie,Biscoe,39.5,17.4,186,3800,female,2007\n")
+	const head = "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year\n"
+	var rows strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&rows, "Adelie,Biscoe,39.%d,17.4,%d,3800,%s,2007\n", i, 150+i%60, []string{"male", "female"}[i%2])
+	}
+	good := file("good.csv", head+rows.String())
+	few := file("few.csv", head+strings.Join(strings.SplitAfter(rows.String(), "\n")[:20], ""))
+	text, err := os.ReadFile(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mistaken := file("mistaken.yaml", strings.NewReplacer("max_depth: ", "max_dept: ", "task: binary", "task: guess").Replace(string(text)))
+	odd := file("odd.csv", head+strings.Replace(rows.String(), ",17.4,", ",deep,", 40))
 	males := file("males.csv", "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year\nAdelie,Torgersen,39.1,18.7,181,3750,male,2007\n")
 	narrow := file("narrow.csv", "species,island\nAdelie,Torgersen\n")
 	bad := file("bad.yaml", "name: x\nunknown: 1\n")
@@ -114,7 +127,12 @@ func TestCheck(t *testing.T) {
 		why, spec, table, want string
 		code                   int
 	}{
-		{"spec and table fit", spec, good, "process-data: 2 read, 2 taken", 0},
+		{"spec and table fit", spec, good, "process-data: 300 read, 300 taken", 0},
+		{"too few rows in a split", spec, few, "STOP the validation rows are ", program.BadInput},
+		{"mistakes in the YAML, first", mistaken, odd, "task \"guess\" is not known", program.BadInput},
+		{"mistakes in the YAML, second", mistaken, odd, "did you mean \"max_depth\"?", program.BadInput},
+		{"mistakes in the YAML don't hide those in the table", mistaken, odd, "40 rows rejected: column bill_depth_mm is not a number; for example line 2: \"deep\"", program.BadInput},
+		{"mistakes in the YAML, and a table without its columns", mistaken, narrow, "bill_length_mm", program.BadInput},
 		{"one class only", spec, males, "every row with a target is positive", program.BadInput},
 		{"no table", spec, "", "no table was checked", 0},
 		{"columns are missing", spec, narrow, "bill_length_mm", program.BadInput},
