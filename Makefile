@@ -24,7 +24,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down platform up down forward backup restore history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
+.PHONY: help init check demo demo-down platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,15 @@ forward: platform ## forward local ports to the services on Kubernetes, until in
 
 backup: platform ## copy a release's databases and buckets to a folder or a bucket (TO=, KEEP=, RECIPIENT=, NAMESPACE=)
 	@bin/platform backup
+
+key: platform ## make an API key for a release, and print it once (NAME=, SCOPE=predict,read, RATE=100/s, NAMESPACE=)
+	@bin/platform key
+
+keys: platform ## list a release's API keys (NAMESPACE=)
+	@bin/platform keys
+
+key-revoke: platform ## take an API key of a release away (ID= or NAME=, NAMESPACE=)
+	@bin/platform key-revoke
 
 restore: platform ## bring such a copy back into an installed release (FROM=, BACKUP=, IDENTITY=, REPLACE=1, NAMESPACE=)
 	@bin/platform restore

@@ -41,12 +41,14 @@ func testIngress(t *testing.T, m *machine) {
 	out := strings.Fields(m.must(t, nil, kubectl, "path", "kubectl"))
 	m.must(t, nil, out[len(out)-1], "--kubeconfig", m.kubeconfig(), "-n", "mlops", "apply", "-f", file)
 	list, err := r.Client.NetworkingV1().Ingresses(r.Namespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(list.Items) != 1 {
-		t.Fatalf("%d ingresses, %v", len(list.Items), err)
+	if err != nil || len(list.Items) != 2 {
+		t.Fatalf("%d ingresses, want one for people and one for programs; %v", len(list.Items), err)
 	}
-	defer r.Client.NetworkingV1().Ingresses(r.Namespace).Delete(t.Context(), list.Items[0].Name, metav1.DeleteOptions{})
+	for _, i := range list.Items {
+		defer r.Client.NetworkingV1().Ingresses(r.Namespace).Delete(t.Context(), i.Name, metav1.DeleteOptions{})
+	}
 
-	base := proxy(t, nginx, r, &list.Items[0])
+	base := proxy(t, nginx, r, list.Items)
 	client := &http.Client{Transport: hostHeader{"models.example"}}
 	get := func(path string) string {
 		t.Helper()
@@ -110,8 +112,9 @@ func (h hostHeader) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// proxy starts an nginx with the rules of an Ingress, until the test ends.
-func proxy(t *testing.T, nginx string, r *kube.Release, ingress *networkingv1.Ingress) string {
+// proxy starts an nginx with the rules of Ingresses, those of a host together, until the
+// test ends.
+func proxy(t *testing.T, nginx string, r *kube.Release, ingresses []networkingv1.Ingress) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,9 +124,15 @@ func proxy(t *testing.T, nginx string, r *kube.Release, ingress *networkingv1.In
 	l.Close()
 	dir := t.TempDir()
 	var servers strings.Builder
-	for _, rule := range ingress.Spec.Rules {
-		fmt.Fprintf(&servers, "server {\n listen %s;\n server_name %s;\n", address, rule.Host)
-		for _, p := range rule.HTTP.Paths {
+	paths := map[string][]networkingv1.HTTPIngressPath{}
+	for _, i := range ingresses {
+		for _, rule := range i.Spec.Rules {
+			paths[rule.Host] = append(paths[rule.Host], rule.HTTP.Paths...)
+		}
+	}
+	for host, list := range paths {
+		fmt.Fprintf(&servers, "server {\n listen %s;\n server_name %s;\n", address, host)
+		for _, p := range list {
 			s, err := r.Client.CoreV1().Services(r.Namespace).Get(t.Context(), p.Backend.Service.Name, metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)

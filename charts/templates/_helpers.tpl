@@ -202,6 +202,24 @@ set. */}}
 {{- $mlflow := .Values.global.mlflow -}}
 {{- if $mlflow.uri -}}{{- if $mlflow.existingSecret -}}yes{{- end -}}{{- else if $mlflow.login -}}yes{{- end -}}
 {{- end -}}
+{{/* Not empty if requests to inference and the page need an API key. */}}
+{{- define "mlops.keys" -}}
+{{- $auth := .Values.global.auth -}}
+{{- if or (eq $auth.apiKeys "on") (and (eq $auth.apiKeys "auto") $auth.behindIngress) -}}yes{{- end -}}
+{{- end -}}
+{{/* The folder of the files of API keys, as a volume: the user's, and the release's own key.
+Of both, only hashes are there. */}}
+{{- define "mlops.keys.volume" -}}
+- name: keys
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ .Values.global.auth.existingSecret | default (include "mlops.name" (list . "api-keys")) }}
+          optional: true
+      - secret:
+          name: {{ include "mlops.name" (list . "internal-key-hash") }}
+{{- end -}}
 {{- define "mlops.prometheus.uri" -}}
 {{- .Values.global.prometheus.uri | default (printf "http://%s:9090" (include "mlops.name" (list . "prometheus"))) -}}
 {{- end -}}

@@ -9,13 +9,16 @@ import (
 	"mlops/internal/api"
 )
 
+// Cookie holds the key of somebody who has signed in on the page. Browsers take a name
+// with this prefix only from this very host, over TLS (or on this machine), and for all
+// of its paths.
+const Cookie = "__Host-mlops-key"
+
 // Guard is middleware that lets requests with a key through.
 type Guard struct {
 	Ring *Ring
 	// Scope is what a request needs; open means that it needs no key.
 	Scope func(r *http.Request) (scope Scope, open bool)
-	// Cookie is the name of a cookie that may hold a key as well; empty: none may.
-	Cookie string
 	// Deny responds to a request without a fitting key. The headers are set.
 	Deny func(w http.ResponseWriter, r *http.Request, p api.Problem)
 }
@@ -38,8 +41,8 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 
 func (g *Guard) admit(r *http.Request, want Scope) (*held, *refusal) {
 	text, because := presented(r.Header)
-	if because == NoKey && g.Cookie != "" {
-		if c, err := r.Cookie(g.Cookie); err == nil {
+	if because == NoKey {
+		if c, err := r.Cookie(Cookie); err == nil {
 			text, because = c.Value, ""
 		}
 	}

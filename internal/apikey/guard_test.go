@@ -46,7 +46,7 @@ func store(t testing.TB, path string, keys ...Key) {
 
 // guarded is a guard before a handler that responds with 200.
 func guarded(r *Ring) http.Handler {
-	g := &Guard{Ring: r, Cookie: "key",
+	g := &Guard{Ring: r,
 		Scope: func(r *http.Request) (Scope, bool) {
 			switch {
 			case r.URL.Path == "/open":
@@ -99,9 +99,9 @@ func TestGuard(t *testing.T) {
 		{"bearer in another case", "POST", "/", http.Header{"Authorization": {"bEARER  " + predict + " "}}, 200, "", ""},
 		{"X-API-Key", "POST", "/", http.Header{"X-Api-Key": {predict}}, 200, "", ""},
 		{"X-API-Key beside a proxy's token", "POST", "/", http.Header{"X-Api-Key": {predict}, "Authorization": {"Bearer eyJhbGciOi"}}, 200, "", ""},
-		{"a cookie", "GET", "/", http.Header{"Cookie": {"a=b; key=" + both}}, 200, "", ""},
-		{"a wrong cookie", "GET", "/", http.Header{"Cookie": {"key=" + stranger}}, 401, api.Unauthorized, realm + `, error="invalid_token", error_description="unknown key"`},
-		{"a wrong key beside a right cookie", "GET", "/", http.Header{"X-Api-Key": {stranger}, "Cookie": {"key=" + both}}, 401, api.Unauthorized, realm + `, error="invalid_token", error_description="unknown key"`},
+		{"a cookie", "GET", "/", http.Header{"Cookie": {"a=b; " + Cookie + "=" + both}}, 200, "", ""},
+		{"a wrong cookie", "GET", "/", http.Header{"Cookie": {Cookie + "=" + stranger}}, 401, api.Unauthorized, realm + `, error="invalid_token", error_description="unknown key"`},
+		{"a wrong key beside a right cookie", "GET", "/", http.Header{"X-Api-Key": {stranger}, "Cookie": {Cookie + "=" + both}}, 401, api.Unauthorized, realm + `, error="invalid_token", error_description="unknown key"`},
 		{"two keys", "POST", "/", http.Header{"X-Api-Key": {predict, predict}}, 401, api.Unauthorized, realm + `, error="invalid_token", error_description="not a key"`},
 		{"two Authorizations", "POST", "/", http.Header{"Authorization": {"Bearer " + predict, "Basic a"}}, 401, api.Unauthorized, realm + `, error="invalid_token", error_description="not a key"`},
 		{"half a key", "POST", "/", http.Header{"Authorization": {"Bearer " + predict[:40]}}, 401, api.Unauthorized, realm + `, error="invalid_token", error_description="not a key"`},

@@ -26,6 +26,11 @@ func set(values ...string) []string {
 // everyNodePort exposes the services that stay inside the cluster by default.
 var everyNodePort = []string{"nodePorts.mlflow.enabled=true", "nodePorts.argo.enabled=true", "nodePorts.prometheus.enabled=true"}
 
+// behindLogin puts everything for people behind a login proxy, and the API on a host of its own.
+var behindLogin = set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.hosts.inference=api.example.com", "ingress.hosts.mlflow=mlflow.example.com", "ingress.hosts.argo=argo.example.com",
+	"ingress.hosts.grafana=grafana.example.com", "ingress.hosts.prometheus=prometheus.example.com", "ingress.certManager.clusterIssuer=letsencrypt", "mlflow.allowedHosts={mlflow.example.com}",
+	"ingress.annotations.a\\.b/c=d", "ingress.login.annotations.login\\.example/url=https://login.example.com", "global.auth.pageLogin=false", "ui.service.type=ClusterIP")
+
 // ownValues sets every value that each component has for its own pods.
 const ownValues = "testdata/components.yaml"
 
@@ -45,6 +50,9 @@ func scenarios() []scenario {
 		{name: "everything on NodePorts", flags: set(append(everyNodePort, "minio.console=true")...)},
 		{name: "an ingress", flags: set("ingress.enabled=true", "ingress.className=nginx", "ingress.host=mlops.example.com", "ingress.tlsSecret=tls", "ingress.annotations.a\\.b/c=d")},
 		{name: "an ingress for any host", flags: set("ingress.enabled=true")},
+		{name: "an ingress with every host, a certificate and a login proxy", flags: behindLogin},
+		{name: "API keys inside the cluster", flags: set("global.auth.apiKeys=on", "global.auth.existingSecret=my-keys")},
+		{name: "an ingress without API keys", flags: set("ingress.enabled=true", "global.auth.apiKeys=off")},
 		{name: "several servers", flags: set("inference.replicas=3")},
 		{name: "no network policies", flags: set("networkPolicies.enabled=false")},
 		{name: "network policies with every NodePort", flags: set(everyNodePort...)},

@@ -139,11 +139,12 @@ func kinds() map[string]map[string][]metav1.APIResource {
 	return found
 }
 
-// renderWith renders the default values with access to a cluster.
-func renderWith(t *testing.T, helm string, secrets map[string]*corev1.Secret) *rendering {
+// renderWith renders the chart with access to a cluster.
+func renderWith(t *testing.T, helm string, secrets map[string]*corev1.Secret, flags ...string) *rendering {
 	t.Helper()
 	url, asked := cluster(t, secrets)
 	args := []string{"template", "mlops", dir, "--namespace", "mlops", "--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", url, "--kube-version", kubeVersion}
+	args = append(args, flags...)
 	out, wrong, err := run(t, helm, nil, args...)
 	if err != nil {
 		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, wrong)

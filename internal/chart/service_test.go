@@ -89,16 +89,19 @@ func TestIngress(t *testing.T) {
 			t.Errorf("%d Ingresses by default", n)
 		}
 		r := render(t, helm, "mlops", "mlops", set("ingress.enabled=true", "ingress.className=nginx", "ingress.host=m.example.com", "ingress.tlsSecret=tls")...)
-		s := one[*networkingv1.Ingress](t, r, "mlops").Spec
-		if *s.IngressClassName != "nginx" || len(s.Rules) != 1 || s.Rules[0].Host != "m.example.com" || len(s.TLS) != 1 || s.TLS[0].SecretName != "tls" || !slices.Equal(s.TLS[0].Hosts, []string{"m.example.com"}) {
-			t.Errorf("got %+v", s)
-		}
+		// One for people and one for programs, since only people can pass a login proxy.
 		got := map[string]string{}
-		for _, p := range s.Rules[0].HTTP.Paths {
-			got[p.Path] = p.Backend.Service.Name
-			service := one[*corev1.Service](t, r, p.Backend.Service.Name)
-			if service.Spec.Ports[0].Name != p.Backend.Service.Port.Name {
-				t.Errorf("%s is routed to port %q of %s", p.Path, p.Backend.Service.Port.Name, service.Name)
+		for _, name := range []string{"mlops", "mlops-api"} {
+			s := one[*networkingv1.Ingress](t, r, name).Spec
+			if *s.IngressClassName != "nginx" || len(s.Rules) != 1 || s.Rules[0].Host != "m.example.com" || len(s.TLS) != 1 || s.TLS[0].SecretName != "tls" || !slices.Equal(s.TLS[0].Hosts, []string{"m.example.com"}) {
+				t.Errorf("%s: got %+v", name, s)
+			}
+			for _, p := range s.Rules[0].HTTP.Paths {
+				got[p.Path] = p.Backend.Service.Name
+				service := one[*corev1.Service](t, r, p.Backend.Service.Name)
+				if service.Spec.Ports[0].Name != p.Backend.Service.Port.Name {
+					t.Errorf("%s is routed to port %q of %s", p.Path, p.Backend.Service.Port.Name, service.Name)
+				}
 			}
 		}
 		want := map[string]string{"/": "mlops-ui", "/predict": "mlops-inference", "/model": "mlops-inference", "/openapi.json": "mlops-inference", "/docs": "mlops-inference"}

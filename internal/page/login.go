@@ -11,12 +11,7 @@ import (
 	"mlops/internal/headers"
 )
 
-const (
-	// keyCookie holds a visitor's key. Browsers take a name with this prefix only from
-	// this host, over TLS (or on this machine), and for all of its paths.
-	keyCookie = "__Host-mlops-key"
-	signedIn  = 12 * time.Hour
-)
+const signedIn = 12 * time.Hour // how long a browser keeps the key
 
 // UseKey makes the page present an API key to the inference server; empty: none.
 func (s *Server) UseKey(key string) {
@@ -35,7 +30,7 @@ func (s *Server) RequireKeys(path string) error {
 		s.log.Warn("there are no API keys: every visitor is refused until there is one", "path", path)
 	}
 	s.keys = ring
-	s.guard = &apikey.Guard{Ring: ring, Scope: scope, Cookie: keyCookie, Deny: s.deny}
+	s.guard = &apikey.Guard{Ring: ring, Scope: scope, Deny: s.deny}
 	routes := s.routes()
 	routes.HandleFunc("/login", s.login).Methods(http.MethodPost)
 	routes.HandleFunc("/logout", s.logout).Methods(http.MethodPost)
@@ -83,7 +78,7 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, p api.Problem) {
 		s.render(w, p.Status, "message.html", messageView{Title: p.Title, Heading: p.Title, Text: sentence(p.Detail)})
 	default:
 		problem := ""
-		if _, err := r.Cookie(keyCookie); err == nil {
+		if _, err := r.Cookie(apikey.Cookie); err == nil {
 			problem = "The key that you had signed in with is no longer valid."
 		}
 		s.askForKey(w, r, p.Status, problem)
@@ -142,7 +137,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 func setKey(w http.ResponseWriter, key string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{Name: keyCookie, Value: key, Path: "/", MaxAge: maxAge, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(w, &http.Cookie{Name: apikey.Cookie, Value: key, Path: "/", MaxAge: maxAge, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 }
 
 // sentence makes one of a problem's detail.

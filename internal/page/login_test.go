@@ -157,7 +157,7 @@ func TestLoginRefused(t *testing.T) {
 		}
 	}
 	// A revoked key in the cookie is said.
-	if w := send(s, "GET", "/", nil, "Cookie", keyCookie+"="+stranger); !strings.Contains(w.Body.String(), "no longer valid") {
+	if w := send(s, "GET", "/", nil, "Cookie", apikey.Cookie+"="+stranger); !strings.Contains(w.Body.String(), "no longer valid") {
 		t.Errorf("a revoked key: %s", w.Body)
 	}
 }

@@ -123,6 +123,10 @@ func TestKeys(t *testing.T) {
 			if res, text := wired(t, address, "POST", "/predict", "X-API-Key: "+keys[apikey.Predict]); res.StatusCode != http.StatusOK {
 				t.Errorf("X-API-Key: %s %s", res.Status, text)
 			}
+			// The page's script asks this server where both have one address.
+			if res, text := wired(t, address, "POST", "/predict", "Cookie: "+apikey.Cookie+"="+keys[apikey.Predict]); res.StatusCode != http.StatusOK {
+				t.Errorf("the page's cookie: %s %s", res.Status, text)
+			}
 			if got := metric(t, s, `mlops_problems_total{handler="key",type="unauthorized"}`); got == "" || got == "0" {
 				t.Errorf("%q refusals are counted", got)
 			}
