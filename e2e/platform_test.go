@@ -49,6 +49,7 @@ func TestPlatform(t *testing.T) {
 	part("no secret in sight", func(t *testing.T) { testSecrets(t, m) })
 	part("closed doors", func(t *testing.T) { testDoors(t, m) })
 	part("swap", func(t *testing.T) { testSwap(t, m) })
+	part("rollback", func(t *testing.T) { testRollback(t, m) })
 	part("a server's pod deleted under load", func(t *testing.T) { testServerDeleted(t, m) })
 	part("dashboards", func(t *testing.T) { testDashboards(t, m) })
 	part("ingress", func(t *testing.T) { testIngress(t, m) })
