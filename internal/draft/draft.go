@@ -68,6 +68,20 @@ type Draft struct {
 	lostLine int64
 }
 
+// maxColumns is how many columns a spec may list.
+const maxColumns = 1000
+
+// oneField says what a table of one column may be, if its fields look like more.
+func (d *Draft) oneField() string {
+	if len(d.columns) != 1 {
+		return ""
+	}
+	if c := d.columns[0]; c.measured > 0 && c.words >= 3*c.measured {
+		return "; fields that are parted by blanks can't be told apart: write the table with commas or tabs"
+	}
+	return ""
+}
+
 // Error says that no draft can be made of the table as it is.
 type Error struct{ Reason string }
 
@@ -82,6 +96,9 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	sketches, err := d.open(ctx, address)
 	if err != nil {
 		return nil, err
+	}
+	if len(sketches) > maxColumns {
+		return nil, &Error{fmt.Sprintf("the table has %s columns, and a data set can have %s: bring a table with those that matter", comma(int64(len(sketches))), comma(maxColumns))}
 	}
 	d.columns, d.spell = infer(sketches)
 	d.name()
@@ -108,6 +125,9 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 
 // parse writes the YAML and reads it.
 func (d *Draft) parse() (err error) {
+	if len(d.columns) == 1 {
+		return &Error{"the table has no column besides the target" + d.oneField()}
+	}
 	if !slices.ContainsFunc(d.columns, func(c *column) bool { return c.out == "" }) {
 		var why []string
 		for _, c := range d.columns {
@@ -183,7 +203,11 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 		}
 	}
 	if d.Rows == 0 {
-		return nil, &Error{fmt.Sprintf("%s has no row that can be read", d.Source)}
+		why := ""
+		if d.lost != "" {
+			why = fmt.Sprintf(": line %d has %s", d.lostLine, shorten(d.lost, 200))
+		}
+		return nil, &Error{fmt.Sprintf("%s has no row that can be read%s", d.Source, why)}
 	}
 	return sketches, nil
 }
@@ -229,14 +253,14 @@ func (d *Draft) chooseTarget(o Options) error {
 		if d.target == nil {
 			var same []string
 			for _, c := range d.columns {
-				if strings.EqualFold(strings.TrimSpace(c.name), strings.TrimSpace(o.Target)) {
+				if slices.Equal(tokens(c.name), tokens(o.Target)) {
 					same = append(same, c.name)
 				}
 			}
 			if len(same) == 1 {
 				return &Error{fmt.Sprintf("no column is called %q; did you mean %q?", o.Target, same[0])}
 			}
-			return &Error{fmt.Sprintf("no column is called %q; there are: %s", o.Target, strings.Join(d.names(), ", "))}
+			return &Error{fmt.Sprintf("no column is called %q; there are: %s%s", o.Target, strings.Join(d.names(), ", "), d.oneField())}
 		}
 	}
 	c := d.target

@@ -172,3 +172,46 @@ func TestFilledInAfterwards(t *testing.T) {
 		}
 	}
 }
+
+// What all columns are called by says nothing of one: none of these is left out for
+// its name.
+func TestColumnsWithOneName(t *testing.T) {
+	t.Parallel()
+	near := func(i int) int { // tells the label, but not well enough by itself
+		if (yesNo(i) == "yes") == (i%20 != 3) {
+			return 8 + i%4
+		}
+		return i % 7
+	}
+	for _, header := range []string{"", "column_1,column_2,column_3,column_4,column_5\n", "gene_a,gene_b,gene_c,gene_d,gene_y\n"} {
+		path := table(t, "t.csv", header+rows(900, func(i int) string {
+			return fmt.Sprintf("%d,%d.5,%d.25,%d,%s", near(i), i*7%13, i*11%17, near(i), map[string]string{"yes": "4", "no": "2"}[yesNo(i)])
+		}))
+		target := "column_5"
+		if strings.HasPrefix(header, "gene") {
+			target = "gene_y"
+		}
+		d, err := draft.Make(t.Context(), path, draft.Options{Target: target})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Spec.Features) != 4 {
+			t.Errorf("header %q: %d features, want 4\n%s", header, len(d.Spec.Features), d.YAML)
+		}
+	}
+}
+
+func TestTablesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, content, target, want string }{
+		{"only the target", "y\n" + rows(50, yesNo), "y", "no column besides the target"},
+		{"parted by blanks", "a b c y\n" + rows(50, func(i int) string { return fmt.Sprintf("%d %d x %s", i, i%3, yesNo(i)) }), "y", "parted by blanks"},
+		{"too many columns", strings.Repeat("a,", 1100) + "y\n" + rows(5, func(i int) string { return strings.Repeat("1,", 1100) + yesNo(i) }), "y", "1,101 columns"},
+		{"another name", "a,diameter narrowing\n" + rows(50, func(i int) string { return fmt.Sprintf("%d,%s", i%7, yesNo(i)) }), "Diameter_Narrowing", `did you mean "diameter narrowing"`},
+	} {
+		_, err := draft.Make(t.Context(), table(t, "t.csv", c.content), draft.Options{Target: c.target})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}

@@ -37,7 +37,7 @@ func (d *Draft) leaks() (any bool, err error) {
 			left = leave(name, why) || left
 		}
 		for _, c := range d.Profile.Columns {
-			if c.AUC > likely && sameWords(c.Name, d.target.as) {
+			if c.AUC > likely && d.sameWords(c.Name, d.target.as) {
 				left = leave(c.Name, fmt.Sprintf("it is named like the target and nearly tells it (AUC %.3f)", c.AUC)) || left
 			}
 		}
@@ -118,11 +118,24 @@ func (d *Draft) companions(of *column) {
 	}
 }
 
-// sameWords reports whether two names share a word that says what they are of.
-func sameWords(a, b string) bool {
+// maxNamesakes is how many columns may share a word that says what they are of.
+const maxNamesakes = 3
+
+// sameWords reports whether two names share a word that few others have: column_1 and
+// column_9 have only what all columns are called by.
+func (d *Draft) sameWords(a, b string) bool {
 	of := tokens(b)
 	return slices.ContainsFunc(tokens(a), func(w string) bool {
-		return len(w) >= 4 && !companion.MatchString(w) && slices.Contains(of, w)
+		if len(w) < 4 || companion.MatchString(w) || !slices.Contains(of, w) {
+			return false
+		}
+		namesakes := 0
+		for _, c := range d.columns {
+			if slices.Contains(tokens(c.as), w) {
+				namesakes++
+			}
+		}
+		return namesakes <= maxNamesakes && !d.noHeader
 	})
 }
 
