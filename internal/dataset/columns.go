@@ -134,6 +134,13 @@ func (c *checker) columnType(s *Spec, here []any, col *Column) {
 	if col.Min != nil && col.Max != nil && *col.Min > *col.Max && c.sound(here, "min", "max") {
 		c.bad(here, "column %q: min %g is above max %g", col.Name, *col.Min, *col.Max)
 	}
+	switch col.Unit = strings.TrimSpace(col.Unit); {
+	case col.Unit == "":
+	case !numeric:
+		c.bad(here, "column %q is a %s: a unit is for numbers", col.Name, col.Type)
+	case len(col.Unit) > 16 || strings.ContainsAny(col.Unit, "0123456789.,+-") || strings.EqualFold(col.Unit, "e"):
+		c.bad(here, "column %q has the unit %q: at most 16 bytes without digits, signs, points and commas", col.Name, col.Unit)
+	}
 	if col.Type != Date && (col.Format != "" || col.Earliest != "" || col.Latest != "") {
 		c.bad(here, "column %q is a %s: format, earliest and latest are for dates", col.Name, col.Type)
 		return

@@ -64,6 +64,7 @@ var reference = []key{
 	{"columns[].codes.*", "meaning of a code", "none", "urgent"},
 	{"columns[].min", "a smaller number can't be cleaned", "none", "0"},
 	{"columns[].max", "a larger number can't be cleaned", "none", "120"},
+	{"columns[].unit", "a text that the table writes before or behind each number, and that is no part of it", "none", `"%"`},
 	{"columns[].required", "a row, or a record to predict, without a value is refused", "false", "true"},
 	{"columns[].missing", "texts that stand for a missing value in this column", "none", `["-999"]`},
 	{"columns[].format", "how the table writes a date; ISO 8601 is read always", "ISO 8601", "DD.MM.YYYY"},

@@ -138,6 +138,10 @@ type Column struct {
 	// Required refuses rows and records to predict without a value.
 	Required bool `yaml:"required"`
 
+	// Unit is a text that the table writes before or behind each number: %, $, EUR,
+	// kg. It is no part of the value.
+	Unit string `yaml:"unit"`
+
 	Missing  []string `yaml:"missing"`  // markers of a missing value in this column, besides those of all columns
 	Format   string   `yaml:"format"`   // how the table writes a date: DD.MM.YYYY; ISO 8601 is always read
 	Earliest string   `yaml:"earliest"` // an earlier date can't be cleaned

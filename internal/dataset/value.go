@@ -36,6 +36,9 @@ func (s *Spec) Value(column int, field []byte) ([]byte, error) {
 	if c.IsMissing(string(field)) {
 		return nil, nil
 	}
+	if c.Unit != "" {
+		field = c.withoutUnit(field)
+	}
 	switch c.Type {
 	case Integer:
 		return c.integer(field)
@@ -152,6 +155,9 @@ func (s *Spec) Cell(column int, field []byte) ([]byte, error) {
 	if c.IsMissing(string(field)) {
 		return nil, nil
 	}
+	if c.Unit != "" {
+		field = c.withoutUnit(field)
+	}
 	plain, ok := s.Source.plain(field)
 	if !ok {
 		if c.Type == Integer {
@@ -160,6 +166,30 @@ func (s *Spec) Cell(column int, field []byte) ([]byte, error) {
 		return nil, wrong(field, "not a number")
 	}
 	return s.Value(column, plain)
+}
+
+// withoutUnit takes the column's unit from before or behind a number, with the blanks
+// between them: "-$ 5" is -5. A field without it, or with more than one, stays as it is.
+func (c *Column) withoutUnit(field []byte) []byte {
+	unit := []byte(c.Unit)
+	sign, number := []byte(nil), field
+	if behind, ok := bytes.CutSuffix(field, unit); ok {
+		number = behind
+	} else {
+		if field[0] == '-' || field[0] == '+' {
+			sign, number = field[:1:1], bytes.TrimSpace(field[1:])
+		}
+		before, ok := bytes.CutPrefix(number, unit)
+		if !ok {
+			return field
+		}
+		number = before
+	}
+	number = bytes.TrimSpace(number)
+	if len(number) == 0 || bytes.Contains(number, unit) {
+		return field
+	}
+	return append(sign, number...)
 }
 
 // plain writes a number without thousands separators and with a decimal point.

@@ -24,15 +24,14 @@ const (
 	pointGroups                    // 1.461 and 1.461,94
 	blankGroups                    // 1 461 and 1 461,94
 	decimalComma                   // 1,5
-	percent                        // 12.5%
-	money                          // $1,200 and 12 EUR
+	money                          // $1,200, 12 EUR and 12.5%
 	truth                          // yes, No, TRUE, f
 	marker                         // NA, ?, null
 	text                           // none of these
 	firstDate                      // the first of the date formats; the others follow
 )
 
-const tallied = 13 + 16
+const tallied = 12 + 16
 
 // tally is how many cells are of a kind, with the first of them.
 type tally struct {
@@ -94,8 +93,7 @@ var (
 	withPoints = regexp.MustCompile(`^[-+]?\d{1,3}(\.\d{3})+(,\d+)?$`)
 	withBlanks = regexp.MustCompile(`^[-+]?\d{1,3}([ '\x{a0}\x{202f}]\d{3})+([.,]\d+)?$`)
 	withComma  = regexp.MustCompile(`^[-+]?\d+,\d+$`)
-	withSign   = regexp.MustCompile(`^[-+]?\d[\d.,]* ?%$`)
-	withMoney  = regexp.MustCompile(`^[-+]?(US\$|[$€£¥₹]|USD|EUR|GBP|CHF) ?[-+]?\d[\d.,' ]*$|^[-+]?\d[\d.,' ]* ?([$€£¥₹]|USD|EUR|GBP|CHF)$`)
+	withMoney  = regexp.MustCompile(`^[-+]?(US\$|[$€£¥₹]|USD|EUR|GBP|CHF) ?[-+]?\d[\d.,' ]*$|^[-+]?\d[\d.,' ]* ?([$€£¥₹%]|USD|EUR|GBP|CHF)$`)
 )
 
 // classify says how a cell without blanks around it can be read.
@@ -143,8 +141,6 @@ func classify(cell []byte) kinds {
 		k |= pointGroups
 	case withBlanks.Match(cell):
 		k |= blankGroups
-	case cell[len(cell)-1] == '%' && withSign.Match(cell):
-		k |= percent
 	case withMoney.Match(cell):
 		k |= money
 	}

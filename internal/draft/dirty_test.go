@@ -43,6 +43,13 @@ func TestDirtyTables(t *testing.T) {
 			}
 			return fmt.Sprintf("%d,%d,%s", depth, i%9-4, yesNo(i))
 		}), "y", []string{`depth, type: integer, missing: ["-999"]`, "change, type: integer, form"}},
+		{"units: percent, currencies, kilograms, and codes that only look like it", "u.csv", "rate,price,weight,quarter,mixed,y\n" + rows(700, func(i int) string {
+			price := fmt.Sprintf("\"$%d,%03d.50\"", 1+i%5, i%1000)
+			if i%9 == 0 {
+				price = "-$ 12"
+			}
+			return fmt.Sprintf("%d.%d%%,%s,%d kg,Q%d,%s,%s", i%90, i%10, price, 40+i%50, 1+i%4, []string{"5 kg", "7 lb"}[i%2], yesNo(i))
+		}), "y", []string{`rate, type: number, unit: "%"`, `price, type: number, unit: "$"`, "weight, type: integer, unit: kg", `thousands: ","`, "quarter, type: category", "mixed, type: category"}},
 		{"a leak and codes with zeros in front", "l.csv", "code,score,outcome_text,y\n" + rows(400, func(i int) string {
 			return fmt.Sprintf("%05d,%d,%s,%s", i%9, i*7%100, map[string]string{"yes": "left us", "no": "stays"}[yesNo(i)], yesNo(i))
 		}), "y", []string{"codes: 400 begin with a zero", "outcome_text: suspected leak"}},

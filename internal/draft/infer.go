@@ -25,6 +25,7 @@ type column struct {
 	drop       string   // why it can't even be read; empty: it can
 	notes      []string // what else to tell
 	dateFormat string   // the spec's, empty for ISO 8601
+	unit       string   // of its numbers
 	lossOf     int64    // cells that the type can't read
 	lossEx     string   // one of them
 	lossAt     int64
@@ -50,6 +51,7 @@ func infer(sketches []*sketch) ([]*column, spelling) {
 	for i, s := range sketches {
 		s.finish()
 		cols[i] = &column{sketch: s}
+		cols[i].takeUnit()
 		cols[i].findMissing()
 	}
 	spell := spellingOf(cols)
@@ -76,12 +78,12 @@ func (c *column) findMissing() {
 	// In a column of numbers or dates, any word that comes again and again stands
 	// for a missing value: there is no other way to read it.
 	t := &c.tallies
-	readable := max(t.of(number).n, t.of(commaGroups).n, t.of(decimalComma).n, t.of(pointGroups).n, c.bestDate().n, t.of(percent).n, t.of(money).n)
+	readable := max(t.of(number).n, t.of(commaGroups).n, t.of(decimalComma).n, t.of(pointGroups).n, c.bestDate().n)
 	if left := n - sum(c.missing); readable*10 >= left*8 && t.of(text).n > 0 {
 		words := map[string]*count{}
 		for _, m := range []map[string]*count{c.counts, c.special} {
 			for v, k := range m {
-				if classify([]byte(v))&(text) != 0 {
+				if c.kindsOf(v)&text != 0 {
 					words[v] = k
 				}
 			}
@@ -198,7 +200,7 @@ func spellingOf(cols []*column) spelling {
 // onlyGroups reports whether no value has a comma before other than three digits.
 func onlyGroups(c *column) bool {
 	for v := range c.counts {
-		k := classify([]byte(v))
+		k := c.kindsOf(v)
 		if k&decimalComma != 0 && k&commaGroups == 0 {
 			return false
 		}
@@ -277,6 +279,9 @@ func (c *column) decide(spell spelling) {
 				c.guess = fmt.Sprintf("numbers, for example line %d: %q", f.line, f.example)
 			}
 		}
+		if c.unit != "" {
+			c.guess += fmt.Sprintf(", most with the unit %s", c.unit)
+		}
 		if numbers < n {
 			other := t.of(text)
 			c.lossOf, c.lossEx, c.lossAt = n-numbers, other.example, other.line
@@ -294,10 +299,8 @@ func (c *column) decide(spell spelling) {
 			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(date.n), format, t.of(text).line, t.of(text).example))
 		case numbers*10 > n*9:
 			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), t.of(text).line, t.of(text).example))
-		case t.of(percent).n*10 > n*9:
-			c.notes = append(c.notes, "percent signs keep the numbers text")
 		case t.of(money).n*10 > n*9:
-			c.notes = append(c.notes, "currency signs keep the numbers text")
+			c.notes = append(c.notes, "several currencies, or brackets, keep the numbers text")
 		}
 	}
 	if c.kind == dataset.Category && c.exact && c.values <= 40 {
@@ -342,7 +345,7 @@ func (c *column) format() string {
 // markedOf counts the missing markers of a kind.
 func (c *column) markedOf(k kinds) (n int64) {
 	for _, m := range c.missing {
-		if classify([]byte(m.value))&k != 0 {
+		if c.kindsOf(m.value)&k != 0 {
 			n += m.n
 		}
 	}

@@ -29,6 +29,7 @@ type sketch struct {
 
 	full    bool // a value came for which counts had no place
 	tallies tallies
+	united  unitTally
 	special map[string]*count // missing-like values, once counts is full
 
 	approx hyperLogLog
@@ -75,7 +76,7 @@ func (s *sketch) add(cell []byte, line int64, budget *int) {
 		if !s.full {
 			s.spill(budget)
 		}
-		s.tallies.add(classify(cell), 1, cell, line)
+		s.classified(1, cell, line)
 		if isSpecial(cell) && len(s.special) < 100 {
 			if c := s.special[string(cell)]; c != nil {
 				c.n++
@@ -94,6 +95,13 @@ func (s *sketch) add(cell []byte, line int64, budget *int) {
 	if s.full {
 		s.measure(cell, 1)
 	}
+}
+
+// classified takes n cells with the same text in.
+func (s *sketch) classified(n int64, cell []byte, line int64) {
+	k := classify(cell)
+	s.tallies.add(k, n, cell, line)
+	s.united.add(k, n, cell, line)
 }
 
 func (s *sketch) measure(cell []byte, n int64) {
@@ -118,7 +126,7 @@ func (s *sketch) spill(budget *int) {
 // finish classifies the values that were only counted.
 func (s *sketch) finish() {
 	for v, c := range s.counts {
-		s.tallies.add(classify([]byte(v)), c.n, []byte(v), c.line)
+		s.classified(c.n, []byte(v), c.line)
 		if !s.full {
 			s.measure([]byte(v), c.n)
 		}

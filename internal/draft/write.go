@@ -138,6 +138,9 @@ func (d *Draft) writeColumn(line func(string, ...any), c *column) {
 	if c.kind == dataset.Date && c.dateFormat != "" {
 		fields = append(fields, "format: "+quote(c.dateFormat))
 	}
+	if c.unit != "" && (c.kind == dataset.Integer || c.kind == dataset.Number) {
+		fields = append(fields, "unit: "+quote(c.unit))
+	}
 	if len(c.missing) > 0 {
 		var words []string
 		for _, m := range c.missing {

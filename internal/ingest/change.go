@@ -263,6 +263,7 @@ func meanings(spec *dataset.Spec) []meaning {
 			}
 		}
 		add("format", c.Format)
+		add("unit", c.Unit)
 		add("earliest", c.Earliest)
 		add("latest", c.Latest)
 		if c.Required {

@@ -30,8 +30,19 @@ var (
 	withPoints  = regexp.MustCompile(`^[-+]?\d{1,3}(\.\d{3})+,\d+$|^[-+]?\d{1,3}(\.\d{3}){2,}$`)
 	withBlanks  = regexp.MustCompile(`^[-+]?\d{1,3}([ '\x{a0}\x{202f}]\d{3})+([.,]\d+)?$`)
 	commaNumber = regexp.MustCompile(`^[-+]?\d+,\d+$`)
-	numberUnit  = regexp.MustCompile(`^\D{0,3}[-+]?\d[\d.,]*\D{0,3}$`)
+	unitBehind  = regexp.MustCompile(`^[-+]?\d[\d.,' ]*?[\s\x{a0}\x{202f}]*([^\d\s.,'"+-][^\d.,"+-]{0,11})$`)
+	unitBefore  = regexp.MustCompile(`^[-+]?([^\d\s.,'"+-][^\d\s.,"+-]{0,11})[\s\x{a0}\x{202f}]*[-+]?\d[\d.,' ]*$`)
 )
+
+// unitOf is the text before or behind a number, "" where there is none.
+func unitOf(v string) string {
+	for _, form := range []*regexp.Regexp{unitBehind, unitBefore} {
+		if m := form.FindStringSubmatch(v); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
 
 // kindOf cuts from a reader's reason what differs from line to line.
 func kindOf(reason string) string {
@@ -125,8 +136,8 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 		return "type: date; " + dateRemedy(v)
 	case strings.EqualFold(v, "true") || strings.EqualFold(v, "false"):
 		return "type: boolean would read it"
-	case numberUnit.MatchString(v) && !strings.ContainsAny(v, `"`):
-		return "a number with a unit: take the unit out of the table, or type: category takes it as text"
+	case unitOf(v) != "":
+		return fmt.Sprintf("a number with a unit: unit: %q in column %s would read it", unitOf(v), col.Name)
 	}
 	return missing
 }
