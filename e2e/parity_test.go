@@ -165,10 +165,11 @@ func sortTasks(tasks []task) {
 
 // runner runs workflows on this machine against the services of a release.
 type runner struct {
-	set *workflow.Set
-	bin string
-	env []string
-	dir string
+	set    *workflow.Set
+	bin    string
+	env    []string
+	logins map[string][]string // variables of a program's role in Postgres
+	dir    string
 }
 
 func newRunner(t *testing.T, m *machine, r *kube.Release, set *workflow.Set) *runner {
@@ -187,7 +188,12 @@ func newRunner(t *testing.T, m *machine, r *kube.Release, set *workflow.Set) *ru
 		}
 		return s
 	}
-	pg, s3 := secret("postgres-app"), secret("s3")
+	s3 := secret("s3")
+	logins := map[string][]string{}
+	for program, role := range map[string]string{"load-raw-data": "load", "process-data": "clean", "load-val-test-data": "split", "train-model": "train", "promote-best-model": "promote"} {
+		pg := secret("postgres-" + role)
+		logins[program] = []string{"PGUSER=" + pg["PGUSER"], "PGPASSWORD=" + pg["PGPASSWORD"]}
+	}
 	pgHost, pgPort := host(forward(t, r, "postgres", 5432))
 	_, spec := m.spec(t, "penguins")
 	state, err := local.OpenState(t.TempDir(), m.cache, os.Environ())
@@ -211,9 +217,9 @@ func newRunner(t *testing.T, m *machine, r *kube.Release, set *workflow.Set) *ru
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &runner{set: set, bin: bin, dir: t.TempDir(), env: []string{
+	return &runner{set: set, bin: bin, dir: t.TempDir(), logins: logins, env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "MLOPS_SPEC=" + spec, "MLOPS_XGBOOST=" + m.venv(t).XGBoost(),
-		"PGHOST=" + pgHost, "PGPORT=" + pgPort, "PGUSER=" + pg["PGUSER"], "PGPASSWORD=" + pg["PGPASSWORD"],
+		"PGHOST=" + pgHost, "PGPORT=" + pgPort,
 		"MLFLOW_TRACKING_URI=" + forward(t, r, "mlflow", 5000), "MLFLOW_TRACKING_USERNAME=" + user, "MLFLOW_TRACKING_PASSWORD=" + password, "AWS_ENDPOINT_URL=" + forward(t, r, "minio", 9000),
 		"AWS_ACCESS_KEY_ID=" + s3["AWS_ACCESS_KEY_ID"], "AWS_SECRET_ACCESS_KEY=" + s3["AWS_SECRET_ACCESS_KEY"], "AWS_REGION=us-east-1",
 	}}
@@ -230,6 +236,7 @@ func (u *runner) tasks(t *testing.T, name string, parameters map[string]string) 
 	t.Helper()
 	result, err := workflow.Run(t.Context(), workflow.Options{
 		Set: u.set, Workflow: name, Parameters: maps.Clone(parameters), Env: u.env, LogDir: filepath.Join(u.dir, name),
+		ProgramEnv: func(image string) []string { return u.logins[program(image)] },
 		Program: func(image string) (string, bool) {
 			path := filepath.Join(u.bin, program(image))
 			_, err := os.Stat(path)

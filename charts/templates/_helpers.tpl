@@ -231,6 +231,21 @@ Of both, only hashes are there. */}}
 {{- define "mlops.secret.app" -}}
 {{- .Values.global.postgres.appSecret | default (include "mlops.name" (list . "postgres-app")) -}}
 {{- end -}}
+{{/* The login of a step or of readers: (list . "load"). One that exists for all steps wins over
+those that the release generates, since set-up may not be able to make their roles. */}}
+{{- define "mlops.secret.step" -}}
+{{- $g := (index . 0).Values.global.postgres -}}
+{{- dig (index . 1) "secret" "" ($g.roles | default dict) | default $g.appSecret | default (include "mlops.name" (list (index . 0) (printf "postgres-%s" (index . 1)))) -}}
+{{- end -}}
+{{/* The roles of steps and readers that the set-up Job makes, as a JSON array. */}}
+{{- define "mlops.postgres.programs" -}}
+{{- $g := .Values.global.postgres -}}
+{{- $programs := list -}}
+{{- range list "load" "clean" "split" "train" "promote" "read" -}}
+{{- if or (not $g.appSecret) (dig . "secret" "" ($g.roles | default dict)) -}}{{- $programs = append $programs . -}}{{- end -}}
+{{- end -}}
+{{- toJson $programs -}}
+{{- end -}}
 {{- define "mlops.secret.mlflow" -}}
 {{- .Values.global.postgres.mlflowSecret | default (include "mlops.name" (list . "postgres-mlflow")) -}}
 {{- end -}}

@@ -29,6 +29,11 @@ Takes what mlops.setup.pod takes. */}}
 - name: MLOPS_ROLE_APP_PASSWORD
   valueFrom:
     secretKeyRef: {name: {{ include "mlops.secret.app" $root }}, key: PGPASSWORD}
+{{- range include "mlops.postgres.programs" $root | fromJsonArray }}
+- name: MLOPS_ROLE_{{ upper . }}_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.secret.step" (list $root .) }}, key: PGPASSWORD}
+{{- end }}
 {{- end }}
 {{- if $v.mlflow.enabled }}
 - name: MLOPS_ROLE_MLFLOW_PASSWORD

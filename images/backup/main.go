@@ -27,7 +27,9 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"mlops/internal/backup"
+	"mlops/internal/ingest"
 	"mlops/internal/kube"
+	"mlops/internal/postgres"
 	"mlops/internal/program"
 	"mlops/internal/source"
 	"mlops/internal/step"
@@ -153,6 +155,13 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 	done, err := backup.Restore(ctx, place, m, release)
 	if err != nil {
 		return err
+	}
+	if slices.Contains(release.Names, "raw") && slices.Contains(release.Names, "clean") {
+		// A dump has neither owners nor rights.
+		server := postgres.ConnString(os.Getenv("PGHOST"), os.Getenv("PGPORT"), program.EnvOr("PGUSER", "postgres"), os.Getenv("PGPASSWORD"))
+		if err := ingest.Share(ctx, postgres.Config{ConnString: server}, log); err != nil {
+			return err
+		}
 	}
 	log.Info("backup restored", "backup", m.Name, "place", place.String(), "databases", done.Databases, "put", done.Put, "same", done.Same, "extra", done.Extra)
 	// Argo's controller runs this very workflow. It connects to its archive again by

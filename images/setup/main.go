@@ -2,7 +2,7 @@
 // services in init containers (setup wait TARGET...).
 //
 // run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of a role that may
-// create roles) and MLOPS_ROLE_{APP,MLFLOW,ARGO}_PASSWORD; AWS_ENDPOINT_URL,
+// create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,READ,MLFLOW,ARGO}_PASSWORD; AWS_ENDPOINT_URL,
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated by
 // spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET,
 // MLOPS_MLFLOW_BUCKET, and for MinIO's users with rights on one of these two buckets
@@ -88,10 +88,17 @@ func configure(log *slog.Logger) (setup.Config, error) {
 	if os.Getenv("PGHOST") != "" {
 		c.Postgres = step.Postgres()
 	}
+	var programs []string // roles of the steps, whose rights the owner of their databases has too
 	for _, r := range []struct {
 		variable, role string
 		databases      []string
 	}{
+		{"MLOPS_ROLE_LOAD_PASSWORD", postgres.LoadRole, nil},
+		{"MLOPS_ROLE_CLEAN_PASSWORD", postgres.CleanRole, nil},
+		{"MLOPS_ROLE_SPLIT_PASSWORD", postgres.SplitRole, nil},
+		{"MLOPS_ROLE_TRAIN_PASSWORD", postgres.TrainRole, nil},
+		{"MLOPS_ROLE_PROMOTE_PASSWORD", postgres.PromoteRole, nil},
+		{"MLOPS_ROLE_READ_PASSWORD", postgres.ReadRole, nil},
 		{"MLOPS_ROLE_APP_PASSWORD", "mlops", []string{"raw", "clean"}},
 		{"MLOPS_ROLE_MLFLOW_PASSWORD", "mlflow", []string{"mlflow"}},
 		{"MLOPS_ROLE_ARGO_PASSWORD", "argo", []string{"argo"}},
@@ -100,7 +107,14 @@ func configure(log *slog.Logger) (setup.Config, error) {
 		if password == "" {
 			continue
 		}
-		c.Roles = append(c.Roles, postgres.Role{Name: r.role, Password: password})
+		role := postgres.Role{Name: r.role, Password: password}
+		switch {
+		case r.databases == nil:
+			programs = append(programs, r.role)
+		case r.role == "mlops":
+			role.Of = programs
+		}
+		c.Roles = append(c.Roles, role)
 		for _, d := range r.databases {
 			c.Databases = append(c.Databases, postgres.Database{Name: d, Owner: r.role})
 		}

@@ -49,6 +49,7 @@ func (d Postgres) Restore(ctx context.Context, database string, from io.Reader) 
 	for _, sql := range []string{
 		"DROP DATABASE IF EXISTS " + fresh + " WITH (FORCE)",
 		"CREATE DATABASE " + fresh + " OWNER \"" + owner + "\" ENCODING 'UTF8' TEMPLATE template0",
+		"REVOKE ALL ON DATABASE " + fresh + " FROM PUBLIC",
 	} {
 		if _, err := d.ask(ctx, "postgres", sql); err != nil {
 			return err

@@ -25,7 +25,7 @@ func fromSecrets(c corev1.Container) []string {
 	return names
 }
 
-// Every program that talks to MLflow or S3 has a login of its own, with no more
+// Every program that talks to Postgres, MLflow or S3 has a login of its own, with no more
 // rights than it needs.
 func TestLogins(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
@@ -36,16 +36,19 @@ func TestLogins(t *testing.T) {
 		}{
 			{"the release's own", nil, map[string][]string{
 				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference", "mlops-signers"}, "ui": nil,
-				"load-raw-data": {"mlops-postgres-app", "mlops-s3-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
-				"candidates": {"mlops-postgres-app", "mlops-mlflow-steps"}, "train": {"mlops-postgres-app", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-app", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-app", "mlops-mlflow-steps", "mlops-signers"}, "pin-model": {"mlops-postgres-app", "mlops-mlflow-steps"},
+				"load-raw-data": {"mlops-postgres-load", "mlops-s3-loader"}, "process-data": {"mlops-postgres-clean"}, "load-val-test-data": {"mlops-postgres-split"},
+				"candidates": {"mlops-postgres-train", "mlops-mlflow-steps"}, "train": {"mlops-postgres-train", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "mlops-mlflow-steps"},
 			}},
 			{"others'", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow", "global.mlflow.inferenceSecret=their-reader",
 				"minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.existingSecret=their-s3", "global.s3.loaderSecret=their-loader"), map[string][]string{
 				"inference": {"their-reader", "mlops-signers"}, "ui": nil,
-				"load-raw-data": {"mlops-postgres-app", "their-loader"}, "process-data": {"mlops-postgres-app"}, "load-val-test-data": {"mlops-postgres-app"},
-				"candidates": {"mlops-postgres-app", "their-mlflow"}, "train": {"mlops-postgres-app", "their-mlflow"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-app", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-app", "their-mlflow"},
+				"load-raw-data": {"mlops-postgres-load", "their-loader"}, "process-data": {"mlops-postgres-clean"}, "load-val-test-data": {"mlops-postgres-split"},
+				"candidates": {"mlops-postgres-train", "their-mlflow"}, "train": {"mlops-postgres-train", "their-mlflow"}, "promote-best-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "their-mlflow"},
 			}},
-			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow", "mlops-signers"}, "promote-best-model": {"mlops-postgres-app", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-app", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-app", "their-mlflow"}}},
+			{"one Postgres role for all, another for one", set("global.postgres.appSecret=their-app", "global.postgres.roles.train.secret=their-train"), map[string][]string{
+				"load-raw-data": {"their-app", "mlops-s3-loader"}, "process-data": {"their-app"}, "train": {"their-train", "mlops-mlflow-steps"},
+			}},
+			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow", "mlops-signers"}, "promote-best-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "their-mlflow"}}},
 			{"no login", set("global.mlflow.login=false"), map[string][]string{"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow"}, "inference": {"mlops-signers"}}},
 		} {
 			r := render(t, helm, "mlops", "mlops", test.flags...)

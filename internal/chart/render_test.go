@@ -370,6 +370,7 @@ func TestSetUp(t *testing.T) {
 		}{
 			{"all of it", nil, nil},
 			{"a prepared Postgres", prepared, []string{"PGHOST", "PGPASSWORD", "MLOPS_ROLE_APP_PASSWORD"}},
+			{"one role for all steps", []string{"global.postgres.appSecret=a", "global.postgres.roles.train.secret=b"}, []string{"MLOPS_ROLE_LOAD_PASSWORD", "MLOPS_ROLE_READ_PASSWORD"}},
 			{"no MLflow", []string{"mlflow.enabled=false", "global.mlflow.uri=http://m"}, []string{"MLOPS_ROLE_MLFLOW_PASSWORD"}},
 			{"no Argo", []string{"argo.enabled=false"}, []string{"MLOPS_ROLE_ARGO_PASSWORD"}},
 			{"no first run", []string{"pipelines.runOnInstall=false", "global.mlflow.login=false", "global.signing.enabled=false"}, []string{"MLOPS_FIRST_RUN", "MLFLOW_TRACKING_URI"}},
@@ -377,6 +378,7 @@ func TestSetUp(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				_, variables := setup(t, render(t, helm, "mlops", "mlops", set(test.values...)...))
 				for _, name := range []string{"PGHOST", "PGUSER", "PGPASSWORD", "MLOPS_ROLE_APP_PASSWORD", "MLOPS_ROLE_MLFLOW_PASSWORD", "MLOPS_ROLE_ARGO_PASSWORD",
+					"MLOPS_ROLE_LOAD_PASSWORD", "MLOPS_ROLE_TRAIN_PASSWORD", "MLOPS_ROLE_READ_PASSWORD",
 					"AWS_ENDPOINT_URL", "MLOPS_BUCKETS", "MLOPS_FIRST_RUN", "MLOPS_SPEC", "MLFLOW_TRACKING_URI", "MLOPS_NAMESPACE"} {
 					_, there := variables[name]
 					left := slices.Contains(test.without, name) || slices.Contains(test.without, "PGHOST") && (name == "PGUSER" || strings.HasPrefix(name, "MLOPS_ROLE_")) ||

@@ -283,7 +283,8 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 			fi, err := os.Stat(path)
 			return path, err == nil && fi.Mode().IsRegular()
 		},
-		Env: env, LogDir: logs, Grace: grace, Observe: d.Observe,
+		Env: env, ProgramEnv: func(image string) []string { return s.postgres.StepEnv(imageName(image)) },
+		LogDir: logs, Grace: grace, Observe: d.Observe,
 	})
 	var failed *workflow.TaskError
 	if errors.As(err, &failed) && failed.ExitCode == program.BadInput {

@@ -45,6 +45,9 @@ func (l *loader) settle(ctx context.Context, s *postgres.Session) error {
 					return err
 				}
 			}
+			if err := summarize(ctx, conn, l.cfg.Spec); err != nil {
+				return err
+			}
 			return acceptSource(ctx, conn, l.t, l.table.Digest)
 		}
 		var first int32
@@ -124,17 +127,53 @@ func acceptSource(ctx context.Context, conn *pgx.Conn, t tables, digest string) 
 // takeBackRaw removes the batches from one on, whatever their source: a later one
 // may have called rows known because of an earlier one. Rows that they replaced
 // are back as they were.
+//
+// It is a function in the database, since process-data may not write to raw.
 func takeBackRaw(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, first int32) error {
-	return takeBack(ctx, conn, tablesOf(spec), "id", first)
+	call := fmt.Sprintf("SELECT %s($1)", ours(spec, "take_back"))
+	_, err := conn.Exec(ctx, call, first)
+	if postgres.Code(err) == postgres.UndefinedFunction { // an earlier release made the tables
+		if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return createTakeBack(ctx, tx, spec) }); err != nil {
+			return err
+		}
+		_, err = conn.Exec(ctx, call, first)
+	}
+	if err != nil {
+		return fmt.Errorf("taking batches back from %s: %w", tablesOf(spec).rows, err)
+	}
+	return nil
+}
+
+// createTakeBack creates the function of takeBackRaw, or replaces that of another
+// release. It has its owner's rights whoever calls it, so it names the schema of
+// its tables and looks for them nowhere else.
+func createTakeBack(ctx context.Context, tx pgx.Tx, spec *dataset.Spec) error {
+	name := ours(spec, "take_back")
+	t := tablesOf(spec)
+	var body strings.Builder
+	body.WriteString("\nDECLARE columns text;\nBEGIN\n")
+	fmt.Fprintf(&body, "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped;\n", quoteText(t.rows))
+	for _, sql := range takeBackSQL(t, "id") {
+		fmt.Fprintf(&body, "EXECUTE replace(%s, '{columns}', columns) USING $1;\n", quoteText(sql))
+	}
+	body.WriteString("END ")
+	var current, schema string
+	if err := tx.QueryRow(ctx, "SELECT coalesce((SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure($1)), ''), quote_ident(current_schema())", name+"(integer)").Scan(&current, &schema); err != nil {
+		return fmt.Errorf("looking for function %s: %w", name, err)
+	}
+	if current == body.String() {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE FUNCTION %s(first integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = %s, pg_temp AS %s; REVOKE ALL ON FUNCTION %s(integer) FROM PUBLIC",
+		name, schema, quoteText(body.String()), name)); err != nil {
+		return fmt.Errorf("creating function %s: %w", name, err)
+	}
+	return nil
 }
 
 // takeBackClean is takeBackRaw for the database clean.
 func takeBackClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, first int32) error {
-	return takeBack(ctx, conn, tablesOf(spec), "batch", first)
-}
-
-// takeBack takes the ledger's column of the batch.
-func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id string, first int32) error {
+	t := tablesOf(spec)
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		cols, err := tableColumns(ctx, tx, t.rows) // also those that the spec leaves out
 		if err != nil {
@@ -144,19 +183,8 @@ func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id string, first in
 		for i, c := range cols {
 			names[i] = quote(c.name)
 		}
-		columns := strings.Join(names, ", ")
-		for _, sql := range []string{
-			"DELETE FROM {rows} WHERE _batch >= $1",
-			// A key that was replaced twice has two rows here; the one from before
-			// the first batch that goes is the one that was there.
-			`WITH back AS (DELETE FROM {replaced} WHERE _replaced_by >= $1 RETURNING *)
-				INSERT INTO {rows} ({columns}) SELECT {columns} FROM back WHERE _batch < $1`,
-			"DELETE FROM {rejected} WHERE _batch >= $1",
-			"UPDATE {rejected} SET replaced_by = NULL WHERE replaced_by >= $1",
-			"DELETE FROM {batches} WHERE {id} >= $1",
-		} {
-			sql = strings.NewReplacer("{rows}", t.rows, "{replaced}", t.replaced, "{rejected}", t.rejected, "{batches}", t.batches, "{id}", id, "{columns}", columns).Replace(sql)
-			if _, err := tx.Exec(ctx, sql, first); err != nil {
+		for _, sql := range takeBackSQL(t, "batch") {
+			if _, err := tx.Exec(ctx, strings.ReplaceAll(sql, "{columns}", strings.Join(names, ", ")), first); err != nil {
 				return err
 			}
 		}
@@ -166,6 +194,26 @@ func takeBack(ctx context.Context, conn *pgx.Conn, t tables, id string, first in
 		return fmt.Errorf("taking batches back from %s: %w", t.rows, err)
 	}
 	return nil
+}
+
+// takeBackSQL returns the statements that take back the batches from $1 on; id is
+// the ledger's column of the batch, and {columns} are those of the rows.
+func takeBackSQL(t tables, id string) []string {
+	r := strings.NewReplacer("{rows}", t.rows, "{replaced}", t.replaced, "{rejected}", t.rejected, "{batches}", t.batches, "{id}", id)
+	sql := []string{
+		"DELETE FROM {rows} WHERE _batch >= $1",
+		// A key that was replaced twice has two rows here; the one from before
+		// the first batch that goes is the one that was there.
+		`WITH back AS (DELETE FROM {replaced} WHERE _replaced_by >= $1 RETURNING *)
+			INSERT INTO {rows} ({columns}) SELECT {columns} FROM back WHERE _batch < $1`,
+		"DELETE FROM {rejected} WHERE _batch >= $1",
+		"UPDATE {rejected} SET replaced_by = NULL WHERE replaced_by >= $1",
+		"DELETE FROM {batches} WHERE {id} >= $1",
+	}
+	for i := range sql {
+		sql[i] = r.Replace(sql[i])
+	}
+	return sql
 }
 
 // settle accepts the batches of clean that no run has accepted yet, or takes

@@ -79,9 +79,14 @@ func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, filled
 				return complete(ctx, tx, spec)
 			}
 			return rebuild(ctx, tx, spec, want, create)
-		}); err != nil || fitted {
+		}); err != nil {
 			return err
 		}
-		return storeMeanings(ctx, tx, t, want)
+		if !fitted {
+			if err := storeMeanings(ctx, tx, t, want); err != nil {
+				return err
+			}
+		}
+		return grant(ctx, tx, cleanGrants(spec))
 	})
 }

@@ -30,7 +30,15 @@ func Forget(ctx context.Context, cfg Config) error {
 	} {
 		s := postgres.NewSession(pg, d.database, d.lock, cfg.Logger)
 		err := s.Do(ctx, "forgetting "+cfg.Spec.Name, func(ctx context.Context, conn *pgx.Conn) error {
-			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return dropTables(ctx, tx, d.tables) })
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				if err := dropTables(ctx, tx, d.tables); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(ctx, fmt.Sprintf("DROP FUNCTION IF EXISTS %s(integer)", ours(cfg.Spec, "take_back"))); err != nil {
+					return fmt.Errorf("dropping a function: %w", err)
+				}
+				return nil
+			})
 		})
 		s.Close()
 		if err != nil {

@@ -239,10 +239,7 @@ func (p *processor) pending(ctx context.Context, clean *pgx.Conn) ([]rawEntry, e
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger of raw: %w", err)
 	}
-	if len(todo) == 0 {
-		return nil, nil
-	}
-	return todo, summarize(ctx, raw, p.cfg.Spec)
+	return todo, nil
 }
 
 // batch cleans one batch in one transaction, unless an earlier try of it was

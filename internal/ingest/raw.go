@@ -39,7 +39,7 @@ func createRaw(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
 		if spec.Key != "" {
 			ddl = append(ddl, fmt.Sprintf(`CREATE UNIQUE INDEX %s ON %s (%s)`, ours(spec, "key"), t.rows, quoteColumn(spec.Key)))
 		}
-		return createOrFit(ctx, tx, "raw", spec, ddl, func() error {
+		if err := createOrFit(ctx, tx, "raw", spec, ddl, func() error {
 			if err := complete(ctx, tx, spec); err != nil {
 				return err
 			}
@@ -47,7 +47,13 @@ func createRaw(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
 				return err
 			}
 			return checkKey(ctx, tx, "raw", spec)
-		})
+		}); err != nil {
+			return err
+		}
+		if err := createTakeBack(ctx, tx, spec); err != nil {
+			return err
+		}
+		return grant(ctx, tx, rawGrants(spec))
 	})
 }
 
@@ -139,8 +145,8 @@ func checkKey(ctx context.Context, tx pgx.Tx, database string, spec *dataset.Spe
 	return nil
 }
 
-// summarize brings the index by place up to date, before it is used; Postgres
-// itself does that only when it vacuums.
+// summarize brings the index by place up to date, before process-data uses it;
+// Postgres itself does that only when it vacuums. Only the table's owner may.
 func summarize(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error {
 	if _, err := conn.Exec(ctx, `SELECT brin_summarize_new_values(i.indexrelid) FROM pg_index i
 		JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam

@@ -117,9 +117,12 @@ func (r *Release) Pods(ctx context.Context, selector string) ([]corev1.Pod, erro
 }
 
 // Databases returns a function that connects to the release's own Postgres with
-// the steps' role, through the API server. close ends the forwarding.
+// the role that only reads, through the API server. close ends the forwarding.
 func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Context, database string) (*pgx.Conn, error), close func(), err error) {
-	secret, err := r.Secret(ctx, "postgres-app")
+	secret, err := r.Secret(ctx, "postgres-read")
+	if apierrors.IsNotFound(err) { // an earlier release has one role
+		secret, err = r.Secret(ctx, "postgres-app")
+	}
 	if err != nil {
 		return nil, nil, err
 	}

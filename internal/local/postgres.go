@@ -2,6 +2,9 @@ package local
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,13 +21,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/host"
+	"mlops/internal/ingest"
 	"mlops/internal/pgserver"
 	"mlops/internal/postgres"
 	"mlops/internal/prepare"
 )
 
 // Postgres is a running server with the databases raw and clean (owner: role
-// steps) and mlflow (owner: role mlflow).
+// steps; each step has a role of its own) and mlflow (owner: role mlflow).
 type Postgres struct {
 	*Record
 	Bin     string // folder of its programs
@@ -142,7 +146,7 @@ func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *prepare.Venv)
 		return nil, err
 	}
 	p := &Postgres{Record: r, Bin: bin, secrets: secrets}
-	if err := p.prepare(ctx); err != nil {
+	if err := p.prepare(ctx, log); err != nil {
 		return nil, fmt.Errorf("preparing databases: %w", err)
 	}
 	return p, nil
@@ -256,15 +260,22 @@ func (s *State) initdb(ctx context.Context, log *slog.Logger, bin, data string, 
 
 // prepare creates missing roles and databases. It may be interrupted at any point
 // and run again.
-func (p *Postgres) prepare(ctx context.Context) error {
+func (p *Postgres) prepare(ctx context.Context, log *slog.Logger) error {
 	c, err := pgx.Connect(ctx, p.Admin("postgres"))
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	defer c.Close(context.WithoutCancel(ctx))
-	return postgres.Prepare(ctx, c,
-		[]postgres.Role{{Name: "steps", Password: p.secrets.Steps}, {Name: "mlflow", Password: p.secrets.MLflow}},
-		[]postgres.Database{{Name: "raw", Owner: "steps"}, {Name: "clean", Owner: "steps"}, {Name: "mlflow", Owner: "mlflow"}})
+	var roles []postgres.Role
+	for _, name := range postgres.ProgramRoles() {
+		roles = append(roles, postgres.Role{Name: name, Password: p.secrets.role(name)})
+	}
+	roles = append(roles, postgres.Role{Name: "steps", Password: p.secrets.Steps, Of: postgres.ProgramRoles()}, postgres.Role{Name: "mlflow", Password: p.secrets.MLflow})
+	if err := postgres.Prepare(ctx, c, roles,
+		[]postgres.Database{{Name: "raw", Owner: "steps"}, {Name: "clean", Owner: "steps"}, {Name: "mlflow", Owner: "mlflow"}}); err != nil {
+		return err
+	}
+	return ingest.Share(ctx, postgres.Config{ConnString: p.Admin("postgres")}, log)
 }
 
 func postgresURL(user, password string, port int, database string) string {
@@ -288,7 +299,33 @@ func (s *Secrets) StepsURL(port int, database string) string {
 }
 
 // StepsEnv returns the environment variables with which the steps reach the
-// databases.
+// databases, without who they are.
 func (p *Postgres) StepsEnv() []string {
-	return []string{"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(p.Port), "PGUSER=steps", "PGPASSWORD=" + p.secrets.Steps}
+	return []string{"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(p.Port)}
+}
+
+// StepEnv returns the variables that say who a step is: the program of that name
+// has a role of its own.
+func (p *Postgres) StepEnv(program string) []string {
+	role, ok := stepRoles[program]
+	if !ok {
+		return nil
+	}
+	return []string{"PGUSER=" + role, "PGPASSWORD=" + p.secrets.role(role)}
+}
+
+var stepRoles = map[string]string{
+	"load-raw-data":      postgres.LoadRole,
+	"process-data":       postgres.CleanRole,
+	"load-val-test-data": postgres.SplitRole,
+	"train-model":        postgres.TrainRole,
+	"promote-best-model": postgres.PromoteRole,
+}
+
+// role returns the password of a step's role, which follows from that of their
+// owner: states of earlier releases have no other.
+func (s *Secrets) role(name string) string {
+	mac := hmac.New(sha256.New, []byte(s.Steps))
+	mac.Write([]byte(name))
+	return hex.EncodeToString(mac.Sum(nil)[:24])
 }

@@ -79,19 +79,23 @@ func Lock(ctx context.Context, conn *pgx.Conn, name string, wait time.Duration, 
 func holder(ctx context.Context, conn *pgx.Conn, name string) (string, error) {
 	key := uint64(lockKey(name))
 	var pid int32
-	var addr string
-	var since time.Time
-	err := conn.QueryRow(ctx, `SELECT a.pid, coalesce(host(a.client_addr), 'local'), a.backend_start
+	var role string
+	var addr *string // of another role's session only some roles see this
+	var since *time.Time
+	err := conn.QueryRow(ctx, `SELECT a.pid, coalesce(a.usename, 'a role that is gone'), coalesce(host(a.client_addr), CASE WHEN a.backend_start IS NOT NULL THEN 'local' END), a.backend_start
 		FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 		  AND l.classid::bigint = $1 AND l.objid::bigint = $2
 		  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-		int64(key>>32), int64(uint32(key))).Scan(&pid, &addr, &since)
+		int64(key>>32), int64(uint32(key))).Scan(&pid, &role, &addr, &since)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "just ended", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("finding the holder of lock %s: %w", name, err)
 	}
-	return fmt.Sprintf("Postgres session %d from %s, since %s", pid, addr, since.UTC().Format(time.RFC3339)), nil
+	if addr == nil || since == nil {
+		return fmt.Sprintf("Postgres session %d of %s", pid, role), nil
+	}
+	return fmt.Sprintf("Postgres session %d of %s from %s, since %s", pid, role, *addr, since.UTC().Format(time.RFC3339)), nil
 }

@@ -164,6 +164,9 @@ func Code(err error) string {
 // UniqueViolation is the SQLSTATE of a row that breaks a unique index.
 const UniqueViolation = "23505"
 
+// UndefinedFunction is the SQLSTATE of a call of a function that isn't there.
+const UndefinedFunction = "42883"
+
 // Transient reports whether the same work may succeed if it is repeated: the
 // connection was lost or refused, the server was starting or stopping, or it
 // aborted the transaction in favor of another. SQLSTATEs are from Postgres'

@@ -182,7 +182,7 @@ func TestLock(t *testing.T) {
 	if !errors.As(err, &busy) {
 		t.Fatalf("got %v, want *Busy", err)
 	}
-	who := fmt.Sprintf("Postgres session %d from", first.PgConn().PID())
+	who := fmt.Sprintf("Postgres session %d of postgres from", first.PgConn().PID())
 	if !strings.Contains(err.Error(), who) || !strings.Contains(said.String(), who) {
 		t.Errorf("neither the error nor the log may leave out %q: %v; %s", who, err, said.String())
 	}

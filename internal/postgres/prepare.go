@@ -13,15 +13,25 @@ import (
 )
 
 // Role is a user of the server.
-type Role struct{ Name, Password string }
+type Role struct {
+	Name, Password string
+	Of             []string // roles whose rights it has too
+}
 
 // Database is a database that one role owns and no other may enter.
 type Database struct{ Name, Owner string }
 
 // Prepare creates missing roles and databases and sets the roles' passwords. It
-// may be interrupted at any point and run again. conn must belong to a superuser,
-// or to a role that may create roles and databases.
+// may be interrupted at any point and run again; a second one at the same time
+// waits. conn must belong to a superuser, or to a role that may create roles and
+// databases.
 func Prepare(ctx context.Context, conn *pgx.Conn, roles []Role, databases []Database) error {
+	// Two that change one role at the same time would fail.
+	key := lockKey("preparing roles and databases")
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", key); err != nil {
+		return fmt.Errorf("preparing roles and databases: %w", err)
+	}
+	defer conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", key)
 	for _, r := range roles {
 		if err := prepareRole(ctx, conn, r); err != nil {
 			return fmt.Errorf("preparing role %s: %w", r.Name, err)
@@ -55,8 +65,15 @@ func prepareRole(ctx context.Context, conn *pgx.Conn, r Role) error {
 		return err
 	}
 	// Without superuser rights a role can give a database only to roles that it is a member of.
-	_, err = conn.Exec(ctx, fmt.Sprintf("GRANT %s TO CURRENT_USER", name))
-	return err
+	if _, err := conn.Exec(ctx, fmt.Sprintf("GRANT %s TO CURRENT_USER", name)); err != nil {
+		return err
+	}
+	for _, of := range r.Of {
+		if _, err := conn.Exec(ctx, fmt.Sprintf("GRANT %s TO %s", pgx.Identifier{of}.Sanitize(), name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func prepareDatabase(ctx context.Context, conn *pgx.Conn, d Database) error {

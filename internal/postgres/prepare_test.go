@@ -45,7 +45,7 @@ func TestPrepare(t *testing.T) {
 	for _, password := range []string{"first", `se'co\nd "one"`} {
 		// Twice: the second run finds all of it.
 		for range 2 {
-			if err := Prepare(ctx, conn, []Role{{name, password}, {other, "other"}}, databases); err != nil {
+			if err := Prepare(ctx, conn, []Role{{Name: name, Password: password}, {Name: other, Password: "other"}}, databases); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"mlops/internal/ingest"
 	"mlops/internal/mlflow"
 	"mlops/internal/postgres"
 	"mlops/internal/registry"
@@ -110,6 +112,11 @@ func databases(ctx context.Context, c Config) error {
 	}
 	if err := postgres.Prepare(ctx, conn, c.Roles, c.Databases); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(c.Roles, func(r postgres.Role) bool { return r.Name == postgres.LoadRole }) {
+		if err := ingest.Share(ctx, cfg, c.Log); err != nil {
+			return err
+		}
 	}
 	c.Log.Info("databases are ready", "databases", len(c.Databases), "roles", len(c.Roles))
 	return nil

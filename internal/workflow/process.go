@@ -24,6 +24,8 @@ type processes struct {
 	env     []string
 	dir     string
 	grace   time.Duration
+
+	programEnv func(image string) []string // may be nil
 }
 
 // tailLines is how many lines of a log an error shows.
@@ -119,6 +121,9 @@ func (p processes) start(ctx context.Context, path string, t *Task, folder strin
 		cmd.Env = append(cmd.Env, name+"="+t.Env[name])
 	}
 	cmd.Env = append(cmd.Env, p.env...) // the last of a name counts
+	if p.programEnv != nil {
+		cmd.Env = append(cmd.Env, p.programEnv(t.Image)...)
+	}
 	cmd.Env = append(cmd.Env, "MLOPS_OUTPUTS="+folder)
 	cmd.SysProcAttr = processAttributes()
 	// A pipe of our own: one of exec's would make Wait wait for whoever else has

@@ -29,6 +29,9 @@ type Options struct {
 	// that a manifest sets too is taken from here; MLOPS_OUTPUTS is always the
 	// runner's.
 	Env []string
+	// ProgramEnv returns what Env lacks for the program that replaces an image, as
+	// the Secrets that only its container names; nil: nothing.
+	ProgramEnv func(image string) []string
 	// LogDir gets each task's whole log (<path of the task>.log) and its folder
 	// of output parameters. It is made if it is missing; each run should have
 	// its own.
@@ -64,7 +67,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if grace <= 0 {
 		grace = 30 * time.Second
 	}
-	p := processes{program: o.Program, env: o.Env, dir: dir, grace: grace}
+	p := processes{program: o.Program, env: o.Env, programEnv: o.ProgramEnv, dir: dir, grace: grace}
 	return runWith(ctx, o, p)
 }
 

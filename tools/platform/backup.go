@@ -170,6 +170,9 @@ func restore(ctx context.Context, c *config) error {
 			return "", err
 		}
 		done, err := backup.Restore(ctx, place, m, release)
+		if err == nil {
+			err = shareDatabases(ctx, r, say)
+		}
 		return done.String(), err
 	})
 	if err != nil {

@@ -38,7 +38,10 @@ that begin with mlops- or are the host of an address, and images of mlops.local.
 {{- range $node -}}{{- include "pipelines.rename" (list $root .) -}}{{- end -}}
 {{- else if kindIs "map" $node -}}
 {{- $images := $root.Values.global.images -}}
-{{- $secrets := dict "mlops-postgres-app" (include "mlops.secret.app" $root) -}}
+{{- $secrets := dict -}}
+{{- range list "load" "clean" "split" "train" "promote" -}}
+{{- $_ := set $secrets (printf "mlops-postgres-%s" .) (include "mlops.secret.step" (list $root .)) -}}
+{{- end -}}
 {{- range list "postgres" "s3" "s3-loader" "mlflow-steps" "signing" "signers" -}}
 {{- $_ := set $secrets (printf "mlops-%s" .) (include (printf "mlops.secret.%s" .) $root) -}}
 {{- end -}}
