@@ -246,6 +246,23 @@ those that the release generates, since set-up may not be able to make their rol
 {{- end -}}
 {{- toJson $programs -}}
 {{- end -}}
+{{/* Limits of the roles that the set-up Job makes, as a JSON object. A release upgraded with
+--reuse-values may have none. Takes the root context. */}}
+{{- define "mlops.postgres.limits" -}}
+{{- $limits := dict -}}
+{{- range $key, $role := .Values.global.postgres.roles -}}
+{{- $name := get (dict "owner" "mlops" "mlflow" "mlflow" "argo" "argo") $key | default (printf "mlops_%s" $key) -}}
+{{- $all := dict -}}
+{{- range list "statementTimeout" "idleInTransactionTimeout" "lockTimeout" -}}
+{{- $_ := set $all . (get $role . | toString) -}}
+{{- end -}}
+{{- $connections := int $role.connections -}}
+{{- if and (eq $key "mlflow") (gt $connections 0) -}}{{- $connections = mul $connections (int $.Values.mlflow.workers) -}}{{- end -}}
+{{- $_ := set $all "connections" $connections -}}
+{{- $_ := set $limits $name $all -}}
+{{- end -}}
+{{- toJson $limits -}}
+{{- end -}}
 {{- define "mlops.secret.mlflow" -}}
 {{- .Values.global.postgres.mlflowSecret | default (include "mlops.name" (list . "postgres-mlflow")) -}}
 {{- end -}}

@@ -25,6 +25,7 @@ Takes what mlops.setup.pod takes. */}}
 - name: PGPASSWORD
   valueFrom:
     secretKeyRef: {name: {{ include "mlops.secret.postgres" $root }}, key: postgres-password}
+- {name: MLOPS_ROLE_LIMITS, value: {{ include "mlops.postgres.limits" $root | quote }}}
 {{- if $v.pipelines.enabled }}
 - name: MLOPS_ROLE_APP_PASSWORD
   valueFrom:

@@ -2,7 +2,8 @@
 // services in init containers (setup wait TARGET...).
 //
 // run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of a role that may
-// create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,READ,MLFLOW,ARGO}_PASSWORD; AWS_ENDPOINT_URL,
+// create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,READ,MLFLOW,ARGO}_PASSWORD, with
+// MLOPS_ROLE_LIMITS (postgres.Limits by role, in JSON); AWS_ENDPOINT_URL,
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated by
 // spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET,
 // MLOPS_MLFLOW_BUCKET, and for MinIO's users with rights on one of these two buckets
@@ -88,6 +89,12 @@ func configure(log *slog.Logger) (setup.Config, error) {
 	if os.Getenv("PGHOST") != "" {
 		c.Postgres = step.Postgres()
 	}
+	var limits map[string]postgres.Limits
+	if text := os.Getenv("MLOPS_ROLE_LIMITS"); text != "" {
+		if err := json.Unmarshal([]byte(text), &limits); err != nil {
+			return c, program.Inputf("MLOPS_ROLE_LIMITS: %w", err)
+		}
+	}
 	var programs []string // roles of the steps, whose rights the owner of their databases has too
 	for _, r := range []struct {
 		variable, role string
@@ -108,6 +115,9 @@ func configure(log *slog.Logger) (setup.Config, error) {
 			continue
 		}
 		role := postgres.Role{Name: r.role, Password: password}
+		if l, ok := limits[r.role]; ok {
+			role.Limits = &l
+		}
 		switch {
 		case r.databases == nil:
 			programs = append(programs, r.role)

@@ -71,6 +71,10 @@ func TestRefused(t *testing.T) {
 			{"resources of an unknown step", set("pipelines.resources.tidy.limits.memory=1Gi"), "additional properties 'tidy' not allowed"},
 			{"resources of all steps at once", set("pipelines.resources.limits.memory=1Gi"), "additional properties 'limits' not allowed"},
 
+			{"a role of Postgres without a connection", set("global.postgres.roles.load.connections=0"), "'/global/postgres/roles/load/connections'"},
+			{"a time without a unit", set("global.postgres.roles.load.lockTimeout=10"), "'/global/postgres/roles/load/lockTimeout'"},
+			{"an unknown role", set("global.postgres.roles.loader.secret=a"), "additional properties 'loader' not allowed"},
+
 			{"no Postgres at all", set("postgres.enabled=false"), "set global.postgres.host to the Postgres to use instead"},
 			{"another Postgres, no password", set("postgres.enabled=false", "global.postgres.host=db"), "global.postgres.existingSecret"},
 			{"another Postgres, one role missing", set("postgres.enabled=false", "global.postgres.host=db", "global.postgres.appSecret=a", "global.postgres.mlflowSecret=b"), "the Secret for argo in global.postgres.argoSecret"},

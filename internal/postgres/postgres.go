@@ -179,6 +179,7 @@ func Transient(err error) bool {
 	if code := Code(err); code != "" {
 		switch code {
 		case "40001", "40P01", // serialization failure, deadlock
+			"25P03",                            // idle in a transaction for too long
 			"53300",                            // too many connections
 			"55P03",                            // lock not available
 			"57P01", "57P02", "57P03", "57P05": // stopping, crashed, starting, idle too long

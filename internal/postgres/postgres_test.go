@@ -70,6 +70,8 @@ func TestTransient(t *testing.T) {
 		{"a deadlock", pe("40P01"), true},
 		{"a serialization failure", pe("40001"), true},
 		{"a connection exception", pe("08006"), true},
+		{"a transaction that did nothing for too long", pe("25P03"), true},
+		{"a statement that ran for too long", pe("57014"), false},
 		{"a unique index", pe("23505"), false},
 		{"a wrong password", pe("28P01"), false},
 		{"no such database", pe("3D000"), false},

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -16,6 +17,16 @@ import (
 type Role struct {
 	Name, Password string
 	Of             []string // roles whose rights it has too
+	Limits         *Limits  // nil: as they are
+}
+
+// Limits bound what a role takes of the server. Times are Postgres', such as
+// "10min"; "0" is no bound.
+type Limits struct {
+	Connections       int    `json:"connections"`              // at a time; -1: no bound
+	Statement         string `json:"statementTimeout"`         // how long a statement may run
+	IdleInTransaction string `json:"idleInTransactionTimeout"` // how long a transaction may do nothing
+	Lock              string `json:"lockTimeout"`              // how long a statement may wait for a lock
 }
 
 // Database is a database that one role owns and no other may enter.
@@ -67,6 +78,20 @@ func prepareRole(ctx context.Context, conn *pgx.Conn, r Role) error {
 	// Without superuser rights a role can give a database only to roles that it is a member of.
 	if _, err := conn.Exec(ctx, fmt.Sprintf("GRANT %s TO CURRENT_USER", name)); err != nil {
 		return err
+	}
+	if l := r.Limits; l != nil {
+		if _, err := conn.Exec(ctx, fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT %d", name, l.Connections)); err != nil {
+			return err
+		}
+		for _, set := range [][2]string{
+			{"statement_timeout", l.Statement},
+			{"idle_in_transaction_session_timeout", l.IdleInTransaction},
+			{"lock_timeout", l.Lock},
+		} {
+			if _, err := conn.Exec(ctx, fmt.Sprintf("ALTER ROLE %s SET %s = '%s'", name, set[0], strings.ReplaceAll(set[1], "'", "''"))); err != nil {
+				return err
+			}
+		}
 	}
 	for _, of := range r.Of {
 		if _, err := conn.Exec(ctx, fmt.Sprintf("GRANT %s TO %s", pgx.Identifier{of}.Sanitize(), name)); err != nil {
