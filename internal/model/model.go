@@ -17,8 +17,11 @@ import (
 	"mlops/internal/tree"
 )
 
-// FileSpec is the file of a model version that holds the data set's YAML.
-const FileSpec = "spec.yaml"
+// Files of a model version: the data set's YAML, and XGBoost's model.
+const (
+	FileSpec  = "spec.yaml"
+	FileTrees = "model.ubj"
+)
 
 // FileEarlier is the file that holds the rows that features look back at, in a version
 // that has such features. It may be missing where there were too many rows.
@@ -30,13 +33,12 @@ const MaxEarlier = 256 << 20
 // Names of the other files of a model version.
 const (
 	fileMLmodel = "MLmodel"
-	fileTrees   = "model.ubj"
 	fileEncoder = "encoder.json"
 	fileServing = "serving.json"
 )
 
 // Files are the names of the files that every model version has.
-var Files = []string{fileMLmodel, fileTrees, FileSpec, fileEncoder, fileServing}
+var Files = []string{fileMLmodel, FileTrees, FileSpec, fileEncoder, fileServing}
 
 // Tolerance is how far a score may be from the stored one, which libxgboost
 // computed, for the model to be served.
@@ -92,11 +94,11 @@ func Read(files fs.FS) (*Model, error) {
 	if m.Encoder, err = feature.Read(m.Spec, text); err != nil {
 		return nil, fmt.Errorf("%s: %w", fileEncoder, err)
 	}
-	if text, err = read(fileTrees); err != nil {
+	if text, err = read(FileTrees); err != nil {
 		return nil, err
 	}
 	if m.Trees, err = tree.Parse(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", fileTrees, err)
+		return nil, fmt.Errorf("%s: %w", FileTrees, err)
 	}
 	if text, err = read(fileServing); err != nil {
 		return nil, err
@@ -136,11 +138,11 @@ func readEarlier(files fs.FS, e *feature.Encoder) (*feature.Snapshot, error) {
 // scores stored with them, within Tolerance.
 func (m *Model) Verify() error {
 	if got, want := m.Trees.Features(), m.Encoder.Width(); got != want {
-		return fmt.Errorf("%s takes %d features, %s makes %d", fileTrees, got, fileEncoder, want)
+		return fmt.Errorf("%s takes %d features, %s makes %d", FileTrees, got, fileEncoder, want)
 	}
 	for i, name := range m.Trees.FeatureNames() {
 		if want := m.Encoder.Features[i].Name; name != want {
-			return fmt.Errorf("feature %d is %q in %s, %q in %s", i, name, fileTrees, want, fileEncoder)
+			return fmt.Errorf("feature %d is %q in %s, %q in %s", i, name, FileTrees, want, fileEncoder)
 		}
 	}
 	if t := m.Serving.Threshold; !(t >= 0 && t <= 1) {
@@ -218,7 +220,7 @@ func Write(p Parts) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{
 		fileMLmodel: mlmodel(p),
-		fileTrees:   p.UBJ,
+		FileTrees:   p.UBJ,
 		FileSpec:    p.Spec.Text(),
 		fileEncoder: encoder,
 		fileServing: serving,
@@ -244,7 +246,7 @@ flavors:
     xgb_version: %s
 run_id: %s
 utc_time_created: '%s'
-`, fileTrees, p.XGBoostVersion, p.RunID, p.Serving.Created.UTC().Format("2006-01-02 15:04:05.000000"))
+`, FileTrees, p.XGBoostVersion, p.RunID, p.Serving.Created.UTC().Format("2006-01-02 15:04:05.000000"))
 }
 
 // Record is the raw record of cleaned fields, without the columns that a record

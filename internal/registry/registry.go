@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"mlops/internal/dataset"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
@@ -29,8 +31,12 @@ const (
 // Folder of a version's files below its run's artifacts.
 const Folder = "model"
 
-// maxVersion bounds all files of a version; the largest, the trees, has some megabytes.
-const maxVersion = 512 << 20
+// Bounds of a version's files in bytes, since they may be anybody's: the trees, which
+// have some megabytes, each of the others, and the earlier rows.
+const (
+	maxTrees = 256 << 20
+	maxOther = 32 << 20
+)
 
 var (
 	// ErrNoVersion says that the registry answers, but nothing is in production.
@@ -147,30 +153,34 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 	if err != nil {
 		return fmt.Errorf("locating the files of version %d of %s: %w: %w", v.Number, r.model, err, ErrUnusable)
 	}
-	left := int64(maxVersion)
-	files = slices.Clone(files)
-	for i := 0; i < len(files); i++ {
-		name := files[i]
-		err := r.client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), left)
-		if fi, statErr := os.Stat(filepath.Join(dir, name)); err == nil && statErr == nil {
-			left -= fi.Size()
-		}
-		if errors.Is(err, mlflow.ErrNotFound) && name == model.FileEarlier {
-			continue // there were too many rows for it
-		}
-		if name == model.FileSpec && err == nil && len(files) == len(model.Files) {
-			if spec, err := dataset.Read(filepath.Join(dir, name)); err == nil && spec.HasHistory() {
-				files = append(files, model.FileEarlier)
-			}
-		}
-		if errors.Is(err, mlflow.ErrNotFound) || errors.Is(err, mlflow.ErrTooLarge) {
+	one := func(ctx context.Context, name string, limit int64) error {
+		err := r.client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), limit)
+		switch {
+		case errors.Is(err, mlflow.ErrNotFound) && name == model.FileEarlier:
+			return nil // there were too many rows for it
+		case errors.Is(err, mlflow.ErrNotFound) || errors.Is(err, mlflow.ErrTooLarge):
 			return fmt.Errorf("%s of version %d of %s: %w: %w", name, v.Number, r.model, err, ErrUnusable)
-		}
-		if err != nil {
+		case err != nil:
 			return fmt.Errorf("downloading %s of version %d of %s: %w", name, v.Number, r.model, err)
 		}
+		return nil
 	}
-	return nil
+	// All at once: under load each request waits its turn in MLflow.
+	group, together := errgroup.WithContext(ctx)
+	for _, name := range files {
+		limit := int64(maxOther)
+		if name == model.FileTrees {
+			limit = maxTrees
+		}
+		group.Go(func() error { return one(together, name, limit) })
+	}
+	if err := group.Wait(); err != nil || len(files) < len(model.Files) {
+		return err
+	}
+	if spec, err := dataset.Read(filepath.Join(dir, model.FileSpec)); err != nil || !spec.HasHistory() {
+		return nil // a spec that can't be read is the reader's to refuse
+	}
+	return one(ctx, model.FileEarlier, model.MaxEarlier)
 }
 
 // Load downloads a version and reads it, with the checks of model.Read.

@@ -64,6 +64,8 @@ type Server struct {
 	pointed atomic.Bool            // its last response named a version in production
 	trouble atomic.Pointer[string] // why the last poll failed; nil if it did not
 
+	kept [2]string // folders of the local copies, the one that is served last; Watch's own
+
 	draining atomic.Bool // told to stop
 
 	keys *apikey.Ring // nil: requests need no key

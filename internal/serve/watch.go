@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -262,7 +263,7 @@ func (s *Server) current() string {
 }
 
 // remember notes which version is served, for a start without the registry, and
-// deletes the copies of all others.
+// deletes the copies of all others but the one before, to which a rollback returns.
 func (s *Server) remember(v registry.Version) {
 	if err := writeJSON(s.current(), kept{wireVersion(v), v.Signature}); err != nil {
 		s.log.Warn("can't note which version is served: a start without the registry will find another one or none", "error", err)
@@ -272,8 +273,12 @@ func (s *Server) remember(v registry.Version) {
 	if err != nil {
 		return
 	}
+	now := filepath.Base(s.folder(v))
+	if s.kept[len(s.kept)-1] != now {
+		s.kept = [2]string{s.kept[1], now}
+	}
 	for _, e := range entries {
-		if e.Name() != filepath.Base(s.folder(v)) {
+		if !slices.Contains(s.kept[:], e.Name()) {
 			os.RemoveAll(filepath.Join(filepath.Dir(s.folder(v)), e.Name()))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -240,18 +241,40 @@ func TestLocalCopy(t *testing.T) {
 	}
 }
 
-func TestCacheKeepsOneVersion(t *testing.T) {
+// The copy of the version before stays, so that a rollback downloads nothing.
+func TestCacheKeepsTwoVersions(t *testing.T) {
 	s, r := serving(t, 1)
 	if err := os.MkdirAll(s.options.Cache+"/tiny/.fetching-left-by-one-that-was-killed", 0o755); err != nil {
 		t.Fatal(err)
 	}
+	for _, number := range []string{"2", "3"} {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.put(t, number, bundle(t, float64(n)))
+		poll(t, s)
+	}
+	holds := func() (names []string) {
+		entries, err := os.ReadDir(s.options.Cache + "/tiny")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	if diff := cmp.Diff([]string{"2-run2", "3-run3"}, holds()); diff != "" {
+		t.Errorf("the cache (-want +got):\n%s", diff)
+	}
+	_, before := r.counts()
 	r.put(t, "2", bundle(t, 2))
 	poll(t, s)
-	entries, err := os.ReadDir(s.options.Cache + "/tiny")
-	if err != nil {
-		t.Fatal(err)
+	if _, after := r.counts(); after != before || s.served.Load().version.Number != 2 {
+		t.Errorf("%d downloads to go back to the version before, which is %d now", after-before, s.served.Load().version.Number)
 	}
-	if len(entries) != 1 || entries[0].Name() != "2-run2" {
-		t.Errorf("the cache holds %v, want 2-run2 alone", entries)
+	if diff := cmp.Diff([]string{"2-run2", "3-run3"}, holds()); diff != "" {
+		t.Errorf("the cache after going back (-want +got):\n%s", diff)
 	}
 }
