@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 
 	"mlops/internal/api"
@@ -121,6 +122,19 @@ func check(body []byte, records int) (string, error) {
 	for _, p := range a.Predictions {
 		if p.Probability < 0 || p.Probability > 1 {
 			return "", fmt.Errorf("a probability of %v", p.Probability)
+		}
+		sum := 0.0
+		for class, q := range p.Probabilities {
+			if q < 0 || q > 1 {
+				return "", fmt.Errorf("a probability of %v for %s", q, class)
+			}
+			sum += q
+		}
+		if p.Probabilities != nil && math.Abs(sum-1) > 1e-4 {
+			return "", fmt.Errorf("probabilities that sum up to %v", sum)
+		}
+		if p.Value != nil && !(p.Interval[0] <= *p.Value && *p.Value <= p.Interval[1]) {
+			return "", fmt.Errorf("a value of %v outside its interval, %v to %v", *p.Value, p.Interval[0], p.Interval[1])
 		}
 	}
 	return a.Model.Number, nil

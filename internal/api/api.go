@@ -5,7 +5,6 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -26,10 +25,12 @@ type Version struct {
 // needs to build a form for it.
 type Model struct {
 	Model     Version            `json:"model"`
-	LoadedAt  time.Time          `json:"loaded_at"`  // when the server began to serve it
-	CreatedAt time.Time          `json:"created_at"` // when it was trained
-	Threshold float64            `json:"threshold"`  // records with at least this probability are labelled positive
-	Metrics   map[string]float64 `json:"metrics"`    // by "<split>_<metric>"; undefined ones are left out
+	LoadedAt  time.Time          `json:"loaded_at"`          // when the server began to serve it
+	CreatedAt time.Time          `json:"created_at"`         // when it was trained
+	Task      string             `json:"task,omitempty"`     // Binary (also if empty), Multiclass or Regression
+	Threshold float64            `json:"threshold"`          // of a binary task: records with at least this probability are labelled positive
+	Interval  *Interval          `json:"interval,omitempty"` // of a regression
+	Metrics   map[string]float64 `json:"metrics"`            // by "<split>_<metric>"; undefined ones are left out
 	Dataset   Dataset            `json:"dataset"`
 	Samples   []Sample           `json:"samples"`
 	Refused   *Refusal           `json:"refused"` // a newer version that the server does not serve
@@ -40,6 +41,20 @@ type Model struct {
 
 	// NoWarnings says why predictions carry no warnings; empty if they do.
 	NoWarnings string `json:"no_warnings,omitempty"`
+}
+
+// Tasks.
+const (
+	Binary     = "binary"
+	Multiclass = "multiclass"
+	Regression = "regression"
+)
+
+// Interval is what is known of a regression's intervals.
+type Interval struct {
+	Coverage  float64 `json:"coverage"`      // share of the values that they should hold
+	HalfWidth float64 `json:"half_width"`    // reach to either side of a prediction
+	Test      float64 `json:"test_coverage"` // share of the test rows that they held
 }
 
 // Dataset is the part of a data set's YAML that clients need.
@@ -69,8 +84,9 @@ type Exclusion struct {
 
 // Target is the column that is predicted.
 type Target struct {
-	Column string `json:"column"`
-	Labels Labels `json:"labels"`
+	Column  string   `json:"column"`
+	Labels  Labels   `json:"labels"`            // of a binary task
+	Classes []string `json:"classes,omitempty"` // of several classes
 }
 
 // Labels are the target's two outcomes in words.
@@ -161,12 +177,15 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Sample is a record of the test split with the probability that was stored for
+// Sample is a record of the test split with the prediction that was stored for
 // it when the model was trained.
 type Sample struct {
 	Record      Record   `json:"record"`
 	History     []Record `json:"history,omitempty"` // earlier records of its group, the newest last
-	Probability float64  `json:"probability"`
+	Probability float64  `json:"probability"`       // of a binary task
+
+	Probabilities map[string]float64 `json:"probabilities,omitempty"` // of several classes
+	Value         *float64           `json:"value,omitempty"`         // of a regression
 }
 
 // HistoryMember is the member of a record to predict that holds the earlier ones.
@@ -207,48 +226,6 @@ type Refusal struct {
 type Predictions struct {
 	Model       Version      `json:"model"`
 	Predictions []Prediction `json:"predictions"` // one per record, in the request's order
-}
-
-// Prediction is the score of one record, or the reason why it has none.
-type Prediction struct {
-	Label       int       `json:"label"` // 1 if positive, else 0
-	Probability float64   `json:"probability"`
-	Warnings    []Warning `json:"warnings,omitempty"` // in what the record is unlike the training rows
-
-	// Excluded is the reason why the cohort leaves the record out; empty if it is
-	// scored. It stands alone in its object.
-	Excluded string `json:"excluded,omitempty"`
-}
-
-// UnmarshalJSON reads a prediction. One without a score has to say why, so that
-// nothing is taken for a probability of 0.
-func (p *Prediction) UnmarshalJSON(data []byte) error {
-	type fields Prediction
-	read := struct {
-		Label       *int     `json:"label"`
-		Probability *float64 `json:"probability"`
-		*fields
-	}{fields: (*fields)(p)}
-	*p = Prediction{}
-	if err := json.Unmarshal(data, &read); err != nil {
-		return err
-	}
-	switch scored := read.Label != nil && read.Probability != nil; {
-	case scored && p.Excluded == "":
-		p.Label, p.Probability = *read.Label, *read.Probability
-	case scored || p.Excluded == "" || read.Label != nil || read.Probability != nil:
-		return errors.New("a prediction without a label or a probability, and no reason why it is excluded")
-	}
-	return nil
-}
-
-// MarshalJSON writes a prediction as the server does.
-func (p Prediction) MarshalJSON() ([]byte, error) {
-	if p.Excluded != "" {
-		return json.Marshal(map[string]string{"excluded": p.Excluded})
-	}
-	type fields Prediction
-	return json.Marshal(fields(p))
 }
 
 // Warning says in what a record is unlike the training rows.

@@ -13,9 +13,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Metrics that a spec may name.
-var Metrics = []string{"auc", "average_precision", "precision", "recall", "accuracy", "f1", "log_loss"}
-
 var (
 	tableName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 	columnName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\- ]{0,62}$`)
@@ -106,9 +103,7 @@ func (c *checker) check(s *Spec) {
 	if !modelName.MatchString(s.Model) {
 		c.bad(at("model"), "model %q must be a registered model's name: letters, digits, ., - and _", s.Model)
 	}
-	if s.Task != "binary" {
-		c.bad(at("task"), "task %q is not known; it can be: binary", s.Task)
-	}
+	c.task(s)
 	if s.Title == "" {
 		s.Title = s.Name
 	}
@@ -149,6 +144,9 @@ func (c *checker) check(s *Spec) {
 		if e.Because == "" {
 			c.bad(at("cohort", i, "because"), "because is missing: say why these rows are left out")
 		}
+	}
+	if s.Task == Multiclass && s.Column(s.Target.Column) >= 0 {
+		c.classes(s)
 	}
 	c.split(s)
 	c.features(s)
@@ -191,7 +189,25 @@ func (c *checker) target(s *Spec) {
 		c.bad(at("target", "column"), "target.column is missing")
 		return
 	}
-	if c.column(s, at("target", "column"), t.Column) == nil {
+	col := c.column(s, at("target", "column"), t.Column)
+	if col == nil {
+		return
+	}
+	if s.Task != Binary {
+		if len(t.Positive) > 0 {
+			c.bad(at("target", "positive"), "positive goes with task: binary")
+		}
+		if t.Labels.Positive != "" || t.Labels.Negative != "" {
+			c.bad(at("target", "labels"), "labels are the words for both outcomes of task: binary")
+		}
+	}
+	if s.Task != Multiclass && len(t.Classes) > 0 {
+		c.bad(at("target", "classes"), "classes go with task: multiclass")
+	}
+	if s.Task == Regression && col.Type != Integer && col.Type != Number {
+		c.bad(at("target", "column"), "column %q is a %s: a regression predicts a column of type integer or number", t.Column, col.Type)
+	}
+	if s.Task != Binary {
 		return
 	}
 	if len(t.Positive) == 0 {
@@ -376,7 +392,10 @@ func (c *checker) threshold(s *Spec) {
 			}
 		}
 	}
-	if set != 1 && c.sound(at("threshold"), "maximize", "recall", "fixed") {
+	switch {
+	case s.Task != Binary && set > 0:
+		c.bad(at("threshold"), "threshold goes with task: binary")
+	case s.Task == Binary && set != 1 && c.sound(at("threshold"), "maximize", "recall", "fixed"):
 		c.bad(at("threshold"), "threshold has exactly one of maximize, recall and fixed")
 	}
 	if s.Samples != "" && s.Samples != "synthetic" && !s.RealSamples() {
@@ -386,15 +405,16 @@ func (c *checker) threshold(s *Spec) {
 
 func (c *checker) metrics(s *Spec) {
 	if len(s.Metrics) == 0 {
-		s.Metrics = []string{"auc", "average_precision", "precision", "recall", "accuracy"}
+		s.Metrics = slices.Clone(defaultMetrics[s.Task])
 	}
+	known := Metrics(s.Task)
 	for i, m := range s.Metrics {
-		if !slices.Contains(Metrics, m) {
-			c.bad(at("metrics", i), "metric %q is not known; it can be: %v%s", m, Metrics, meant(m, Metrics))
+		if !slices.Contains(known, m) {
+			c.bad(at("metrics", i), "metric %q is not known for task: %s; it can be: %s%s", m, s.Task, strings.Join(known, ", "), meant(m, known))
 		}
 	}
-	if m := s.Metrics[0]; m != "auc" && m != "average_precision" {
-		c.bad(at("metrics", 0), "the first metric decides promotion: auc or average_precision, not %q", m)
+	if m := s.Metrics[0]; slices.Contains(known, m) && !metricOf(s.Task, m).decide {
+		c.bad(at("metrics", 0), "the first metric decides promotion: it can be %s, not %q", metricNames(s.Task, true), m)
 	}
 }
 
@@ -421,6 +441,14 @@ func (c *checker) candidates(s *Spec) {
 		}
 		for p, v := range k.Params {
 			there := at("candidates", i, "params", p)
+			if p == "objective" {
+				c.objective(s, there, v)
+				continue
+			}
+			if p == "scale_pos_weight" && s.Task != Binary {
+				c.bad(there, "scale_pos_weight goes with task: binary")
+				continue
+			}
 			rule, known := parameters[p]
 			if !known {
 				if other := aliases[p]; other != "" {

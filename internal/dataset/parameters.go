@@ -18,8 +18,8 @@ type parameter struct {
 
 // parameters are those of XGBoost that a candidate may set, with their ranges as
 // XGBoost 3 documents them, but that a model which learns nothing (eta 0,
-// subsample 0) is not allowed. The objective, the metric and the threads are the
-// trainer's.
+// subsample 0) is not allowed. The objective is checked by the task, see objectives;
+// the metric and the threads are the trainer's.
 var parameters = map[string]parameter{
 	"alpha":             {max: math.Inf(1)},
 	"colsample_bylevel": {max: 1, above: true},
@@ -50,7 +50,9 @@ var aliases = map[string]string{
 }
 
 // Parameters returns the names of the parameters that a candidate may set.
-func Parameters() []string { return slices.Sorted(maps.Keys(parameters)) }
+func Parameters() []string {
+	return slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(parameters)), "objective")))
+}
 
 // check says what the value has to be, "" where it is that.
 func (p parameter) check(value any) string {

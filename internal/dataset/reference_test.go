@@ -29,7 +29,7 @@ var reference = []key{
 	{"title", "one line for people", "the name", "Churn of customers"},
 	{"description", "what is predicted, for people", "none", "Whether a customer leaves within a month."},
 	{"model", "registered model's name in MLflow", "required", "churn"},
-	{"task", "what is learnt", "required", "binary"},
+	{"task", "what is predicted: one of two outcomes, one of several classes, or a number", "binary", "multiclass"},
 	{"source", "where the table is found, and how it is written", "none", `{separator: ";"}`},
 	{"source.url", "public address, taken if no other place has the table", "none", "https://example.org/churn.csv"},
 	{"source.sha256", "digest in hex of the table's bytes at url", "not checked", strings.Repeat("0", 64)},
@@ -73,8 +73,9 @@ var reference = []key{
 	{"synthetic", "the rows are made up; `SYNTHETIC=1` says so in the data set that it makes", "false", "true"},
 	{"target", "what is predicted", "required", `{column: churn, positive: ["yes"]}`},
 	{"target.column", "column of the target", "required", "churn"},
-	{"target.positive", "values that count as 1; every other counts as 0, a missing one is not trained on", "required", `["yes"]`},
-	{"target.labels", "words for both outcomes", "none", "{positive: leaves, negative: stays}"},
+	{"target.positive", "of a binary task: values that count as 1; every other counts as 0, a missing one is not trained on", "required with binary", `["yes"]`},
+	{"target.classes", "of several classes: all of them; a row with another value can't be cleaned", "required with multiclass", "[basic, pro, none]"},
+	{"target.labels", "of a binary task: words for both outcomes", "none", "{positive: leaves, negative: stays}"},
 	{"target.labels.positive", "word for the outcome 1", "the target's column", "leaves"},
 	{"target.labels.negative", "word for the outcome 0", "not and the positive word", "stays"},
 	{"allow_leak", "columns that may tell the target by themselves", "none: training stops at one", "[odor]"},
@@ -108,16 +109,17 @@ var reference = []key{
 	{"features[].days_from", "date column from which days are counted", "none", "since"},
 	{"features[].to", "date, or date column, to which they are counted", "required with days_from", `"2024-01-31"`},
 	{"features[].history", "what is made of that value in the group's earlier rows, instead of the row's own", "the row's own value", "last"},
-	{"threshold", "how the decision threshold is chosen on the validation rows: exactly one of its keys", "required", "{maximize: f1}"},
+	{"threshold", "of a binary task: how the decision threshold is chosen on the validation rows; exactly one of its keys", "required with binary", "{maximize: f1}"},
 	{"threshold.maximize", "what the threshold makes largest", "none", "f1"},
 	{"threshold.recall", "least recall", "none", "0.8"},
 	{"threshold.fixed", "the threshold itself", "none", "0.5"},
+	{"interval", "of a regression: share of the values that a prediction's interval should hold", "90%", "80%"},
 	{"samples", "records that the page shows: made up, or rows of the test split", "synthetic", "real"},
-	{"metrics", "logged in this order; the first (auc or average_precision) decides promotion", "[auc, average_precision, precision, recall, accuracy]", "[auc, recall]"},
+	{"metrics", "logged in this order; the first decides promotion and early stopping", "those of the task", "[auc, recall]"},
 	{"candidates", "models to train", "required", "[{name: small, rounds: 300, params: {eta: 0.1, max_depth: 3}}]"},
 	{"candidates[].name", "name of the candidate", "required", "small"},
 	{"candidates[].rounds", "trees at most", "required", "300"},
-	{"candidates[].early_stopping", "rounds without a better validation AUC after which it ends", "0: never", "30"},
+	{"candidates[].early_stopping", "rounds without a better value of the first metric on the validation rows after which it ends", "0: never", "30"},
 	{"candidates[].params", "parameters by XGBoost's names", "XGBoost's own", "{eta: 0.1, max_depth: 3}"},
 	{"candidates[].params.*", "value of a parameter", "XGBoost's own", "0.1"},
 }
@@ -126,7 +128,7 @@ var reference = []key{
 func choices(path string) []string {
 	switch path {
 	case "task":
-		return []string{"binary"}
+		return Tasks
 	case "on_change":
 		return []string{OnChangeReject, OnChangeReplace}
 	case "source.header":
@@ -150,7 +152,12 @@ func choices(path string) []string {
 	case "samples":
 		return []string{"synthetic", "real"}
 	case "metrics[]":
-		return Metrics
+		var all []string
+		for _, task := range Tasks {
+			all = append(all, Metrics(task)...)
+		}
+		slices.Sort(all)
+		return slices.Compact(all)
 	}
 	return nil
 }
@@ -258,8 +265,12 @@ func TestReference(t *testing.T) {
 		}
 		fmt.Fprintf(&page, "| `%s` | %s | %s | `%s` |\n", k.path, cell(text), cell(k.byDefault), cell(k.example))
 	}
-	fmt.Fprintf(&page, "\n## Encodings\n%s, and their usual other names.\n\n## Parameters of a candidate\n%s.\n\n## Metrics\n%s.\n",
-		strings.Join(Encodings(), ", "), strings.Join(Parameters(), ", "), strings.Join(Metrics, ", "))
+	fmt.Fprintf(&page, "\n## Encodings\n%s, and their usual other names.\n\n## Parameters of a candidate\n%s.\n\n## Metrics and objectives\n| task | metrics | those that may come first | objectives; the first is the default |\n|---|---|---|---|\n",
+		strings.Join(Encodings(), ", "), strings.Join(Parameters(), ", "))
+	for _, task := range Tasks {
+		fmt.Fprintf(&page, "| %s | %s | %s | %s |\n", task, metricNames(task, false), metricNames(task, true), strings.Join(objectives[task], ", "))
+	}
+	page.WriteString("\nLess is better of log_loss, rmse and mae; of all others more is. auc of several classes is the mean of each\nclass against the rest. Rounds are compared by XGBoost's nearest metric: aucpr for average_precision, mlogloss\nfor macro_f1, rmse for r2.\n")
 	folder := filepath.Join("..", "..", "docs", "reference")
 	for name, want := range map[string][]byte{"spec.md": []byte(page.String()), "spec.schema.json": append(text, '\n')} {
 		path := filepath.Join(folder, name)

@@ -1,7 +1,5 @@
 package dataset
 
-import "slices"
-
 // Excluded reports whether the cohort leaves a row out. fields holds one
 // cleaned value a column, nil where it is missing.
 func (s *Spec) Excluded(fields [][]byte) bool {
@@ -25,18 +23,6 @@ func (c *Column) Excludes(value []byte) int {
 
 // InCohort reports whether a rule of the cohort looks at the column.
 func (c *Column) InCohort() bool { return len(c.excluded) > 0 }
-
-// Label returns 1 or 0 for a row's target, and whether the row has one.
-func (s *Spec) Label(fields [][]byte) (label float32, known bool) {
-	v := fields[s.columns[s.Target.Column]]
-	if v == nil {
-		return 0, false
-	}
-	if slices.Contains(s.Target.Positive, string(v)) {
-		return 1, true
-	}
-	return 0, true
-}
 
 // Ignored reports whether a record to predict may hold the column without its
 // being looked at: the key, the group and the target.

@@ -21,7 +21,7 @@ type Spec struct {
 	Title       string `yaml:"title"`       // one line for people
 	Description string `yaml:"description"` // what is predicted, for people
 	Model       string `yaml:"model"`       // registered model's name
-	Task        string `yaml:"task"`        // "binary"
+	Task        string `yaml:"task"`        // one of Tasks; empty: Binary
 	Synthetic   bool   `yaml:"synthetic"`   // the rows are made up: SYNTHETIC=1 sets it on the data set that it makes
 
 	Source  Source   `yaml:"source"`
@@ -39,9 +39,10 @@ type Spec struct {
 	Cohort     []Exclusion `yaml:"cohort"`
 	Split      Split       `yaml:"split"`
 	Features   []Feature   `yaml:"features"`
-	Threshold  Threshold   `yaml:"threshold"`
-	Samples    string      `yaml:"samples"` // shown to everyone by /model: "synthetic" (made up; the default) or "real" rows
-	Metrics    []string    `yaml:"metrics"` // logged, in this order; the first decides promotion
+	Threshold  Threshold   `yaml:"threshold"` // of a binary task
+	Interval   *Percent    `yaml:"interval"`  // of a regression: share of the values that a prediction's interval should hold
+	Samples    string      `yaml:"samples"`   // shown to everyone by /model: "synthetic" (made up; the default) or "real" rows
+	Metrics    []string    `yaml:"metrics"`   // logged, in this order; the first decides promotion
 	Candidates []Candidate `yaml:"candidates"`
 
 	text     []byte
@@ -155,6 +156,8 @@ type Column struct {
 
 	// The cohort's rule that leaves a row out, by the column's canonical value.
 	excluded map[string]int
+
+	only map[string]bool // the values that the column takes; nil: any
 }
 
 // Header is what the column is called in the table.
@@ -174,11 +177,14 @@ func (c *Column) Member() string { return c.member }
 // Target is what is predicted. A row whose target is missing is not trained on.
 type Target struct {
 	Column   string   `yaml:"column"`
-	Positive []string `yaml:"positive"` // values that count as 1; every other is 0
+	Positive []string `yaml:"positive"` // of a binary task: values that count as 1; every other is 0
+	Classes  []string `yaml:"classes"`  // of several classes: all of them; a row with another value can't be cleaned
 	Labels   struct {
 		Positive string `yaml:"positive"`
 		Negative string `yaml:"negative"`
 	} `yaml:"labels"`
+
+	index map[string]int // the number of a class
 }
 
 // Exclusion leaves rows out when features are made; they stay in clean. A record
@@ -249,7 +255,7 @@ type Range struct {
 }
 
 // Threshold is the rule by which the decision threshold is chosen on the
-// validation rows. Exactly one field is set.
+// validation rows. Exactly one field is set in a binary task, none in another.
 type Threshold struct {
 	Maximize string   `yaml:"maximize"` // "f1" or "youden" (recall + specificity - 1)
 	Recall   *float64 `yaml:"recall"`   // the highest threshold with at least this recall
@@ -260,7 +266,7 @@ type Threshold struct {
 type Candidate struct {
 	Name          string         `yaml:"name"`
 	Rounds        int            `yaml:"rounds"`         // at most
-	EarlyStopping int            `yaml:"early_stopping"` // rounds without a better validation AUC; 0: never
+	EarlyStopping int            `yaml:"early_stopping"` // rounds without a better validation metric; 0: never
 	Params        map[string]any `yaml:"params"`         // XGBoost's names; numbers, strings, booleans
 }
 

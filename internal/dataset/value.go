@@ -28,6 +28,13 @@ func (e *ValueError) Error() string { return e.Text + " is " + e.Kind }
 // What is wrong with the field comes back as a *ValueError, which does not name
 // the column. The result may be part of field.
 func (s *Spec) Value(column int, field []byte) ([]byte, error) {
+	if s.Columns[column].only != nil {
+		return s.class(column, field)
+	}
+	return s.value(column, field)
+}
+
+func (s *Spec) value(column int, field []byte) ([]byte, error) {
 	field = bytes.TrimSpace(field)
 	if len(field) == 0 {
 		return nil, nil

@@ -1,8 +1,10 @@
-// Package evaluate measures a binary classifier: how well its scores rank the
-// rows, how good its labels are at a threshold, which threshold a data set's rule
-// chooses, and the curves of these.
+// Package evaluate measures models. Of a binary classifier: how well its scores rank
+// the rows, how good its labels are at a threshold, which threshold a data set's rule
+// chooses, and the curves of these. Of one of several classes: how good its
+// probabilities and labels are. Of a regression: how large its errors are, and how
+// wide an interval around a prediction has to be.
 //
-// A row's label is positive when its score is at least the threshold.
+// In a binary task a row's label is positive when its score is at least the threshold.
 package evaluate
 
 import (

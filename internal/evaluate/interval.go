@@ -2,6 +2,8 @@ package evaluate
 
 import "math"
 
+const normal = 1.959963984540054 // 97.5 % of the standard normal distribution
+
 // AUCInterval returns the bounds of the AUC's 95 % confidence interval, cut to
 // [0, 1]: the AUC with 1.96 times its standard error to either side, by DeLong,
 // DeLong and Clarke-Pearson (1988), "Comparing the areas under two or more
@@ -12,7 +14,6 @@ func (r *Ranking) AUCInterval() (low, high float64) {
 	if r.positives < 2 || r.negatives < 2 {
 		return 0, 1
 	}
-	const normal = 1.959963984540054 // 97.5 % of the standard normal distribution
 	auc, m, n := r.AUC(), float64(r.positives), float64(r.negatives)
 	// A row's component is the share of the other class that it is ranked rightly
 	// against, equal scores counting one half; the mean of either class is the AUC.

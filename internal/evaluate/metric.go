@@ -2,7 +2,7 @@ package evaluate
 
 import "fmt"
 
-// Metric returns the metric of that name, one of dataset.Metrics; those of labels
+// Metric returns the metric of that name, one of a binary task's; those of labels
 // are taken at the threshold.
 func (r *Ranking) Metric(name string, threshold float64) (float64, error) {
 	switch name {

@@ -11,7 +11,7 @@ func TestEveryMetricOfASpecIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range dataset.Metrics {
+	for _, name := range dataset.Metrics(dataset.Binary) {
 		if _, err := r.Metric(name, 0.5); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

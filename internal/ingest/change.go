@@ -276,6 +276,13 @@ func meanings(spec *dataset.Spec) []meaning {
 		if c.Name == spec.Key {
 			means += ", the key"
 		}
+		if only := c.Only(); only != nil {
+			var words []string
+			for _, v := range only {
+				words = append(words, strconv.Quote(v))
+			}
+			add("only", strings.Join(words, " "))
+		}
 		all = append(all, meaning{ColumnName(c.Name), c.Header(), means})
 	}
 	return all

@@ -21,9 +21,9 @@ type Preview struct {
 	Load    Report // lines that can't be a row
 	Clean   Report // rows that can't be cleaned
 	AtMost  dataset.Percent
-	Classes []Class // values of the target, the most frequent first; at most maxClasses and the positive ones
+	Classes []Class // values of the target, the most frequent first; at most maxClasses and those that the spec names
 
-	Positive  int64 // rows that training could use, by label
+	Positive  int64 // rows that training could use, by label of a binary task
 	Negative  int64
 	Unlabeled int64           // rows without a target
 	Excluded  int64           // rows that the cohort leaves out
@@ -155,10 +155,12 @@ func (t *trial) record(rec *source.Record) {
 		return
 	}
 	part := Part{Rows: 1}
-	if label == 1 {
+	switch {
+	case t.spec.Task != dataset.Binary:
+	case label == 1:
 		part.Positive = 1
 		t.out.Positive++
-	} else {
+	default:
 		t.out.Negative++
 	}
 	if len(t.spec.Split.Salts) > 0 && t.spec.Split.Train > 0 {
@@ -181,7 +183,7 @@ func (t *trial) end(table *source.Table) *Preview {
 	}
 	slices.SortFunc(p.Classes, func(a, b Class) int { return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Value, b.Value)) })
 	for i := maxClasses + 1; i < len(p.Classes); i++ {
-		if !p.Classes[i].Positive {
+		if !p.Classes[i].Positive && t.spec.Task != dataset.Multiclass {
 			p.Classes = slices.Delete(p.Classes, i, i+1)
 			i--
 		}
@@ -210,7 +212,7 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 	if spec.Target.Column == "" {
 		return all // the spec has mistakes
 	}
-	if reason := targetProblem(spec.Target, classes); reason != "" {
+	if reason := targetProblem(spec, classes); reason != "" {
 		all = append(all, reason)
 	} else if len(classes) == 0 {
 		all = append(all, fmt.Sprintf("no row has a value of the target %s", p.target))
@@ -226,6 +228,9 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 
 // Few judges the rows that each split would have as training does before it begins.
 func (p *Preview) Few(spec *dataset.Spec) []inspect.Finding {
+	if spec.Task != dataset.Binary {
+		return nil // training judges the classes, or the values, of each split
+	}
 	var found []inspect.Finding
 	for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
 		found = append(found, inspect.Few(spec, split, p.Parts[split].Rows, p.Parts[split].Positive)...)

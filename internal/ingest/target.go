@@ -35,14 +35,14 @@ func checkTarget(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error 
 	if _, err := pgx.ForEachRow(found, []any{&c.value, &c.rows}, func() error {
 		// The common ones, and the positive ones: a target that is a number by
 		// mistake has as many values as rows.
-		if len(classes) <= maxClasses || slices.Contains(spec.Target.Positive, c.value) {
+		if len(classes) <= maxClasses || slices.Contains(spec.Target.Positive, c.value) || slices.Contains(spec.Target.Classes, c.value) {
 			classes = append(classes, c)
 		}
 		return nil
 	}); err != nil {
 		return fmt.Errorf("counting the values of the target: %w", err)
 	}
-	if reason := targetProblem(spec.Target, classes); reason != "" {
+	if reason := targetProblem(spec, classes); reason != "" {
 		return &Mismatch{reason}
 	}
 	return nil
@@ -50,8 +50,27 @@ func checkTarget(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec) error 
 
 // targetProblem says why a target with these values can't be learnt, "" where it
 // can, and where there are no rows yet.
-func targetProblem(t dataset.Target, classes []class) string {
+func targetProblem(spec *dataset.Spec, classes []class) string {
+	t := spec.Target
 	if len(classes) == 0 {
+		return ""
+	}
+	switch spec.Task {
+	case dataset.Multiclass:
+		var none []string
+		for _, v := range t.Classes {
+			if !slices.ContainsFunc(classes, func(c class) bool { return c.value == v }) {
+				none = append(none, v)
+			}
+		}
+		if len(none) > 0 {
+			return fmt.Sprintf("no row has %s = %s; there are %s: mend target.classes in the spec", t.Column, quoteAll(none, " or "), list(classes))
+		}
+		return ""
+	case dataset.Regression:
+		if len(classes) == 1 {
+			return fmt.Sprintf("every row with a target has %s = %s: there is nothing to predict", t.Column, classes[0].value)
+		}
 		return ""
 	}
 	positive := 0

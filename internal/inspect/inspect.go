@@ -28,7 +28,7 @@ type Finding struct {
 	Kind    string  `json:"kind"` // target, few, empty, constant, leak or drift
 	Feature string  `json:"feature,omitempty"`
 	Split   string  `json:"split,omitempty"`
-	Value   float64 `json:"value"` // rows of the rarer class, AUC, or the stability index
+	Value   float64 `json:"value"` // rows of the rarer class, AUC or share of variance, or the stability index
 	Text    string  `json:"text"`  // a sentence for people, with the remedy
 }
 
@@ -69,7 +69,7 @@ type Feature struct {
 // vectors of as many values as there are features. NaN is missing.
 type Part struct {
 	X []float32
-	Y []float32 // 1 or 0
+	Y []float32 // what Spec.Label says of each row
 
 	// Of the training rows; both may be nil.
 	Batch []int32 // in which a row came, counted from 0, ascending
@@ -121,26 +121,47 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 			found = append(found, *drift)
 		}
 	}
+	if spec.Task != dataset.Binary { // whose trees tell two outcomes apart
+		return sorted(found), nil
+	}
 	if together := Together(spec, features, train.X, train.Y, train.Fold); together != nil && Check(found) == nil {
 		found = append(found, *together)
 	}
+	return sorted(found), nil
+}
+
+// sorted has what stops the pipeline first.
+func sorted(found []Finding) []Finding {
 	slices.SortStableFunc(found, func(a, b Finding) int { return strings.Compare(string(a.Level), string(b.Level)) })
-	return found, nil
+	return found
 }
 
 // Leak finds a feature that gives the answer away by itself, unless the spec allows
 // it; nil if it does not. Training stops on one, and a draft leaves its columns out.
 func Leak(spec *dataset.Spec, f Feature, values, y []float32, folds []uint8) (*Finding, error) {
-	auc, err := Alone(values, y, f.Codes, folds)
+	var most, value float64
+	var what string
+	var err error
+	switch spec.Task {
+	case dataset.Regression:
+		most, what = LeakR2, "explains %.4f of the target's variance"
+		value = Explained(values, y, f.Codes, folds)
+	case dataset.Multiclass:
+		most, what = LeakAUC, "has an AUC of at least %.4f for each class"
+		value, err = leakOfClasses(f, values, y, folds, len(spec.Target.Classes))
+	default:
+		most, what = LeakAUC, "has an AUC of %.4f"
+		value, err = Alone(values, y, f.Codes, folds)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("inspecting feature %s: %w", f.Name, err)
 	}
-	if auc <= LeakAUC || allowed(spec, f) {
+	if value <= most || allowed(spec, f) {
 		return nil, nil
 	}
-	return &Finding{Level: Stop, Kind: "leak", Feature: f.Name, Value: auc, Text: fmt.Sprintf(
-		"feature %s alone has an AUC of %.4f: it seems to give the answer away; leave it out if it is only known afterwards, else say allow_leak: [%s]",
-		f.Name, auc, strings.Join(f.Columns, ", "))}, nil
+	return &Finding{Level: Stop, Kind: "leak", Feature: f.Name, Value: value, Text: fmt.Sprintf(
+		"feature %s alone "+what+": it seems to give the answer away; leave it out if it is only known afterwards, else say allow_leak: [%s]",
+		f.Name, value, strings.Join(f.Columns, ", "))}, nil
 }
 
 func allowed(spec *dataset.Spec, f Feature) bool {
@@ -157,6 +178,12 @@ func column(x []float32, i, width int) []float32 {
 
 // few looks at the classes of a split.
 func few(spec *dataset.Spec, split string, y []float32) []Finding {
+	switch spec.Task {
+	case dataset.Multiclass:
+		return fewOfClasses(spec, split, y)
+	case dataset.Regression:
+		return fewValues(spec, split, y)
+	}
 	positive := 0
 	for _, label := range y {
 		if label == 1 {

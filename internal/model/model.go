@@ -44,19 +44,63 @@ var Files = []string{fileMLmodel, FileTrees, FileSpec, fileEncoder, fileServing}
 // computed, for the model to be served.
 const Tolerance = 1e-6
 
-// Sample is a raw record and the probability that libxgboost gave it in training.
+// Sample is a raw record and what libxgboost predicted for it in training.
 type Sample struct {
-	Record      map[string]string   `json:"record"`            // column to value; missing ones are left out
-	History     []map[string]string `json:"history,omitempty"` // earlier records of its group, the newest last
-	Probability float64             `json:"probability"`
+	Record        map[string]string   `json:"record"`                  // column to value; missing ones are left out
+	History       []map[string]string `json:"history,omitempty"`       // earlier records of its group, the newest last
+	Probability   float64             `json:"probability,omitempty"`   // of a binary task
+	Probabilities []float64           `json:"probabilities,omitempty"` // of several classes, in the spec's order
+	Value         *float64            `json:"value,omitempty"`         // of a regression
+}
+
+// NewSample is a sample with the model's outputs.
+func NewSample(spec *dataset.Spec, record map[string]string, history []map[string]string, outputs []float32) Sample {
+	s := Sample{Record: record, History: history}
+	switch spec.Task {
+	case dataset.Multiclass:
+		for _, p := range outputs {
+			s.Probabilities = append(s.Probabilities, float64(p))
+		}
+	case dataset.Regression:
+		x := float64(outputs[0])
+		s.Value = &x
+	default:
+		s.Probability = float64(outputs[0])
+	}
+	return s
+}
+
+// outputs is what the sample's prediction says.
+func (s *Sample) outputs(task string) []float64 {
+	switch {
+	case task == dataset.Multiclass:
+		return s.Probabilities
+	case task == dataset.Regression && s.Value == nil:
+		return nil
+	case task == dataset.Regression:
+		return []float64{*s.Value}
+	}
+	return []float64{s.Probability}
+}
+
+// Same reports whether two outputs are the same within Tolerance: of a probability as
+// it is, of a value above 1 in proportion to it.
+func Same(a, b float64) bool { return math.Abs(a-b) <= Tolerance*max(1, math.Abs(b)) }
+
+// Interval is how a regression's predictions become intervals.
+type Interval struct {
+	Coverage  float64 `json:"coverage"`   // share of the values that it should hold
+	HalfWidth float64 `json:"half_width"` // reach to either side of a prediction
+	Test      float64 `json:"test"`       // share of the test rows that it held
 }
 
 // Serving is what a server needs besides the model itself.
 type Serving struct {
 	Candidate string             `json:"candidate"`
 	Created   time.Time          `json:"created"`
-	Threshold float64            `json:"threshold"` // positive from this probability on
-	Metrics   map[string]float64 `json:"metrics"`   // validation_<name> and test_<name>
+	Threshold float64            `json:"threshold,omitempty"` // of a binary task: positive from this probability on
+	Interval  *Interval          `json:"interval,omitempty"`  // of a regression
+	Metrics   map[string]float64 `json:"metrics"`             // validation_<name> and test_<name>
 	Samples   []Sample           `json:"samples"`
 	Synthetic bool               `json:"synthetic"` // the samples are made up
 }
@@ -145,20 +189,33 @@ func (m *Model) Verify() error {
 			return fmt.Errorf("feature %d is %q in %s, %q in %s", i, name, FileTrees, want, fileEncoder)
 		}
 	}
+	if want := max(1, len(m.Spec.Target.Classes)); m.Trees.Outputs() != want {
+		return fmt.Errorf("%s gives %d numbers per row, want %d for task: %s", fileTrees, m.Trees.Outputs(), want, m.Spec.Task)
+	}
+	if i := m.Serving.Interval; m.Spec.Task == dataset.Regression && !(i != nil && i.HalfWidth >= 0 && i.HalfWidth <= math.MaxFloat32) {
+		return fmt.Errorf("%s: interval %v is not that of a regression", fileServing, i)
+	}
 	if t := m.Serving.Threshold; !(t >= 0 && t <= 1) {
 		return fmt.Errorf("%s: threshold %g is not between 0 and 1", fileServing, t)
 	}
 	if len(m.Serving.Samples) == 0 {
 		return errors.New(fileServing + ": no samples: nothing shows that this model scores as it did in training")
 	}
-	vector := make([]float32, m.Encoder.Width())
-	for i, s := range m.Serving.Samples {
+	vector, outputs := make([]float32, m.Encoder.Width()), make([]float32, m.Trees.Outputs())
+	for i := range m.Serving.Samples {
+		s := &m.Serving.Samples[i]
 		if err := m.EncodeRecord(vector, s.Record, s.History...); err != nil {
 			return fmt.Errorf("%s: sample %d: %w", fileServing, i, err)
 		}
-		got := float64(m.Trees.Score(vector))
-		if !(math.Abs(got-s.Probability) <= Tolerance) {
-			return fmt.Errorf("%s: sample %d scores %.9g, in training %.9g: the model does not reproduce its stored scores", fileServing, i, got, s.Probability)
+		m.Trees.ScoreBatch(vector, outputs)
+		stored := s.outputs(m.Spec.Task)
+		if len(stored) != len(outputs) {
+			return fmt.Errorf("%s: sample %d has %d scores, want %d", fileServing, i, len(stored), len(outputs))
+		}
+		for k, got := range outputs {
+			if !Same(float64(got), stored[k]) {
+				return fmt.Errorf("%s: sample %d scores %.9g, in training %.9g: the model does not reproduce its stored scores", fileServing, i, got, stored[k])
+			}
 		}
 	}
 	return nil

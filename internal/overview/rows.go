@@ -154,6 +154,9 @@ func (db Databases) Truth(ctx context.Context, spec *dataset.Spec, record map[st
 	case 0:
 		return "", fmt.Errorf("the sample stored with the model is no row of clean.%s", spec.Name)
 	case 1:
+		if spec.Task != dataset.Binary {
+			return fmt.Sprintf("%s is %s", spec.Target.Column, values[0]), nil
+		}
 		label := spec.Target.Labels.Negative
 		if slices.Contains(spec.Target.Positive, values[0]) {
 			label = spec.Target.Labels.Positive

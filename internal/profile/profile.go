@@ -118,9 +118,12 @@ func (b *Builder) Add(fields [][]byte) {
 	label, known := b.spec.Label(fields)
 	if known {
 		b.labeled++
-		if label == 1 {
+		if label == 1 && b.spec.Task == dataset.Binary {
 			b.positive++
 		}
+	}
+	if b.spec.Task != dataset.Binary { // shares and AUCs are of two outcomes
+		label, known = 0, false
 	}
 	at := -1
 	if known {
@@ -206,6 +209,7 @@ type Profile struct {
 	Title    string
 	Name     string
 	Target   string
+	Binary   bool      // else there is no share of positive rows, and no AUC
 	Words    [2]string // of the outcomes: positive, negative
 	Rows     int64
 	Excluded int64 // outside the cohort
@@ -245,7 +249,7 @@ type Bar struct {
 func (b *Builder) Profile() *Profile {
 	s := b.spec
 	p := &Profile{
-		Title: s.Title, Name: s.Name, Target: s.Target.Column, Words: [2]string{s.Target.Labels.Positive, s.Target.Labels.Negative},
+		Title: s.Title, Name: s.Name, Target: s.Target.Column, Binary: s.Task == dataset.Binary, Words: [2]string{s.Target.Labels.Positive, s.Target.Labels.Negative},
 		Rows: b.rows, Excluded: b.excluded, Labeled: b.labeled, Positive: b.positive,
 	}
 	roles := map[string]string{}
@@ -259,7 +263,7 @@ func (b *Builder) Profile() *Profile {
 		c := b.columns[i].describe(&s.Columns[i], b.least)
 		if c.Role = roles[c.Name]; c.Role == "key" || c.Role == "group" {
 			c.Bars, c.Others, c.Numeric = nil, Bar{}, false // of identifiers only their number tells
-		} else if c.Role != "target" && c.Present > 0 {
+		} else if c.Role != "target" && c.Present > 0 && p.Binary {
 			c.AUC = b.alone(b.columns[i])
 		}
 		c.warn(p)

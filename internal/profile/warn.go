@@ -49,6 +49,7 @@ func (p *Profile) warn() {
 	switch few := min(p.Positive, negative); {
 	case p.Labeled == 0:
 		say("no row has a target")
+	case !p.Binary: // counts of classes stand at the target's column
 	case few == 0:
 		say("all rows have the same target")
 	case few < 100:

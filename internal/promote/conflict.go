@@ -71,6 +71,7 @@ func differences(production, spec *dataset.Spec) []string {
 	compare("data set", production.Name, spec.Name)
 	compare("task", production.Task, spec.Task)
 	compare("target column", production.Target.Column, spec.Target.Column)
+	compare("classes", strings.Join(production.Target.Classes, ", "), strings.Join(spec.Target.Classes, ", "))
 	compare("positive values", sorted(production.Target.Positive), sorted(spec.Target.Positive))
 	compare("cohort leaves out", cohort(production), cohort(spec))
 	return found

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
 	"mlops/internal/registry"
 )
 
@@ -31,9 +32,8 @@ type Contender struct {
 	Candidate bool  // of the newest training; else it is only the champion
 	Unusable  error // why it can't be served, and was not scored
 
-	Metric    float64 // the first of the spec's metrics
-	AUC       float64
-	Low, High float64 // bounds of the AUC's 95 % confidence interval
+	Metric float64        // the first of the spec's metrics
+	Skill  evaluate.Skill // against a guess
 }
 
 // Decision is what becomes of the contenders.
@@ -94,7 +94,7 @@ func Decide(c Comparison) Decision {
 	case best == current:
 		d.Promoted = false
 		d.Reason = fmt.Sprintf("in production: %s is still the best, %s", best, on)
-	case current != nil && !(best.Metric > current.Metric):
+	case current != nil && !c.Spec.Better(best.Metric, current.Metric):
 		d = Decision{Version: current.Version.Number}
 		d.Reason = fmt.Sprintf("not promoted: %s is no better than %s in production, %s", best, current, same)
 	case c.Pinned != "" && c.Champion.Number != 0:
@@ -115,8 +115,8 @@ func (e *Contender) String() string {
 	return fmt.Sprintf("version %d (%s) with %.6f", e.Version.Number, e.Version.Candidate, e.Metric)
 }
 
-// chance reports whether the AUC is no better than that of a guess.
-func (e *Contender) chance() bool { return !(e.AUC > 0.5 && e.Low > 0.5) }
+// chance reports whether it is no better than a guess.
+func (e *Contender) chance() bool { return !e.Skill.Any() }
 
 // leaders returns the best candidate that may be in production, and the champion
 // where it could be scored.
@@ -132,7 +132,7 @@ func (c *Comparison) leaders() (best, current *Contender) {
 		if !e.Candidate || e.chance() || c.wasRolledBack(e) {
 			continue
 		}
-		if best == nil || e.Metric > best.Metric || e.Metric == best.Metric && e == current {
+		if best == nil || c.Spec.Better(e.Metric, best.Metric) || e.Metric == best.Metric && e == current {
 			best = e
 		}
 	}
@@ -166,7 +166,7 @@ func (c *Comparison) refuse(current *Contender) Decision {
 			continue
 		}
 		candidates++
-		if e.Unusable == nil && (nearest == nil || e.AUC > nearest.AUC) {
+		if e.Unusable == nil && (nearest == nil || e.Skill.Value > nearest.Skill.Value) {
 			nearest = e
 		}
 	}
@@ -183,7 +183,11 @@ func (c *Comparison) refuse(current *Contender) Decision {
 }
 
 func (c *Comparison) chanceOf(e *Contender) string {
-	return fmt.Sprintf("its AUC is %.4f on %d validation rows, 95 %% interval %.4f to %.4f; a guess has 0.5", e.AUC, c.Rows, e.Low, e.High)
+	s := e.Skill
+	if c.Spec.Task == dataset.Multiclass || c.Spec.Task == dataset.Regression {
+		return fmt.Sprintf("on %d validation rows it has a mean %s by %.4g, 95 %% interval %.4g to %.4g; a guess has %g", c.Rows, s.What, s.Value, s.Low, s.High, s.Guess)
+	}
+	return fmt.Sprintf("its %s is %.4f on %d validation rows, 95 %% interval %.4f to %.4f; a guess has %g", s.What, s.Value, c.Rows, s.Low, s.High, s.Guess)
 }
 
 // unusable says why contenders can't be served.

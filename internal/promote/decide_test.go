@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
 	"mlops/internal/promote"
 	"mlops/internal/registry"
 )
@@ -46,7 +47,8 @@ func scored(number int, metric float64) promote.Contender {
 	return promote.Contender{
 		Version:   registry.Version{Name: "things", Number: number, Candidate: fmt.Sprint("c", number)},
 		Candidate: true,
-		Metric:    metric, AUC: metric, Low: metric - 0.01, High: metric + 0.01,
+		Metric:    metric,
+		Skill:     evaluate.Skill{What: "AUC", Value: metric, Low: metric - 0.01, High: metric + 0.01, Guess: 0.5},
 	}
 }
 
@@ -57,7 +59,7 @@ func outsider(c promote.Contender, outcome registry.Outcome) promote.Contender {
 }
 
 func interval(c promote.Contender, low, high float64) promote.Contender {
-	c.Low, c.High = low, high
+	c.Skill.Low, c.Skill.High = low, high
 	return c
 }
 

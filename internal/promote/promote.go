@@ -173,11 +173,12 @@ type scorer struct {
 	fields  [][]byte
 	stream  *feature.Stream
 	vector  []float32
-	scores  []float32
+	outputs []float32 // of one row
+	scores  []float32 // of all rows
 }
 
 func newScorer(m *model.Model, spec *dataset.Spec) *scorer {
-	s := &scorer{model: m, stream: m.Encoder.Stream(), vector: make([]float32, m.Encoder.Width()), fields: make([][]byte, len(m.Spec.Columns))}
+	s := &scorer{model: m, stream: m.Encoder.Stream(), vector: make([]float32, m.Encoder.Width()), outputs: make([]float32, m.Trees.Outputs()), fields: make([][]byte, len(m.Spec.Columns))}
 	for _, col := range m.Spec.Columns {
 		s.columns = append(s.columns, spec.Column(col.Name))
 	}
@@ -198,7 +199,8 @@ func (s *scorer) add(fields [][]byte, counts bool) error {
 	if err := s.stream.Encode(s.vector, s.fields); err != nil {
 		return err
 	}
-	s.scores = append(s.scores, s.model.Trees.Score(s.vector))
+	s.model.Trees.ScoreBatch(s.vector, s.outputs)
+	s.scores = append(s.scores, s.outputs...)
 	return nil
 }
 
@@ -251,7 +253,7 @@ func score(ctx context.Context, c Config, contenders []Contender, models []*mode
 			continue
 		}
 		e := &contenders[i]
-		if err := e.measure(s, labels, c.Spec.Metrics[0]); err != nil {
+		if err := e.measure(s, labels, c.Spec); err != nil {
 			return 0, fmt.Errorf("version %d on the validation rows: %w", e.Version.Number, err)
 		}
 	}
@@ -259,15 +261,14 @@ func score(ctx context.Context, c Config, contenders []Contender, models []*mode
 }
 
 // measure sets what a contender scored.
-func (e *Contender) measure(s *scorer, labels []float32, metric string) error {
-	ranking, err := evaluate.Rank(s.scores, labels)
+func (e *Contender) measure(s *scorer, labels []float32, spec *dataset.Spec) error {
+	rated, err := evaluate.Rate(spec, s.scores, labels)
 	if err != nil {
 		return err
 	}
-	if e.Metric, err = ranking.Metric(metric, s.model.Serving.Threshold); err != nil {
+	if e.Metric, err = rated.Metric(spec.Metrics[0], s.model.Serving.Threshold); err != nil {
 		return err
 	}
-	e.AUC = ranking.AUC()
-	e.Low, e.High = ranking.AUCInterval()
+	e.Skill = rated.Skill(spec.Metrics[0])
 	return nil
 }

@@ -28,7 +28,7 @@ type exchange struct {
 	held   int64 // bytes taken from the memory
 
 	body     []byte
-	scores   []float32   // one per record
+	scores   []float32   // the model's outputs, by record
 	warnings []warning   // by record
 	excluded []exclusion // by record
 	response []byte
@@ -141,16 +141,19 @@ func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// reserve makes room for the scores of all records that the body can hold, and for
-// their response up to flushSize.
-func (x *exchange) reserve() error {
-	const perRecord = len(`{"label":0,"probability":0.123456789},`)
+// reserve makes room for the scores of all records that the body can hold, so many
+// outputs each, and for their response up to flushSize.
+func (x *exchange) reserve(outputs int) error {
+	perRecord := len(`{"label":0,"probability":0.123456789},`)
+	if outputs > 1 {
+		perRecord *= outputs
+	}
 	records := min(bytes.Count(x.body, []byte{'{'}), len(x.body)/len("{},")+1)
-	if n := records - cap(x.scores); n > 0 {
+	if n := records*outputs - cap(x.scores); n > 0 {
 		if err := x.hold(4 * int64(n)); err != nil {
 			return err
 		}
-		x.scores = make([]float32, 0, records)
+		x.scores = make([]float32, 0, records*outputs)
 	}
 	x.scores, x.warnings, x.excluded = x.scores[:0], x.warnings[:0], x.excluded[:0]
 	if n := min(records*perRecord, flushSize+perRecord) - cap(x.response); n > 0 && records > chunk {

@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"mlops/internal/api"
+	"mlops/internal/dataset"
 	"mlops/internal/feature"
+	"mlops/internal/model"
 )
 
 // describe responds to GET /model.
@@ -39,6 +41,7 @@ func description(s *served) api.Model {
 		Model:     wireVersion(s.version),
 		LoadedAt:  s.loadedAt,
 		CreatedAt: serving.Created,
+		Task:      spec.Task,
 		Threshold: serving.Threshold,
 		Metrics:   serving.Metrics,
 		Synthetic: spec.Synthetic,
@@ -49,8 +52,9 @@ func description(s *served) api.Model {
 			Cite:        spec.Source.Cite,
 			Missing:     spec.Missing,
 			Target: api.Target{
-				Column: spec.Target.Column,
-				Labels: api.Labels{Positive: spec.Target.Labels.Positive, Negative: spec.Target.Labels.Negative},
+				Column:  spec.Target.Column,
+				Labels:  api.Labels{Positive: spec.Target.Labels.Positive, Negative: spec.Target.Labels.Negative},
+				Classes: spec.Target.Classes,
 			},
 			Columns: columns(s.model.Encoder),
 		},
@@ -66,9 +70,24 @@ func description(s *served) api.Model {
 	}
 	m.Model.Candidate = serving.Candidate
 	for _, sample := range serving.Samples {
-		m.Samples = append(m.Samples, api.Sample{Record: sample.Record, History: earlierOf(sample.History), Probability: sample.Probability})
+		m.Samples = append(m.Samples, wireSample(spec, sample))
+	}
+	if i := serving.Interval; i != nil {
+		m.Interval = &api.Interval{Coverage: i.Coverage, HalfWidth: i.HalfWidth, Test: i.Test}
 	}
 	return m
+}
+
+// wireSample is a sample as the API shows it.
+func wireSample(spec *dataset.Spec, s model.Sample) api.Sample {
+	out := api.Sample{Record: s.Record, History: earlierOf(s.History), Probability: s.Probability, Value: s.Value}
+	if s.Probabilities != nil {
+		out.Probabilities = make(map[string]float64, len(s.Probabilities))
+		for k, p := range s.Probabilities {
+			out.Probabilities[spec.Target.Classes[k]] = p
+		}
+	}
+	return out
 }
 
 // columns are the columns that a client may set, in the table's order.

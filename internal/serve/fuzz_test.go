@@ -136,7 +136,7 @@ func FuzzVersion(f *testing.F) {
 		x := newExchange(&memory{total: 1 << 30})
 		defer x.free()
 		x.body = append(x.body[:0], "[{},{}]"...)
-		if err := x.reserve(); err != nil {
+		if err := x.reserve(1); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := score(x, m); err != nil || len(x.scores) != 2 || x.scores[0] != x.scores[1] && x.scores[0] == x.scores[0] {

@@ -28,14 +28,49 @@ func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
 
 type object = map[string]any
 
+// predictionSchema is that of the served version's task; without one, of any task.
+func predictionSchema(spec *dataset.Spec) object {
+	probability := object{"type": "number", "minimum": 0, "maximum": 1}
+	warnings := object{"type": "array", "description": "In what the record is unlike the training rows; left out if in nothing",
+		"items": object{"$ref": "#/components/schemas/Warning"}}
+	binary := object{"type": "object", "required": []string{"label", "probability"}, "properties": object{
+		"label": object{"type": "integer", "enum": []int{0, 1}}, "probability": probability, "warnings": warnings}}
+	label, probabilities := object{"type": "string"}, object{"type": "object", "additionalProperties": probability}
+	if spec != nil && spec.Task == dataset.Multiclass {
+		each := object{}
+		for _, c := range spec.Target.Classes {
+			each[c] = probability
+		}
+		label["enum"] = spec.Target.Classes
+		probabilities = object{"type": "object", "properties": each, "required": spec.Target.Classes}
+	}
+	classes := object{"type": "object", "required": []string{"label", "probabilities"}, "properties": object{
+		"label": label, "probabilities": probabilities, "warnings": warnings}}
+	value := object{"type": "object", "required": []string{"value", "interval"}, "properties": object{
+		"value":    object{"type": "number"},
+		"interval": object{"type": "array", "items": object{"type": "number"}, "minItems": 2, "maxItems": 2, "description": "Where the true value is, with the coverage that GET /model says"},
+		"warnings": warnings}}
+	switch {
+	case spec == nil:
+		return object{"oneOf": []any{binary, classes, value}}
+	case spec.Task == dataset.Multiclass:
+		return classes
+	case spec.Task == dataset.Regression:
+		return value
+	}
+	return binary
+}
+
 func (s *Server) document() object {
 	title, record := s.options.Model, object{"type": "object"}
+	prediction := predictionSchema(nil)
 	var example any
 	reasons := object{"type": "string"}
 	if served := s.served.Load(); served != nil {
 		spec := served.model.Spec
 		title = spec.Title
 		record = recordSchema(spec)
+		prediction = predictionSchema(spec)
 		example = served.description.Samples[0].Body(spec.HasHistory())
 		if because := reasonsOf(spec); len(because) > 0 {
 			reasons["enum"] = because
@@ -99,12 +134,7 @@ func (s *Server) document() object {
 				"kind":   object{"type": "string", "enum": []string{api.UnseenLevel, api.OutOfRange, api.NotGiven, api.HardlyGiven, api.HistoryUnavailable}},
 				"detail": object{"type": "string"},
 			}},
-			"Prediction": object{"type": "object", "required": []string{"label", "probability"}, "properties": object{
-				"label":       object{"type": "integer", "enum": []int{0, 1}},
-				"probability": object{"type": "number", "minimum": 0, "maximum": 1},
-				"warnings": object{"type": "array", "description": "In what the record is unlike the training rows; left out if in nothing",
-					"items": ref("Warning")},
-			}},
+			"Prediction": prediction,
 			"Excluded": object{"type": "object", "required": []string{"excluded"}, "additionalProperties": false,
 				"description": "No score: the cohort leaves the record out", "properties": object{"excluded": reasons}},
 			"Problem": object{"type": "object", "properties": object{

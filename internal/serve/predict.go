@@ -47,9 +47,13 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 		s.metrics.UnknownValues.Add(float64(unknown))
 	}
 	w.Header()["Content-Type"] = jsonType
-	positives := x.write(w, served)
-	s.predictions[1].Add(float64(positives))
-	s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
+	if served.task == nil {
+		positives := x.write(w, served)
+		s.predictions[1].Add(float64(positives))
+		s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
+	} else {
+		x.writeTask(w, served)
+	}
 	for _, e := range x.excluded {
 		served.excluded[e.rule].count.Inc()
 	}
@@ -61,7 +65,7 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 // admit scores a request once it has a slot. It holds the slot only for what keeps
 // a processor busy: reading and responding wait for the client, which may be slow.
 func (s *Server) admit(x *exchange, m *model.Model) (unknown int, err error) {
-	if err := x.reserve(); err != nil {
+	if err := x.reserve(m.Trees.Outputs()); err != nil {
 		return 0, err
 	}
 	slots := s.small
@@ -144,7 +148,7 @@ type workspace struct {
 
 var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 
-// score decodes the body and leaves one probability per record in x.scores. It
+// score decodes the body and leaves the model's outputs per record in x.scores. It
 // reads all records before any response begins, so no request is answered in part.
 // It returns how many values training had not seen.
 func score(x *exchange, m *model.Model) (unknown int, err error) {
@@ -157,7 +161,9 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 	n := 0 // vectors filled
 	flush := func() {
 		at := len(x.scores)
-		x.scores = append(x.scores, zeros[:n]...)
+		for range m.Trees.Outputs() {
+			x.scores = append(x.scores, zeros[:n]...)
+		}
 		m.Trees.ScoreBatch(vectors[:n*width], x.scores[at:])
 		n = 0
 	}

@@ -36,6 +36,7 @@ type served struct {
 	loadedAt time.Time
 	prefix   []byte // of every response of /predict
 	excluded []rule // the cohort's, in the spec's order
+	task     *task  // nil: a binary one
 
 	description api.Model // GET /model's, without a refusal
 	warned      counted
@@ -213,6 +214,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		}
 		next.excluded = append(next.excluded, rule{prediction, s.metrics.Excluded.WithLabelValues(e.Because)})
 	}
+	next.task = newTask(m, s.metrics)
 	next.description = description(next)
 	next.warned = warningCounters(s.metrics, m.Encoder)
 	if _, err := json.Marshal(next.description); err != nil { // before it is served

@@ -18,7 +18,7 @@ import (
 // Part is the encoded rows of one split.
 type Part struct {
 	X []float32 // one vector of the encoder's width per row, concatenated
-	Y []float32 // 1 or 0 per row
+	Y []float32 // what Spec.Label says of each row
 }
 
 // Data is what a candidate is trained and measured on.
@@ -156,6 +156,29 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 		}
 	}
 	return d, nil
+}
+
+// checkObjective refuses a candidate whose objective can't take a value of the target.
+func (d *Data) checkObjective(spec *dataset.Spec, candidate *dataset.Candidate) error {
+	objective := spec.Objective(candidate)
+	least, itself, bounded := dataset.LeastTarget(objective)
+	if !bounded {
+		return nil
+	}
+	below, example := 0, float32(0)
+	for _, p := range d.Parts {
+		for _, y := range p.Y {
+			if float64(y) < least || float64(y) == least && !itself {
+				below, example = below+1, y
+			}
+		}
+	}
+	if below == 0 {
+		return nil
+	}
+	return &inspect.Error{Findings: []inspect.Finding{{Level: inspect.Stop, Kind: "target", Value: float64(below), Text: fmt.Sprintf(
+		"candidate %s has objective %s, which takes no %s of %g; rows with such a target: %d; choose another objective, or leave these rows out by the column's min",
+		candidate.Name, objective, spec.Target.Column, example, below)}}}
 }
 
 // positives is how many rows of the part have the label 1.

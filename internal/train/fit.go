@@ -17,22 +17,22 @@ import (
 type Fitted struct {
 	UBJ       []byte // XGBoost's model, cut at the best round
 	Trees     int
-	RoundAUC  []float64                    // validation AUC of every round boosted
-	Scores    map[string][]float32         // probabilities, by split (validation and test)
-	Rankings  map[string]*evaluate.Ranking // the rows by score, by split
-	Threshold float64                      // chosen on validation by the spec's rule
-	Metrics   map[string]float64           // validation_<name> and test_<name>
+	Rounds    []float64                  // validation metric of every round boosted, see Spec.RoundMetric
+	Rated     map[string]*evaluate.Rated // the rows' outputs, measured, by split (validation and test)
+	Threshold float64                    // of a binary task, chosen on validation by the spec's rule
+	Interval  *model.Interval            // of a regression, measured on validation
+	Metrics   map[string]float64         // validation_<name> and test_<name>
 	Samples   []model.Sample
 }
 
 // Options of a fit.
 type Options struct {
-	Threads  int                          // XGBoost's threads
-	Progress func(round int, auc float64) // called after each round; may be nil
+	Threads  int                             // XGBoost's threads
+	Progress func(round int, metric float64) // called after each round; may be nil
 }
 
 // Fit boosts one candidate with early stopping on the validation rows, chooses
-// the threshold there, and measures on the validation and test rows.
+// the threshold or the interval there, and measures on the validation and test rows.
 func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidate *dataset.Candidate, d *Data, o Options) (*Fitted, error) {
 	matrices := map[string]*xgboost.Matrix{}
 	for split, p := range d.Parts {
@@ -44,7 +44,8 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		matrices[split] = m
 	}
 	booster, result, err := lib.Train(ctx, xgboost.Config{
-		Params:        Parameters(candidate, o.Threads),
+		Params:        Parameters(spec, candidate, o.Threads),
+		Metric:        spec.RoundMetric(),
 		Rounds:        candidate.Rounds,
 		EarlyStopping: candidate.EarlyStopping,
 		Progress:      o.Progress,
@@ -53,7 +54,7 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		return nil, err
 	}
 	defer booster.Close()
-	f := &Fitted{RoundAUC: result.Rounds, Scores: map[string][]float32{}, Rankings: map[string]*evaluate.Ranking{}, Metrics: map[string]float64{}}
+	f := &Fitted{Rounds: result.Rounds, Rated: map[string]*evaluate.Rated{}, Metrics: map[string]float64{}}
 	if f.Trees, err = booster.Rounds(); err != nil {
 		return nil, err
 	}
@@ -61,31 +62,50 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		return nil, err
 	}
 	for _, split := range []string{dataset.Validation, dataset.Test} {
-		if f.Scores[split], err = booster.Predict(matrices[split]); err != nil {
+		scores, err := booster.Predict(matrices[split])
+		if err != nil {
 			return nil, fmt.Errorf("scoring split %s: %w", split, err)
 		}
-	}
-	for _, split := range []string{dataset.Validation, dataset.Test} {
-		if f.Rankings[split], err = evaluate.Rank(f.Scores[split], d.Parts[split].Y); err != nil {
+		if f.Rated[split], err = evaluate.Rate(spec, scores, d.Parts[split].Y); err != nil {
 			return nil, fmt.Errorf("measuring split %s: %w", split, err)
 		}
 	}
-	if f.Threshold, err = f.Rankings[dataset.Validation].ChooseThreshold(spec.Threshold); err != nil {
-		return nil, fmt.Errorf("choosing the threshold: %w", err)
+	if err := f.choose(spec); err != nil {
+		return nil, err
 	}
-	for split, ranking := range f.Rankings {
+	for split, rated := range f.Rated {
 		for _, name := range spec.Metrics {
-			if f.Metrics[split+"_"+name], err = ranking.Metric(name, f.Threshold); err != nil {
+			if f.Metrics[split+"_"+name], err = rated.Metric(name, f.Threshold); err != nil {
 				return nil, fmt.Errorf("%s of split %s: %w", name, split, err)
 			}
 		}
 	}
-	f.Samples, err = score(lib, booster, d)
+	f.Samples, err = score(lib, booster, spec, d)
 	return f, err
 }
 
-// score gives the samples the probabilities that the server has to reproduce.
-func score(lib *xgboost.Library, booster *xgboost.Booster, d *Data) ([]model.Sample, error) {
+// choose chooses the threshold of a binary task, and measures the interval of a
+// regression, on the validation rows.
+func (f *Fitted) choose(spec *dataset.Spec) (err error) {
+	validation := f.Rated[dataset.Validation]
+	switch {
+	case validation.Ranking != nil:
+		if f.Threshold, err = validation.Ranking.ChooseThreshold(spec.Threshold); err != nil {
+			return fmt.Errorf("choosing the threshold: %w", err)
+		}
+	case validation.Values != nil:
+		i := &model.Interval{Coverage: float64(spec.Coverage()) / 100}
+		if i.HalfWidth, err = validation.Values.HalfWidth(i.Coverage); err != nil {
+			return fmt.Errorf("measuring the interval on the validation rows: %w; bring more rows, or ask for a smaller interval", err)
+		}
+		i.Test = f.Rated[dataset.Test].Values.Covered(i.HalfWidth)
+		f.Interval = i
+	}
+	return nil
+}
+
+// score gives the samples the outputs that the server has to reproduce.
+func score(lib *xgboost.Library, booster *xgboost.Booster, spec *dataset.Spec, d *Data) ([]model.Sample, error) {
 	part := &Part{Y: make([]float32, len(d.samples))}
 	for _, s := range d.samples {
 		part.X = append(part.X, s.vector...)
@@ -95,13 +115,14 @@ func score(lib *xgboost.Library, booster *xgboost.Booster, d *Data) ([]model.Sam
 		return nil, fmt.Errorf("matrix of the samples: %w", err)
 	}
 	defer m.Close()
-	probabilities, err := booster.Predict(m)
+	outputs, err := booster.Predict(m)
 	if err != nil {
 		return nil, fmt.Errorf("scoring the samples: %w", err)
 	}
 	samples := make([]model.Sample, len(d.samples))
+	each := len(outputs) / len(samples)
 	for i, s := range d.samples {
-		samples[i] = model.Sample{Record: s.record, History: s.history, Probability: float64(probabilities[i])}
+		samples[i] = model.NewSample(spec, s.record, s.history, outputs[i*each:(i+1)*each])
 	}
 	return samples, nil
 }
@@ -126,13 +147,19 @@ func Matrix(lib *xgboost.Library, e *feature.Encoder, p *Part) (*xgboost.Matrix,
 
 // Parameters are XGBoost's parameters for a candidate: ours, then the candidate's
 // by name.
-func Parameters(c *dataset.Candidate, threads int) [][2]string {
+func Parameters(spec *dataset.Spec, c *dataset.Candidate, threads int) [][2]string {
 	params := [][2]string{
-		{"objective", "binary:logistic"},
+		{"objective", spec.Objective(c)},
 		{"nthread", strconv.Itoa(threads)},
+	}
+	if n := len(spec.Target.Classes); n > 0 {
+		params = append(params, [2]string{"num_class", strconv.Itoa(n)})
 	}
 	var own [][2]string
 	for name, value := range c.Params {
+		if name == "objective" {
+			continue
+		}
 		own = append(own, [2]string{name, fmt.Sprint(value)})
 	}
 	if _, set := c.Params["tree_method"]; !set {

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -19,7 +17,6 @@ import (
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
-	"mlops/internal/plot"
 	"mlops/internal/registry"
 )
 
@@ -119,7 +116,7 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	return run.ID, nil
 }
 
-// maxSteps bounds how many points of the rounds' AUC are logged.
+// maxSteps bounds how many points of the rounds' metric are logged.
 const maxSteps = 300
 
 // batch is everything logged of a run except its files.
@@ -137,12 +134,14 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 		"rows_unlabeled": strconv.Itoa(d.Unlabeled),
 		"xgboost":        r.config.Library.Version(),
 	}}
-	for _, p := range Parameters(candidate, r.config.Threads) {
+	for _, p := range Parameters(r.spec, candidate, r.config.Threads) {
 		b.Params[p[0]] = p[1]
 	}
 	for split, p := range d.Parts {
 		b.Params["rows_"+split] = strconv.Itoa(len(p.Y))
-		b.Params["positives_"+split] = strconv.Itoa(p.positives())
+		if r.spec.Task == dataset.Binary {
+			b.Params["positives_"+split] = strconv.Itoa(p.positives())
+		}
 	}
 	metric := func(name string, value float64, step int) {
 		b.Metrics = append(b.Metrics, mlflow.Metric{Key: name, Value: value, Step: int64(step)})
@@ -157,11 +156,17 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 		metric(name+"_known", float64(l.Known), 0)
 		metric(name+"_replaced", float64(l.Replaced), 0)
 	}
-	metric("threshold", f.Threshold, 0)
+	switch {
+	case f.Interval != nil:
+		metric("interval_half_width", f.Interval.HalfWidth, 0)
+		metric("test_interval_coverage", f.Interval.Test, 0)
+	case r.spec.Task == dataset.Binary:
+		metric("threshold", f.Threshold, 0)
+	}
 	metric("training_seconds", took.Seconds(), 0)
-	every := max(1, len(f.RoundAUC)/maxSteps)
-	for round := 0; round < len(f.RoundAUC); round += every {
-		metric("round_validation_auc", f.RoundAUC[round], round)
+	every := max(1, len(f.Rounds)/maxSteps)
+	for round := 0; round < len(f.Rounds); round += every {
+		metric("round_validation_"+r.spec.RoundMetric(), f.Rounds[round], round)
 	}
 	return b
 }
@@ -180,6 +185,7 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 			Candidate: candidate.Name,
 			Created:   time.Now().UTC().Truncate(time.Second),
 			Threshold: f.Threshold,
+			Interval:  f.Interval,
 			Metrics:   f.Metrics,
 			Samples:   f.Samples,
 			Synthetic: !r.spec.RealSamples(),
@@ -238,28 +244,6 @@ func readBack(files map[string][]byte) error {
 	}
 	_, err = model.Read(os.DirFS(dir))
 	return err
-}
-
-// plots adds the ROC, precision-recall and calibration curves.
-func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
-	var curves []plot.Curve
-	for _, split := range []string{dataset.Validation, dataset.Test} {
-		curves = append(curves, plot.Curve{Name: split, Rows: f.Rankings[split]})
-	}
-	draw := func(name string, plotTo func(io.Writer) error) error {
-		var b bytes.Buffer
-		if err := plotTo(&b); err != nil {
-			return fmt.Errorf("drawing %s: %w", name, err)
-		}
-		files["plots/"+name+".png"] = b.Bytes()
-		return nil
-	}
-	title := r.spec.Title + ", " + r.config.Candidate
-	return errors.Join(
-		draw("roc", func(w io.Writer) error { return plot.ROC(w, "png", title, f.Threshold, curves...) }),
-		draw("precision_recall", func(w io.Writer) error { return plot.PrecisionRecall(w, "png", title, f.Threshold, curves...) }),
-		draw("calibration", func(w io.Writer) error { return plot.Calibration(w, "png", title, curves...) }),
-	)
 }
 
 // register makes the version. It comes last, so that no version is made of an

@@ -82,12 +82,15 @@ func Run(ctx context.Context, c Config) (int, error) {
 
 	start = time.Now()
 	var last time.Time
+	if err := data.checkObjective(c.Spec, candidate); err != nil {
+		return 0, err
+	}
 	fitted, err := Fit(ctx, c.Library, c.Spec, candidate, data, Options{
 		Threads: c.Threads,
-		Progress: func(round int, auc float64) {
+		Progress: func(round int, metric float64) {
 			if time.Since(last) > time.Second {
 				last = time.Now()
-				c.Log.Info("progress", "done", round+1, "total", candidate.Rounds, "unit", "trees", "validation_auc", auc)
+				c.Log.Info("progress", "done", round+1, "total", candidate.Rounds, "unit", "trees", "validation_"+c.Spec.RoundMetric(), metric)
 			}
 		},
 	})
@@ -95,7 +98,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 		return 0, fmt.Errorf("candidate %s: %w", candidate.Name, err)
 	}
 	took := time.Since(start)
-	c.Log.Info("progress", "done", len(fitted.RoundAUC), "total", len(fitted.RoundAUC), "unit", "trees")
+	c.Log.Info("progress", "done", len(fitted.Rounds), "total", len(fitted.Rounds), "unit", "trees")
 	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
 	run, err := r.record(ctx, candidate, data, fitted, findings, took)
 	if err != nil {

@@ -38,13 +38,13 @@ func training(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	}
 	// Without early stopping, so that both make the same number of trees.
 	candidate := &dataset.Candidate{Name: "bench", Rounds: 200, Params: b.spec.Candidates[0].Params}
-	if err := b.export(data, train.Parameters(candidate, runtime.GOMAXPROCS(0)), candidate.Rounds); err != nil {
+	if err := b.export(data, train.Parameters(b.spec, candidate, runtime.GOMAXPROCS(0)), candidate.Rounds); err != nil {
 		return nil, err
 	}
 	var ratios []float64
 	for range pairs {
 		start := time.Now()
-		booster, err := boost(ctx, lib, candidate, data)
+		booster, err := boost(ctx, lib, b.spec, candidate, data)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +70,7 @@ func training(ctx context.Context, log *slog.Logger) ([]figure, error) {
 }
 
 // boost makes the matrices and trains on all threads.
-func boost(ctx context.Context, lib *xgboost.Library, candidate *dataset.Candidate, d *train.Data) (*xgboost.Booster, error) {
+func boost(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidate *dataset.Candidate, d *train.Data) (*xgboost.Booster, error) {
 	matrices := map[string]*xgboost.Matrix{}
 	for split, p := range d.Parts {
 		m, err := train.Matrix(lib, d.Encoder, p)
@@ -81,7 +81,7 @@ func boost(ctx context.Context, lib *xgboost.Library, candidate *dataset.Candida
 		matrices[split] = m
 	}
 	booster, _, err := lib.Train(ctx, xgboost.Config{
-		Params: train.Parameters(candidate, runtime.GOMAXPROCS(0)),
+		Params: train.Parameters(spec, candidate, runtime.GOMAXPROCS(0)),
 		Rounds: candidate.Rounds,
 	}, matrices[dataset.Train], matrices[dataset.Validation])
 	return booster, err
@@ -128,7 +128,7 @@ func evaluator(ctx context.Context, log *slog.Logger) ([]figure, error) {
 		return nil, err
 	}
 	candidate := &dataset.Candidate{Name: "bench", Rounds: 500, Params: b.spec.Candidates[0].Params}
-	booster, err := boost(ctx, lib, candidate, data)
+	booster, err := boost(ctx, lib, b.spec, candidate, data)
 	if err != nil {
 		return nil, err
 	}

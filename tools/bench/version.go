@@ -132,7 +132,7 @@ func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.D
 	}
 	defer m.Close()
 	candidate := &dataset.Candidate{Name: "bench", Rounds: wantTrees, Params: map[string]any{"eta": 0.03, "max_depth": 6}}
-	booster, _, err := lib.Train(ctx, xgboost.Config{Params: train.Parameters(candidate, runtime.GOMAXPROCS(0)), Rounds: wantTrees}, m, m)
+	booster, _, err := lib.Train(ctx, xgboost.Config{Params: train.Parameters(b.spec, candidate, runtime.GOMAXPROCS(0)), Rounds: wantTrees}, m, m)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,146 @@
+package inspect
+
+import (
+	"fmt"
+	"slices"
+
+	"mlops/internal/dataset"
+)
+
+const (
+	// fewestValues rows of a regression's split with which its figures say anything at
+	// all, and with which validation can measure an interval of 90 %.
+	fewestValues = 20
+	// scarceValues is the same for a word of warning.
+	scarceValues = 100
+	// LeakR2 is the share of a target's variance that a single feature may explain, by
+	// Explained, before it is taken to give the answer away.
+	LeakR2 = 0.98
+)
+
+// fewOfClasses looks at the rows of each class in a split.
+func fewOfClasses(spec *dataset.Spec, split string, y []float32) []Finding {
+	counts := make([]int, len(spec.Target.Classes))
+	for _, label := range y {
+		counts[int(label)]++
+	}
+	var found []Finding
+	for k, n := range counts {
+		f := Finding{Kind: "few", Split: split, Value: float64(n), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s = %q", split, len(y), n, spec.Target.Column, spec.Target.Classes[k])}
+		switch {
+		case n < fewest:
+			f.Level = Stop
+			f.Text += fmt.Sprintf("; at least %d of each class are needed: bring more rows, give split.%s a larger share, or leave the class out by a cohort and out of target.classes", fewest, split)
+		case n < scarce:
+			f.Level = Warning
+			f.Text += "; its figures are rough"
+		default:
+			continue
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// fewValues looks at the values of a regression's target in a split.
+func fewValues(spec *dataset.Spec, split string, y []float32) []Finding {
+	f := Finding{Kind: "few", Split: split, Value: float64(len(y))}
+	switch {
+	case len(y) < fewestValues:
+		f.Level, f.Text = Stop, fmt.Sprintf("the %s rows are only %d; at least %d are needed: bring more rows, or give split.%s a larger share", split, len(y), fewestValues, split)
+	case slices.Min(y) == slices.Max(y):
+		f.Level, f.Kind, f.Text = Stop, "target", fmt.Sprintf("all %d %s rows have %s = %g: there is nothing to predict", len(y), split, spec.Target.Column, y[0])
+	case len(y) < scarceValues:
+		f.Level, f.Text = Warning, fmt.Sprintf("the %s rows are only %d; its figures are rough", split, len(y))
+	default:
+		return nil
+	}
+	return []Finding{f}
+}
+
+// leakOfClasses is Leak for several classes: a feature gives the answer away if it
+// tells each of them from the rest. One that tells a single class is common.
+func leakOfClasses(f Feature, values, y []float32, folds []uint8, classes int) (auc float64, err error) {
+	is := make([]float32, len(y))
+	auc = 1
+	for k := range classes {
+		for i, label := range y {
+			is[i] = 0
+			if int(label) == k {
+				is[i] = 1
+			}
+		}
+		of, err := Alone(values, is, f.Codes, folds)
+		if err != nil {
+			return 0, fmt.Errorf("inspecting feature %s: %w", f.Name, err)
+		}
+		auc = min(auc, of)
+	}
+	return auc, nil
+}
+
+// Explained is the share of a numeric target's variance that a single feature
+// explains: as a number by a straight line, or by the mean of the other folds' rows
+// with the same value. codes and folds are as in Alone.
+func Explained(values, y []float32, codes int, folds []uint8) float64 {
+	var mean, total float64
+	for _, v := range y {
+		mean += float64(v) / float64(len(y))
+	}
+	for _, v := range y {
+		total += (float64(v) - mean) * (float64(v) - mean)
+	}
+	if total == 0 {
+		return 0
+	}
+	cuts, groups := groupsOf(values, codes, bins)
+	type tally struct{ rows, sum float64 }
+	all := make([][Folds]tally, groups)
+	fold := func(i int) int {
+		if folds == nil {
+			return i % Folds
+		}
+		return int(folds[i])
+	}
+	for i, v := range values {
+		t := &all[groupOf(v, cuts, codes, groups)][fold(i)]
+		t.rows++
+		t.sum += float64(y[i])
+	}
+	var off float64
+	for i, v := range values {
+		n, sum := float64(prior), prior*mean
+		for k, t := range all[groupOf(v, cuts, codes, groups)] {
+			if k != fold(i) {
+				n, sum = n+t.rows, sum+t.sum
+			}
+		}
+		off += (float64(y[i]) - sum/n) * (float64(y[i]) - sum/n)
+	}
+	best := 1 - off/total
+	if codes == 0 {
+		best = max(best, straight(values, y))
+	}
+	return max(best, 0)
+}
+
+// straight is the squared correlation, where at least half of the rows have a value.
+func straight(values, y []float32) float64 {
+	var n, mx, my, xx, yy, xy float64
+	for i, v := range values {
+		if v != v {
+			continue
+		}
+		n++
+		dx, dy := float64(v)-mx, float64(y[i])-my
+		mx += dx / n
+		my += dy / n
+		xx += dx * (float64(v) - mx)
+		yy += dy * (float64(y[i]) - my)
+		xy += dx * (float64(y[i]) - my)
+	}
+	if 2*n < float64(len(values)) || xx == 0 || yy == 0 {
+		return 0
+	}
+	return xy * xy / xx / yy
+}

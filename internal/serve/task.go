@@ -1,0 +1,120 @@
+package serve
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
+	"mlops/internal/metrics"
+	"mlops/internal/model"
+)
+
+// task is how predictions of several classes, or of a value, are written and counted.
+type task struct {
+	outputs   int
+	classes   [][]byte             // as JSON texts; nil: a value
+	predicted []prometheus.Counter // by class; one for values
+	halfWidth float64
+}
+
+// newTask returns nil for a binary model, which has the shortest way.
+func newTask(m *model.Model, counters *metrics.Inference) *task {
+	switch m.Spec.Task {
+	case dataset.Multiclass:
+		t := &task{outputs: len(m.Spec.Target.Classes)}
+		for _, c := range m.Spec.Target.Classes {
+			text, err := json.Marshal(c)
+			if err != nil {
+				panic(err) // a string
+			}
+			t.classes = append(t.classes, text)
+			t.predicted = append(t.predicted, counters.Predictions.WithLabelValues(c))
+		}
+		return t
+	case dataset.Regression:
+		return &task{outputs: 1, predicted: []prometheus.Counter{counters.Predictions.WithLabelValues("value")}, halfWidth: m.Serving.Interval.HalfWidth}
+	}
+	return nil
+}
+
+// writeTask is write for tasks other than the binary one; it counts what it writes.
+func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
+	t := served.task
+	out := append(x.response[:0], served.prefix...)
+	whole, gone := true, false
+	warnings, excluded := x.warnings, x.excluded
+	counts := make([]int, len(t.predicted))
+	for i, n := 0, len(x.scores)/t.outputs; i < n; i++ {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		if len(out) > flushSize {
+			whole = false
+			if !gone { // else the client is gone, and what is left only counted
+				_, err := w.Write(out)
+				gone = err != nil
+			}
+			out = out[:0]
+		}
+		if len(excluded) > 0 && int(excluded[0].record) == i {
+			out = append(out, served.excluded[excluded[0].rule].prediction...)
+			excluded = excluded[1:]
+			continue
+		}
+		scores := x.scores[i*t.outputs : (i+1)*t.outputs]
+		if t.classes == nil {
+			counts[0]++
+			out = t.appendValue(out, scores[0])
+		} else {
+			best := evaluate.Best(scores)
+			counts[best]++
+			out = t.appendClasses(out, best, scores)
+		}
+		if len(warnings) > 0 && int(warnings[0].record) == i {
+			out, warnings = appendWarnings(out, warnings, x.body, served.model.Encoder)
+		}
+		out = append(out, '}')
+	}
+	x.response = append(out, "]}\n"...)
+	if whole {
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.response))}
+	}
+	if !gone {
+		w.Write(x.response)
+	}
+	for k, n := range counts {
+		if n > 0 {
+			t.predicted[k].Add(float64(n))
+		}
+	}
+}
+
+// appendValue appends a prediction without its closing brace. JSON has no infinity,
+// which a record far from all training rows may get where values grow exponentially.
+func (t *task) appendValue(out []byte, value float32) []byte {
+	value = min(max(value, -math.MaxFloat32), math.MaxFloat32)
+	out = append(out, `{"value":`...)
+	out = strconv.AppendFloat(out, float64(value), 'g', -1, 32)
+	out = append(out, `,"interval":[`...)
+	out = strconv.AppendFloat(out, float64(value)-t.halfWidth, 'g', 9, 64)
+	out = append(out, ',')
+	out = strconv.AppendFloat(out, float64(value)+t.halfWidth, 'g', 9, 64)
+	return append(out, ']')
+}
+
+// appendClasses appends a prediction without its closing brace.
+func (t *task) appendClasses(out []byte, best int, scores []float32) []byte {
+	out = append(append(out, `{"label":`...), t.classes[best]...)
+	separator := `,"probabilities":{`
+	for k, p := range scores {
+		out = append(append(append(out, separator...), t.classes[k]...), ':')
+		out = strconv.AppendFloat(out, float64(p), 'g', -1, 32)
+		separator = ","
+	}
+	return append(out, '}')
+}
