@@ -6,9 +6,10 @@ DATASET ?=
 PURGE ?=
 SYNTHETIC ?=
 REGISTRY ?=
+COSIGN_KEY ?=
 TARGET ?=
 POSITIVE ?=
-export SPEC DATASET PURGE REGISTRY SYNTHETIC TARGET POSITIVE
+export SPEC DATASET PURGE REGISTRY COSIGN_KEY SYNTHETIC TARGET POSITIVE
 
 GO ?= go
 # Without cgo and with the flags that the programs are compiled with, so that both
@@ -95,7 +96,7 @@ status: ## show services or pods, workflows, rows, runs and the version in produ
 	@if test -e "$${MLOPS_HOME:-$$HOME/.mlops}/platform.json" || test -e /var/lib/mlops/platform.json; then $(MAKE) --no-print-directory platform; fi
 	@$(MLOPS) status
 
-images: ## build every image into dist/, without Docker (ARCH=amd64,arm64, NAMES=; REGISTRY= pushes them)
+images: ## build every image into dist/, without Docker (ARCH=amd64,arm64, NAMES=; REGISTRY= pushes them, COSIGN_KEY= signs them)
 	@CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/images $(if $(ARCH),-arch $(ARCH)) $(if $(REGISTRY),-push $(REGISTRY)) $(NAMES)
 
 check-demo: ## verify what a running demo serves (CHECK=flags, such as -rows=101766)

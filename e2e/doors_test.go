@@ -35,6 +35,7 @@ func testDoors(t *testing.T, m *machine) {
 	t.Run("MLflow without a login", func(t *testing.T) { testMLflowLogin(t, r) })
 	t.Run("a model that nobody signed", func(t *testing.T) { testFalseModel(t, r) })
 	t.Run("a privileged pod", func(t *testing.T) { testPrivileged(t, r) })
+	t.Run("what each account may do", func(t *testing.T) { testAccounts(t, m, r) })
 	t.Run("a neighbour on the network", func(t *testing.T) { testNeighbour(t, m, r) })
 }
 

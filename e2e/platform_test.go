@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,9 @@ func testImages(t *testing.T, m *machine) {
 			t.Fatal(err)
 		}
 		largest = max(largest, float64(fi.Size())/1e6)
+		if _, err := os.Stat(filepath.Join(m.root, "dist", "images", name+"."+runtime.GOARCH+".spdx.json")); err != nil {
+			t.Errorf("no list of what is in the image: %v", err)
+		}
 	}
 	m.note(t, "largest of our static images", largest, "MB", "25 MB")
 	if largest > 25 {

@@ -37,7 +37,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 
 {{/* Reference of an image: (list . .Values.image). What its values leave empty comes
-from global.images. With global.images.mirror, the mirror replaces the registry of
+from global.images, and with global.images.pin the digests of the project's own too. With global.images.mirror, the mirror replaces the registry of
 every image that isn't the project's own. */}}
 {{- define "mlops.image" -}}
 {{- $images := (index . 0).Values.global.images -}}
@@ -45,8 +45,13 @@ every image that isn't the project's own. */}}
 {{- $registry := $image.registry | default $images.registry -}}
 {{- if and $images.mirror (ne $registry $images.registry) -}}{{- $registry = $images.mirror -}}{{- end -}}
 {{- $tag := $image.tag | default $images.tag | default (include "mlops.version" .) -}}
+{{- $digest := $image.digest -}}
+{{- if and $images.pin (not $digest) (eq $registry $images.registry) -}}
+{{- $digest = get $images.ids (include "mlops.imageName" $image) -}}
+{{- if not $digest -}}{{- fail (printf "global.images.pin: global.images.ids has no digest of %s; write the values file again with `make images REGISTRY=`" $image.repository) -}}{{- end -}}
+{{- end -}}
 {{- printf "%s/%s:%s" $registry $image.repository $tag -}}
-{{- with $image.digest -}}@{{ . }}{{- end -}}
+{{- with $digest -}}@{{ . }}{{- end -}}
 {{- end -}}
 
 {{/* Name of an image without folders, its key in global.images.ids. */}}

@@ -24,7 +24,11 @@ func TestComponents(t *testing.T) {
 			component := p.meta.Labels["app.kubernetes.io/component"]
 			account := "mlops-" + component
 			if p.workflow {
-				component, account = "pipelines", "mlops-workflow"
+				account = "mlops-workflow"
+				if component == "restore" {
+					account = "mlops-restore" // it starts services again
+				}
+				component = "pipelines"
 			}
 			if component == "test" {
 				continue // helm test's pod has no values of its own

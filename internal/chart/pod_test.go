@@ -1,6 +1,7 @@
 package chart
 
 import (
+	stdcmp "cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func pods(t *testing.T, r *rendering) []pod {
 					SecurityContext:              template.SecurityContext,
 					Volumes:                      template.Volumes,
 					Containers:                   []corev1.Container{*template.Container},
-					ServiceAccountName:           x.Spec.ServiceAccountName,
+					ServiceAccountName:           stdcmp.Or(template.ServiceAccountName, x.Spec.ServiceAccountName),
 					AutomountServiceAccountToken: x.Spec.AutomountServiceAccountToken,
 					NodeSelector:                 template.NodeSelector,
 					Tolerations:                  template.Tolerations,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -26,18 +25,18 @@ func push(ctx context.Context, ref string, byArch map[string]v1.Image) (v1.Hash,
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	to := options(ctx)
 	img, index, err := Index(byArch)
 	if err != nil {
 		return v1.Hash{}, err
 	}
 	if index != nil {
-		if err := remote.WriteIndex(r, index, options...); err != nil {
+		if err := remote.WriteIndex(r, index, to...); err != nil {
 			return v1.Hash{}, err
 		}
 		return index.Digest()
 	}
-	if err := remote.Write(r, img, options...); err != nil {
+	if err := remote.Write(r, img, to...); err != nil {
 		return v1.Hash{}, err
 	}
 	return img.Digest()
@@ -50,7 +49,7 @@ func Pull(ctx context.Context, ref, arch string) (v1.Image, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("pulling %s: %w", ref, err)
 	}
-	desc, err := remote.Get(r, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithPlatform(*platform(arch)))
+	desc, err := remote.Get(r, append(options(ctx), remote.WithPlatform(*platform(arch)))...)
 	if err != nil {
 		return nil, "", fmt.Errorf("pulling %s: %w", ref, err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -36,6 +37,7 @@ type builder struct {
 	bases     string // auto, public or debian
 	others    string // auto, build or public
 	push      string
+	signer    *ecdsa.PrivateKey // signs what is pushed; nil: nothing is signed
 	spec      string
 	dataset   string
 	synthetic bool // made-up rows instead of a table
@@ -127,7 +129,8 @@ func (b *builder) run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// deliver writes the archive if it isn't up to date, and pushes it.
+// deliver writes the archive and the lists of contents if they aren't up to date, and
+// pushes the image.
 func (b *builder) deliver(ctx context.Context, img *built) error {
 	path := b.archive(img.recipe)
 	there, err := image.ReadArchive(path)
@@ -151,19 +154,11 @@ func (b *builder) deliver(ctx context.Context, img *built) error {
 	for _, w := range img.Warnings {
 		b.print("! " + img.name + ": " + w)
 	}
-	if b.push == "" {
-		return nil
-	}
-	images, err := image.Images(img.dir)
-	if err != nil {
+	contents, err := b.contents(img)
+	if err != nil || b.push == "" {
 		return err
 	}
-	digest, err := image.Push(ctx, img.ref(b.push), images)
-	if err != nil {
-		return err
-	}
-	b.print(fmt.Sprintf("  pushed %s@%s", img.ref(b.push), digest))
-	return nil
+	return b.publish(ctx, img, contents)
 }
 
 // archive returns the path of an image's archive.

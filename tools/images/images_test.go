@@ -3,6 +3,9 @@ package main
 import (
 	"archive/zip"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
@@ -62,7 +65,7 @@ func TestOurImageIsTheSameInEveryFolder(t *testing.T) {
 	from := projectFolder(t)
 	digestIn := func(change bool) string {
 		root := filepath.Join(t.TempDir(), "clone", "of", "it")
-		for _, name := range []string{"go.mod", "go.sum", "internal", "images", "loadtest", "tools/images"} {
+		for _, name := range []string{"go.mod", "go.sum", "internal", "images", "loadtest", "tools/images", "docs/licences.md"} {
 			if _, err := os.Stat(filepath.Join(from, name)); errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -184,6 +187,10 @@ func TestBaseFromARegistry(t *testing.T) {
 	}
 	b, said := testBuilder(t, projectFolder(t))
 	b.archs, b.push = []string{"amd64", "arm64"}, address+"/ours"
+	var err error
+	if b.signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		t.Fatal(err)
+	}
 	r := based(address + "/base:1")
 	img, err := b.build(t.Context(), r)
 	if err != nil {
@@ -198,6 +205,7 @@ func TestBaseFromARegistry(t *testing.T) {
 	if !strings.Contains(said.String(), "pushed "+address+"/ours/based:1@"+img.digest) {
 		t.Errorf("said %s", said)
 	}
+	testPublished(t, b, address+"/ours/based", img.digest)
 	for arch, want := range map[string]string{"amd64": "base of amd64", "arm64": "base of arm64"} {
 		pulled, _, err := image.Pull(t.Context(), address+"/ours/based:1", arch)
 		if err != nil {
@@ -347,7 +355,7 @@ func TestValues(t *testing.T) {
 		t.Errorf("values:\n%s\nwant:\n%s", a, b)
 	}
 	pushed := valuesText(recipes, ids, "example.com:5000/mlops", &sourceTable{})
-	for _, want := range []string{"    registry: \"example.com:5000/mlops\"\n", "image: \"example.com:5000/mlops/source:0689e7ec0312\""} {
+	for _, want := range []string{"    registry: \"example.com:5000/mlops\"\n", "    pin: true\n", "image: \"example.com:5000/mlops/source:0689e7ec0312@sha256:bb\"", "    digest: \"sha256:cc\"\n", "      digest: \"sha256:dd\"\n"} {
 		if !strings.Contains(pushed, want) {
 			t.Errorf("no %q in\n%s", want, pushed)
 		}

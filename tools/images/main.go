@@ -1,17 +1,20 @@
 // Command images builds the platform's container images without Docker. It writes
 // dist/images/<name>.tar (archives for `ctr images import`, `docker load` and the
-// like) and dist/values.yaml, a values file for the chart in a cluster that can't
-// pull public images. `make images` runs it.
+// like), beside each a list of what is in it (SPDX 2.3, <name>.<arch>.spdx.json), and
+// dist/values.yaml, a values file for the chart in a cluster that can't pull public
+// images. `make images` runs it.
 //
 //	images                    builds all images for this machine's architecture
 //	images inference ui       builds only these
 //	images -arch amd64,arm64  builds each for both architectures, in one archive
-//	images -push REGISTRY     also pushes them, as REGISTRY/<name>:<tag>
+//	images -push REGISTRY     also pushes them, as REGISTRY/<name>:<tag>, with the lists;
+//	                          the values then pin each image by its digest
 //	images -lock              updates debian.lock to the current packages
 //
 // Environment variables: MLOPS_HOME and MLOPS_CACHE_HOME as in `make demo`, SPEC
 // and DATASET (whose table goes into the image `source`; with SYNTHETIC=1 made-up
-// rows) and PYTHON.
+// rows), PYTHON, and COSIGN_KEY (file of a private key that signs what is pushed, as
+// cosign does) with its COSIGN_PASSWORD.
 package main
 
 import (
@@ -26,6 +29,7 @@ import (
 	"strings"
 	"syscall"
 
+	"mlops/internal/image"
 	"mlops/internal/local"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
@@ -87,6 +91,18 @@ func run(ctx context.Context, args []string) error {
 	}
 	if b.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ()); err != nil {
 		return err
+	}
+	if path := os.Getenv("COSIGN_KEY"); path != "" {
+		if b.push == "" {
+			return program.Inputf("COSIGN_KEY: signatures lie in a registry; name it (make images REGISTRY=)")
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return program.Inputf("COSIGN_KEY: %w", err)
+		}
+		if b.signer, err = image.ReadKey(text, os.Getenv("COSIGN_PASSWORD")); err != nil {
+			return program.Inputf("COSIGN_KEY: %s: %w", path, err)
+		}
 	}
 	b.pythons = prepare.Pythons(os.Getenv("PYTHON"))
 	b.print = func(line string) { fmt.Println(line) }

@@ -58,8 +58,12 @@ func valuesText(recipes []*recipe, ids map[string]string, registry string, table
 	}
 	var all []line
 	add := func(path, text string) { all = append(all, line{strings.Split(path, "."), text}) }
-	if registry != ourRegistry {
+	// Only what was pulled from a registry can be named by its digest; an imported
+	// archive has the name alone.
+	pushed := registry != ourRegistry
+	if pushed {
 		add("global.images.registry", quote(registry))
+		add("global.images.pin", "true")
 	}
 	for _, r := range recipes {
 		id, ok := ids[r.name]
@@ -71,10 +75,18 @@ func valuesText(recipes []*recipe, ids map[string]string, registry string, table
 			add(path+".registry", quote(registry))
 			add(path+".repository", quote(r.name))
 			add(path+".tag", quote(r.tag))
-			add(path+".digest", `""`)
+			pin := ""
+			if pushed {
+				pin = id
+			}
+			add(path+".digest", quote(pin))
 		}
 		if r.name == "source" {
-			add("setup.source.image", quote(r.ref(registry)))
+			ref := r.ref(registry)
+			if pushed {
+				ref += "@" + id
+			}
+			add("setup.source.image", quote(ref))
 		}
 	}
 	if table.url != "" {
