@@ -25,7 +25,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms
+.PHONY: help init check demo demo-down platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms oauth2-proxy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,8 +125,12 @@ helms: # Helm 3 and 4, built from source into the cache
 	@CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -o $(CURDIR)/bin/cluster .
 	@bin/cluster path helm3 >/dev/null && bin/cluster path helm4 >/dev/null
 
-e2e: helms platform ## test the chart under Helm 3 and 4, then the platform end to end on a cluster (E2E=-run=..., KEEP=1)
-	@MLOPS_TEST_HELM="$$(bin/cluster path helm3):$$(bin/cluster path helm4)" $(GO) test -count=1 ./internal/chart
+# The login proxy of docs/operating.md, from its source: minutes the first time.
+oauth2-proxy:
+	@test -x bin/oauth2-proxy || CGO_ENABLED=0 GOBIN=$(CURDIR)/bin $(GO) install -trimpath github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
+
+e2e: helms oauth2-proxy platform ## test the chart under Helm 3 and 4, then the platform end to end on a cluster (E2E=-run=..., KEEP=1)
+	@MLOPS_TEST_OAUTH2_PROXY=$(CURDIR)/bin/oauth2-proxy MLOPS_TEST_HELM="$$(bin/cluster path helm3):$$(bin/cluster path helm4)" $(GO) test -count=1 ./internal/chart
 	@$(GO) test -tags e2e -count=1 -timeout 80m -v -run 'TestPlatform' $(E2E) ./e2e
 
 e2e-faults: helms platform ## the same with faults: steps, databases, controller and node are killed, upgrades under load
