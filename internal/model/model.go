@@ -190,7 +190,7 @@ func (m *Model) Verify() error {
 		}
 	}
 	if want := max(1, len(m.Spec.Target.Classes)); m.Trees.Outputs() != want {
-		return fmt.Errorf("%s gives %d numbers per row, want %d for task: %s", fileTrees, m.Trees.Outputs(), want, m.Spec.Task)
+		return fmt.Errorf("%s gives %d numbers per row, want %d for task: %s", FileTrees, m.Trees.Outputs(), want, m.Spec.Task)
 	}
 	if i := m.Serving.Interval; m.Spec.Task == dataset.Regression && !(i != nil && i.HalfWidth >= 0 && i.HalfWidth <= math.MaxFloat32) {
 		return fmt.Errorf("%s: interval %v is not that of a regression", fileServing, i)
