@@ -78,6 +78,30 @@ CREATE TABLE IF NOT EXISTS registry.history (
 CREATE INDEX IF NOT EXISTS history_of_model ON registry.history (model, id);
 COMMENT ON TABLE registry.history IS 'what was in production of each registered model, and why: promotions, refusals, rollbacks, pins'`
 
+// Share makes the history's table and gives it to the gate's role, for ReadRole to
+// read; without these roles it changes nothing. conn is connected to the database
+// clean by its owner, or by a role that may create roles. It may be repeated.
+func Share(ctx context.Context, conn *pgx.Conn) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		var roles int
+		if err := tx.QueryRow(ctx, "SELECT count(*) FROM pg_roles WHERE rolname IN ($1, $2)", postgres.PromoteRole, postgres.ReadRole).Scan(&roles); err != nil || roles < 2 {
+			return err
+		}
+		sql := []string{create, "GRANT USAGE ON SCHEMA registry TO " + postgres.ReadRole, "GRANT SELECT ON registry.history TO " + postgres.ReadRole,
+			"ALTER TABLE registry.history OWNER TO " + postgres.PromoteRole, "ALTER SCHEMA registry OWNER TO " + postgres.PromoteRole}
+		for _, s := range sql {
+			if _, err := tx.Exec(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("sharing %s: %w", table, err)
+	}
+	return nil
+}
+
 // Announce notes an event that is about to move the alias production. Settle
 // follows once it has moved.
 func (l *Log) Announce(ctx context.Context, e Event) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/history"
 	"mlops/internal/postgres"
 )
 
@@ -19,7 +20,7 @@ import (
 //	process-data        reads raw, may take batches of it back; owns the tables of clean
 //	load-val-test-data  reads clean, writes the split of a row and its rule
 //	train-model         reads clean; of raw the ledger and the rejected lines, and it may count rows
-//	promote-best-model  reads clean
+//	promote-best-model  reads clean, owns the history of the models
 //	whoever asks        reads both
 //
 // The owner of a table grants these rights when it makes the table; ShareRaw and
@@ -150,10 +151,15 @@ func ShareRaw(ctx context.Context, conn *pgx.Conn) error {
 		createTakeBack, rawGrants)
 }
 
-// ShareClean is ShareRaw for the database clean and process-data.
+// ShareClean is ShareRaw for the database clean and process-data, with the history of
+// the models, which is the gate's.
 func ShareClean(ctx context.Context, conn *pgx.Conn) error {
-	return share(ctx, conn, postgres.CleanRole, []string{postgres.SplitRole, postgres.TrainRole, postgres.PromoteRole, postgres.ReadRole},
+	err := share(ctx, conn, postgres.CleanRole, []string{postgres.SplitRole, postgres.TrainRole, postgres.PromoteRole, postgres.ReadRole},
 		func(context.Context, pgx.Tx, *dataset.Spec) error { return nil }, cleanGrants)
+	if err != nil {
+		return err
+	}
+	return history.Share(ctx, conn)
 }
 
 func share(ctx context.Context, conn *pgx.Conn, owner string, others []string, also func(context.Context, pgx.Tx, *dataset.Spec) error, rights func(*dataset.Spec) grants) error {
@@ -233,7 +239,7 @@ func dataSets(ctx context.Context, tx pgx.Tx) ([]*dataset.Spec, error) {
 // handOver gives a role the tables, sequences, functions and schemas that belong to
 // the database's owner.
 func handOver(ctx context.Context, tx pgx.Tx, to string) error {
-	rows, err := tx.Query(ctx, `WITH own AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+	rows, err := tx.Query(ctx, `WITH own AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'registry'))
 		SELECT format('SCHEMA %I', nspname) FROM own
 		WHERE nspname <> 'public' AND nspowner = (SELECT datdba FROM pg_database WHERE datname = current_database())
 		UNION ALL

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/history"
 	"mlops/internal/postgres"
 )
 
@@ -302,5 +303,43 @@ func TestRolesAfterUpgrade(t *testing.T) {
 	conn := connect(t, cfg, cfg.Postgres.Raw)
 	if _, err := conn.PgConn().CopyTo(ctx, &left, `COPY (SELECT relname FROM pg_class WHERE relname ~ 'things' UNION ALL SELECT proname FROM pg_proc WHERE proname ~ 'things') TO STDOUT`); err != nil || left.Len() > 0 {
 		t.Errorf("forgetting left %s, %v", left.String(), err)
+	}
+}
+
+// The gate writes the history, whoever asks reads it, and nobody else sees it.
+func TestRolesOfTheHistory(t *testing.T) {
+	cfg := setup(t, "key: id")
+	as := roles(t, cfg)
+	open := func(role string) *history.Log {
+		session := postgres.NewSession(as[role].Postgres, cfg.Postgres.Clean, "", quiet)
+		t.Cleanup(session.Close)
+		return history.New(session)
+	}
+	e := history.Event{Model: "m", Kind: history.Promoted, By: "test", To: 1, Why: "the first"}
+	for range 2 { // sharing again takes nothing away
+		if err := open("promote").Announce(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open("promote").Settle(t.Context(), "m", 1); err != nil {
+			t.Fatal(err)
+		}
+		for _, role := range []string{"read", "owner"} {
+			if events, err := open(role).List(t.Context(), "m", 0); err != nil || len(events) == 0 {
+				t.Errorf("%s reads %d events, %v", role, len(events), err)
+			}
+		}
+		for _, role := range []string{"load", "clean", "split", "train"} {
+			if _, err := open(role).List(t.Context(), "m", 0); postgres.Code(err) != denied {
+				t.Errorf("%s reads the history: %v", role, err)
+			}
+		}
+		other := e
+		other.Why = "another"
+		if err := open("read").Add(t.Context(), other); postgres.Code(err) != denied {
+			t.Errorf("read writes the history: %v", err)
+		}
+		if err := Share(t.Context(), as["owner"].Postgres, quiet); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

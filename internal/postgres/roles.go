@@ -7,7 +7,7 @@ const (
 	CleanRole   = "mlops_clean"   // reads raw, owns the tables of clean
 	SplitRole   = "mlops_split"   // reads clean, writes the column split
 	TrainRole   = "mlops_train"   // reads clean, and the ledger and rejected lines of raw
-	PromoteRole = "mlops_promote" // reads clean
+	PromoteRole = "mlops_promote" // reads clean, owns the history of the models
 	ReadRole    = "mlops_read"    // reads both, for whoever asks what is there
 )
 
