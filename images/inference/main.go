@@ -90,6 +90,7 @@ func limits() (l serve.Limits, err error) {
 	}
 	l.Concurrency = int(number("MLOPS_CONCURRENCY", 16))
 	l.Queue = int(number("MLOPS_QUEUE", 32))
+	l.Connections = int(number("MLOPS_CONNECTIONS", 32))
 	l.BodyMemory = number("MLOPS_BODY_MEMORY", 64)
 	return l, err
 }

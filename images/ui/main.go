@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"mlops/internal/page"
@@ -33,5 +34,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("listening: %w", err)
 	}
 	log.Info("listening", "address", l.Addr().String())
-	return server.Run(ctx, l)
+	connections, err := strconv.Atoi(program.EnvOr("MLOPS_CONNECTIONS", "0"))
+	if err != nil || connections < 0 {
+		return program.Inputf("MLOPS_CONNECTIONS: %q is not a number of at least 0", program.EnvOr("MLOPS_CONNECTIONS", ""))
+	}
+	return server.Run(ctx, l, connections)
 }

@@ -45,6 +45,19 @@ func (s set) histograms(name, help string, buckets []float64, labels ...string) 
 	return s.make.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
 
+// WatchConnections adds the connections that are open, and those dropped because there
+// were too many: closed because they owed a request, or refused.
+func (s set) WatchConnections(open, closed, refused func() int64) {
+	s.make.NewGaugeFunc(prometheus.GaugeOpts{Name: "mlops_connections", Help: "Connections that are open."}, func() float64 { return float64(open()) })
+	for reason, dropped := range map[string]func() int64{"waiting": closed, "refused": refused} {
+		s.make.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "mlops_connections_dropped_total",
+			Help:        "Connections dropped because too many were open: waiting, the one that had sent no whole request for longest; refused, a new one, since requests were being served on all others.",
+			ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(dropped()) })
+	}
+}
+
 // StatusWriter remembers how a request was answered.
 type StatusWriter struct {
 	http.ResponseWriter

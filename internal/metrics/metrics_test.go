@@ -24,6 +24,7 @@ func TestReference(t *testing.T) {
 	inference.WatchRejections("queue", zero)
 	inference.WatchBodies(zero)
 	inference.WatchRefused(zero)
+	inference.WatchConnections(zero, zero, zero)
 	inference.Requests.WithLabelValues("h", "200")
 	inference.Problems.WithLabelValues("h", "t")
 	inference.Duration.WithLabelValues("h")
@@ -32,6 +33,7 @@ func TestReference(t *testing.T) {
 	inference.Excluded.WithLabelValues("r")
 	inference.ModelInfo.WithLabelValues("n", "1", "r")
 	page := NewPage()
+	page.WatchConnections(zero, zero, zero)
 	page.Requests.WithLabelValues("h", "200")
 	page.Duration.WithLabelValues("h")
 	for _, keys := range []*Keys{inference.Keys, page.Keys} {

@@ -27,6 +27,7 @@ import (
 	"mlops/internal/apikey"
 	"mlops/internal/headers"
 	"mlops/internal/metrics"
+	"mlops/internal/plainhttp"
 )
 
 const (
@@ -111,9 +112,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.ServeHTTP(w, r)
 }
 
-// Run serves on l until ctx ends. From then on /readyz responds with 503, so that no
+// Run serves on a listener until ctx ends, over at most that many connections (0:
+// 1024; see plainhttp.Limiter). From then on /readyz responds with 503, so that no
 // more requests are routed here, and Run returns once those being served are done.
-func (s *Server) Run(ctx context.Context, l net.Listener) error {
+func (s *Server) Run(ctx context.Context, inner net.Listener, connections int) error {
+	if connections <= 0 {
+		connections = 1024
+	}
+	l := plainhttp.Limit(inner, connections)
+	s.metrics.WatchConnections(l.Open, l.Closed, l.Refused)
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -123,6 +130,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	l.Attach(server)
 	if s.keys != nil {
 		go s.keys.Watch(ctx, s.log)
 	}

@@ -433,7 +433,7 @@ func TestRunDrains(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, l) }()
+	go func() { ended <- s.Run(ctx, l, 0) }()
 
 	answered := make(chan error, 1)
 	go func() {

@@ -35,8 +35,15 @@ func (l *loop) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (l *loop) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 
 // BenchmarkRequest is what a plain request costs beside its handler and the
-// system's calls.
+// system's calls, without and with a Limiter.
 func BenchmarkRequest(b *testing.B) {
+	b.Run("alone", func(b *testing.B) { benchmarkRequest(b, func(c net.Conn) net.Conn { return c }) })
+	b.Run("limited", func(b *testing.B) {
+		benchmarkRequest(b, func(c net.Conn) net.Conn { return &limited{Conn: c, limiter: Limit(nil, 1), place: -1} })
+	})
+}
+
+func benchmarkRequest(b *testing.B, wrap func(net.Conn) net.Conn) {
 	text := []byte(`{"predictions":[{"label":0,"probability":0.25}]}`)
 	s := New(&http.Server{IdleTimeout: time.Minute, WriteTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Type"] = []string{"application/json"}
@@ -48,6 +55,6 @@ func BenchmarkRequest(b *testing.B) {
 		sent = append(sent, fmt.Appendf(nil, "POST /predict HTTP/1.1\r\nHost: x\r\nUser-Agent: mlops-loadtest\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 	}
 	b.ReportAllocs()
-	c := s.open(b.Context(), &loop{sent: sent, left: b.N})
+	c := s.open(b.Context(), wrap(&loop{sent: sent, left: b.N}))
 	c.run()
 }

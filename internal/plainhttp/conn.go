@@ -24,7 +24,8 @@ const (
 type conn struct {
 	server *Server
 	net.Conn
-	cancel context.CancelFunc
+	cancel  context.CancelFunc
+	limited *limited // nil without a Limiter
 
 	buf  []byte
 	have int // bytes of buf that have arrived
@@ -148,6 +149,9 @@ func (c *conn) serve(body []byte) bool {
 	c.body.Reset(body)
 	w := &c.response
 	w.reset()
+	if c.limited != nil {
+		c.limited.serving()
+	}
 	c.server.handler.ServeHTTP(w, &c.request)
 
 	c.now = time.Now()
@@ -157,6 +161,9 @@ func (c *conn) serve(body []byte) bool {
 		c.SetWriteDeadline(c.writeBy)
 	}
 	_, err := c.Write(out)
+	if c.limited != nil {
+		c.limited.waiting(c.now)
+	}
 	return err == nil && !w.last
 }
 

@@ -93,6 +93,9 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 		return http.ErrServerClosed
 	}
+	if limiter, ok := l.(*Limiter); ok {
+		limiter.Attach(s.http)
+	}
 	base := context.Background()
 	if s.http.BaseContext != nil {
 		base = s.http.BaseContext(l)
@@ -192,6 +195,7 @@ func (s *Server) open(ctx context.Context, nc net.Conn) *conn {
 		Header: http.Header{}, Body: io.NopCloser(&c.body), RemoteAddr: nc.RemoteAddr().String(),
 	}).WithContext(ctx)
 	c.response.header = http.Header{}
+	c.limited, _ = nc.(*limited)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {

@@ -21,6 +21,9 @@ type Limits struct {
 	// BodyMemory is how many bytes all bodies being served, and their responses,
 	// may take together. Default: 128 MiB.
 	BodyMemory int64
+	// Connections is how many connections may be open; see plainhttp.Limiter.
+	// Default: 4096.
+	Connections int
 }
 
 func (l Limits) defaults() Limits {
@@ -32,6 +35,9 @@ func (l Limits) defaults() Limits {
 	}
 	if l.BodyMemory <= 0 {
 		l.BodyMemory = 128 << 20
+	}
+	if l.Connections <= 0 {
+		l.Connections = 4096
 	}
 	return l
 }

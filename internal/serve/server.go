@@ -141,8 +141,14 @@ func (s *Server) router() *mux.Router {
 
 // Run serves and follows the registry until the context ends. Then it drains, and
 // lets the requests being served finish.
-func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	server := s.wire(s.httpServer())
+func (s *Server) Run(ctx context.Context, inner net.Listener) error {
+	l := plainhttp.Limit(inner, s.options.Limits.defaults().Connections)
+	s.metrics.WatchConnections(l.Open, l.Closed, l.Refused)
+	h := s.httpServer()
+	if s.options.NetHTTPOnly {
+		l.Attach(h)
+	}
+	server := s.wire(h)
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx) }()
 	if s.keys != nil {
