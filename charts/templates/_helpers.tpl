@@ -164,7 +164,7 @@ replace the chart's of the same name. Kubernetes accepts a name only once.
 
 {{/* Image and resources of the containers that only wait for a service. */}}
 {{- define "mlops.setupContainer" -}}
-{{- $resources := dict "requests" (dict "cpu" "10m" "memory" "16Mi") "limits" (dict "memory" "64Mi") -}}
+{{- $resources := .Values.global.waitResources | default (dict "requests" (dict "cpu" "10m" "memory" "16Mi") "limits" (dict "memory" "64Mi")) -}}
 {{- include "mlops.container" (list . (dict "registry" "" "repository" "setup" "tag" "" "digest" "") $resources) -}}
 {{- end -}}
 

@@ -149,7 +149,7 @@ spec:
         - {name: table, mountPath: /tables, readOnly: true}
         {{- end }}
   volumes:
-    - {name: tmp, emptyDir: {}}
+    - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
     {{- if $registry }}
     - name: dataset
       configMap: {name: {{ include "mlops.name" (list $root "dataset") }}}

@@ -105,3 +105,35 @@ func postgresTime(t *testing.T, text string) time.Duration {
 	}
 	return time.Duration(n) * unit
 }
+
+// No pod can fill its node's disk with temporary files, and what waits for a service
+// takes what the values say.
+func TestEmptyDirsHaveSizes(t *testing.T) {
+	eachScenario(t, func(t *testing.T, r *rendering) {
+		for _, p := range pods(t, r) {
+			for _, v := range p.spec.Volumes {
+				if v.EmptyDir != nil && (v.EmptyDir.SizeLimit == nil || v.EmptyDir.SizeLimit.Sign() <= 0) {
+					t.Errorf("%s: the emptyDir %s has no size", p, v.Name)
+				}
+			}
+		}
+	})
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops", set("global.waitResources.requests.cpu=3m", "global.waitResources.limits.memory=77Mi", "global.waitResources.limits.ephemeral-storage=8Mi")...)
+		seen := 0
+		for _, p := range pods(t, r) {
+			for _, c := range p.spec.InitContainers {
+				if c.Name != "wait" {
+					continue
+				}
+				seen++
+				if c.Resources.Requests.Cpu().String() != "3m" || c.Resources.Limits.Memory().String() != "77Mi" || c.Resources.Limits.StorageEphemeral().String() != "8Mi" {
+					t.Errorf("%s: the init container takes %+v", p, c.Resources)
+				}
+			}
+		}
+		if seen == 0 {
+			t.Error("no pod waits for a service")
+		}
+	})
+}

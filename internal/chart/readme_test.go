@@ -49,7 +49,7 @@ func TestReadme(t *testing.T) {
 }
 
 // wholeValues are maps that make one row instead of one per key.
-var wholeValues = []string{"image", "resources", "settings"}
+var wholeValues = []string{"image", "resources", "settings", "waitResources"}
 
 // valueTables renders one table for each section of values.yaml, a banner "# ---- Title
 // ----". A value's description is the comment above it, or else that of an earlier value
