@@ -83,8 +83,8 @@ var dateFormats = []dateFormat{
 // markers are texts that stand for a missing value in any column; hints do so
 // only in a column whose other values are numbers or dates.
 var (
-	markers = []string{"?", "na", "n/a", "#n/a", "nan", "null", "(null)", "<na>", "nil", `\n`, "-", "--", ".", "..", "#null!", "#div/0!", "#value!", "missing", "undefined", "not available", "-nan", "1.#qnan"}
-	hints   = []string{"none", "unknown", "unk", "tbd", "n.a.", "not known", "not applicable", "not reported", "x", "*", "**", "inf", "-inf", "infinity", "error", "#ref!", "#name?", "unspecified", "not stated", "no data"}
+	markers = []string{"?", "na", "n/a", "#n/a", "nan", "null", "(null)", "<na>", "nil", `\n`, "-", "--", "–", "—", ".", "..", "n.a.", "n. a.", "k.a.", "#null!", "#div/0!", "#value!", "missing", "undefined", "not available", "-nan", "1.#qnan"}
+	hints   = []string{"none", "unknown", "unk", "tbd", "not known", "not applicable", "not reported", "x", "*", "**", "inf", "-inf", "infinity", "error", "#ref!", "#name?", "unspecified", "not stated", "no data"}
 	truths  = []string{"true", "false", "yes", "no", "y", "n", "t", "f"}
 )
 

@@ -50,6 +50,16 @@ func TestDirtyTables(t *testing.T) {
 			}
 			return fmt.Sprintf("%d.%d%%,%s,%d kg,Q%d,%s,%s", i%90, i%10, price, 40+i%50, 1+i%4, []string{"5 kg", "7 lb"}[i%2], yesNo(i))
 		}), "y", []string{`rate, type: number, unit: "%"`, `price, type: number, unit: "$"`, "weight, type: integer, unit: kg", `thousands: ","`, "quarter, type: category", "mixed, type: category"}},
+		{"no header, and words in the first line", "h.csv", rows(300, func(i int) string {
+			return fmt.Sprintf("'%d-%d','%s','%s'", i%5*10, i%5*10+9, []string{"left", "right"}[i%2], yesNo(i))
+		}), "column_3", []string{"header: none", "{category: column_1}", "{category: column_2}"}},
+		{"dates in two forms, dashes and codes of the target", "f.csv", "when,size,y\n" + rows(300, func(i int) string {
+			when := fmt.Sprintf("2023-%02d-%02d", 1+i%12, 1+i%28)
+			if i%3 == 0 {
+				when = fmt.Sprintf("%02d/%02d/2023", 1+i%12, 1+i*7%28)
+			}
+			return fmt.Sprintf("%s,%s,%s", when, []string{"12", "–", "7.5", "n.a."}[i%4], map[string]string{"yes": "2", "no": "1"}[yesNo(i)])
+		}), "y", []string{`when, type: date, format: "MM/DD/YYYY"`, `size, type: number, missing: [n.a., "–"]`, `positive: ["2"]`}},
 		{"a leak and codes with zeros in front", "l.csv", "code,score,outcome_text,y\n" + rows(400, func(i int) string {
 			return fmt.Sprintf("%05d,%d,%s,%s", i%9, i*7%100, map[string]string{"yes": "left us", "no": "stays"}[yesNo(i)], yesNo(i))
 		}), "y", []string{"codes: 400 begin with a zero", "outcome_text: suspected leak"}},

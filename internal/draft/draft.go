@@ -43,8 +43,9 @@ type Draft struct {
 	Preview *ingest.Preview  // what the data steps would do with the table
 	Profile *profile.Profile // of the rows that they would take
 
-	sample   *sample // of those rows
-	together *inspect.Finding
+	Together *inspect.Finding // columns that tell the target only together; nil: none
+
+	sample *sample // of those rows
 
 	member string // of the archive, where it has several
 
@@ -93,7 +94,11 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	if d.Name == "" {
 		d.Name = nameOf(address)
 	}
-	sketches, err := d.open(ctx, address)
+	sketches, err := d.open(ctx, address, false)
+	if err == nil && !d.noHeader && namesAreValues(sketches, o.Target) {
+		d.Rows, d.rejected = 0, 0
+		sketches, err = d.open(ctx, address, true)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +166,8 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 }
 
 // open reads the table, and finds out how it is written.
-func (d *Draft) open(ctx context.Context, address string) ([]*sketch, error) {
-	table, err := source.Open(ctx, address, source.Options{Guess: true, Parquet: parquet.Open})
+func (d *Draft) open(ctx context.Context, address string, noHeader bool) ([]*sketch, error) {
+	table, err := source.Open(ctx, address, source.Options{Guess: true, NoHeader: noHeader, Parquet: parquet.Open})
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +175,21 @@ func (d *Draft) open(ctx context.Context, address string) ([]*sketch, error) {
 	d.nested = table.Nested()
 	d.Source, d.member, d.separator, d.encoding, d.noHeader = table.Source, table.Member, table.Separator(), table.Encoding(), table.NoHeader()
 	return d.read(ctx, table)
+}
+
+// namesAreValues reports whether the first line is rather a record: what stands there
+// comes again below it, in nearly every column.
+func namesAreValues(sketches []*sketch, target string) bool {
+	again := 0
+	for _, s := range sketches {
+		if s.name == target && target != "" {
+			return false
+		}
+		if s.name != "" && s.of(s.name).n > 0 {
+			again++
+		}
+	}
+	return len(sketches) > 1 && again*10 >= len(sketches)*8
 }
 
 // read takes every record in.

@@ -265,6 +265,10 @@ func (c *column) decide(spell spelling) {
 		if format == "MM/DD/YYYY" && c.tallies.of(firstDate<<c.layoutOf("DD/MM/YYYY")).n == n {
 			c.guess += "; the day may just as well come first (format: DD/MM/YYYY)"
 		}
+	case c.isoDates() > 0 && c.isoDates()+c.otherDates().n == n && n > numbers:
+		other := c.otherDates()
+		c.kind, c.dateFormat = dataset.Date, c.formatOf(other)
+		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", comma(other.n), other.line, other.example)
 	case numbers == n, numbers*100 >= n*99 && n >= 100:
 		c.kind = dataset.Number
 		if whole := t.of(integer).n - c.markedOf(integer); whole == n {
@@ -332,14 +336,36 @@ func (c *column) layoutOf(format string) int {
 	return slices.IndexFunc(dateFormats, func(f dateFormat) bool { return f.name == format })
 }
 
-func (c *column) format() string {
-	best := c.bestDate()
+func (c *column) format() string { return c.formatOf(c.bestDate()) }
+
+// formatOf is the first of the formats that fit as many cells as a tally.
+func (c *column) formatOf(t tally) string {
 	for i, f := range dateFormats {
-		if c.tallies.of(firstDate<<i).n == best.n {
+		if of := c.tallies.of(firstDate << i); of.n == t.n && of.line == t.line {
 			return f.name
 		}
 	}
 	return ""
+}
+
+// isoDates counts the cells that every date column reads, and otherDates is the format
+// that fits most of the rest.
+func (c *column) isoDates() (n int64) {
+	for i, f := range dateFormats {
+		if f.name == "" {
+			n += c.tallies.of(firstDate << i).n
+		}
+	}
+	return n
+}
+
+func (c *column) otherDates() (best tally) {
+	for i, f := range dateFormats {
+		if t := c.tallies.of(firstDate << i); f.name != "" && t.n > best.n {
+			best = t
+		}
+	}
+	return best
 }
 
 // markedOf counts the missing markers of a kind.

@@ -41,7 +41,7 @@ func (d *Draft) leaks() (any bool, err error) {
 				left = leave(c.Name, fmt.Sprintf("it is named like the target and nearly tells it (AUC %.3f)", c.AUC)) || left
 			}
 		}
-		d.together = found.together
+		d.Together = found.together
 		if !left {
 			return any, nil
 		}
@@ -70,8 +70,8 @@ func (s *sample) afterwards(labels [2]string) map[string]string {
 	given := make([][2]float64, len(s.spec.Columns))
 	for _, r := range s.rows {
 		rows[int(r.label)]++
-		for i, v := range r.fields {
-			if v != nil {
+		for i, end := range r.ends {
+			if end >= 0 {
 				given[i][int(r.label)]++
 			}
 		}
@@ -118,7 +118,8 @@ func (d *Draft) companions(of *column) {
 	}
 }
 
-// maxNamesakes is how many columns may share a word that says what they are of.
+// maxNamesakes is how many columns may share a word that says what they are of; in a
+// wide table a fifth of them.
 const maxNamesakes = 3
 
 // sameWords reports whether two names share a word that few others have: column_1 and
@@ -135,7 +136,7 @@ func (d *Draft) sameWords(a, b string) bool {
 				namesakes++
 			}
 		}
-		return namesakes <= maxNamesakes && !d.noHeader
+		return namesakes <= max(maxNamesakes, len(d.columns)/5) && !d.noHeader
 	})
 }
 

@@ -23,11 +23,27 @@ type sample struct {
 	bytes int
 }
 
-// sampled is one row of a sample.
+// sampled is one row of a sample: its values one after the other, and where each ends;
+// the complement of that where it is missing.
 type sampled struct {
 	number uint64
 	label  float32
-	fields [][]byte
+	text   []byte
+	ends   []int32
+}
+
+// fields parts a row into its values, nil where one is missing, in the place of others.
+func (r *sampled) fields(into [][]byte) [][]byte {
+	into, start := into[:0], int32(0)
+	for _, end := range r.ends {
+		if end < 0 {
+			into = append(into, nil)
+			continue
+		}
+		into = append(into, r.text[start:end:end])
+		start = end
+	}
+	return into
 }
 
 func newSample(spec *dataset.Spec) *sample { return &sample{spec: spec, every: 1} }
@@ -43,17 +59,19 @@ func (s *sample) add(fields [][]byte) {
 	if mix(number)%s.every != 0 {
 		return
 	}
-	r := sampled{number, label, make([][]byte, len(fields))}
+	r := sampled{number: number, label: label, ends: make([]int32, 0, len(fields))}
 	size := 0
 	for _, v := range fields {
 		size += len(v)
 	}
-	text := make([]byte, 0, size)
-	for i, v := range fields {
-		if v != nil {
-			text = append(text, v...)
-			r.fields[i] = text[len(text)-len(v) : len(text) : len(text)]
+	r.text = make([]byte, 0, size)
+	for _, v := range fields {
+		r.text = append(r.text, v...)
+		end := int32(len(r.text))
+		if v == nil {
+			end = ^end
 		}
+		r.ends = append(r.ends, end)
 	}
 	s.rows = append(s.rows, r)
 	for s.bytes += s.size(&r); len(s.rows) > maxSample || s.bytes > maxBytes; s.halve() {
@@ -62,11 +80,7 @@ func (s *sample) add(fields [][]byte) {
 
 // size is what a row takes, with its vector.
 func (s *sample) size(r *sampled) int {
-	n := 48 + 24*len(r.fields) + 4*len(s.spec.Features)
-	for _, v := range r.fields {
-		n += len(v)
-	}
-	return n
+	return 64 + len(r.text) + 4*len(r.ends) + 4*len(s.spec.Features)
 }
 
 // halve keeps every other row.
@@ -103,8 +117,10 @@ type judged struct {
 // inspect looks at each feature as training will.
 func (s *sample) inspect() (j judged, err error) {
 	fitter, group := feature.NewFitter(s.spec), s.spec.Column(s.spec.Group)
-	for _, r := range s.rows {
-		if err := fitter.Add(r.fields); err != nil {
+	var fields [][]byte
+	for i := range s.rows {
+		fields = s.rows[i].fields(fields)
+		if err := fitter.Add(fields); err != nil {
 			return j, fmt.Errorf("encoding a sample of the rows: %w", err)
 		}
 	}
@@ -115,9 +131,11 @@ func (s *sample) inspect() (j judged, err error) {
 	width, n := encoder.Width(), len(s.rows)
 	x, y, folds := make([]float32, width*n), make([]float32, n), make([]uint8, n)
 	positive := 0
-	for i, r := range s.rows {
-		encoder.Encode(x[i*width:(i+1)*width], r.fields)
-		y[i], folds[i] = r.label, inspect.FoldOf(r.fields, group, i)
+	for i := range s.rows {
+		r := &s.rows[i]
+		fields = r.fields(fields)
+		encoder.Encode(x[i*width:(i+1)*width], fields)
+		y[i], folds[i] = r.label, inspect.FoldOf(fields, group, i)
 		positive += int(r.label)
 	}
 	if positive == 0 || positive == n {

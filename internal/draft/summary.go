@@ -54,8 +54,8 @@ func (d *Draft) Summary() string {
 	if d.rejected > 0 {
 		fmt.Fprintf(&b, "  %s records could not be read, for example line %s: %s\n", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
 	}
-	if d.together != nil {
-		fmt.Fprintf(&b, "  ! suspected leak: %s\n", shorten(d.together.Text, 400))
+	if d.Together != nil {
+		fmt.Fprintf(&b, "  ! suspected leak: %s\n", shorten(d.Together.Text, 400))
 	}
 	for i, w := range d.Profile.Warnings {
 		if i == 20 {

@@ -46,7 +46,8 @@ func positiveOf(c *column) (positive []string, labels [2]string, why string, err
 			if other == k {
 				other = classes[1]
 			}
-			if !slices.Contains(affirmative, other) {
+			// Of 1 and 2, which are codes, neither says yes.
+			if !slices.Contains(affirmative, other) && !(k == "1" && other == "2") {
 				yes, why = k, fmt.Sprintf("it says yes: %s rows against %s of %q", comma(rows[k]), comma(rows[other]), folded[other][0])
 			}
 			break

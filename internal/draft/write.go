@@ -179,8 +179,8 @@ func (d *Draft) writeColumn(line func(string, ...any), c *column) {
 
 func (d *Draft) writeFeatures(line func(string, ...any)) {
 	line("\nfeatures:")
-	if d.together != nil {
-		line("  # suspected leak: %s", clean(d.together.Text))
+	if d.Together != nil {
+		line("  # suspected leak: %s", clean(d.Together.Text))
 	}
 	n := 0
 	for _, c := range d.columns {

@@ -204,6 +204,9 @@ func (b *bench) compare(ctx context.Context, lib *xgboost.Library, t *publicTabl
 	if len(splits) > 1 {
 		how += fmt.Sprintf("; the difference's standard error %.4f", spread)
 	}
+	if d.Together != nil {
+		how += "; the draft warns of a leak, and " + d.Together.Text
+	}
 	fmt.Fprintf(os.Stderr, "  %-12s %+.4f  %s\n", t.Name, difference, how)
 	return []figure{{Name: "draft against Python, " + t.Name + ", test AUC", Value: difference, Reach: "at least -0.01", How: how}}, nil
 }
