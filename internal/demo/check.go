@@ -59,6 +59,7 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 	}
 	ok("MLflow's alias and tag name the version that is served", checkVersion(ctx, running["mlflow"], spec.Model, view))
 	ok(fmt.Sprintf("/predict gives the stored scores of %d records", len(view.Samples)), overview.Scores(ctx, client, view))
+	ok("/predict gives every test row the score of training", replay(ctx, client, c.State, running, spec, view, out))
 	ok("the page answers, with a form for the version that is served", checkPage(ctx, ui, key, view))
 	ok("the rows add up", checkRows(ctx, c.State, running["postgres"], spec.Name, wantRows))
 	if wantAUC > 0 {
@@ -69,6 +70,19 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 		ok(fmt.Sprintf("AUC on the test rows is at least %.4f", wantAUC), err)
 	}
 	return errors.Join(errs...)
+}
+
+// replay scores all test rows again and says how far that is from training.
+func replay(ctx context.Context, server *api.Client, s *local.State, running map[string]*local.Record, spec *dataset.Spec, view *api.Model, out io.Writer) error {
+	tracking, err := mlflow.New(running["mlflow"].URL(), mlflow.Options{UserAgent: "mlops-demo"})
+	if err != nil {
+		return err
+	}
+	rows, largest, err := overview.Replay(ctx, server, tracking, databases(s, running["postgres"]), spec, view)
+	if err == nil {
+		fmt.Fprintf(out, "    %d test rows, largest difference %.1e\n", rows, largest)
+	}
+	return err
 }
 
 func checkVersion(ctx context.Context, ml *local.Record, name string, view *api.Model) error {

@@ -45,7 +45,7 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 	for _, l := range levels { // one byte less, one other, one more
 		tries = append(tries, l[:len(l)-1], l[:len(l)-1]+"#", l+l[:1], l+"#")
 	}
-	got, want := make([]float32, e.Width()), make([]float32, e.Width())
+	got, want := make([]float32, e.Room()), make([]float32, e.Room())
 	known := 0
 	for c := range s.Columns {
 		for _, try := range tries {

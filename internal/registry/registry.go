@@ -38,6 +38,10 @@ const (
 	maxOther = 32 << 20
 )
 
+// TestScores is the artifact of a run that has the probability of each test row, one
+// per line, in the order in which training read the rows.
+const TestScores = "scores/test.txt"
+
 var (
 	// ErrNoVersion says that the registry answers, but nothing is in production.
 	ErrNoVersion = errors.New("no version is in production yet")

@@ -170,7 +170,7 @@ func TestWarningsOfTheDiabetesTable(t *testing.T) {
 	t.Parallel()
 	values := map[string][]string{"race": {"Caucasian", "Asian"}, "age": {"[50-60)", "[60-70)"}, "diag_1": {"250.83", "428", "428", "V58"}}
 	s := diabetes(t, values)
-	record := map[string]any{}
+	record := map[string]any{"history": []any{}}
 	for _, c := range s.served.Load().model.Spec.Columns {
 		if values[c.Name] != nil {
 			record[c.Name] = values[c.Name][0]

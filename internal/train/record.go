@@ -206,6 +206,11 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 		return nil, err
 	}
 	files["profile/"+r.spec.Name+".html"] = page.Bytes()
+	var scores []byte
+	for _, p := range f.Scores[dataset.Test] {
+		scores = append(strconv.AppendFloat(scores, float64(p), 'g', -1, 32), '\n')
+	}
+	files[registry.TestScores] = scores
 	if r.config.NoPlots {
 		return files, nil
 	}

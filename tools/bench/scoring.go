@@ -28,6 +28,9 @@ func scoring(ctx context.Context, log *slog.Logger) ([]figure, error) {
 		return nil, err
 	}
 	defer b.close()
+	if err := b.oneRow(); err != nil {
+		return nil, err
+	}
 	venv, err := peersVenv(ctx, log)
 	if err != nil {
 		return nil, err

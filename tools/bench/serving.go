@@ -79,6 +79,9 @@ func newSite(ctx context.Context, log *slog.Logger) (_ *site, err error) {
 			b.close()
 		}
 	}()
+	if err := b.oneRow(); err != nil {
+		return nil, err
+	}
 	if s.venv, err = peersVenv(ctx, log); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"mlops/internal/dataset"
@@ -36,6 +38,23 @@ type record struct {
 	json   []byte
 	vector []float32
 	values map[string]string
+}
+
+// oneRow makes the spec one whose features look at the record alone, for comparing
+// with peers that know no earlier rows. Every such feature is a line of its own.
+func (b *bench) oneRow() error {
+	lines := slices.DeleteFunc(strings.Split(string(b.spec.Text()), "\n"), func(line string) bool {
+		return strings.Contains(line, "{history:") || strings.Contains(line, ", history:") || strings.HasPrefix(line, "order:")
+	})
+	spec, err := dataset.Parse([]byte(strings.Join(lines, "\n")))
+	if err == nil && spec.HasHistory() {
+		err = errors.New("a feature still looks at earlier rows")
+	}
+	if err != nil {
+		return fmt.Errorf("leaving out earlier rows: %w", err)
+	}
+	b.spec = spec
+	return nil
 }
 
 // records draws distinct records from the rows that no training saw.
