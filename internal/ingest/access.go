@@ -221,6 +221,7 @@ func dataSets(ctx context.Context, tx pgx.Tx) ([]*dataset.Spec, error) {
 	rows, err := tx.Query(ctx, `SELECT c.relname FROM pg_class c
 		WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
 		  AND pg_has_role(c.relowner, 'USAGE')
+		  AND (SELECT count(*) FROM pg_attribute WHERE attrelid = c.oid AND attname IN ('_batch', '_line')) = 2 -- or it is somebody else's
 		  AND to_regclass(quote_ident(c.relname || '_batches')) IS NOT NULL AND to_regclass(quote_ident(c.relname || '_rejected')) IS NOT NULL
 		ORDER BY 1`)
 	if err != nil {
