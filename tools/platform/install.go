@@ -85,6 +85,9 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 			return "", err
 		}
 		if !installed || known["install"] != digest {
+			if err := c.room(ctx, r); err != nil {
+				return "", err
+			}
 			helm, err := c.helm(ctx, say)
 			if err != nil {
 				return "", err
