@@ -25,7 +25,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults helms oauth2-proxy
+.PHONY: help init check demo demo-down platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +135,9 @@ e2e: helms oauth2-proxy platform ## test the chart under Helm 3 and 4, then the 
 
 e2e-faults: helms platform ## the same with faults: steps, databases, controller and node are killed, upgrades under load
 	@$(GO) test -tags e2e -count=1 -timeout 170m -v -run 'TestFaults' $(E2E) ./e2e
+
+e2e-soak: helms platform ## load for MINUTES (30) with trainings beside: memory, goroutines and connections stay flat
+	@MINUTES=$(MINUTES) $(GO) test -tags e2e -count=1 -timeout 170m -v -run 'TestSoak' $(E2E) ./e2e
 
 lint: ## gofmt, go vet, static analysis, floors of packages, licences, spelling, scripts, YAML, Argo's validation of workflows/
 	@files="$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))"; \

@@ -97,6 +97,10 @@ func testBackup(t *testing.T, f *faults) {
 	f.run(t, f.r, "backup", map[string]string{"to": "s3://mlflow/mlops"}, "bucket mlflow is itself backed up")
 	f.run(t, f.r, "restore", nil, "this release holds")
 
+	done, err := f.r.Notes(t.Context(), "up") // of make up, which comes back to this release
+	if err != nil {
+		t.Fatal(err)
+	}
 	lost := time.Now()
 	defer func() {
 		f.outcomes = append(f.outcomes, outcome{fault: "namespace deleted with its volumes, restored from a backup", replicas: 1, recovery: recovery, exact: !t.Failed()})
@@ -126,6 +130,11 @@ func testBackup(t *testing.T, f *faults) {
 
 	m.must(t, nil, m.helm(t, "3"), "install", "mlops", "charts", "--namespace", "mlops", "--create-namespace", "--kubeconfig", m.kubeconfig(),
 		"-f", filepath.Join("dist", "values.yaml"), "--set", "nodePorts.mlflow.enabled=true,nodePorts.argo.enabled=true,pipelines.runOnInstall=false", "--wait", "--timeout", "10m")
+	for key, value := range done {
+		if err := f.r.Note(t.Context(), "up", key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
 	began = time.Now()
 	m.must(t, nil, "make", "restore", "FROM="+dir)
 	served(t, inference)

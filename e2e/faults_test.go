@@ -62,7 +62,7 @@ const (
 // testPods breaks the pods of each service.
 func testPods(t *testing.T, f *faults) {
 	// Those that predictions don't wait for.
-	for _, part := range []string{"mlflow", "postgres", "minio", "argo-controller", "argo-server", "ui", "prometheus", "grafana"} {
+	for _, part := range []string{"mlflow", "postgres", "minio", "argo-controller", "argo-server", "ui", "prometheus"} {
 		f.fault(t, part+" deleted", always, func(t *testing.T) { f.remove(t, part) })
 	}
 	for _, part := range []string{"mlflow", "postgres", "minio"} {
