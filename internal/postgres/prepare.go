@@ -36,13 +36,17 @@ type Database struct{ Name, Owner string }
 // may be interrupted at any point and run again; a second one at the same time
 // waits. conn must belong to a superuser, or to a role that may create roles and
 // databases.
-func Prepare(ctx context.Context, conn *pgx.Conn, roles []Role, databases []Database) error {
+func Prepare(ctx context.Context, conn *pgx.Conn, roles []Role, databases []Database) (err error) {
 	// Two that change one role at the same time would fail.
 	key := lockKey("preparing roles and databases")
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", key); err != nil {
 		return fmt.Errorf("preparing roles and databases: %w", err)
 	}
-	defer conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", key)
+	defer func() {
+		if _, unlock := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", key); err == nil && unlock != nil {
+			err = fmt.Errorf("preparing roles and databases: %w", unlock)
+		}
+	}()
 	for _, r := range roles {
 		if err := prepareRole(ctx, conn, r); err != nil {
 			return fmt.Errorf("preparing role %s: %w", r.Name, err)

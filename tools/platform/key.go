@@ -175,7 +175,7 @@ func editKeys(ctx context.Context, r *kube.Release, create bool, edit func(data 
 		return err
 	})
 	if err != nil {
-		err = fmt.Errorf("Secret %s: %w", name, err)
+		err = fmt.Errorf("writing Secret %s: %w", name, err)
 	}
 	return name, err
 }
