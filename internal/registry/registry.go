@@ -38,8 +38,8 @@ const (
 	maxOther = 32 << 20
 )
 
-// TestScores is the artifact of a run that has the probability of each test row, one
-// per line, in the order in which training read the rows.
+// TestScores is the artifact of a run that has the outputs of each test row, such as
+// its probability, a line per row in the order in which training read them.
 const TestScores = "scores/test.txt"
 
 var (

@@ -23,6 +23,7 @@ type Fitted struct {
 	Interval  *model.Interval            // of a regression, measured on validation
 	Metrics   map[string]float64         // validation_<name> and test_<name>
 	Samples   []model.Sample
+	Test      []float32 // outputs of the test rows, concatenated
 }
 
 // Options of a fit.
@@ -65,6 +66,9 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		scores, err := booster.Predict(matrices[split])
 		if err != nil {
 			return nil, fmt.Errorf("scoring split %s: %w", split, err)
+		}
+		if split == dataset.Test {
+			f.Test = scores
 		}
 		if f.Rated[split], err = evaluate.Rate(spec, scores, d.Parts[split].Y); err != nil {
 			return nil, fmt.Errorf("measuring split %s: %w", split, err)

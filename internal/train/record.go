@@ -207,8 +207,12 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 	}
 	files["profile/"+r.spec.Name+".html"] = page.Bytes()
 	var scores []byte
-	for _, p := range f.Scores[dataset.Test] {
-		scores = append(strconv.AppendFloat(scores, float64(p), 'g', -1, 32), '\n')
+	for i, p := range f.Test {
+		end := byte(' ')
+		if outputs := len(f.Test) / len(d.Parts[dataset.Test].Y); (i+1)%outputs == 0 {
+			end = '\n'
+		}
+		scores = append(strconv.AppendFloat(scores, float64(p), 'g', -1, 32), end)
 	}
 	files[registry.TestScores] = scores
 	if r.config.NoPlots {
