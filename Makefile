@@ -49,8 +49,8 @@ check: ## tell everything that would go wrong with a table and its YAML, before 
 demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
 	@$(MLOPS) demo down
 
-forget: ## remove one data set's rows from the demo; its models stay (SPEC=, YES=1)
-	@$(MLOPS) forget
+forget: ## remove one data set's rows and files; its models stay (SPEC=, YES=1, ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform forget,$(MLOPS) forget)
 
 # Kubernetes' client and Argo's types take minutes to compile the first time, and
 # the compiler prints nothing meanwhile.

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +8,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
 	"mlops/internal/host"
 	"mlops/internal/ingest"
+	"mlops/internal/mlflow"
+	"mlops/internal/overview"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
 )
@@ -57,17 +57,22 @@ func Forget(ctx context.Context, c *Config, in io.Reader, out io.Writer, yes boo
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "This removes the data set %s from %s:\n  %d rows and %d rejected lines from raw\n  %d rows and %d rejected ones from clean\n  the ledgers, and what the demo keeps of its table\nModels of %s stay, and are served as before. The cluster of make up is not touched.\n",
-		spec.Name, c.State.Dir, n.Raw, n.RawRejected, n.Clean, n.Rejected, spec.Model)
-	if !yes {
-		fmt.Fprintf(out, "Type %s to go on: ", spec.Name)
-		answer, err := bufio.NewReader(in).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("reading the answer: %w", err)
+	removal := overview.Removal{
+		Spec: spec, Place: c.State.Dir, Rows: n, Goes: []string{"the ledgers, and what the demo keeps of its table"},
+		Stays: []string{fmt.Sprintf("Models of %s stay; the server and the page go on with the one in production.", spec.Model)},
+	}
+	if ml, err := c.State.Record("mlflow"); err == nil && ml != nil && ml.Alive() {
+		client, err := mlflow.New(ml.URL(), mlflow.Options{Tries: 1, UserAgent: "mlops-demo"})
+		if err != nil {
+			return err
 		}
-		if strings.TrimSpace(answer) != spec.Name {
-			return program.Inputf("nothing was removed; in a script use -yes (make: YES=1)")
+		if said, err := overview.MadeOf(ctx, client, spec); err == nil {
+			removal.Stays = []string{said, "The server and the page go on; make demo-down stops them."}
 		}
+	}
+	removal.Stays = append(removal.Stays, "The cluster of make up is not touched (ON=cluster forgets there).")
+	if err := removal.Ask(in, out, yes); err != nil {
+		return err
 	}
 	if err := ingest.Forget(ctx, ingest.Config{Spec: spec, Postgres: pg, Logger: log}); err != nil {
 		return err

@@ -3,11 +3,47 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/dataset"
 	"mlops/internal/postgres"
 )
+
+// OwnSources are the addresses that rows of a data set were loaded from and no other data
+// set's were, without credentials, from a connection to the database raw.
+func OwnSources(ctx context.Context, raw *pgx.Conn, spec *dataset.Spec) ([]string, error) {
+	found, err := raw.Query(ctx, `SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'end_offset'
+		WHERE c.relkind = 'r' AND c.relname LIKE '%\_batches'`)
+	if err != nil {
+		return nil, fmt.Errorf("looking for ledgers: %w", err)
+	}
+	ledgers, err := pgx.CollectRows(found, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("looking for ledgers: %w", err)
+	}
+	var own []string
+	others := map[string]bool{}
+	for _, ledger := range ledgers {
+		found, err := raw.Query(ctx, fmt.Sprintf("SELECT DISTINCT source FROM %s ORDER BY 1", quote(ledger)))
+		if err != nil {
+			return nil, fmt.Errorf("reading the ledger %s: %w", ledger, err)
+		}
+		sources, err := pgx.CollectRows(found, pgx.RowTo[string])
+		if err != nil {
+			return nil, fmt.Errorf("reading the ledger %s: %w", ledger, err)
+		}
+		if ledger == spec.Name+"_batches" {
+			own = sources
+			continue
+		}
+		for _, s := range sources {
+			others[s] = true
+		}
+	}
+	return slices.DeleteFunc(own, func(s string) bool { return others[s] }), nil
+}
 
 // Forget removes all that the databases hold of a data set: rows, rejected and
 // replaced ones, ledgers. Each database's part goes in one transaction, under the

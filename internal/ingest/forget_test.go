@@ -21,6 +21,14 @@ func TestForget(t *testing.T) {
 	if err := createClean(context.Background(), clean, cfg.with(t, "max: 300", "max: 200").Spec, 0); err != nil {
 		t.Fatal(err)
 	}
+	shared := cfg.from(t, table(60, good))
+	if _, err := LoadRaw(context.Background(), shared); err != nil {
+		t.Fatal(err)
+	}
+	// The first file was loaded for both data sets, the second one for this one only.
+	if own, err := OwnSources(context.Background(), raw, cfg.Spec); err != nil || !cmp.Equal(own, []string{shared.Source}) {
+		t.Errorf("own sources: %v, %v; want %s", own, err, shared.Source)
+	}
 	for range 2 {
 		if err := Forget(context.Background(), cfg); err != nil {
 			t.Fatal(err)

@@ -116,6 +116,28 @@ func (r *Release) Pods(ctx context.Context, selector string) ([]corev1.Pod, erro
 	return list.Items, nil
 }
 
+// Postgres returns the URL of a database in the release's own Postgres for the role that
+// owns raw and clean, through the API server. closed ends the forwarding.
+func (r *Release) Postgres(ctx context.Context) (address func(database string) string, closed func(), err error) {
+	secret, err := r.Secret(ctx, "postgres-app")
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.postgres(ctx, secret)
+}
+
+func (r *Release) postgres(ctx context.Context, secret map[string]string) (address func(database string) string, closed func(), err error) {
+	f, err := r.Forward(ctx, r.Service("postgres"), 5432, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(database string) string {
+		u := url.URL{Scheme: "postgres", Host: f.Address, Path: "/" + database, RawQuery: "sslmode=disable",
+			User: url.UserPassword(secret["PGUSER"], secret["PGPASSWORD"])}
+		return u.String()
+	}, f.Close, nil
+}
+
 // Databases returns a function that connects to the release's own Postgres with
 // the role that only reads, through the API server. close ends the forwarding.
 func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Context, database string) (*pgx.Conn, error), close func(), err error) {
@@ -126,15 +148,13 @@ func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Conte
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := r.Forward(ctx, r.Service("postgres"), 5432, 0)
+	address, closed, err := r.postgres(ctx, secret)
 	if err != nil {
 		return nil, nil, err
 	}
 	return func(ctx context.Context, database string) (*pgx.Conn, error) {
-		u := url.URL{Scheme: "postgres", Host: f.Address, Path: "/" + database, RawQuery: "sslmode=disable",
-			User: url.UserPassword(secret["PGUSER"], secret["PGPASSWORD"])}
-		return pgx.Connect(ctx, u.String())
-	}, f.Close, nil
+		return pgx.Connect(ctx, address(database))
+	}, closed, nil
 }
 
 // Installed reports whether the release exists, by the Secrets in which Helm keeps

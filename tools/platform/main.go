@@ -11,6 +11,7 @@
 //	platform key       make an API key for a release: NAME, SCOPE, RATE
 //	platform keys      list a release's API keys
 //	platform key-revoke  take one away: ID or NAME
+//	platform forget    remove one data set's rows, files and schedules; models stay
 //	platform history   show what was in production: N
 //	platform rollback  put an earlier version of the model back: TO, WHY
 //	platform pin       keep the version in production: WHY; OFF=1 ends it
@@ -71,9 +72,9 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward, "backup": backUp, "restore": restore,
 		"key": newKey, "keys": listKeys, "key-revoke": revokeKey,
-		"history": showHistory, "rollback": rollback, "pin": pin}
+		"history": showHistory, "rollback": rollback, "pin": pin, "forget": forget}
 	if len(args) != 1 || commands[args[0]] == nil {
-		return program.Inputf("usage: platform up|down|status|forward|backup|restore|key|keys|key-revoke|history|rollback|pin")
+		return program.Inputf("usage: platform up|down|status|forward|backup|restore|key|keys|key-revoke|history|rollback|pin|forget")
 	}
 	c, err := configure()
 	if err != nil {
