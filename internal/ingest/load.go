@@ -183,6 +183,7 @@ func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 		addRemedies(l.cfg.Spec, r.Losses)
+		byRow(l.table, r.Losses)
 	}
 	if l.planned() && r.UsedUp && r.Batches > 0 {
 		if r.Absent, err = l.absent(ctx, conn); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mlops/internal/parquet"
+	"mlops/internal/source"
 )
 
 const membersSpec = `name: members
@@ -67,5 +68,18 @@ func TestParquetRows(t *testing.T) {
 				t.Errorf("%s, then the CSV: %s, %v; want every row known", name, r, err)
 			}
 		}
+	}
+}
+
+// TestParquetLosses names the rows of a Parquet file by their number.
+func TestParquetLosses(t *testing.T) {
+	t.Parallel()
+	spec := strings.Replace(membersSpec, "{name: postcode, type: category}", "{name: postcode, type: date}", 1)
+	p, err := Try(t.Context(), Config{Spec: parse(t, spec), Source: filepath.Join("..", "parquet", "testdata", "members.parquet"), Open: source.Options{Parquet: parquet.Open}, Logger: quiet}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := p.Clean.String(); !strings.Contains(said, `; for example row 1: "01234"`) {
+		t.Errorf("the check says %s", said)
 	}
 }

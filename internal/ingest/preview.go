@@ -178,6 +178,8 @@ func (t *trial) end(table *source.Table) *Preview {
 	p.Load.Rejected = p.Load.Read - p.Load.Taken
 	p.Clean.Read = p.Load.Taken
 	p.Load.Losses, p.Clean.Losses = t.load.list(t.spec), t.clean.list(t.spec)
+	byRow(table, p.Load.Losses)
+	byRow(table, p.Clean.Losses)
 	for v, n := range t.classes {
 		p.Classes = append(p.Classes, Class{v, n, slices.Contains(t.spec.Target.Positive, v)})
 	}

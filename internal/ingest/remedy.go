@@ -71,6 +71,13 @@ func example(value []byte) string {
 	return s[:n] + "..."
 }
 
+// byRow marks losses of a table that numbers its rows.
+func byRow(table *source.Table, losses []Loss) {
+	for i := range losses {
+		losses[i].ByRow = table.ByRow()
+	}
+}
+
 // addRemedies says what would let each loss's example through.
 func addRemedies(spec *dataset.Spec, losses []Loss) {
 	for i := range losses {

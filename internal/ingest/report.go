@@ -40,9 +40,10 @@ type Loss struct {
 	Column string `json:"column,omitempty"` // empty where the whole line is wrong
 	Reason string `json:"reason"`
 	Rows   int64  `json:"rows"`
-	Line   int64  `json:"line"`  // of the example
+	Line   int64  `json:"line"`  // of the example; its row where ByRow is set
 	Value  string `json:"value"` // of the example, cut
 	Remedy string `json:"remedy,omitempty"`
+	ByRow  bool   `json:"by_row,omitempty"` // the source numbers rows, as a Parquet file does
 }
 
 // maxLosses is how many reasons a report lists; the rest is in the rejected table.
@@ -94,7 +95,11 @@ func (l Loss) String() string {
 	if l.Column != "" {
 		fmt.Fprintf(&b, "column %s is ", l.Column)
 	}
-	fmt.Fprintf(&b, "%s; for example line %d: %s", l.Reason, l.Line, strconv.Quote(l.Value))
+	at := "line"
+	if l.ByRow {
+		at = "row"
+	}
+	fmt.Fprintf(&b, "%s; for example %s %d: %s", l.Reason, at, l.Line, strconv.Quote(l.Value))
 	if l.Remedy != "" {
 		b.WriteString(" (" + l.Remedy + ")")
 	}

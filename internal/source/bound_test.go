@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -104,5 +106,21 @@ func TestBounds(t *testing.T) {
 				t.Errorf("got %v after %s, want a *source.Error that says %q", err, time.Since(begun), tt.want)
 			}
 		})
+	}
+}
+
+// TestNoRoom has a remote table that is larger than the temporary folder's disk: it is
+// refused before its first byte is copied.
+func TestNoRoom(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1152921504606846976")
+		w.Write([]byte(table))
+	}))
+	defer web.Close()
+	_, err := Open(context.Background(), web.URL+"/t.csv", Options{MaxBytes: 1 << 61, TempDir: t.TempDir()})
+	var bad *Error
+	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "the folder for temporary files has room for") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"mlops/internal/host"
 	"mlops/internal/retry"
 )
 
@@ -99,6 +101,9 @@ func (c *copier) read(ctx context.Context, idle *time.Timer) error {
 	defer p.body.Close()
 	if p.size > c.opts.MaxBytes {
 		return retry.Permanent(fmt.Errorf("%d bytes, more than the limit of %d", p.size, c.opts.MaxBytes))
+	}
+	if free, err := host.Free(cmp.Or(c.opts.TempDir, os.TempDir())); err == nil && p.size-p.from > free {
+		return retry.Permanent(fmt.Errorf("%d bytes, and the folder for temporary files has room for %d: make room there, or name another one in TMPDIR", p.size, free))
 	}
 	c.done, c.version = p.from, p.version
 	if err := c.to.Truncate(c.done); err != nil {
