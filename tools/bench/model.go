@@ -203,6 +203,6 @@ func accuracy(ctx context.Context, log *slog.Logger) ([]figure, error) {
 		sum += best.Metrics["test_auc"]
 		each += fmt.Sprintf(" %.3f", best.Metrics["test_auc"])
 	}
-	return []figure{{Name: "test AUC, mean of the spec's salts", Value: sum / float64(len(b.spec.Split.Salts)), Reach: "at least 0.675",
+	return []figure{{Name: "test AUC, mean of the spec's salts", Value: sum / float64(len(b.spec.Split.Salts)), Reach: "at least 0.683",
 		How: "best candidate by validation AUC of each salt:" + each}}, nil
 }
