@@ -321,7 +321,7 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the
