@@ -191,7 +191,9 @@ func findSample(m *api.Model, asked string) sampleView {
 		number = 1
 	}
 	v.Number, v.Next = number, number%n+1
-	if s := &m.Samples[number-1]; len(s.History) == 0 { // the form has no place for earlier records
+	s := &m.Samples[number-1]
+	binary := m.Task == "" || m.Task == api.Binary
+	if binary && len(s.History) == 0 { // the form has no place for earlier records
 		v.Probability = &s.Probability
 	}
 	return v

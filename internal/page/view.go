@@ -66,6 +66,8 @@ type resultView struct {
 	Predicted   bool
 	Excluded    string // why the record has no score; empty if it has one
 	Positive    bool
+	Number      string // large: the probability, or the value
+	Of          string // what the number is; of a binary task the form says it
 	Probability float64
 	Label       string
 	Difference  string // from the stored probability
@@ -134,9 +136,16 @@ func (v *formView) answered(a *api.Predictions) {
 		v.Title = "No score · " + v.Title
 		return
 	}
-	v.Result = resultView{
-		Predicted: true, Positive: p.Label == 1, Probability: p.Probability,
-		Label: v.Model.Dataset.Target.Labels.Word(p.Label), Answered: a.Model,
+	v.Result = resultView{Predicted: true, Answered: a.Model}
+	switch r := &v.Result; {
+	case p.Probabilities != nil:
+		r.Label, r.Number, r.Of = p.Class, percent(p.Probabilities[p.Class]), "probability of “"+p.Class+"”"+others(&p)
+	case p.Value != nil:
+		r.Number = figure(*p.Value)
+		r.Of = fmt.Sprintf("%s, between %s and %s%s", v.Model.Dataset.Target.Column, figure(p.Interval[0]), figure(p.Interval[1]), v.Coverage())
+	default:
+		r.Positive, r.Probability, r.Number = p.Label == 1, p.Probability, percent(p.Probability)
+		r.Label = v.Model.Dataset.Target.Labels.Word(p.Label)
 	}
 	if stored := v.Sample.Probability; stored != nil {
 		if v.Result.Difference = points(p.Probability - *stored); math.Abs(p.Probability-*stored) < maxRounding {
@@ -149,7 +158,43 @@ func (v *formView) answered(a *api.Predictions) {
 			f.Warning = w.Detail
 		}
 	}
-	v.Title = percent(p.Probability) + " · " + v.Title
+	v.Title = v.Result.Number + " · " + v.Title
+}
+
+// Binary reports whether the model tells two outcomes apart, by a threshold.
+func (v *formView) Binary() bool { return v.Model.Task == "" || v.Model.Task == api.Binary }
+
+// Coverage says how often the true value is in a regression's interval.
+func (v *formView) Coverage() string {
+	if v.Model.Interval == nil {
+		return ""
+	}
+	return fmt.Sprintf(" in %.0f of 100 cases", 100*v.Model.Interval.Coverage)
+}
+
+// figure is a value with six digits.
+func figure(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
+
+// others lists the classes after the most probable one, at most two.
+func others(p *api.Prediction) string {
+	type class struct {
+		name string
+		p    float64
+	}
+	var list []class
+	for name, q := range p.Probabilities {
+		if name != p.Class {
+			list = append(list, class{name, q})
+		}
+	}
+	sort.Slice(list, func(i, j int) bool {
+		return list[i].p > list[j].p || list[i].p == list[j].p && list[i].name < list[j].name
+	})
+	text := ""
+	for _, c := range list[:min(len(list), 2)] {
+		text += fmt.Sprintf(", %s %s", c.name, percent(c.p))
+	}
+	return text
 }
 
 // field returns the form's field of a column, nil if it has none.

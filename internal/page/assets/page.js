@@ -109,7 +109,7 @@ function outdate() {
 }
 
 function showAnswer(answer) {
-  const [{ label, probability, excluded, warnings = [] }] = answer.predictions;
+  const [{ label, probability, probabilities, value, interval, excluded, warnings = [] }] = answer.predictions;
   answeredBy = answer.model.run_id;
   showWarnings(warnings);
   fill('answered', `${answer.model.name}, version ${answer.model.version}`);
@@ -117,6 +117,10 @@ function showAnswer(answer) {
     fill('excluded', excluded);
     emptyScale();
     setState('excluded', 'No score');
+    return;
+  }
+  if (probabilities || value !== undefined) {
+    showOutputs(label, probabilities, value, interval);
     return;
   }
   const positive = label === 1;
@@ -130,6 +134,24 @@ function showAnswer(answer) {
   bar.classList.toggle('positive', positive);
   describeScale(` and the prediction at ${percent(probability)}`);
   setState('predicted', percent(probability));
+}
+
+// showOutputs shows a prediction of several classes, or of a value.
+function showOutputs(label, probabilities, value, interval) {
+  const figure = (x) => String(Number(x.toPrecision(6)));
+  let number;
+  if (probabilities) {
+    number = percent(probabilities[label]);
+    const others = Object.entries(probabilities).filter(([name]) => name !== label);
+    others.sort(([a, p], [b, q]) => q - p || (a < b ? -1 : 1));
+    fill('label', label);
+    fill('of', `probability of “${label}”` + others.slice(0, 2).map(([name, p]) => `, ${name} ${percent(p)}`).join(''));
+  } else {
+    number = figure(value);
+    fill('of', `${panel.dataset.column}, between ${figure(interval[0])} and ${figure(interval[1])}${panel.dataset.coverage}`);
+  }
+  fill('probability', number);
+  setState('predicted', number);
 }
 
 // lineOf is what the panel says of a column: a link to its field, and the detail.
@@ -160,12 +182,13 @@ function showWarnings(warnings) {
 }
 
 function describeScale(more) {
+  if (!panel.querySelector('.scale')) return; // only two outcomes have one
   const threshold = panel.querySelector('[data-fill=threshold]').textContent;
   panel.querySelector('.scale').setAttribute('aria-label', `Scale from 0 to 100 percent with the threshold at ${threshold}${more}`);
 }
 
 function emptyScale() {
-  panel.querySelector('.scale .fill').setAttribute('width', '0');
+  panel.querySelector('.scale .fill')?.setAttribute('width', '0');
   describeScale('');
 }
 
@@ -286,7 +309,8 @@ function refreshPanel() {
   for (const old of panel.querySelectorAll('.scale [data-at=threshold]')) {
     old.replaceWith(fresh.querySelector(`.scale ${old.tagName}[data-at=threshold]`));
   }
-  fill('threshold', fresh.querySelector('[data-fill=threshold]').textContent);
+  const threshold = fresh.querySelector('[data-fill=threshold]');
+  if (threshold) fill('threshold', threshold.textContent);
   delete panel.dataset.stored;
   for (const e of panel.querySelectorAll('.stored')) e.remove();
   describeScale('');
