@@ -166,7 +166,7 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 	log.Info("backup restored", "backup", m.Name, "place", place.String(), "databases", done.Databases, "put", done.Put, "same", done.Same, "extra", done.Extra)
 	// Argo's controller runs this very workflow. It connects to its archive again by
 	// itself.
-	if err := k.Restart(ctx, "mlflow", "argo-server", "inference"); err != nil {
+	if err := k.Restart(ctx, "mlflow", "argo", "inference"); err != nil {
 		return err
 	}
 	return report(map[string]any{"backup": m.Name, "databases": done.Databases, "put": done.Put, "same": done.Same, "extra": done.Extra})

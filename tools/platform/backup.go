@@ -179,7 +179,7 @@ func restore(ctx context.Context, c *config) error {
 		return err
 	}
 	return c.do("restart", func(func(string)) (string, error) {
-		return "MLflow, Argo and the server read what was restored", r.Restart(ctx, "mlflow", "argo-controller", "argo-server", "inference")
+		return "MLflow, Argo and the server read what was restored", r.Restart(ctx, "mlflow", "argo-controller", "argo", "inference")
 	})
 }
 
