@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mlops/internal/dataset"
+	"mlops/internal/program"
 )
 
 func TestFind(t *testing.T) {
@@ -63,6 +64,19 @@ func TestFind(t *testing.T) {
 
 // TestInvent makes the synthetic twin of each data set that ships: its names are
 // its own, and it says what it is.
+// Rows are made up for two classes only.
+func TestInventRefusesOtherTasks(t *testing.T) {
+	for _, name := range []string{"species", "body-mass"} {
+		spec, err := dataset.Read(filepath.Join("../../docs/examples", name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Invent(spec, t.TempDir()); program.Code(err) != program.BadInput || !strings.Contains(err.Error(), "has task: "+spec.Task) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestInvent(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"diabetes", "penguins"} {

@@ -172,6 +172,9 @@ func (l *Limiter) Attach(h *http.Server) {
 		if r.ContentLength == 0 {
 			c.serving()
 		} else {
+			// A copy: net/http looks at its own request's body when it responds, and
+			// would wait for the rest of one that it doesn't know.
+			r = r.WithContext(r.Context())
 			r.Body = &owed{r.Body, c} // until all of it is there
 		}
 		defer func() { c.waiting(time.Now()) }()
