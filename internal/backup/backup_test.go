@@ -141,7 +141,7 @@ func TestWriteAndRestore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (Restored{Put: 2, Same: 2, Extra: 1}); done != want {
+		if want := (Restored{Databases: 2, Put: 2, Same: 2, Extra: 1}); done != want {
 			t.Errorf("restored %+v, want %+v", done, want)
 		}
 		if to.dumps["clean"] != "clean rows" || to.dumps["raw"] != "raw rows" || fmt.Sprint(to.order) != "[raw clean]" {
@@ -154,7 +154,7 @@ func TestWriteAndRestore(t *testing.T) {
 			t.Errorf("a deleted object came back as %q", text)
 		}
 		again, err := Restore(t.Context(), p, found, r)
-		if want := (Restored{Same: 4, Extra: 1}); err != nil || again != want {
+		if want := (Restored{Databases: 2, Same: 4, Extra: 1}); err != nil || again != want {
 			t.Errorf("restored again %+v, %v, want %+v", again, err, want)
 		}
 	})
