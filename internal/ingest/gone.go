@@ -15,6 +15,13 @@ import (
 // so memory does not grow with them. A line that could not be read has no key.
 func (l *loader) gone(ctx context.Context, conn *pgx.Conn) (*Absent, error) {
 	var a Absent
+	var others bool
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+l.t.batches+" WHERE digest <> $1)", l.table.Digest).Scan(&others); err != nil {
+		return nil, fmt.Errorf("looking for rows that %s no longer has: %w", l.table.Source, err)
+	}
+	if !others {
+		return nil, nil
+	}
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `CREATE TEMP TABLE _keys (key text COLLATE "C" NOT NULL) ON COMMIT DROP`); err != nil {
 			return err

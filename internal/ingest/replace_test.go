@@ -89,7 +89,8 @@ func TestReplace(t *testing.T) {
 		t.Errorf("Losses: %+v, %v; want the bad value alone: none was replaced", losses, err)
 	}
 	// A third source, and the second again.
-	if diff := cmp.Diff(Report{Batches: 1, Replaced: 1, Known: 1, UsedUp: true}, func() Report {
+	kept := &Absent{Rows: 4, Batch: 1, Line: 3, Text: "2,bob,2,no", Key: "id=2"}
+	if diff := cmp.Diff(Report{Batches: 1, Replaced: 1, Known: 1, UsedUp: true, Absent: kept}, func() Report {
 		r := load(t, cfg.from(t, header+"1,ann,1,yes\n6,fay,6,no\n"))
 		r.Replacement = nil
 		return r
