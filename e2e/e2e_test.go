@@ -178,6 +178,19 @@ func databases(t *testing.T, r *kube.Release) overview.Databases {
 	return connect
 }
 
+// owned leads to a release's databases with the role that owns them.
+func owned(t *testing.T, r *kube.Release) overview.Databases {
+	t.Helper()
+	address, closed, err := r.Postgres(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(closed)
+	return func(ctx context.Context, database string) (*pgx.Conn, error) {
+		return pgx.Connect(ctx, address(database))
+	}
+}
+
 // checkRows holds the rows of a data set against the lines of its source, and
 // returns them.
 func checkRows(t *testing.T, r *kube.Release, name string, want int64) overview.Rows {

@@ -145,11 +145,10 @@ func put(t *testing.T, client *minio.Client, path string) (source string) {
 // soon is tried again in another run, and then as soon as its pod has begun.
 func testStepsDeleted(t *testing.T, m *machine) {
 	r := m.release(t, "penguins")
-	connect := databases(t, r)
 	source := m.upload(t, r)
 	hit := map[string]string{}
 	for run := 1; run <= 4 && len(hit) < len(steps); run++ {
-		drop(t, connect, "penguins")
+		drop(t, owned(t, r), "penguins")
 		name, err := r.Submit(t.Context(), fmt.Sprintf("deleted-%d", run), "pipeline", map[string]string{"source": source}, nil)
 		if err != nil {
 			t.Fatal(err)

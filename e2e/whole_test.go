@@ -79,12 +79,7 @@ func newFaults(t *testing.T, m *machine) *faults {
 // found, and nothing trained.
 func (f *faults) anew(t *testing.T, name string) string {
 	t.Helper()
-	connect, closed, err := f.r.Databases(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closed()
-	drop(t, connect, f.spec.Name)
+	drop(t, owned(t, f.r), f.spec.Name)
 	reg := f.registry(t)
 	versions, err := reg.Versions(t.Context())
 	if err != nil {
