@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"mlops/internal/retry"
 )
 
 // Trust adds public keys to those that the release's servers trust. A release that
@@ -48,22 +50,17 @@ func (r *Release) Restart(ctx context.Context, names ...string) error {
 		if err != nil {
 			return fmt.Errorf("restarting %s: %w", name, err)
 		}
-		for tick := time.NewTicker(time.Second); ; {
+		for {
 			d, err := apps.Get(ctx, r.Service(name), metav1.GetOptions{})
 			if err != nil {
-				tick.Stop()
 				return fmt.Errorf("restarting %s: %w", name, err)
 			}
 			s := d.Status
 			if s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == *d.Spec.Replicas && s.AvailableReplicas == s.Replicas && s.Replicas == *d.Spec.Replicas {
-				tick.Stop()
 				break
 			}
-			select {
-			case <-ctx.Done():
-				tick.Stop()
+			if !retry.Sleep(ctx, time.Second) {
 				return context.Cause(ctx)
-			case <-tick.C:
 			}
 		}
 	}
