@@ -1,0 +1,93 @@
+package evaluate
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Draws are bootstrap samples of rows: as many groups as there are, drawn with
+// replacement, each with all of its rows, since rows of a group are alike. The same
+// groups give the same draws.
+type Draws struct {
+	group  []int32 // of each row
+	groups int
+	n      int
+}
+
+// Bounds of how many draws there are: as many rows as fit the time are drawn.
+const (
+	mostDraws  = 1000
+	leastDraws = 200
+	drawnRows  = 200_000_000
+)
+
+// NewDraws returns the draws of rows whose groups these are, numbered from 0.
+func NewDraws(group []int32) *Draws {
+	d := &Draws{group: group, n: min(mostDraws, max(leastDraws, drawnRows/max(len(group), 1)))}
+	for _, g := range group {
+		d.groups = max(d.groups, int(g)+1)
+	}
+	return d
+}
+
+// Count is how many draws there are, Groups how many groups are drawn from.
+func (d *Draws) Count() int  { return d.n }
+func (d *Draws) Groups() int { return d.groups }
+
+// Each calls f once per draw with how often each row was drawn. The weights are good
+// until f returns.
+func (d *Draws) Each(f func(weights []int32)) {
+	random := rand.New(rand.NewPCG(20, 11))
+	drawn, weights := make([]int32, d.groups), make([]int32, len(d.group))
+	for range d.n {
+		clear(drawn)
+		for range d.groups {
+			drawn[random.IntN(d.groups)]++
+		}
+		for i, g := range d.group {
+			weights[i] = drawn[g]
+		}
+		f(weights)
+	}
+}
+
+// Spread is how a number varies between draws; those in which it is NaN are left out.
+type Spread []float64
+
+// NewSpread takes what the draws gave.
+func NewSpread(values []float64) Spread {
+	s := slices.DeleteFunc(slices.Clone(values), math.IsNaN)
+	slices.Sort(s)
+	return s
+}
+
+// Interval returns bounds between which that share of the draws is, as many being
+// below as above. Without any draw it is everything.
+func (s Spread) Interval(share float64) (low, high float64) {
+	if len(s) == 0 {
+		return math.Inf(-1), math.Inf(1)
+	}
+	return s.quantile((1 - share) / 2), s.quantile((1 + share) / 2)
+}
+
+// quantile interpolates between the draws, as NumPy does.
+func (s Spread) quantile(q float64) float64 {
+	at := q * float64(len(s)-1)
+	i := int(at)
+	if i >= len(s)-1 {
+		return s[len(s)-1]
+	}
+	return s[i] + (at-float64(i))*(s[i+1]-s[i])
+}
+
+// Above is the share of the draws that are above a number.
+func (s Spread) Above(x float64) float64 {
+	i, _ := slices.BinarySearchFunc(s, x, func(v, x float64) int {
+		if v <= x {
+			return -1
+		}
+		return 1
+	})
+	return share(len(s)-i, len(s))
+}
