@@ -50,7 +50,8 @@ type treeDocument struct {
 	Feature     []int32   `json:"split_indices"`
 	Condition   []float32 `json:"split_conditions"` // of a leaf: its value
 	DefaultLeft []int32   `json:"default_left"`
-	SplitType   []int32   `json:"split_type"` // 1: categorical
+	SplitType   []int32   `json:"split_type"`  // 1: categorical
+	Cover       []float32 `json:"sum_hessian"` // the training rows in the node, by weight
 
 	CategoryNodes []int32 `json:"categories_nodes"`    // the categorical nodes
 	CategoryBegin []int64 `json:"categories_segments"` // where in Categories theirs begin

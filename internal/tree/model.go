@@ -21,6 +21,9 @@ type Model struct {
 	forest   *forest    // nil: the trees are walked node by node
 	pool     *sync.Pool // of the forest's *scratch
 	slabs    *sync.Pool // of the forest's *slab
+
+	explainOnce sync.Once
+	explain     *explainer
 }
 
 func newModel(features int, names []string, l link, bases []float32, trees []tree) *Model {

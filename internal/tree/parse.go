@@ -29,6 +29,7 @@ type node struct {
 	value       float32 // of a split: values smaller than it go left; of a leaf: its value
 	defaultLeft bool    // missing values go left
 	categorical bool
+	cover       float32 // the training rows that reached it, by weight; NaN if the model doesn't say
 	categories  []int32 // of a categorical split: the codes that go right, ascending
 }
 
@@ -192,6 +193,9 @@ func (d *treeDocument) tree(features int32) (tree, error) {
 			return tree{}, fmt.Errorf("%s has %d entries, left_children %d", a.name, a.size, n)
 		}
 	}
+	if len(d.Cover) != n && len(d.Cover) != 0 {
+		return tree{}, fmt.Errorf("sum_hessian has %d entries, left_children %d", len(d.Cover), n)
+	}
 	if len(d.SplitType) != n && len(d.SplitType) != 0 {
 		return tree{}, fmt.Errorf("split_type has %d entries, left_children %d", len(d.SplitType), n)
 	}
@@ -211,12 +215,15 @@ func (d *treeDocument) tree(features int32) (tree, error) {
 	for i := 0; i < len(t.nodes); i++ {
 		at := from[i]
 		to := node{feature: d.Feature[at], value: d.Condition[at], defaultLeft: d.DefaultLeft[at] != 0}
+		if to.cover = float32(math.NaN()); len(d.Cover) > 0 {
+			to.cover = d.Cover[at]
+		}
 		t.depth = level[i]
 		if d.Left[at] == -1 {
 			if v := float64(to.value); math.IsNaN(v) || math.IsInf(v, 0) {
 				return tree{}, fmt.Errorf("node %d: leaf value %v", at, v)
 			}
-			t.nodes[i] = node{value: to.value}
+			t.nodes[i] = node{value: to.value, cover: to.cover}
 			continue
 		}
 		if to.feature < 0 || to.feature >= features {

@@ -14,19 +14,19 @@ import (
 // reference is libxgboost as these tests compare with it: saved models in, margins
 // and other formats out. Programs need neither, so package xgboost has neither.
 type reference struct {
-	lastError     func() string
-	matrix        func(data, config string, out *uintptr) int32
-	matrixTypes   func(matrix uintptr, field string, values []*byte, n uint64) int32
-	matrixFree    func(matrix uintptr) int32
-	booster       func(matrices []uintptr, n uint64, out *uintptr) int32
-	boosterParam  func(booster uintptr, name, value string) int32
-	boosterLoad   func(booster uintptr, data []byte, n uint64) int32
-	boosterSave   func(booster uintptr, config string, n *uint64, out **byte) int32
-	boosterMargin func(booster, matrix uintptr, config string, shape **uint64, dim *uint64, out **float32) int32
-	boosterFree   func(booster uintptr) int32
+	lastError      func() string
+	matrix         func(data, config string, out *uintptr) int32
+	matrixTypes    func(matrix uintptr, field string, values []*byte, n uint64) int32
+	matrixFree     func(matrix uintptr) int32
+	booster        func(matrices []uintptr, n uint64, out *uintptr) int32
+	boosterParam   func(booster uintptr, name, value string) int32
+	boosterLoad    func(booster uintptr, data []byte, n uint64) int32
+	boosterSave    func(booster uintptr, config string, n *uint64, out **byte) int32
+	boosterPredict func(booster, matrix uintptr, config string, shape **uint64, dim *uint64, out **float32) int32
+	boosterFree    func(booster uintptr) int32
 }
 
-func newReference(t *testing.T) *reference {
+func newReference(t testing.TB) *reference {
 	t.Helper()
 	path := os.Getenv("MLOPS_XGBOOST")
 	if path == "" {
@@ -46,7 +46,7 @@ func newReference(t *testing.T) *reference {
 		"XGBoosterSetParam":            &r.boosterParam,
 		"XGBoosterLoadModelFromBuffer": &r.boosterLoad,
 		"XGBoosterSaveModelToBuffer":   &r.boosterSave,
-		"XGBoosterPredictFromDMatrix":  &r.boosterMargin,
+		"XGBoosterPredictFromDMatrix":  &r.boosterPredict,
 		"XGBoosterFree":                &r.boosterFree,
 	} {
 		symbol, err := purego.Dlsym(handle, name)
@@ -103,6 +103,17 @@ func (r *reference) json(model []byte) (text []byte, err error) {
 // margins returns what a saved model gives the rows of a table, before the link
 // function: a margin per row and output.
 func (r *reference) margins(model []byte, t table) (out []float32, err error) {
+	return r.predict(model, t, 1)
+}
+
+// contributions returns, per row and output, what each feature adds to the margin, and
+// the margin that they add to.
+func (r *reference) contributions(model []byte, t table) (out []float32, err error) {
+	return r.predict(model, t, 2)
+}
+
+// predict predicts what kind is the number of in libxgboost.
+func (r *reference) predict(model []byte, t table, kind int) (out []float32, err error) {
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
 	pinner.Pin(&t.data[0])
@@ -135,7 +146,8 @@ func (r *reference) margins(model []byte, t table) (out []float32, err error) {
 				var shape *uint64
 				var dim uint64
 				var p *float32
-				code := r.boosterMargin(b, m, `{"type":1,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}`, &shape, &dim, &p)
+				config := fmt.Sprintf(`{"type":%d,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":false}`, kind)
+				code := r.boosterPredict(b, m, config, &shape, &dim, &p)
 				if code == 0 {
 					n := 1
 					for _, d := range unsafe.Slice(shape, dim) {

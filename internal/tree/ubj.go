@@ -372,6 +372,8 @@ func (r *ubjReader) tree() treeDocument {
 			t.Condition = numbers[float32](r)
 		case "default_left":
 			t.DefaultLeft = numbers[int32](r)
+		case "sum_hessian":
+			t.Cover = numbers[float32](r)
 		case "split_type":
 			t.SplitType = numbers[int32](r)
 		case "categories_nodes":

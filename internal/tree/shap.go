@@ -1,0 +1,437 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+)
+
+// Contributions of features to a margin are Shapley values as path-dependent TreeSHAP
+// defines them (Lundberg and others, 2020, https://doi.org/10.1038/s42256-019-0138-9):
+// a feature that is not known goes down both sides of a split, in proportion to the
+// training rows there. XGBoost's pred_contribs gives the same numbers.
+//
+// A leaf of value v, below splits on d features, gives the i-th of them
+//
+//	v (o_i - z_i) ∫ Π_{j≠i} (t o_j + (1-t) z_j) dt   over t from 0 to 1
+//
+// where o is 1 if the row goes the way to the leaf at all splits on the feature, else
+// 0, and z is the share of the rows that do. The integrand is a polynomial in t of
+// degree d-1, so Gauss-Legendre quadrature with d/2 points is exact, and the
+// products along paths are shared by all leaves: what is left is a few
+// multiplications per split and point, where TreeSHAP takes d² per leaf.
+
+// errNoCovers is why a model can't explain its margins.
+var errNoCovers = errors.New("the model does not say how many training rows reached its nodes")
+
+// explainer is what Contributions needs of a model's trees besides their answers.
+type explainer struct {
+	err      error
+	weight   []float64 // by point
+	absent   []float64 // 1-t, by point
+	trees    []explained
+	slots    bool      // nodes have slots in the model's forest
+	expected []float64 // by output: the margin over the training rows
+	splits   int       // the most of a tree
+	pool     sync.Pool // of *explaining
+}
+
+// explained is one tree.
+type explained struct {
+	output  int32
+	twigs   int // the splits from here on have two leaves
+	splits  []split
+	chained []float64 // by split on a feature that the path has had before: two numbers per point
+	whole   tree
+}
+
+// split is a split of a tree. Splits come after those above them, and those with two
+// leaves last.
+type split struct {
+	feature int32
+	slot    uint16
+	leaves  uint8      // bits 0 and 1: the left or right child is a leaf
+	child   [2]int32   // splits; that of a leaf is one that does not exist
+	value   [2]float32 // of the leaves
+	left    float32    // the share of the rows that go left
+	above   int32      // the side of a split above, as 2*split+side, that has the feature last; -1 if none
+	chain   int32      // where chained begins
+	node    int32      // of the tree
+}
+
+// explaining is what explaining a row needs.
+type explaining struct {
+	answers *scratch
+	follows []bool       // by side of a split: the row goes there, and did so at the feature's splits above
+	path    [][3]float64 // by split and point: the product along the path to it, times the weight
+	below   [][3]float64 // by split and point: the sum over the leaves below of value times product
+	more    [2][]float64 // the same for more than three points
+}
+
+// Explainable returns nil if the model has what Contributions needs.
+func (m *Model) Explainable() error { return m.explainer().err }
+
+// Contributions sets out to what each feature adds to an output's margin for a row, and
+// its last element to the margin over the training rows, so that they sum to the row's
+// margin. It panics if the row's length is not Features or that of out is not one more,
+// or if the model is not Explainable.
+func (m *Model) Contributions(row []float32, output int, out []float64) {
+	m.check(row, 1)
+	e := m.explainer()
+	if len(out) != m.features+1 || e.err != nil {
+		panic(fmt.Sprintf("tree: room for %d contributions of %d features: %v", len(out), m.features, e.err))
+	}
+	x := e.pool.Get().(*explaining)
+	if e.slots {
+		m.forest.answer(row, x.answers)
+	}
+	clear(out)
+	for i := range e.trees {
+		t := &e.trees[i]
+		if int(t.output) != output {
+			continue
+		}
+		switch {
+		case len(t.splits) == 0:
+		case len(e.weight) == 3:
+			e.down(t, row, x)
+			e.up(t, x, out)
+		default:
+			e.downAny(t, row, x)
+			e.upAny(t, x, out)
+		}
+	}
+	e.pool.Put(x)
+	out[m.features] = e.expected[output]
+}
+
+// goes is the side that a row takes at a split.
+func (e *explainer) goes(t *explained, s *split, row []float32, x *explaining) byte {
+	if e.slots {
+		return x.answers.answers[s.slot]
+	}
+	n := &t.whole.nodes[s.node]
+	return bit(!n.goesLeft(row[n.feature]))
+}
+
+// follow notes which side of the i-th split the row takes, and reports whether the
+// split's feature still counts as going along.
+func (x *explaining) follow(i int, s *split, side byte) bool {
+	along := s.above < 0 || x.follows[s.above]
+	x.follows[2*i] = along && side == 0
+	x.follows[2*i+1] = along && side == 1
+	return along
+}
+
+// down computes the products along the paths, for three points.
+//
+// Where a split's feature has not occurred above, the side that the row takes has the
+// factor 1-(1-t)u, the other (1-t)u, where u is the other's share of the rows. Where it
+// has, the factor that it had before is replaced. That one is f = 1-(1-t)(1-z) if the
+// row went along so far, so that u becomes uz/f; else the sides only share their rows.
+func (e *explainer) down(t *explained, row []float32, x *explaining) {
+	c0, c1, c2 := e.absent[0], e.absent[1], e.absent[2]
+	path := x.path
+	path[0] = [3]float64{e.weight[0], e.weight[1], e.weight[2]}
+	for i := range t.splits[:t.twigs] {
+		s := &t.splits[i]
+		side := e.goes(t, s, row, x)
+		along := x.follow(i, s, side)
+		p := path[i]
+		left := float64(s.left)
+		if !along {
+			path[s.child[0]] = [3]float64{p[0] * left, p[1] * left, p[2] * left}
+			path[s.child[1]] = [3]float64{p[0] * (1 - left), p[1] * (1 - left), p[2] * (1 - left)}
+			continue
+		}
+		u := left
+		if side == 0 {
+			u = 1 - left
+		}
+		o0, o1, o2 := p[0]*c0*u, p[1]*c1*u, p[2]*c2*u
+		if s.above >= 0 {
+			g := t.chained[s.chain : s.chain+6]
+			o0, o1, o2 = o0*g[0], o1*g[1], o2*g[2]
+		}
+		path[s.child[side&1]] = [3]float64{p[0] - o0, p[1] - o1, p[2] - o2}
+		path[s.child[side&1^1]] = [3]float64{o0, o1, o2}
+	}
+	for i := t.twigs; i < len(t.splits); i++ {
+		s := &t.splits[i]
+		x.follow(i, s, e.goes(t, s, row, x))
+	}
+}
+
+// up sums the leaves below each split, and adds what the splits contribute: their path
+// times the difference that their answer makes.
+func (e *explainer) up(t *explained, x *explaining, out []float64) {
+	c0, c1, c2 := e.absent[0], e.absent[1], e.absent[2]
+	path, below := x.path, x.below
+	for i := len(t.splits) - 1; i >= 0; i-- {
+		s := &t.splits[i]
+		var b [2][3]float64
+		for side := range b {
+			if s.leaves>>side&1 != 0 {
+				v := float64(s.value[side])
+				b[side] = [3]float64{v, v, v}
+			} else {
+				b[side] = below[s.child[side]]
+			}
+		}
+		l, r := &b[0], &b[1]
+		left := float64(s.left)
+		u := left
+		switch {
+		case x.follows[2*i]:
+			u = 1 - left
+		case x.follows[2*i+1]:
+			l, r = r, l
+		default:
+			below[i] = [3]float64{r[0] + left*(l[0]-r[0]), r[1] + left*(l[1]-r[1]), r[2] + left*(l[2]-r[2])}
+			continue
+		}
+		d0, d1, d2 := u*(l[0]-r[0]), u*(l[1]-r[1]), u*(l[2]-r[2])
+		p := &path[i]
+		if s.above < 0 {
+			out[s.feature] += p[0]*d0 + p[1]*d1 + p[2]*d2
+			below[i] = [3]float64{l[0] - c0*d0, l[1] - c1*d1, l[2] - c2*d2}
+			continue
+		}
+		g := t.chained[s.chain : s.chain+6]
+		out[s.feature] += p[0]*d0*g[3] + p[1]*d1*g[4] + p[2]*d2*g[5]
+		below[i] = [3]float64{l[0] - c0*g[0]*d0, l[1] - c1*g[1]*d1, l[2] - c2*g[2]*d2}
+	}
+}
+
+// downAny is down for any number of points.
+func (e *explainer) downAny(t *explained, row []float32, x *explaining) {
+	n := len(e.weight)
+	path := x.more[0]
+	copy(path, e.weight)
+	for i := range t.splits {
+		s := &t.splits[i]
+		side := e.goes(t, s, row, x)
+		along := x.follow(i, s, side)
+		left := float64(s.left)
+		to := [2][]float64{path[int(s.child[0])*n:][:n], path[int(s.child[1])*n:][:n]}
+		for q, p := range path[i*n : (i+1)*n] {
+			if !along {
+				to[0][q], to[1][q] = p*left, p*(1-left)
+				continue
+			}
+			o := p * e.absent[q] * left
+			if side == 0 {
+				o = p * e.absent[q] * (1 - left)
+			}
+			if s.above >= 0 {
+				o *= t.chained[int(s.chain)+q]
+			}
+			to[side&1][q], to[side&1^1][q] = p-o, o
+		}
+	}
+}
+
+// upAny is up for any number of points.
+func (e *explainer) upAny(t *explained, x *explaining, out []float64) {
+	n := len(e.weight)
+	path, below := x.more[0], x.more[1]
+	for i := len(t.splits) - 1; i >= 0; i-- {
+		s := &t.splits[i]
+		left, sum := float64(s.left), 0.0
+		for q := range n {
+			var b [2]float64
+			for side := range b {
+				if b[side] = float64(s.value[side]); s.leaves>>side&1 == 0 {
+					b[side] = below[int(s.child[side])*n+q]
+				}
+			}
+			l, r, u := b[0], b[1], 1-left
+			switch {
+			case x.follows[2*i]:
+			case x.follows[2*i+1]:
+				l, r, u = r, l, left
+			default:
+				below[i*n+q] = r + left*(l-r)
+				continue
+			}
+			d, g, h := u*(l-r), 1.0, 1.0
+			if s.above >= 0 {
+				g, h = t.chained[int(s.chain)+q], t.chained[int(s.chain)+n+q]
+			}
+			sum += path[i*n+q] * d * h
+			below[i*n+q] = l - e.absent[q]*g*d
+		}
+		out[s.feature] += sum
+	}
+}
+
+// explainer prepares the model's trees, once.
+func (m *Model) explainer() *explainer {
+	m.explainOnce.Do(func() { m.explain = m.newExplainer() })
+	return m.explain
+}
+
+func (m *Model) newExplainer() *explainer {
+	e := &explainer{slots: m.forest != nil, expected: make([]float64, len(m.bases))}
+	for k, base := range m.bases {
+		e.expected[k] = float64(base)
+	}
+	var slots map[question]uint16
+	if e.slots {
+		slots, _ = new(forest).assignSlots(m.trees)
+	}
+	features := 0
+	for i := range m.trees {
+		t, most, err := newExplained(m.trees[i], slots)
+		if err != nil {
+			e.err = fmt.Errorf("tree %d: %w", i, err)
+			return e
+		}
+		e.trees = append(e.trees, t)
+		e.expected[t.output] += t.expected()
+		e.splits, features = max(e.splits, len(t.splits)), max(features, most)
+	}
+	points, weights := legendre(max(3, (features+1)/2))
+	e.weight = weights
+	for _, t := range points {
+		e.absent = append(e.absent, 1-t)
+	}
+	for i := range e.trees {
+		e.trees[i].chain(e.absent)
+	}
+	e.pool.New = func() any {
+		x := &explaining{follows: make([]bool, 2*e.splits)}
+		if e.slots {
+			x.answers = m.forest.newScratch()
+		}
+		if n := len(weights); n == 3 {
+			x.path, x.below = make([][3]float64, e.splits+1), make([][3]float64, e.splits+1)
+		} else {
+			x.more = [2][]float64{make([]float64, n*(e.splits+1)), make([]float64, n*(e.splits+1))}
+		}
+		return x
+	}
+	return e
+}
+
+// newExplained lists a tree's splits, and returns the most features of a path.
+func newExplained(from tree, slots map[question]uint16) (t explained, features int, err error) {
+	t = explained{output: from.output, whole: from}
+	nodes := from.nodes
+	twig := func(n *node) bool { return nodes[n.left].left == 0 && nodes[n.left+1].left == 0 }
+	at := make([]int32, len(nodes)) // the place of a node's split
+	for _, twigs := range []bool{false, true} {
+		t.twigs = len(t.splits)
+		for i := range nodes {
+			if n := &nodes[i]; n.left != 0 && twig(n) == twigs {
+				at[i] = int32(len(t.splits))
+				t.splits = append(t.splits, split{feature: n.feature, node: int32(i), slot: slots[ask(n)]})
+			}
+		}
+	}
+	type edge struct{ split, side int32 } // to a node
+	up := make([]edge, len(nodes))
+	up[0] = edge{-1, 0}
+	count := make([]int, len(nodes)) // the features of the path to a node
+	for i := range nodes {
+		n := &nodes[i]
+		if n.left == 0 {
+			features = max(features, count[i])
+			continue
+		}
+		s := &t.splits[at[i]]
+		s.above = -1
+		for e := up[i]; e.split >= 0; e = up[t.splits[e.split].node] {
+			if t.splits[e.split].feature == n.feature {
+				s.above = 2*e.split + e.side
+				break
+			}
+		}
+		l, r := float64(nodes[n.left].cover), float64(nodes[n.left+1].cover)
+		switch {
+		case !(l >= 0 && r >= 0) || math.IsInf(l+r, 0):
+			return t, 0, errNoCovers
+		case l+r == 0: // no row had any weight
+			s.left = 0.5
+		default:
+			s.left = float32(l / (l + r))
+		}
+		for side := range int32(2) {
+			child := n.left + side
+			up[child] = edge{at[i], side}
+			count[child] = count[i]
+			if s.above < 0 {
+				count[child]++
+			}
+			s.child[side], s.value[side] = at[child], nodes[child].value
+			if nodes[child].left == 0 {
+				s.child[side] = int32(len(t.splits))
+				s.leaves |= 1 << side
+			}
+		}
+	}
+	return t, features, nil
+}
+
+// chain fills in chained: z/f and z/f² by point, where z is the share of the rows that
+// go along at all splits of the feature above, and f as in down.
+func (t *explained) chain(absent []float64) {
+	share := make([]float64, 2*len(t.splits)) // z by side of a split
+	for i := range t.splits {                 // the one above comes first, whatever the order
+		s := &t.splits[i]
+		z := 1.0
+		if s.above >= 0 {
+			z = share[s.above]
+			s.chain = int32(len(t.chained))
+			for power := 1.0; power <= 2; power++ {
+				for _, c := range absent {
+					t.chained = append(t.chained, z/math.Pow(1-c*(1-z), power))
+				}
+			}
+		}
+		share[2*i], share[2*i+1] = z*float64(s.left), z*(1-float64(s.left))
+	}
+}
+
+// expected is the mean of the leaves over the training rows.
+func (t *explained) expected() float64 {
+	if len(t.splits) == 0 {
+		return float64(t.whole.nodes[0].value)
+	}
+	mean := make([]float64, len(t.splits)+1)
+	for i := len(t.splits) - 1; i >= 0; i-- {
+		s := &t.splits[i]
+		var b [2]float64
+		for side := range b {
+			if b[side] = float64(s.value[side]); s.leaves>>side&1 == 0 {
+				b[side] = mean[s.child[side]]
+			}
+		}
+		mean[i] = b[1] + float64(s.left)*(b[0]-b[1])
+	}
+	return mean[0]
+}
+
+// legendre returns the points and weights of Gauss-Legendre quadrature over [0, 1], by
+// Newton's method on the Legendre polynomial.
+func legendre(n int) (points, weights []float64) {
+	for i := range n {
+		x := math.Cos(math.Pi * (float64(i) + 0.75) / (float64(n) + 0.5))
+		slope := 0.0
+		for range 100 {
+			p, before := 1.0, 0.0
+			for k := range n {
+				p, before = (float64(2*k+1)*x*p-float64(k)*before)/float64(k+1), p
+			}
+			slope = float64(n) * (x*p - before) / (x*x - 1)
+			step := p / slope
+			if x -= step; math.Abs(step) < 1e-15 {
+				break
+			}
+		}
+		points = append(points, (1+x)/2)
+		weights = append(weights, 1/((1-x*x)*slope*slope))
+	}
+	return points, weights
+}
