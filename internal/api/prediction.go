@@ -18,6 +18,8 @@ type Prediction struct {
 
 	Warnings []Warning // in what the record is unlike the training rows
 
+	Contributions *Contributions // why, if the request asked for it
+
 	// Excluded is the reason why the cohort leaves the record out; empty if it is
 	// scored. It stands alone in its object.
 	Excluded string
@@ -32,6 +34,7 @@ type wirePrediction struct {
 	Value         *float64           `json:"value,omitempty"`
 	Interval      *[2]float64        `json:"interval,omitempty"`
 	Warnings      []Warning          `json:"warnings,omitempty"`
+	Contributions *Contributions     `json:"contributions,omitempty"`
 	Excluded      string             `json:"excluded,omitempty"`
 }
 
@@ -44,7 +47,7 @@ func (p *Prediction) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &w); err != nil {
 		return err
 	}
-	*p = Prediction{Warnings: w.Warnings, Excluded: w.Excluded}
+	*p = Prediction{Warnings: w.Warnings, Contributions: w.Contributions, Excluded: w.Excluded}
 	binary, classes, value := w.Probability != nil, w.Probabilities != nil, w.Value != nil
 	switch {
 	case w.Excluded != "":
@@ -73,11 +76,11 @@ func (p *Prediction) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes a prediction as the server does.
 func (p Prediction) MarshalJSON() ([]byte, error) {
-	w := wirePrediction{Warnings: p.Warnings, Excluded: p.Excluded}
+	w := wirePrediction{Warnings: p.Warnings, Contributions: p.Contributions, Excluded: p.Excluded}
 	var err error
 	switch {
 	case p.Excluded != "":
-		w.Warnings = nil
+		w.Warnings, w.Contributions = nil, nil
 	case p.Probabilities != nil:
 		w.Label, err = json.Marshal(p.Class)
 		w.Probabilities = p.Probabilities

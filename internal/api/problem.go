@@ -36,6 +36,7 @@ func (e FieldError) String() string {
 const (
 	InvalidJSON      = "/problems/invalid-json"
 	InvalidRecord    = "/problems/invalid-record"
+	NotExplained     = "/problems/not-explained"
 	TooLarge         = "/problems/too-large"
 	UnsupportedMedia = "/problems/unsupported-media-type"
 	NoModel          = "/problems/no-model"

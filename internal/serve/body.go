@@ -34,6 +34,8 @@ type exchange struct {
 	response []byte
 
 	earlier *feature.Snapshot // looked up for records without their history; may be nil
+
+	explained *explanation // nil: predictions are not explained
 }
 
 // exclusion is a record that the cohort leaves out. Its score counts for nothing.
@@ -79,7 +81,7 @@ func newExchange(m *memory) *exchange {
 func (x *exchange) free() {
 	x.memory.give(x.held)
 	if x.held <= maxPooled {
-		x.memory, x.held, x.earlier = nil, 0, nil
+		x.memory, x.held, x.earlier, x.explained = nil, 0, nil, nil
 		exchanges.Put(x)
 	}
 }

@@ -33,6 +33,17 @@ func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
 	}
 	x := newExchange(&s.memory)
 	defer x.free()
+	if r.URL.RawQuery != "" {
+		var err error
+		if x.explained, err = explainParameter(r.URL.RawQuery); err != nil {
+			fail(w, explainProblem(err))
+			return
+		}
+		if err := served.model.Trees.Explainable(); x.explained != nil && err != nil {
+			fail(w, explainProblem(err))
+			return
+		}
+	}
 	if err := x.read(w, r); err != nil {
 		fail(w, bodyProblem(err, len(x.body)))
 		return
@@ -68,6 +79,11 @@ func (s *Server) admit(x *exchange, m *model.Model) (unknown int, err error) {
 	if err := x.reserve(m.Trees.Outputs()); err != nil {
 		return 0, err
 	}
+	if x.explained != nil {
+		if err := x.explained.reserve(x, m.Encoder.Width()); err != nil {
+			return 0, err
+		}
+	}
 	slots := s.small
 	if len(x.body) > smallBody {
 		slots = s.large
@@ -87,10 +103,12 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 	out := append(x.response[:0], served.prefix...)
 	whole := true
 	warnings, excluded := x.warnings, x.excluded
+	x.explained.begin(x.body, served)
 	for i, p := range x.scores {
 		if i > 0 {
 			out = append(out, ',')
 		}
+		x.explained.next()
 		if len(out) > flushSize {
 			whole = false
 			if _, err := w.Write(out); err != nil {
@@ -114,6 +132,9 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 		out = strconv.AppendFloat(out, float64(p), 'g', -1, 32)
 		if len(warnings) > 0 && int(warnings[0].record) == i {
 			out, warnings = appendWarnings(out, warnings, x.body, served.model.Encoder)
+		}
+		if x.explained != nil {
+			out = x.explained.append(out, i, served, nil)
 		}
 		out = append(out, '}')
 	}
@@ -165,6 +186,9 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 			x.scores = append(x.scores, zeros[:n]...)
 		}
 		m.Trees.ScoreBatch(vectors[:n*width], x.scores[at:])
+		if x.explained != nil {
+			x.explained.keep(vectors[:n*width], width)
+		}
 		n = 0
 	}
 	ws.decoder.exchange = x
@@ -180,6 +204,9 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 	})
 	if err == nil {
 		flush()
+		if x.explained != nil {
+			err = x.explain(m)
+		}
 	}
 	unknown = ws.decoder.unknown
 	ws.decoder.release() // a version that was replaced can be collected

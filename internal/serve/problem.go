@@ -12,7 +12,7 @@ import (
 
 // problemTypes are the types of problem that each handler may respond with.
 var problemTypes = map[string][]string{
-	"predict": {api.InvalidJSON, api.InvalidRecord, api.TooLarge, api.UnsupportedMedia, api.IncompleteBody, api.Overloaded, api.NoModel, api.Untyped},
+	"predict": {api.InvalidJSON, api.InvalidRecord, api.NotExplained, api.TooLarge, api.UnsupportedMedia, api.IncompleteBody, api.Overloaded, api.NoModel, api.Untyped},
 	"model":   {api.NoModel, api.Untyped},
 	"openapi": {api.Untyped},
 	"docs":    {api.Untyped},

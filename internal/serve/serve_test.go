@@ -35,9 +35,9 @@ func booster(leaf float64) []byte {
 "objective":{"name":"binary:logistic"},
 "gradient_booster":{"name":"gbtree","model":{"gbtree_model_param":{"num_trees":"2"},"tree_info":[0,0],"cats":{"enc":[]},"trees":[
 {"id":0,"tree_param":{"size_leaf_vector":"1"},"left_children":[1,-1,-1],"right_children":[2,-1,-1],"split_indices":[0,0,0],
-"split_conditions":[2.5,%g,%g],"default_left":[0,0,0],"split_type":[0,0,0],"categories_nodes":[],"categories_segments":[],"categories_sizes":[],"categories":[]},
+"sum_hessian":[10,6,4],"split_conditions":[2.5,%g,%g],"default_left":[0,0,0],"split_type":[0,0,0],"categories_nodes":[],"categories_segments":[],"categories_sizes":[],"categories":[]},
 {"id":1,"tree_param":{"size_leaf_vector":"1"},"left_children":[1,-1,-1],"right_children":[2,-1,-1],"split_indices":[2,0,0],
-"split_conditions":[0,-0.25,0.5],"default_left":[1,0,0],"split_type":[1,0,0],"categories_nodes":[0],"categories_segments":[0],"categories_sizes":[1],"categories":[1]}
+"sum_hessian":[10,8,2],"split_conditions":[0,-0.25,0.5],"default_left":[1,0,0],"split_type":[1,0,0],"categories_nodes":[0],"categories_segments":[0],"categories_sizes":[1],"categories":[1]}
 ]}}}}`, -leaf, leaf)
 }
 

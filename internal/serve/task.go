@@ -49,10 +49,12 @@ func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
 	whole, gone := true, false
 	warnings, excluded := x.warnings, x.excluded
 	counts := make([]int, len(t.predicted))
+	x.explained.begin(x.body, served)
 	for i, n := 0, len(x.scores)/t.outputs; i < n; i++ {
 		if i > 0 {
 			out = append(out, ',')
 		}
+		x.explained.next()
 		if len(out) > flushSize {
 			whole = false
 			if !gone { // else the client is gone, and what is left only counted
@@ -67,16 +69,21 @@ func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
 			continue
 		}
 		scores := x.scores[i*t.outputs : (i+1)*t.outputs]
+		var class []byte
 		if t.classes == nil {
 			counts[0]++
 			out = t.appendValue(out, scores[0])
 		} else {
 			best := evaluate.Best(scores)
 			counts[best]++
+			class = t.classes[best]
 			out = t.appendClasses(out, best, scores)
 		}
 		if len(warnings) > 0 && int(warnings[0].record) == i {
 			out, warnings = appendWarnings(out, warnings, x.body, served.model.Encoder)
+		}
+		if x.explained != nil {
+			out = x.explained.append(out, i, served, class)
 		}
 		out = append(out, '}')
 	}

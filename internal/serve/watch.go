@@ -40,6 +40,7 @@ type served struct {
 
 	description api.Model // GET /model's, without a refusal
 	warned      counted
+	worded      worded
 }
 
 // rule is one of the cohort's.

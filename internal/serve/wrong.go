@@ -85,38 +85,7 @@ func (d *decoder) skip(field, detail string) error {
 	if err := d.wrong(field, detail); err != nil {
 		return err
 	}
-	for depth := 0; ; {
-		switch b := d.peek(); {
-		case b == '"':
-			if _, err := d.str(); err != nil {
-				return err
-			}
-		case b == '{' || b == '[':
-			depth++
-			d.pos++
-		case depth > 0 && (b == '}' || b == ']'):
-			depth--
-			d.pos++
-		case depth > 0 && (b == ',' || b == ':'):
-			d.pos++
-			continue
-		case d.bare():
-		default:
-			return d.syntax("expected a value for %q", field)
-		}
-		if depth == 0 {
-			return nil
-		}
-	}
-}
-
-// bare reads over a number or a word, and reports whether there was one.
-func (d *decoder) bare() bool {
-	start := d.pos
-	for b := d.at(); b == '+' || b == '-' || b == '.' || b == '_' || b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z'; b = d.at() {
-		d.pos++
-	}
-	return d.pos > start
+	return d.over(field)
 }
 
 // syntax is an error about the request as JSON; it says where.

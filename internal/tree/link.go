@@ -13,6 +13,30 @@ const (
 	softmax          // probabilities of classes that exclude each other
 )
 
+// Scale is what a model's margins, and the contributions to them, are measured in.
+type Scale string
+
+// Scales.
+const (
+	LogOdds Scale = "log-odds" // of a probability
+	Log     Scale = "log"      // the logarithm of the value
+	Score   Scale = "score"    // of a class: of two, the one with the higher score is more probable
+	Value   Scale = "value"    // the value itself
+)
+
+// Scale returns the scale of the model's margins.
+func (m *Model) Scale() Scale {
+	switch m.link {
+	case logistic:
+		return LogOdds
+	case exponential:
+		return Log
+	case softmax:
+		return Score
+	}
+	return Value
+}
+
 // links are the objectives that are read. multi:softmax is not one of them: it
 // predicts the number of a class, which forgets how sure the model is.
 var links = map[string]link{
