@@ -9,7 +9,8 @@ REGISTRY ?=
 COSIGN_KEY ?=
 TARGET ?=
 POSITIVE ?=
-export SPEC DATASET PURGE REGISTRY COSIGN_KEY SYNTHETIC TARGET POSITIVE
+TASK ?=
+export SPEC DATASET PURGE REGISTRY COSIGN_KEY SYNTHETIC TARGET POSITIVE TASK
 
 GO ?= go
 # Without cgo and with the flags that the programs are compiled with, so that both
@@ -38,7 +39,7 @@ demo: ## run the whole platform on this machine, without Kubernetes, to a served
 	  CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/launch ./tools/launch
 	@bin/launch
 
-init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value)
+init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value, TASK=)
 	@test -n "$(DATASET)" || { echo "init needs a table: make init DATASET=my.csv TARGET=column"; exit 2; }
 	@$(MLOPS) init $(if $(OUT),--out "$(OUT)") "$$DATASET"
 

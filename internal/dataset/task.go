@@ -60,6 +60,9 @@ var defaultMetrics = map[string][]string{
 	Regression: {"rmse", "mae", "r2"},
 }
 
+// DefaultMetrics returns the names of the metrics of a spec that names none.
+func DefaultMetrics(task string) []string { return defaultMetrics[task] }
+
 // Metrics returns the names of the metrics of a task.
 func Metrics(task string) []string {
 	var names []string

@@ -29,6 +29,7 @@ type Options struct {
 	Name     string   // of the data set; empty: from the file's name
 	Target   string   // column; empty: guessed
 	Positive []string // values of the target that count as 1; empty: guessed
+	Task     string   // what the target is to a model, one of dataset.Tasks; empty: guessed
 	Schema   string   // path or address of the JSON Schema that editors check by; empty: not named
 }
 
@@ -58,9 +59,8 @@ type Draft struct {
 	key       *column
 	group     *column
 	target    *column
-	positive  []string
-	labels    [2]string
-	whyOne    string // why these values are positive
+	outcome   outcome
+	salt      int // number of the split that is taken, from 1
 	whyTarget,
 	whyKey, whyGroup string
 	nested   map[string]string // columns that hold lists and the like
@@ -90,7 +90,10 @@ func (e *Error) Error() string { return e.Reason }
 
 // Make reads the table at address and drafts its YAML.
 func Make(ctx context.Context, address string, o Options) (*Draft, error) {
-	d := &Draft{Name: o.Name, schema: o.Schema}
+	if o.Task != "" && !slices.Contains(dataset.Tasks, o.Task) {
+		return nil, &Error{fmt.Sprintf("task %q is not known; it can be: %s", o.Task, strings.Join(dataset.Tasks, ", "))}
+	}
+	d := &Draft{Name: o.Name, schema: o.Schema, salt: 1}
 	if d.Name == "" {
 		d.Name = nameOf(address)
 	}
@@ -113,7 +116,7 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	d.chooseKeys()
 	d.chooseFeatures()
 	d.companions(d.target)
-	if err := d.try(ctx, address); err != nil {
+	if err := d.split(ctx, address); err != nil {
 		return nil, err
 	}
 	left, err := d.leaks()
@@ -147,6 +150,27 @@ func (d *Draft) parse() (err error) {
 		return fmt.Errorf("the draft is not a valid spec, which is a mistake of this program: %w\n%s", err, d.YAML)
 	}
 	return nil
+}
+
+// maxSalts is how many splits of a small table are tried until one has enough rows of
+// each outcome.
+const maxSalts = 20
+
+// split tries the draft, in a small table with other splits where one has too few rows of
+// an outcome.
+func (d *Draft) split(ctx context.Context, address string) error {
+	for ; ; d.salt++ {
+		if err := d.try(ctx, address); err != nil {
+			return err
+		}
+		if few := inspect.Check(d.Preview.Few(d.Spec)); few == nil || d.Rows >= smallTable {
+			return nil
+		}
+		if d.salt == maxSalts {
+			d.salt = 1 // none has; check and training say so
+			return d.try(ctx, address)
+		}
+	}
 }
 
 // try writes the YAML, and reads the table once more by it.
@@ -284,40 +308,22 @@ func (d *Draft) chooseTarget(o Options) error {
 		}
 	}
 	c := d.target
-	if len(o.Positive) > 0 {
-		var other string
-		for _, p := range o.Positive {
-			if c.of(p).n == 0 {
-				return &Error{fmt.Sprintf("no row has %s = %q; there are: %s", c.name, p, strings.Join(c.some(10), ", "))}
-			}
-		}
-		for _, v := range c.some(1000) {
-			if !slices.Contains(o.Positive, v) && !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
-				other = v
-				break
-			}
-		}
-		if other == "" {
-			return &Error{fmt.Sprintf("every value of %s counts as 1: there is nothing to tell them from", c.name)}
-		}
-		d.positive, d.whyOne = o.Positive, "named by the user"
-		d.labels = [2]string{strings.Join(o.Positive, " or "), "any other"}
-		if len(c.options) == len(o.Positive)+1 {
-			d.labels[1] = other
-		}
-	} else {
-		var err error
-		if d.positive, d.labels, d.whyOne, err = positiveOf(c); err != nil {
-			return err
-		}
-		d.whyOne = "guessed: " + d.whyOne
-	}
-	if c.kind == dataset.Date || c.kind == dataset.Boolean || c.kind == dataset.Number && len(c.counts) > 20 {
-		c.kind = dataset.Category // by the words that the table has
-	}
 	if c.drop != "" {
 		return &Error{fmt.Sprintf("column %q can't be the target: %s", c.name, c.drop)}
 	}
+	var err error
+	switch {
+	case len(o.Positive) > 0 && o.Task != "" && o.Task != dataset.Binary:
+		return &Error{fmt.Sprintf("values that count as 1 go with task: binary, not %s", o.Task)}
+	case len(o.Positive) > 0:
+		d.outcome, err = c.named(o.Positive)
+	default:
+		d.outcome, err = d.outcomeOf(c, o.Task)
+	}
+	if err != nil {
+		return err
+	}
+	c.kind = d.outcome.kind(c)
 	c.out = "it is the target"
 	return nil
 }

@@ -81,15 +81,20 @@ func TestTypes(t *testing.T) {
 
 func TestTargetThatCannotBe(t *testing.T) {
 	t.Parallel()
-	path := table(t, "t.csv", "a,kind,amount\n"+rows(90, func(i int) string {
-		return fmt.Sprintf("%d,%s,%d", i, []string{"red", "green", "blue"}[i%3], i)
+	path := table(t, "t.csv", "a,kind,amount,name,day\n"+rows(90, func(i int) string {
+		return fmt.Sprintf("%d,%s,%d,name%[1]dx,2024-01-%02[4]d", i, []string{"red", "green", "blue"}[i%3], i, 1+i%28)
 	}))
 	for _, c := range []struct {
 		options draft.Options
 		want    string
 	}{
-		{draft.Options{Target: "kind"}, `has 3 values`},
-		{draft.Options{Target: "amount"}, "too many values"},
+		{draft.Options{Target: "kind", Task: dataset.Binary}, `has 3 values: "red" (30 rows)`},
+		{draft.Options{Target: "kind"}, `only 0 of them in at least 40 rows`},
+		{draft.Options{Target: "kind", Task: dataset.Regression}, "is text"},
+		{draft.Options{Target: "kind", Task: "guess"}, "it can be: binary, multiclass, regression"},
+		{draft.Options{Target: "kind", Task: dataset.Multiclass, Positive: []string{"red"}}, "go with task: binary"},
+		{draft.Options{Target: "name"}, "has 90 values, and only 0 of them"},
+		{draft.Options{Target: "day"}, "is a date"},
 		{draft.Options{Target: "Kind"}, `did you mean "kind"?`},
 		{draft.Options{Target: "kind", Positive: []string{"pink"}}, `no row has kind = "pink"`},
 		{draft.Options{}, "no column has exactly two values"},
@@ -99,9 +104,9 @@ func TestTargetThatCannotBe(t *testing.T) {
 			t.Errorf("%+v: error %v, want one with %q", c.options, err, c.want)
 		}
 	}
-	var many *draft.NotBinary
-	if _, err := draft.Make(context.Background(), path, draft.Options{Target: "kind"}); !errors.As(err, &many) {
-		t.Errorf("error %v, want NotBinary", err)
+	var no *draft.Error
+	if _, err := draft.Make(context.Background(), path, draft.Options{Target: "kind"}); !errors.As(err, &no) {
+		t.Errorf("error %v, want draft.Error", err)
 	}
 	d, err := draft.Make(context.Background(), path, draft.Options{Target: "kind", Positive: []string{"red"}})
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"mlops/internal/dataset"
 )
 
 // leaks leaves out columns that tell the target by themselves, as training would stop
@@ -30,15 +32,17 @@ func (d *Draft) leaks() (any bool, err error) {
 		left := false
 		for i, leak := range found.leaks {
 			for _, name := range found.features[i].Columns {
-				left = leave(name, fmt.Sprintf("it tells the target by itself (AUC %.3f)", leak.Value)) || left
+				left = leave(name, fmt.Sprintf("it tells the target by itself (%s %.3f)", d.Profile.Measure(), leak.Value)) || left
 			}
 		}
-		for name, why := range d.sample.afterwards(d.labels) {
-			left = leave(name, why) || left
+		if d.outcome.task == dataset.Binary {
+			for name, why := range d.sample.afterwards(d.outcome.labels) {
+				left = leave(name, why) || left
+			}
 		}
 		for _, c := range d.Profile.Columns {
-			if c.AUC > likely && d.sameWords(c.Name, d.target.as) {
-				left = leave(c.Name, fmt.Sprintf("it is named like the target and nearly tells it (AUC %.3f)", c.AUC)) || left
+			if c.Alone > likely && d.sameWords(c.Name, d.target.as) {
+				left = leave(c.Name, fmt.Sprintf("it is named like the target and nearly tells it (%s %.3f)", d.Profile.Measure(), c.Alone)) || left
 			}
 		}
 		d.Together = found.together

@@ -2,6 +2,7 @@ package draft
 
 import (
 	"fmt"
+	"slices"
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
@@ -130,15 +131,13 @@ func (s *sample) inspect() (j judged, err error) {
 	}
 	width, n := encoder.Width(), len(s.rows)
 	x, y, folds := make([]float32, width*n), make([]float32, n), make([]uint8, n)
-	positive := 0
 	for i := range s.rows {
 		r := &s.rows[i]
 		fields = r.fields(fields)
 		encoder.Encode(x[i*width:(i+1)*width], fields)
 		y[i], folds[i] = r.label, inspect.FoldOf(fields, group, i)
-		positive += int(r.label)
 	}
-	if positive == 0 || positive == n {
+	if n == 0 || slices.Min(y) == slices.Max(y) {
 		return j, nil // training says so
 	}
 	features := inspect.FeaturesOf(s.spec, encoder)
@@ -155,7 +154,7 @@ func (s *sample) inspect() (j judged, err error) {
 			j.leaks, j.features = append(j.leaks, *leak), append(j.features, f)
 		}
 	}
-	if len(j.leaks) == 0 {
+	if len(j.leaks) == 0 && s.spec.Task == dataset.Binary {
 		j.together = inspect.Together(s.spec, features, x, y, folds)
 	}
 	return j, nil

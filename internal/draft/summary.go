@@ -4,7 +4,20 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"mlops/internal/dataset"
 )
+
+// String says what the target is to a model, and by which rule.
+func (o *outcome) String() string {
+	switch o.task {
+	case dataset.Multiclass:
+		return fmt.Sprintf("%d classes (%s)", len(o.classes), o.whyTask)
+	case dataset.Regression:
+		return fmt.Sprintf("a value (%s)", o.whyTask)
+	}
+	return strings.Join(o.positive, ", ") + " counts as 1 (" + o.whyOne + ")"
+}
 
 // Summary is the draft for people: a line per column, and what was guessed.
 func (d *Draft) Summary() string {
@@ -14,10 +27,10 @@ func (d *Draft) Summary() string {
 	for _, c := range d.columns {
 		width = max(width, min(32, len([]rune(c.name))))
 	}
-	fmt.Fprintf(&b, "  %-*s  %-8s  %8s  %9s  %5s  %s\n", width, "column", "type", "missing", "distinct", "AUC", "guessed")
+	fmt.Fprintf(&b, "  %-*s  %-8s  %8s  %9s  %5s  %s\n", width, "column", "type", "missing", "distinct", d.Profile.Measure(), "guessed")
 	alone := map[string]float64{}
 	for _, c := range d.Profile.Columns {
-		alone[c.Name] = c.AUC
+		alone[c.Name] = c.Alone
 	}
 	for _, c := range d.columns {
 		auc := ""
@@ -31,7 +44,7 @@ func (d *Draft) Summary() string {
 		said := c.guess
 		switch {
 		case c == d.target:
-			said = "TARGET: " + strings.Join(d.positive, ", ") + " counts as 1 (" + d.whyOne + ")"
+			said = "TARGET: " + d.outcome.String()
 		case c == d.key:
 			said = "KEY: " + d.whyKey
 		case c == d.group:
@@ -41,7 +54,18 @@ func (d *Draft) Summary() string {
 		}
 		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %5s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+comma(c.values), auc, shorten(said, 100))
 	}
-	b.WriteString("\n  AUC: of the column alone, on the rows that training could use; 0.50 says nothing\n")
+	b.WriteString("\n  " + map[string]string{
+		dataset.Binary:     "AUC: of the column alone, on the rows that training could use; 0.50 says nothing",
+		dataset.Multiclass: "AUC: of the column alone, each class against the rest, the mean over the classes; 0.50 says nothing",
+		dataset.Regression: "R²: share of the target's variance that the column alone explains; 0 says nothing",
+	}[d.outcome.task] + "\n")
+	if len(d.outcome.rare) > 0 {
+		var rows int64
+		for _, v := range d.outcome.rare {
+			rows += v.rows
+		}
+		fmt.Fprintf(&b, "\n  ! %s rows are left out, whose %s has fewer than %d rows: %s\n", comma(rows), d.target.name, d.classRows(), listed(d.outcome.rare))
+	}
 	for _, c := range d.columns {
 		for _, m := range c.missing {
 			fmt.Fprintf(&b, "\n  missing in %s: %q (%s cells, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), comma(m.n), comma(m.line))

@@ -1,89 +1,242 @@
 package draft
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
+
+	"mlops/internal/dataset"
 )
 
 // affirmative are texts that mean yes, or the event that one predicts.
 var affirmative = []string{"yes", "ja", "oui", "si", "sí", "sim", "y", "true", "t", "1", "1.0", "positive", "pos", "churn", "churned", "default", "bad", "fraud", "spam", "malignant", "dead", "died", "canceled", "cancelled", "won", "success", "approved", "sick", "abnormal", "present"}
 
-// positiveOf guesses which values of a binary target count as 1.
-func positiveOf(c *column) (positive []string, labels [2]string, why string, err error) {
-	folded := map[string][]string{} // spellings of each class
-	rows := map[string]int64{}
+// outcome is what a table's target is to a model.
+type outcome struct {
+	task    string
+	whyTask string // by which rule
+
+	positive []string  // of a binary task
+	labels   [2]string // positive, negative
+	whyOne   string    // why these values are positive
+
+	classes []string // of a task of several
+	rare    []value  // values with too few rows to be learnt, left out by a cohort
+}
+
+// value is one of a column's values, in whichever spellings.
+type value struct {
+	spellings []string
+	rows      int64
+}
+
+const (
+	// countable is up to how many different whole numbers are taken for classes: a
+	// grade or a rating, not an amount.
+	countable = 10
+	// maxClasses is how many classes a spec may have.
+	maxClasses = 200
+	// classRows is how many rows of a class the smallest split should have on average.
+	classRows = 8
+)
+
+// values are those of the column that don't stand for a missing one, the rarest first.
+// Spellings that differ by case only, and 1 and 1.0, are one.
+func (c *column) outcomes() []value {
+	folded := map[string]*value{}
 	for v, k := range c.counts {
 		if slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
 			continue
 		}
 		key := strings.ToLower(v)
-		if alias, ok := map[string]string{"1.0": "1", "0.0": "0"}[key]; ok {
-			key = alias
+		if x, ok := dataset.ParseNumber([]byte(v)); ok && x == math.Trunc(x) {
+			key = strconv.FormatFloat(x, 'f', -1, 64)
 		}
-		folded[key] = append(folded[key], v)
-		rows[key] += k.n
-	}
-	var classes []string
-	for k := range folded {
-		slices.Sort(folded[k])
-		classes = append(classes, k)
-	}
-	slices.SortFunc(classes, func(a, b string) int {
-		if rows[a] != rows[b] {
-			return int(rows[a] - rows[b])
+		if folded[key] == nil {
+			folded[key] = &value{}
 		}
-		return strings.Compare(a, b)
+		folded[key].spellings = append(folded[key].spellings, v)
+		folded[key].rows += k.n
+	}
+	all := make([]value, 0, len(folded))
+	for _, v := range folded {
+		slices.Sort(v.spellings)
+		all = append(all, *v)
+	}
+	slices.SortFunc(all, func(a, b value) int {
+		return cmp.Or(cmp.Compare(a.rows, b.rows), strings.Compare(a.spellings[0], b.spellings[0]))
 	})
-	if c.full || len(classes) != 2 {
-		return nil, labels, "", &NotBinary{Column: c.name, Classes: classes, Rows: rows, Spellings: folded, Many: c.full || len(classes) > 20}
+	return all
+}
+
+// outcomeOf decides what the target is to a model: two values are a binary task, words
+// several classes, and numbers a value, unless they are few whole numbers with enough
+// rows each. wanted is the task that the user named, if any.
+func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
+	all := c.outcomes()
+	numeric := c.kind == dataset.Number || c.kind == dataset.Integer || c.tallies.of(integer).n == c.present
+	least := d.classRows()
+	enough := slices.DeleteFunc(slices.Clone(all), func(v value) bool { return v.rows < least })
+	switch {
+	case len(all) == 0:
+		return o, &Error{fmt.Sprintf("the target %q has no value", c.name)}
+	case len(all) == 1 && !c.full:
+		return o, &Error{fmt.Sprintf("the target %q has one value only: %q", c.name, all[0].spellings[0])}
+	case c.kind == dataset.Date:
+		return o, &Error{fmt.Sprintf("the target %q is a date, which can't be predicted: add a column to the table that says yes or no, or how many days it is from another date, and name that", c.name)}
+	case wanted != "":
+		o.task, o.whyTask = wanted, "named by the user"
+	case len(all) == 2 && !c.full:
+		o.task, o.whyTask = dataset.Binary, "guessed: the target has two values"
+	case c.kind == dataset.Number && c.tallies.of(fraction).n > 0:
+		o.task, o.whyTask = dataset.Regression, "guessed: the target is a number, and not a whole one in every row"
+	case numeric && codeName.MatchString(c.name) && !c.full && len(enough) >= 3 && len(all) <= maxClasses:
+		o.task, o.whyTask = dataset.Multiclass, fmt.Sprintf("guessed: %d different whole numbers, and a name of codes; task: regression predicts them as amounts (--task regression)", len(all))
+	case numeric && !c.full && len(all) <= countable && len(enough) == len(all):
+		o.task, o.whyTask = dataset.Multiclass, fmt.Sprintf("guessed: %d different whole numbers, each in at least %d rows; task: regression predicts them as amounts (--task regression)", len(all), least)
+	case numeric:
+		o.task, o.whyTask = dataset.Regression, fmt.Sprintf("guessed: whole numbers, %s different", comma(c.values))
+		if len(all) <= countable {
+			o.whyTask += fmt.Sprintf(", and %q in only %d rows, too few for a class of its own", all[0].spellings[0], all[0].rows)
+		}
+	default:
+		o.task, o.whyTask = dataset.Multiclass, fmt.Sprintf("guessed: the target is one of %s words", comma(int64(len(all))))
+		if len(enough) == 2 {
+			o.task = dataset.Binary
+		}
 	}
-	yes := classes[0]
-	why = fmt.Sprintf("the rarer value: %s rows against %s", comma(rows[classes[0]]), comma(rows[classes[1]]))
-	for _, k := range classes {
-		if slices.Contains(affirmative, k) {
-			other := classes[0]
-			if other == k {
-				other = classes[1]
-			}
-			// Of 1 and 2, which are codes, neither says yes.
-			if !slices.Contains(affirmative, other) && !(k == "1" && other == "2") {
-				yes, why = k, fmt.Sprintf("it says yes: %s rows against %s of %q", comma(rows[k]), comma(rows[other]), folded[other][0])
-			}
+	switch o.task {
+	case dataset.Binary:
+		return o, o.two(c, all, least)
+	case dataset.Multiclass:
+		return o, o.several(c, all, least)
+	}
+	if !numeric {
+		return o, &Error{fmt.Sprintf("the target %q is text, for example %q: task regression needs numbers", c.name, all[0].spellings[0])}
+	}
+	return o, nil
+}
+
+// classRows is how many rows a class needs so that each split has some.
+func (d *Draft) classRows() int64 {
+	_, rest := d.shares()
+	return int64(math.Ceil(classRows * 100 / float64(rest)))
+}
+
+// two makes a binary task of two values; others that hardly any row has are left out.
+func (o *outcome) two(c *column, all []value, least int64) error {
+	if common := slices.DeleteFunc(slices.Clone(all), func(v value) bool { return v.rows < least }); len(all) > 2 && len(common) == 2 && !c.full {
+		o.rare = slices.DeleteFunc(all, func(v value) bool { return v.rows >= least })
+		o.whyTask += fmt.Sprintf(", and only two are in at least %d rows", least)
+		all = common
+	}
+	if len(all) != 2 || c.full {
+		return &Error{fmt.Sprintf("the target %q has %s values: %s. Say which of them count as 1 against all others, such as --positive %s (several: give --positive again)",
+			c.name, comma(c.values), listed(all), shellQuote(all[0].spellings[0]))}
+	}
+	rarer, other := all[0], all[1]
+	yes, no := rarer, other
+	o.whyOne = fmt.Sprintf("guessed: the rarer value: %s rows against %s", comma(rarer.rows), comma(other.rows))
+	says := func(v value) bool { return slices.Contains(affirmative, strings.ToLower(v.spellings[0])) }
+	is := func(v value, s string) bool {
+		x, ok := dataset.ParseNumber([]byte(v.spellings[0]))
+		return ok && s == strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	for _, pair := range [][2]value{{rarer, other}, {other, rarer}} {
+		// Of 1 and 2, which are codes, neither says yes.
+		if says(pair[0]) && !says(pair[1]) && !(is(pair[0], "1") && is(pair[1], "2")) {
+			yes, no = pair[0], pair[1]
+			o.whyOne = fmt.Sprintf("guessed: it says yes: %s rows against %s of %q", comma(yes.rows), comma(no.rows), no.spellings[0])
 			break
 		}
 	}
-	no := classes[0]
-	if no == yes {
-		no = classes[1]
+	o.positive, o.labels = yes.spellings, [2]string{yes.spellings[0], no.spellings[0]}
+	return nil
+}
+
+// several makes a task of several classes of the values that enough rows have.
+func (o *outcome) several(c *column, all []value, least int64) error {
+	var rows, lost int64
+	for _, v := range all {
+		rows += v.rows
+		if v.rows < least {
+			lost += v.rows
+			o.rare = append(o.rare, v)
+			continue
+		}
+		for _, s := range v.spellings {
+			if c.kind == dataset.Integer || c.kind == dataset.Number {
+				s = canonical(s)
+			}
+			if !slices.Contains(o.classes, s) {
+				o.classes = append(o.classes, s)
+			}
+		}
 	}
-	return folded[yes], [2]string{folded[yes][0], folded[no][0]}, why, nil
-}
-
-// NotBinary says that a target has not two values.
-type NotBinary struct {
-	Column    string
-	Classes   []string
-	Rows      map[string]int64
-	Spellings map[string][]string
-	Many      bool
-}
-
-func (e *NotBinary) Error() string {
+	slices.SortFunc(o.classes, func(a, b string) int {
+		x, one := dataset.ParseNumber([]byte(a))
+		y, two := dataset.ParseNumber([]byte(b))
+		if one && two {
+			return cmp.Compare(x, y)
+		}
+		return strings.Compare(a, b)
+	})
 	switch {
-	case len(e.Classes) == 0:
-		return fmt.Sprintf("the target %q has no value", e.Column)
-	case len(e.Classes) == 1 && !e.Many:
-		return fmt.Sprintf("the target %q has one value only: %q", e.Column, e.Spellings[e.Classes[0]][0])
-	case e.Many:
-		return fmt.Sprintf("the target %q has too many values to be a class, and only binary targets can be trained on: add a column to the table that says yes or no (such as %s above a limit), and name that", e.Column, e.Column)
+	case c.full || len(o.classes) > maxClasses:
+		return &Error{fmt.Sprintf("the target %q has %s different values, too many for classes (%d at most), and they are no numbers; for example %q: name another target, or say which values count as 1 against all others (--positive)", c.name, comma(c.values), maxClasses, all[0].spellings[0])}
+	case len(o.classes) < 3 || lost*2 > rows:
+		return &Error{fmt.Sprintf("the target %q has %s values, and only %d of them in at least %d rows, which each split needs some of: %s. Bring more rows, or say which of them count as 1 against all others, such as --positive %s",
+			c.name, comma(c.values), len(o.classes), least, listed(all), shellQuote(all[len(all)-1].spellings[0]))}
 	}
+	return nil
+}
+
+// canonical is a whole number as every spec writes it.
+func canonical(s string) string {
+	if x, ok := dataset.ParseNumber([]byte(s)); ok {
+		return strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	return s
+}
+
+// listed names values with their rows, the most frequent first.
+func listed(all []value) string {
 	var words []string
-	for _, k := range slices.Backward(e.Classes) {
-		words = append(words, fmt.Sprintf("%q (%s rows)", e.Spellings[k][0], comma(e.Rows[k])))
+	for _, v := range slices.Backward(all) {
+		if len(words) == 10 {
+			words = append(words, fmt.Sprintf("and %s more", comma(int64(len(all)-10))))
+			break
+		}
+		words = append(words, fmt.Sprintf("%q (%s rows)", shorten(v.spellings[0], 40), comma(v.rows)))
 	}
-	return fmt.Sprintf("the target %q has %d values, and only binary targets can be trained on: %s. Say which of them count as 1 against all others, such as --positive %s (several: give --positive again)",
-		e.Column, len(e.Classes), strings.Join(words, ", "), shellQuote(e.Spellings[e.Classes[0]][0]))
+	return strings.Join(words, ", ")
+}
+
+// named makes a binary task of the values that the user says count as 1.
+func (c *column) named(positive []string) (o outcome, err error) {
+	for _, p := range positive {
+		if c.of(p).n == 0 {
+			return o, &Error{fmt.Sprintf("no row has %s = %q; there are: %s", c.name, p, strings.Join(c.some(10), ", "))}
+		}
+	}
+	var other string
+	for _, v := range c.some(1000) {
+		if !slices.Contains(positive, v) && !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
+			other = v
+			break
+		}
+	}
+	if other == "" {
+		return o, &Error{fmt.Sprintf("every value of %s counts as 1: there is nothing to tell them from", c.name)}
+	}
+	o = outcome{task: dataset.Binary, whyTask: "one value against the others, as named by the user", positive: positive, whyOne: "named by the user", labels: [2]string{strings.Join(positive, " or "), "any other"}}
+	if len(c.options) == len(positive)+1 {
+		o.labels[1] = other
+	}
+	return o, nil
 }
 
 func shellQuote(s string) string {

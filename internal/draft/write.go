@@ -26,9 +26,9 @@ func (d *Draft) write() []byte {
 	}
 	line("name: %s", d.Name)
 	line("title: %s", quote(d.target.name+" in "+d.Name))
-	line("description: %s", quote(fmt.Sprintf("Whether %s is %s.", d.target.name, d.labels[0])))
+	line("description: %s", quote(d.about()))
 	line("model: %s", strings.ReplaceAll(d.Name, "_", "-"))
-	line("task: binary")
+	line("task: %s%s", d.outcome.task, comment(d.outcome.whyTask))
 	d.writeSource(line)
 	if d.key != nil {
 		line("\nkey: %s # guessed: %s", quote(d.key.as), clean(d.whyKey))
@@ -42,27 +42,92 @@ func (d *Draft) write() []byte {
 			d.writeColumn(line, c)
 		}
 	}
-	line("\ntarget:")
-	line("  column: %s%s", quote(d.target.as), comment(d.whyTarget))
-	line("  positive: [%s]%s", quoteAll(d.positive), comment(d.whyOne))
-	line("  labels: {positive: %s, negative: %s}", quote(d.labels[0]), quote(d.labels[1]))
-	if n := d.target.rows - d.target.present; n > 0 {
-		line("  # %s rows have no target: they are loaded, and not trained on.", comma(n))
-	}
-	train, rest := 70, 15
-	if d.Rows < 5_000 {
-		train, rest = 60, 20
-	}
+	d.writeTarget(line)
+	train, rest := d.shares()
 	line("\nsplit: # guessed: by the number of rows")
-	line("  salts: [%s-1]", d.Name)
+	why := ""
+	if d.salt > 1 {
+		why = fmt.Sprintf(" # guessed: the first of %s-1, %s-2, ... with enough rows of each outcome in every split", d.Name, d.Name)
+	}
+	line("  salts: [%s-%d]%s", d.Name, d.salt, why)
 	line("  train: %d", train)
 	line("  validation: %d", rest)
 	line("  test: %d", rest)
 	d.writeFeatures(line)
-	line("\nthreshold: {maximize: f1}")
-	line("\nmetrics: [auc, average_precision, precision, recall, accuracy]")
+	if d.outcome.task == dataset.Binary {
+		line("\nthreshold: {maximize: f1}")
+	}
+	line("\nmetrics: [%s]", strings.Join(dataset.DefaultMetrics(d.outcome.task), ", "))
 	d.writeCandidates(line)
 	return []byte(b.String())
+}
+
+// smallTable is below how many rows a table is small: it is split so that the smaller
+// parts have more.
+const smallTable = 5_000
+
+// shares are the percentages of the training rows, and of the validation and test rows.
+func (d *Draft) shares() (train, rest int) {
+	if d.Rows < smallTable {
+		return 60, 20
+	}
+	return 70, 15
+}
+
+// about says what the model predicts.
+func (d *Draft) about() string {
+	switch d.outcome.task {
+	case dataset.Multiclass:
+		return fmt.Sprintf("Which %s it is, of %d.", d.target.name, len(d.outcome.classes))
+	case dataset.Regression:
+		return fmt.Sprintf("How much %s is.", d.target.name)
+	}
+	return fmt.Sprintf("Whether %s is %s.", d.target.name, d.outcome.labels[0])
+}
+
+// writeTarget writes the target, and the cohort that leaves its rare values out.
+func (d *Draft) writeTarget(line func(string, ...any)) {
+	o := &d.outcome
+	line("\ntarget:")
+	line("  column: %s%s", quote(d.target.as), comment(d.whyTarget))
+	switch o.task {
+	case dataset.Binary:
+		line("  positive: [%s]%s", quoteAll(o.positive), comment(o.whyOne))
+		line("  labels: {positive: %s, negative: %s}", quote(o.labels[0]), quote(o.labels[1]))
+	case dataset.Multiclass:
+		line("  classes: [%s] # guessed: all values with at least %d rows", quoteAll(o.classes), d.classRows())
+	}
+	if n := d.target.rows - d.target.present; n > 0 {
+		line("  # %s rows have no target: they are loaded, and not trained on.", comma(n))
+	}
+	if len(o.rare) == 0 {
+		return
+	}
+	var words []string
+	var rows int64
+	for _, v := range o.rare {
+		rows += v.rows
+		words = append(words, v.spellings...)
+	}
+	line("\ncohort: # guessed: each has fewer than %d rows, too few to learn from and to test on; %s rows are left out", d.classRows(), comma(rows))
+	line("  - column: %s", quote(d.target.as))
+	line("    values: [%s]", quoteAll(words))
+	line("    because: too few rows have this outcome")
+}
+
+// kind is the type of the target's column.
+func (o *outcome) kind(c *column) dataset.Type {
+	switch numeric := c.kind == dataset.Integer || c.kind == dataset.Number; {
+	case o.task == dataset.Regression && !numeric: // codes by their name
+		return dataset.Integer
+	case o.task == dataset.Regression:
+		return c.kind
+	case o.task == dataset.Multiclass && numeric:
+		return dataset.Integer
+	case c.kind == dataset.Integer || c.kind == dataset.Number && len(c.counts) <= 20:
+		return c.kind
+	}
+	return dataset.Category // by the words that the table has
 }
 
 // parts are the parts of a column's dates that vary.

@@ -35,7 +35,11 @@ type Preview struct {
 }
 
 // Part is how many rows of a split training could use.
-type Part struct{ Rows, Positive int }
+type Part struct {
+	Rows, Positive int
+	Classes        []int   // of several classes, by their number
+	Low, High      float32 // of a regression's target
+}
 
 // Class is a value of the target with its rows.
 type Class struct {
@@ -154,20 +158,38 @@ func (t *trial) record(rec *source.Record) {
 		t.out.Unlabeled++
 		return
 	}
-	part := Part{Rows: 1}
-	switch {
-	case t.spec.Task != dataset.Binary:
-	case label == 1:
-		part.Positive = 1
-		t.out.Positive++
-	default:
-		t.out.Negative++
+	if t.spec.Task == dataset.Binary {
+		if label == 1 {
+			t.out.Positive++
+		} else {
+			t.out.Negative++
+		}
 	}
 	if len(t.spec.Split.Salts) > 0 && t.spec.Split.Train > 0 {
 		split := partOf(t.spec, t.spec.Split.Salts[0], t.fields)
-		before := t.out.Parts[split]
-		t.out.Parts[split] = Part{before.Rows + part.Rows, before.Positive + part.Positive}
+		part := t.out.Parts[split]
+		part.add(t.spec, label)
+		t.out.Parts[split] = part
 	}
+}
+
+// add counts a row in.
+func (p *Part) add(spec *dataset.Spec, label float32) {
+	switch spec.Task {
+	case dataset.Multiclass:
+		if p.Classes == nil {
+			p.Classes = make([]int, len(spec.Target.Classes))
+		}
+		p.Classes[int(label)]++
+	case dataset.Regression:
+		if p.Rows == 0 {
+			p.Low, p.High = label, label
+		}
+		p.Low, p.High = min(p.Low, label), max(p.High, label)
+	default:
+		p.Positive += int(label)
+	}
+	p.Rows++
 }
 
 func (t *trial) end(table *source.Table) *Preview {
@@ -230,12 +252,20 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 
 // Few judges the rows that each split would have as training does before it begins.
 func (p *Preview) Few(spec *dataset.Spec) []inspect.Finding {
-	if spec.Task != dataset.Binary {
-		return nil // training judges the classes, or the values, of each split
-	}
 	var found []inspect.Finding
 	for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
-		found = append(found, inspect.Few(spec, split, p.Parts[split].Rows, p.Parts[split].Positive)...)
+		part := p.Parts[split]
+		switch spec.Task {
+		case dataset.Multiclass:
+			if part.Classes == nil {
+				part.Classes = make([]int, len(spec.Target.Classes))
+			}
+			found = append(found, inspect.FewOfClasses(spec, split, part.Rows, part.Classes)...)
+		case dataset.Regression:
+			found = append(found, inspect.FewValues(spec, split, part.Rows, part.Low, part.High)...)
+		default:
+			found = append(found, inspect.Few(spec, split, part.Rows, part.Positive)...)
+		}
 	}
 	return found
 }

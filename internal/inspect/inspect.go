@@ -148,7 +148,7 @@ func Leak(spec *dataset.Spec, f Feature, values, y []float32, folds []uint8) (*F
 		value = Explained(values, y, f.Codes, folds)
 	case dataset.Multiclass:
 		most, what = LeakAUC, "has an AUC of at least %.4f for each class"
-		value, err = leakOfClasses(f, values, y, folds, len(spec.Target.Classes))
+		value, _, err = Classes(values, y, f.Codes, folds, len(spec.Target.Classes))
 	default:
 		most, what = LeakAUC, "has an AUC of %.4f"
 		value, err = Alone(values, y, f.Codes, folds)
@@ -180,9 +180,16 @@ func column(x []float32, i, width int) []float32 {
 func few(spec *dataset.Spec, split string, y []float32) []Finding {
 	switch spec.Task {
 	case dataset.Multiclass:
-		return fewOfClasses(spec, split, y)
+		counts := make([]int, len(spec.Target.Classes))
+		for _, label := range y {
+			counts[int(label)]++
+		}
+		return FewOfClasses(spec, split, len(y), counts)
 	case dataset.Regression:
-		return fewValues(spec, split, y)
+		if len(y) == 0 {
+			return FewValues(spec, split, 0, 0, 0)
+		}
+		return FewValues(spec, split, len(y), slices.Min(y), slices.Max(y))
 	}
 	positive := 0
 	for _, label := range y {

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"fmt"
-	"slices"
 
 	"mlops/internal/dataset"
 )
@@ -18,15 +17,11 @@ const (
 	LeakR2 = 0.98
 )
 
-// fewOfClasses looks at the rows of each class in a split.
-func fewOfClasses(spec *dataset.Spec, split string, y []float32) []Finding {
-	counts := make([]int, len(spec.Target.Classes))
-	for _, label := range y {
-		counts[int(label)]++
-	}
+// FewOfClasses looks at the rows of each class in a split.
+func FewOfClasses(spec *dataset.Spec, split string, rows int, counts []int) []Finding {
 	var found []Finding
 	for k, n := range counts {
-		f := Finding{Kind: "few", Split: split, Value: float64(n), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s = %q", split, len(y), n, spec.Target.Column, spec.Target.Classes[k])}
+		f := Finding{Kind: "few", Split: split, Value: float64(n), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s = %q", split, rows, n, spec.Target.Column, spec.Target.Classes[k])}
 		switch {
 		case n < fewest:
 			f.Level = Stop
@@ -42,27 +37,28 @@ func fewOfClasses(spec *dataset.Spec, split string, y []float32) []Finding {
 	return found
 }
 
-// fewValues looks at the values of a regression's target in a split.
-func fewValues(spec *dataset.Spec, split string, y []float32) []Finding {
-	f := Finding{Kind: "few", Split: split, Value: float64(len(y))}
+// FewValues looks at the values of a regression's target in a split, from low to high.
+func FewValues(spec *dataset.Spec, split string, rows int, low, high float32) []Finding {
+	f := Finding{Kind: "few", Split: split, Value: float64(rows)}
 	switch {
-	case len(y) < fewestValues:
-		f.Level, f.Text = Stop, fmt.Sprintf("the %s rows are only %d; at least %d are needed: bring more rows, or give split.%s a larger share", split, len(y), fewestValues, split)
-	case slices.Min(y) == slices.Max(y):
-		f.Level, f.Kind, f.Text = Stop, "target", fmt.Sprintf("all %d %s rows have %s = %g: there is nothing to predict", len(y), split, spec.Target.Column, y[0])
-	case len(y) < scarceValues:
-		f.Level, f.Text = Warning, fmt.Sprintf("the %s rows are only %d; its figures are rough", split, len(y))
+	case rows < fewestValues:
+		f.Level, f.Text = Stop, fmt.Sprintf("the %s rows are only %d; at least %d are needed: bring more rows, or give split.%s a larger share", split, rows, fewestValues, split)
+	case low == high:
+		f.Level, f.Kind, f.Text = Stop, "target", fmt.Sprintf("all %d %s rows have %s = %g: there is nothing to predict", rows, split, spec.Target.Column, low)
+	case rows < scarceValues:
+		f.Level, f.Text = Warning, fmt.Sprintf("the %s rows are only %d; its figures are rough", split, rows)
 	default:
 		return nil
 	}
 	return []Finding{f}
 }
 
-// leakOfClasses is Leak for several classes: a feature gives the answer away if it
-// tells each of them from the rest. One that tells a single class is common.
-func leakOfClasses(f Feature, values, y []float32, folds []uint8, classes int) (auc float64, err error) {
+// Classes is how well a feature tells each of several classes from the rest: the AUC
+// of the class that it tells worst, and the mean. It gives the answer away if it tells
+// each of them; one that tells a single class is common. codes and folds are as in Alone.
+func Classes(values, y []float32, codes int, folds []uint8, classes int) (least, mean float64, err error) {
 	is := make([]float32, len(y))
-	auc = 1
+	least = 1
 	for k := range classes {
 		for i, label := range y {
 			is[i] = 0
@@ -70,13 +66,13 @@ func leakOfClasses(f Feature, values, y []float32, folds []uint8, classes int) (
 				is[i] = 1
 			}
 		}
-		of, err := Alone(values, is, f.Codes, folds)
+		auc, err := Alone(values, is, codes, folds)
 		if err != nil {
-			return 0, fmt.Errorf("inspecting feature %s: %w", f.Name, err)
+			return 0, 0, err
 		}
-		auc = min(auc, of)
+		least, mean = min(least, auc), mean+auc/float64(classes)
 	}
-	return auc, nil
+	return least, mean, nil
 }
 
 // Explained is the share of a numeric target's variance that a single feature

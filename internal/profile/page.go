@@ -7,6 +7,9 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"mlops/internal/dataset"
+	"mlops/internal/inspect"
 )
 
 //go:embed page.html
@@ -59,7 +62,7 @@ func (c Column) Draw() []Drawn {
 	out := make([]Drawn, len(c.Bars))
 	for i, b := range c.Bars {
 		h := chartHeight * float64(b.Rows) / float64(most)
-		out[i] = Drawn{round(float64(i)*step + 1), round(chartHeight - h), round(max(1, step-2)), round(h), fmt.Sprintf("%s: %s rows, %s positive", b.Label, Count(b.Rows), percent(b.Rate))}
+		out[i] = Drawn{round(float64(i)*step + 1), round(chartHeight - h), round(max(1, step-2)), round(h), b.tip(c.scale)}
 	}
 	return out
 }
@@ -70,7 +73,7 @@ func (c Column) Line() string {
 	var points []string
 	for i, b := range c.Bars {
 		if !math.IsNaN(b.Rate) && b.Rows > 0 {
-			points = append(points, fmt.Sprintf("%.1f,%.1f", (float64(i)+0.5)*step, chartHeight*(1-b.Rate)))
+			points = append(points, fmt.Sprintf("%.1f,%.1f", (float64(i)+0.5)*step, chartHeight*(1-c.scale.of(b.Rate))))
 		}
 	}
 	return strings.Join(points, " ")
@@ -85,6 +88,61 @@ func (c Column) Share(b Bar) float64 {
 
 // Left counts the levels that have no bar of their own.
 func (c Column) Left() int64 { return c.Distinct - int64(len(c.Bars)) }
+
+// scale is between which labels a chart's line is drawn.
+type scale struct{ low, high float64 }
+
+// of is where a label is on the scale, from 0 to 1.
+func (s scale) of(x float64) float64 {
+	if s.low == s.high {
+		return 0.5
+	}
+	return min(1, max(0, (x-s.low)/(s.high-s.low)))
+}
+
+func (b Bar) tip(s scale) string {
+	text := fmt.Sprintf("%s: %s rows", b.Label, Count(b.Rows))
+	switch {
+	case math.IsNaN(b.Rate):
+		return text
+	case s == scale{0, 1}:
+		return text + ", " + percent(b.Rate) + " positive"
+	}
+	return text + ", mean target " + show("", b.Rate)
+}
+
+// Binary reports whether the target has two outcomes.
+func (p *Profile) Binary() bool { return p.Task == dataset.Binary }
+
+// Means reports whether the rows of a bar have a share of positive ones, or a mean target.
+func (p *Profile) Means() bool { return p.Task != dataset.Multiclass }
+
+// Measure names what says how well a column tells the target by itself.
+func (p *Profile) Measure() string {
+	if p.Task == dataset.Regression {
+		return "R²"
+	}
+	return "AUC"
+}
+
+// leak is above which measure a column is suspected to give the target away.
+func (p *Profile) leak() float64 {
+	if p.Task == dataset.Regression {
+		return inspect.LeakR2
+	}
+	return inspect.LeakAUC
+}
+
+// Said writes the mean label of a bar.
+func (p *Profile) Said(rate float64) string {
+	switch {
+	case math.IsNaN(rate):
+		return "–"
+	case p.Binary():
+		return percent(rate)
+	}
+	return show("", rate)
+}
 
 // Rate is the share of positive rows of all.
 func (p *Profile) Rate() float64 {

@@ -62,31 +62,33 @@ type level struct {
 	place int32
 }
 
-// count is rows, those of them that have a label, and those that are positive.
-type count struct{ rows, labeled, positive int64 }
+// count is rows, those of them that have a label, and the sum of these labels.
+type count struct {
+	rows, labeled int64
+	sum           float64
+}
 
 func (c *count) add(label float32, known bool) {
 	c.rows++
 	if known {
 		c.labeled++
-		if label == 1 {
-			c.positive++
-		}
+		c.sum += float64(label)
 	}
 }
 
-// rate is the share of positive rows among those that have a label.
+// rate is the mean label of the rows that have one: of a binary task the share of
+// positive rows, of a regression the mean of the target. Of classes there is none.
 func (c count) rate() float64 {
 	if c.labeled == 0 {
 		return math.NaN()
 	}
-	return float64(c.positive) / float64(c.labeled)
+	return c.sum / float64(c.labeled)
 }
 
-// point is one value of the sample; label is -1 where it has none.
+// point is one value of the sample; label is NaN where it has none.
 type point struct {
 	value float64
-	label int8
+	label float32
 }
 
 // New returns a builder for the rows of a spec. The profile names levels that at
@@ -122,12 +124,12 @@ func (b *Builder) Add(fields [][]byte) {
 			b.positive++
 		}
 	}
-	if b.spec.Task != dataset.Binary { // shares and AUCs are of two outcomes
-		label, known = 0, false
-	}
 	at := -1
 	if known {
 		at = b.judge(label, fields)
+	}
+	if b.spec.Task == dataset.Multiclass { // classes have no mean
+		label, known = 0, false
 	}
 	for i, v := range fields {
 		c := b.columns[i]
@@ -193,9 +195,9 @@ func (c *builder) number(x float64, label float32, known bool, random *rand.Rand
 	d := x - c.mean
 	c.mean += d / float64(c.present)
 	c.m2 += d * (x - c.mean)
-	p := point{x, -1}
+	p := point{x, float32(math.NaN())}
 	if known {
-		p.label = int8(label)
+		p.label = label
 	}
 	if int64(len(c.sample)) < most {
 		c.sample = append(c.sample, p)
@@ -206,17 +208,18 @@ func (c *builder) number(x float64, label float32, known bool, random *rand.Rand
 
 // Profile describes the rows that were added.
 type Profile struct {
-	Title    string
-	Name     string
-	Target   string
-	Binary   bool      // else there is no share of positive rows, and no AUC
-	Words    [2]string // of the outcomes: positive, negative
-	Rows     int64
-	Excluded int64 // outside the cohort
-	Labeled  int64
-	Positive int64
-	Columns  []Column
-	Warnings []string
+	Title     string
+	Name      string
+	Target    string
+	Task      string
+	Words     [2]string // of the outcomes: positive, negative
+	Rows      int64
+	Excluded  int64 // outside the cohort
+	Labeled   int64
+	Positive  int64
+	Low, High float64 // of a regression: the target of all but the lowest and the highest twentieth of the rows
+	Columns   []Column
+	Warnings  []string
 }
 
 // Column is one column of a profile.
@@ -234,23 +237,30 @@ type Column struct {
 	Bars        []Bar // of a histogram, or the most frequent levels
 	Others      Bar   // levels that are not among Bars
 	MissingRate float64
-	AUC         float64 // of this column alone, by inspect.Alone; NaN where it can't be said
+	Alone       float64 // what this column tells by itself, as Profile.Measure names it; NaN where it can't be said
 	Warnings    []string
+	scale       scale // of the labels
 }
 
 // Bar is the rows of a range or a level.
 type Bar struct {
 	Label string
 	Rows  int64
-	Rate  float64 // share of positive rows, NaN where none has a label
+	Rate  float64 // share of positive rows, or mean target; NaN where none has a label, and of classes
 }
 
 // Profile returns what the rows are like.
 func (b *Builder) Profile() *Profile {
 	s := b.spec
 	p := &Profile{
-		Title: s.Title, Name: s.Name, Target: s.Target.Column, Binary: s.Task == dataset.Binary, Words: [2]string{s.Target.Labels.Positive, s.Target.Labels.Negative},
+		Title: s.Title, Name: s.Name, Target: s.Target.Column, Task: s.Task, Words: [2]string{s.Target.Labels.Positive, s.Target.Labels.Negative},
 		Rows: b.rows, Excluded: b.excluded, Labeled: b.labeled, Positive: b.positive,
+	}
+	line := scale{0, 1}
+	if s.Task == dataset.Regression && len(b.labels) > 0 {
+		sorted := slices.Sorted(slices.Values(b.labels))
+		line = scale{float64(sorted[len(sorted)/20]), float64(sorted[len(sorted)-1-len(sorted)/20])}
+		p.Low, p.High = line.low, line.high
 	}
 	roles := map[string]string{}
 	for i := range s.Features {
@@ -263,9 +273,10 @@ func (b *Builder) Profile() *Profile {
 		c := b.columns[i].describe(&s.Columns[i], b.least)
 		if c.Role = roles[c.Name]; c.Role == "key" || c.Role == "group" {
 			c.Bars, c.Others, c.Numeric = nil, Bar{}, false // of identifiers only their number tells
-		} else if c.Role != "target" && c.Present > 0 && p.Binary {
-			c.AUC = b.alone(b.columns[i])
+		} else if c.Role != "target" && c.Present > 0 {
+			c.Alone = b.alone(b.columns[i])
 		}
+		c.scale = line
 		c.warn(p)
 		p.Columns = append(p.Columns, c)
 	}
@@ -273,11 +284,25 @@ func (b *Builder) Profile() *Profile {
 	return p
 }
 
-// alone is the AUC of a column by itself, NaN where the rows have one class only.
+// alone is what a column tells of the target by itself, NaN where the rows have one
+// outcome only.
 func (b *Builder) alone(c *builder) float64 {
 	codes := 0
 	if !c.numeric {
 		codes = len(c.levels) + 1 // the last is of the values beyond maxLevels
+	}
+	switch b.spec.Task {
+	case dataset.Regression:
+		if len(b.labels) == 0 || slices.Min(b.labels) == slices.Max(b.labels) {
+			return math.NaN()
+		}
+		return inspect.Explained(c.judged, b.labels, codes, b.folds)
+	case dataset.Multiclass:
+		_, mean, err := inspect.Classes(c.judged, b.labels, codes, b.folds, len(b.spec.Target.Classes))
+		if err != nil {
+			return math.NaN()
+		}
+		return mean
 	}
 	auc, err := inspect.Alone(c.judged, b.labels, codes, b.folds)
 	if err != nil {
@@ -289,7 +314,7 @@ func (b *Builder) alone(c *builder) float64 {
 func (c *builder) describe(col *dataset.Column, least int64) Column {
 	d := Column{
 		Name: col.Name, Type: col.Type, Missing: c.missing.rows, Present: c.present, MissingRate: c.missing.rate(),
-		Distinct: int64(len(c.levels)), More: c.overflow, Numeric: c.numeric, AUC: math.NaN(),
+		Distinct: int64(len(c.levels)), More: c.overflow, Numeric: c.numeric, Alone: math.NaN(),
 	}
 	if c.numeric && c.present > 0 {
 		d.Min, d.Max, d.Mean = c.min, c.max, c.mean
@@ -328,7 +353,7 @@ func (c *builder) describe(col *dataset.Column, least int64) Column {
 			continue
 		}
 		others.labeled += l.labeled
-		others.positive += l.positive
+		others.sum += l.sum
 	}
 	d.Others = Bar{Rows: others.rows, Rate: others.rate()}
 	return d
@@ -349,7 +374,7 @@ func (c *builder) histogram(t dataset.Type) []Bar {
 	bars := make([]count, maxBars)
 	for _, p := range c.sample {
 		i := min(maxBars-1, max(0, int((p.value-low)/width)))
-		bars[i].add(float32(p.label), p.label >= 0)
+		bars[i].add(p.label, p.label == p.label)
 	}
 	scale := float64(c.present) / float64(n)
 	out := make([]Bar, 0, maxBars)

@@ -76,8 +76,8 @@ func TestProfile(t *testing.T) {
 	if math.Abs(float64(sum-18_000)) > 20 {
 		t.Errorf("the histogram has %d rows, want about 18,000", sum)
 	}
-	if tells.AUC != 1 || len(tells.Warnings) != 1 || !strings.Contains(tells.Warnings[0], "tells the target by itself") {
-		t.Errorf("tells: AUC %g, warnings %q", tells.AUC, tells.Warnings)
+	if tells.Alone != 1 || len(tells.Warnings) != 1 || !strings.Contains(tells.Warnings[0], "tells the target by itself") {
+		t.Errorf("tells: AUC %g, warnings %q", tells.Alone, tells.Warnings)
 	}
 	if len(shop.Bars) != 1 || shop.Others.Rows != 200 {
 		t.Errorf("shop: levels of single rows are named: %+v", shop.Bars)

@@ -3,8 +3,6 @@ package profile
 import (
 	"fmt"
 	"math"
-
-	"mlops/internal/inspect"
 )
 
 func (c *Column) warn(p *Profile) {
@@ -23,10 +21,10 @@ func (c *Column) warn(p *Profile) {
 	if c.Role == "target" || c.Role == "key" || c.Role == "group" {
 		return
 	}
-	if !math.IsNaN(c.AUC) && c.AUC > inspect.LeakAUC {
-		say("tells the target by itself (AUC %.3f): is it known before the outcome is?", c.AUC)
+	if !math.IsNaN(c.Alone) && c.Alone > p.leak() {
+		say("tells the target by itself (%s %.3f): is it known before the outcome is?", p.Measure(), c.Alone)
 	}
-	if c.Missing > 0 && c.MissingRate == c.MissingRate && p.Labeled > 0 && c.Missing >= 50 {
+	if p.Binary() && c.Missing > 0 && c.MissingRate == c.MissingRate && p.Labeled > 0 && c.Missing >= 50 {
 		base := float64(p.Positive) / float64(p.Labeled)
 		if d := c.MissingRate - base; math.Abs(d) > 4*math.Sqrt(base*(1-base)/float64(c.Missing)) && math.Abs(d) > 0.1 {
 			say("where it is missing, %.0f%% of the rows are positive, %.0f%% of all: being missing tells something", 100*c.MissingRate, 100*base)
@@ -49,7 +47,7 @@ func (p *Profile) warn() {
 	switch few := min(p.Positive, negative); {
 	case p.Labeled == 0:
 		say("no row has a target")
-	case !p.Binary: // counts of classes stand at the target's column
+	case !p.Binary(): // counts of classes stand at the target's column
 	case few == 0:
 		say("all rows have the same target")
 	case few < 100:

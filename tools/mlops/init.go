@@ -32,11 +32,13 @@ func (s *several) Set(value string) error {
 // drafted are the flags that say what a draft is to predict.
 type drafted struct {
 	target   string
+	task     string
 	positive several
 }
 
 func (d *drafted) flags(f *flag.FlagSet) {
 	f.StringVar(&d.target, "target", os.Getenv("TARGET"), "`column` to predict (also: TARGET; default: guessed if there is one obvious choice)")
+	f.StringVar(&d.task, "task", os.Getenv("TASK"), "`task`: binary, multiclass or regression (also: TASK; default: guessed by the target's values)")
 	if p := os.Getenv("POSITIVE"); p != "" {
 		d.positive = several{p}
 	}
@@ -85,7 +87,7 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	if out != "" {
 		folder = filepath.Dir(out)
 	}
-	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Schema: schemaFrom(folder)})
+	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Schema: schemaFrom(folder)})
 	if err != nil {
 		return "", draftError(err)
 	}
@@ -155,8 +157,7 @@ func writePage(path string, p *profile.Profile) error {
 func draftError(err error) error {
 	var wrong *source.Error
 	var no *draft.Error
-	var many *draft.NotBinary
-	if errors.As(err, &wrong) || errors.As(err, &no) || errors.As(err, &many) {
+	if errors.As(err, &wrong) || errors.As(err, &no) {
 		return program.Input(err)
 	}
 	return err
@@ -165,7 +166,7 @@ func draftError(err error) error {
 // draftForDemo drafts the YAML of DATASET where the user named a target and no
 // YAML, and keeps it in the demo's home.
 func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafted) error {
-	d, err := draft.Make(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive})
+	d, err := draft.Make(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive, Task: what.task})
 	if err != nil {
 		return draftError(err)
 	}

@@ -1,0 +1,116 @@
+package draft_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"mlops/internal/dataset"
+	"mlops/internal/draft"
+)
+
+// What a target is to a model follows from its values: one column of this table each.
+func TestTask(t *testing.T) {
+	t.Parallel()
+	of := func(i int, words ...string) string { return words[uint32(i)*2_654_435_761>>8%uint32(len(words))] }
+	path := table(t, "t.csv", "a,b,two,one_zero,species,rating,quality,rings,price,type,code,left,spread\n"+rows(1_000, func(i int) string {
+		price := float64(i*7919%1_000) / 7
+		quality, left := 3+i%6, of(i, "yes", "no")
+		if i%6 == 5 && i > 30 {
+			quality = 4 // 8 is rare
+		}
+		if i%300 == 7 {
+			left = "unknown"
+		}
+		species := of(i, "setosa", "virginica", "versicolor")
+		if i%200 == 3 {
+			species = "hybrid"
+		}
+		return fmt.Sprintf("%d,%.2f,%s,%s,%s,%d,%d,%d,%.2f,%s,%d,%s,%s", i%37, price/3, yesNo(i), of(i, "1", "0"), species, 1+i*31%5, quality, i%29,
+			price, of(i, "1", "2", "7"), 100+i%40, left, of(i, "1.0", "2.0", "3.0"))
+	}))
+	for _, c := range []struct {
+		target, task, says string
+		classes            []string
+	}{
+		{target: "two", task: dataset.Binary, says: "the target has two values"},
+		{target: "one_zero", task: dataset.Binary, says: "the target has two values"},
+		{target: "species", task: dataset.Multiclass, classes: []string{"setosa", "versicolor", "virginica"}, says: "5 rows are left out"},
+		{target: "rating", task: dataset.Multiclass, classes: []string{"1", "2", "3", "4", "5"}, says: "each in at least 40 rows"},
+		{target: "quality", task: dataset.Regression, says: "too few for a class of its own"},
+		{target: "rings", task: dataset.Regression, says: "whole numbers, 29 different"},
+		{target: "price", task: dataset.Regression, says: "not a whole one in every row"},
+		{target: "type", task: dataset.Multiclass, classes: []string{"1", "2", "7"}, says: "a name of codes"},
+		{target: "left", task: dataset.Binary, says: "4 rows are left out"},
+		{target: "spread", task: dataset.Multiclass, classes: []string{"1", "2", "3"}},
+	} {
+		t.Run(c.target, func(t *testing.T) {
+			t.Parallel()
+			d, err := draft.Make(t.Context(), path, draft.Options{Target: c.target})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Spec.Task != c.task || !slices.Equal(d.Spec.Target.Classes, c.classes) {
+				t.Errorf("task %s, classes %q, want %s, %q\n%s", d.Spec.Task, d.Spec.Target.Classes, c.task, c.classes, d.YAML)
+			}
+			if !strings.Contains(string(d.YAML), c.says) {
+				t.Errorf("the draft lacks %q:\n%s", c.says, d.YAML)
+			}
+			if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
+				t.Errorf("the draft would not go through: %q", stops)
+			}
+			if c.task == dataset.Multiclass && !strings.Contains(d.Summary(), fmt.Sprintf("TARGET: %d classes", len(c.classes))) {
+				t.Errorf("the summary doesn't say how many classes:\n%s", d.Summary())
+			}
+		})
+	}
+}
+
+// A column that gives several classes or a value away is left out of the draft.
+func TestLeaksOfTasks(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "a,kind,kind_code,price,price_cents\n"+rows(600, func(i int) string {
+		k := uint32(i) * 2_654_435_761 >> 8 % 3
+		price := i * 7919 % 1_000
+		return fmt.Sprintf("%d,%s,%d,%d.5,%d", i%37, []string{"red", "green", "blue"}[k], 10+k, price, price*100+50)
+	}))
+	for target, leak := range map[string]string{"kind": "kind_code", "price": "price_cents"} {
+		d, err := draft.Make(t.Context(), path, draft.Options{Target: target})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range d.Spec.Features {
+			if slices.Contains(f.Columns(), leak) {
+				t.Errorf("%s: the leak %s is a feature", target, leak)
+			}
+		}
+		if !strings.Contains(string(d.YAML), "suspected leak") {
+			t.Errorf("%s: the draft doesn't say why:\n%s", target, d.YAML)
+		}
+	}
+}
+
+// A small table is split so that every split has rows of each outcome, if any split does.
+func TestSplitOfSmallTable(t *testing.T) {
+	t.Parallel()
+	salted := 0
+	for n := range 12 {
+		path := table(t, fmt.Sprintf("t%d.csv", n), "a,kind\n"+rows(130, func(i int) string {
+			return fmt.Sprintf("%d,%s", (i*31+n)%97, []string{"red", "green", "blue"}[i%3])
+		}))
+		d, err := draft.Make(t.Context(), path, draft.Options{Target: "kind"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
+			t.Errorf("the draft would not go through: %q", stops)
+		}
+		if !strings.HasSuffix(d.Spec.Split.Salts[0], "-1") {
+			salted++
+		}
+	}
+	if salted == 0 {
+		t.Error("no table needed another split, so this shows nothing")
+	}
+}
