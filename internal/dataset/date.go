@@ -45,13 +45,13 @@ func digits(x, n int) []byte {
 }
 
 // ParseDate reads a date of ISO 8601 (2024-01-31, 20240131, 2024-01-31T13:45:00,
-// 2024-01-31 13:45, an offset such as Z or +02:00 at its end). The year comes
+// 20240131T134500, 2024-01-31 13:45, an offset such as Z or +02:00 at its end). The year comes
 // first, so that / and . may stand for the dashes, and a month or a day may have
 // one digit.
 func ParseDate(text []byte) (time.Time, bool) {
 	s := scanner{text: text}
 	var d [3]int // year, month, day
-	var ok bool
+	var ok, basic bool
 	if d[0], ok = s.number(4, 4); !ok {
 		return time.Time{}, false
 	}
@@ -66,6 +66,7 @@ func ParseDate(text []byte) (time.Time, bool) {
 			}
 		}
 	default:
+		basic = true
 		for i := 1; i < 3; i++ {
 			if d[i], ok = s.number(2, 2); !ok {
 				return time.Time{}, false
@@ -83,10 +84,12 @@ func ParseDate(text []byte) (time.Time, bool) {
 	var clock [4]int // hour, minute, second, nanosecond
 	for i := range 3 {
 		if i > 0 && !s.skip(':') {
-			if i == 2 {
-				break // no seconds
+			if digit := s.peek() >= '0' && s.peek() <= '9'; !basic || !digit {
+				if i == 2 {
+					break // no seconds
+				}
+				return time.Time{}, false
 			}
-			return time.Time{}, false
 		}
 		if clock[i], ok = s.number(2, 2); !ok {
 			return time.Time{}, false
@@ -399,6 +402,18 @@ var commonFormats = func() (list []*layout) {
 	}
 	return list
 }()
+
+// ParseDateIn reads a date of a format, as a column of that format does.
+func ParseDateIn(format string, text []byte) (time.Time, bool) {
+	i := slices.IndexFunc(commonFormats, func(l *layout) bool { return l.format == format })
+	if i < 0 {
+		return ParseDate(text)
+	}
+	if t, ok := commonFormats[i].parse(text); ok {
+		return t, true
+	}
+	return ParseDate(text)
+}
 
 // Formats returns the formats in which a text is a date: "" is ISO 8601, and several
 // mean that the text alone does not tell.

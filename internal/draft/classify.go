@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"mlops/internal/dataset"
 )
@@ -27,11 +26,11 @@ const (
 	money                          // $1,200, 12 EUR and 12.5%
 	truth                          // yes, No, TRUE, f
 	marker                         // NA, ?, null
+	date                           // in one of dataset.Formats
 	text                           // none of these
-	firstDate                      // the first of the date formats; the others follow
 )
 
-const tallied = 12 + 16
+const tallied = 13
 
 // tally is how many cells are of a kind, with the first of them.
 type tally struct {
@@ -55,31 +54,6 @@ func (t *tallies) add(k kinds, n int64, cell []byte, line int64) {
 
 func (t *tallies) of(k kinds) tally { return t[bits.TrailingZeros32(uint32(k))] }
 
-// dateFormat is a way to write a date: Go's layout and the spec's format, which is
-// empty for what every date column reads.
-type dateFormat struct{ layout, name string }
-
-// dateFormats are tried in this order. Where a day and a month can be told
-// neither way, the first format that fits all cells is taken.
-var dateFormats = []dateFormat{
-	{"2006-01-02", ""},
-	{"2006-01-02 15:04:05", ""},
-	{"2006-01-02T15:04:05", ""},
-	{"2006-01-02 15:04", ""},
-	{time.RFC3339, ""},
-	{"2006/1/2", ""},
-	{"2.1.2006", "DD.MM.YYYY"},
-	{"1/2/2006", "MM/DD/YYYY"},
-	{"2/1/2006", "DD/MM/YYYY"},
-	{"1/2/2006 15:04", "MM/DD/YYYY HH:mm"},
-	{"2/1/2006 15:04", "DD/MM/YYYY HH:mm"},
-	{"2-1-2006", "DD-MM-YYYY"},
-	{"2-Jan-2006", "DD-MMM-YYYY"},
-	{"2 January 2006", "DD MMMM YYYY"},
-	{"1/2/06", "MM/DD/YY"},
-	{"2.1.2006 15:04", "DD.MM.YYYY HH:mm"},
-}
-
 // markers are texts that stand for a missing value in any column; hints do so
 // only in a column whose other values are numbers or dates.
 var (
@@ -99,7 +73,6 @@ var (
 // classify says how a cell without blanks around it can be read.
 func classify(cell []byte) kinds {
 	var k kinds
-	first := cell[0]
 	digits := bytes.ContainsAny(cell, "0123456789")
 	if !digits {
 		low := strings.ToLower(string(cell))
@@ -144,8 +117,8 @@ func classify(cell []byte) kinds {
 	case withMoney.Match(cell):
 		k |= money
 	}
-	if first >= '0' && first <= '9' && len(cell) >= 6 && len(cell) <= 30 {
-		k |= dates(cell)
+	if mayBeDate(cell) && len(dataset.Formats(cell)) > 0 {
+		k |= date
 	}
 	if k == 0 {
 		if low := strings.ToLower(string(cell)); len(low) <= 14 && slices.Contains(markers, low) {
@@ -156,20 +129,19 @@ func classify(cell []byte) kinds {
 	return k
 }
 
-// dates returns the formats that a cell is a date in.
-func dates(cell []byte) kinds {
-	var k kinds
-	s := string(cell)
-	for i, f := range dateFormats {
-		if len(s) > len(f.layout)+12 || len(s) < len(f.layout)-4 {
-			continue
-		}
-		if _, err := time.Parse(f.layout, s); err == nil {
-			k |= firstDate << i
-		}
+// mayBeDate reports whether a cell with digits is worth comparing with the formats of
+// dates: it begins with a digit or a month's name, and has something between its digits.
+func mayBeDate(cell []byte) bool {
+	if len(cell) < 6 || len(cell) > 35 {
+		return false
 	}
-	return k
+	if c := cell[0]; c < '0' || c > '9' {
+		return len(cell) > 8 && months[strings.ToLower(string(cell[:3]))]
+	}
+	return bytes.ContainsAny(cell, "-/. T")
 }
+
+var months = map[string]bool{"jan": true, "feb": true, "mar": true, "apr": true, "may": true, "jun": true, "jul": true, "aug": true, "sep": true, "oct": true, "nov": true, "dec": true}
 
 func isDigits(b []byte) bool {
 	for _, c := range b {

@@ -63,6 +63,19 @@ func TestDirtyTables(t *testing.T) {
 		{"a leak and codes with zeros in front", "l.csv", "code,score,outcome_text,y\n" + rows(400, func(i int) string {
 			return fmt.Sprintf("%05d,%d,%s,%s", i%9, i*7%100, map[string]string{"yes": "left us", "no": "stays"}[yesNo(i)], yesNo(i))
 		}), "y", []string{"codes: 400 begin with a zero", "outcome_text: suspected leak"}},
+		{"one number among the names, plus and minus, a word in many cells, dates with an offset and without separators", "p.csv", "id,score,plan,0,seen,start_date,y\n" + rows(300, func(i int) string {
+			score := fmt.Sprintf("%d.5", i%40)
+			if i%3 == 0 {
+				score = "tbd"
+			}
+			return fmt.Sprintf("%d,%s,%s,%d,2015-02-%02d 11:35:%02d -0800,2014%02d%02d,%s", i, score, []string{"a", "b"}[i%2], i%9, 1+i%28, i%60, 1+i%12, 1+i%28,
+				map[string]string{"yes": "+", "no": "-"}[yesNo(i)])
+		}), "y", []string{`score, type: number, missing: [tbd]`, `from: "0"`, "seen, type: date", "start_date, type: date", `positive: ["+"]`}},
+		{"names that a program numbered", "n.csv", "0,1,2,3\n" + rows(300, func(i int) string { return fmt.Sprintf("%d,%d.5,%d,%s", i%7, i%50, i%11, yesNo(i)) }), "3",
+			[]string{`from: "0"`, `from: "3"`}},
+		{"rupiahs with blanks around them, square metres, and a day that may be a month", "r.csv", "area,price,day,y\n" + rows(300, func(i int) string {
+			return fmt.Sprintf("%d m²,\" Rp %d,%03d,000 \",%02d/%02d/2023,%s", 30+i%90, 100+i%400, i*7%1000, 1+i%12, 1+i%9, yesNo(i))
+		}), "y", []string{`area, type: integer, unit: "m²"`, "price, type: number, unit: Rp", `format: "MM/DD/YYYY"`, "(format: DD/MM/YYYY)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -25,6 +26,7 @@ type column struct {
 	drop       string   // why it can't even be read; empty: it can
 	notes      []string // what else to tell
 	dateFormat string   // the spec's, empty for ISO 8601
+	unsure     string   // what of its spelling the table does not tell; empty: nothing
 	unit       string   // of its numbers
 	lossOf     int64    // cells that the type can't read
 	lossEx     string   // one of them
@@ -67,6 +69,9 @@ func (c *column) findMissing() {
 	look := func(m map[string]*count) {
 		for v, k := range m {
 			low := strings.ToLower(v)
+			if low == "-" && c.counts["+"] != nil {
+				continue // + and - are two values
+			}
 			if slices.Contains(markers, low) {
 				c.missing = append(c.missing, marked{v, *k, true})
 			}
@@ -78,19 +83,23 @@ func (c *column) findMissing() {
 	// In a column of numbers or dates, any word that comes again and again stands
 	// for a missing value: there is no other way to read it.
 	t := &c.tallies
-	readable := max(t.of(number).n, t.of(commaGroups).n, t.of(decimalComma).n, t.of(pointGroups).n, c.bestDate().n)
-	if left := n - sum(c.missing); readable*10 >= left*8 && t.of(text).n > 0 {
-		words := map[string]*count{}
+	readable := max(t.of(number).n, t.of(commaGroups).n, t.of(decimalComma).n, t.of(pointGroups).n, t.of(date).n)
+	if left := n - sum(c.missing); readable*2 >= left && t.of(text).n > 0 {
+		words, hinted := map[string]*count{}, int64(0)
 		for _, m := range []map[string]*count{c.counts, c.special} {
 			for v, k := range m {
-				if c.kindsOf(v)&text != 0 {
-					words[v] = k
+				if c.kindsOf(v)&text == 0 {
+					continue
+				}
+				if words[v] = k; slices.Contains(hints, strings.ToLower(v)) {
+					hinted += k.n
 				}
 			}
 		}
 		for v, k := range words {
-			if len(words) <= 5 || slices.Contains(hints, strings.ToLower(v)) {
-				c.missing = append(c.missing, marked{v, *k, slices.Contains(hints, strings.ToLower(v))})
+			hint := slices.Contains(hints, strings.ToLower(v))
+			if (hint || len(words) <= 5) && readable*10 >= (left-hinted)*8 {
+				c.missing = append(c.missing, marked{v, *k, hint})
 			}
 		}
 	}
@@ -126,14 +135,25 @@ func sum(m []marked) (n int64) {
 	return n
 }
 
-// bestDate is the date format that fits the most cells.
-func (c *column) bestDate() (best tally) {
-	for i := range dateFormats {
-		if t := c.tallies.of(firstDate << i); t.n > best.n {
-			best = t
+// bestDate is the date format that fits the most cells. Where the table does not tell a
+// day from a month, 1/2/2024 has the month first and others the day.
+func (c *column) bestDate(not ...string) (best tally, format string) {
+	for f, t := range c.dates {
+		if slices.Contains(not, f) {
+			continue
+		}
+		before := strings.HasPrefix(f, "MM/") && strings.HasPrefix(format, "DD/") || f[:min(2, len(f))] == format[:min(2, len(format))] && f < format ||
+			strings.HasPrefix(f, "DD") && strings.HasPrefix(format, "MM-")
+		if t.n > best.n || t.n == best.n && before {
+			best, format = *t, f
 		}
 	}
-	return best
+	return best, format
+}
+
+// swapped is a format with day and month the other way around.
+func swapped(format string) string {
+	return strings.NewReplacer("DD", "MM", "MM", "DD").Replace(format)
 }
 
 // spellingOf finds decimal and thousands separators: what the columns that are
@@ -254,21 +274,24 @@ func (c *column) decide(spell spelling) {
 		numbers += t.of(blankGroups).n
 	}
 	numbers -= c.markedOf(number)
-	date, format := c.bestDate(), c.format()
+	dates, format := c.bestDate()
+	others, other := c.bestDate("")
 	of := func(m int64) string { return fmt.Sprintf("%s of %s values", comma(m), comma(n)) }
 	switch {
 	case t.of(leadingZero).n > 0 && numbers == n:
 		l := t.of(leadingZero)
 		c.kind, c.guess = dataset.Category, fmt.Sprintf("codes: %s begin with a zero, for example line %d: %q", comma(l.n), l.line, l.example)
-	case date.n == n && date.n > numbers:
-		c.kind, c.dateFormat, c.guess = dataset.Date, format, fmt.Sprintf("dates, for example line %d: %q", date.line, date.example)
-		if format == "MM/DD/YYYY" && c.tallies.of(firstDate<<c.layoutOf("DD/MM/YYYY")).n == n {
-			c.guess += "; the day may just as well come first (format: DD/MM/YYYY)"
+	case numbers == n && c.compactDates():
+		c.kind, c.guess = dataset.Date, "dates without a separator, by the column's name"
+	case dates.n == n && dates.n > numbers:
+		c.kind, c.dateFormat, c.guess = dataset.Date, format, fmt.Sprintf("dates, for example line %d: %q", dates.line, dates.example)
+		if other := swapped(format); other != format && c.dates[other] != nil && c.dates[other].n == n {
+			c.guess += fmt.Sprintf("; which is the day and which the month is not sure, since every date may be read either way (format: %s)", other)
+			c.unsure = fmt.Sprintf("dates such as %q (line %d) may have the day or the month first: it was read as %s, and may be %s", dates.example, dates.line, format, other)
 		}
-	case c.isoDates() > 0 && c.isoDates()+c.otherDates().n == n && n > numbers:
-		other := c.otherDates()
-		c.kind, c.dateFormat = dataset.Date, c.formatOf(other)
-		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", comma(other.n), other.line, other.example)
+	case c.isoDates() > 0 && c.isoDates()+others.n == n && n > numbers:
+		c.kind, c.dateFormat = dataset.Date, other
+		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", comma(others.n), others.line, others.example)
 	case numbers == n, numbers*100 >= n*99 && n >= 100:
 		c.kind = dataset.Number
 		if whole := t.of(integer).n - c.markedOf(integer); whole == n {
@@ -299,8 +322,8 @@ func (c *column) decide(spell spelling) {
 		switch {
 		case t.of(truth).n == n && c.exact && c.twoTruths():
 			c.kind, c.guess = dataset.Boolean, "yes or no, for example line "+fmt.Sprint(t.of(truth).line)+fmt.Sprintf(": %q", t.of(truth).example)
-		case date.n*10 > n*9:
-			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(date.n), format, t.of(text).line, t.of(text).example))
+		case dates.n*10 > n*9:
+			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(dates.n), cmp.Or(format, "ISO 8601"), t.of(text).line, t.of(text).example))
 		case numbers*10 > n*9:
 			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), t.of(text).line, t.of(text).example))
 		case t.of(money).n*10 > n*9:
@@ -331,41 +354,29 @@ func (c *column) twoTruths() bool {
 	return yes && no
 }
 
-// layoutOf is the place of a format among the formats.
-func (c *column) layoutOf(format string) int {
-	return slices.IndexFunc(dateFormats, func(f dateFormat) bool { return f.name == format })
+// isoDates counts the cells that every date column reads.
+func (c *column) isoDates() int64 {
+	if t := c.dates[""]; t != nil {
+		return t.n
+	}
+	return 0
 }
 
-func (c *column) format() string { return c.formatOf(c.bestDate()) }
+var dateName = regexp.MustCompile(`(?i)(^|[^a-z])(dates?|day|dt|datum|fecha|data|time|timestamp)([^a-z]|$)|(?-i:[a-z](Date|Day|Dt|Time)$)`)
 
-// formatOf is the first of the formats that fit as many cells as a tally.
-func (c *column) formatOf(t tally) string {
-	for i, f := range dateFormats {
-		if of := c.tallies.of(firstDate << i); of.n == t.n && of.line == t.line {
-			return f.name
+// compactDates reports whether a column of whole numbers is one of dates: its name says
+// so, and each is one, as 20240131 is.
+func (c *column) compactDates() bool {
+	if !dateName.MatchString(c.name) || len(c.counts) < 2 || c.tallies.of(integer).n < c.present {
+		return false
+	}
+	for v := range c.counts {
+		t, ok := dataset.ParseDate([]byte(v))
+		if !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) && !(ok && len(v) == 8 && t.Year() >= 1900 && t.Year() <= 2100) {
+			return false
 		}
 	}
-	return ""
-}
-
-// isoDates counts the cells that every date column reads, and otherDates is the format
-// that fits most of the rest.
-func (c *column) isoDates() (n int64) {
-	for i, f := range dateFormats {
-		if f.name == "" {
-			n += c.tallies.of(firstDate << i).n
-		}
-	}
-	return n
-}
-
-func (c *column) otherDates() (best tally) {
-	for i, f := range dateFormats {
-		if t := c.tallies.of(firstDate << i); f.name != "" && t.n > best.n {
-			best = t
-		}
-	}
-	return best
+	return true
 }
 
 // markedOf counts the missing markers of a kind.

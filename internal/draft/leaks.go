@@ -35,10 +35,8 @@ func (d *Draft) leaks() (any bool, err error) {
 				left = leave(name, fmt.Sprintf("it tells the target by itself (%s %.3f)", d.Profile.Measure(), leak.Value)) || left
 			}
 		}
-		if d.outcome.task == dataset.Binary {
-			for name, why := range d.sample.afterwards(d.outcome.labels) {
-				left = leave(name, why) || left
-			}
+		for name, why := range d.afterwards() {
+			left = leave(name, why) || left
 		}
 		for _, c := range d.Profile.Columns {
 			if c.Alone > likely && d.sameWords(c.Name, d.target.as) {
@@ -68,41 +66,59 @@ const (
 
 // afterwards finds columns that have a value for nearly all rows of one outcome and
 // nearly none of the other, or only for rows of one outcome: what is filled in once the
-// outcome is known. It returns the reasons by column.
-func (s *sample) afterwards(labels [2]string) map[string]string {
-	var rows [2]float64 // negative, positive
-	given := make([][2]float64, len(s.spec.Columns))
-	for _, r := range s.rows {
-		rows[int(r.label)]++
-		for i, end := range r.ends {
-			if end >= 0 {
-				given[i][int(r.label)]++
-			}
-		}
-	}
+// outcome is known. It returns the reasons by column. Of several classes, each is one
+// outcome and all others are the other.
+func (d *Draft) afterwards() map[string]string {
 	why := map[string]string{}
-	if rows[0] == 0 || rows[1] == 0 {
-		return why
-	}
-	for i, n := range given {
-		name := s.spec.Columns[i].Name
-		negative, positive := n[0]/rows[0], n[1]/rows[1]
-		most, label := 1, labels[0]
-		if n[0] > n[1] {
-			most, label = 0, labels[1]
-		}
-		switch base := rows[most] / (rows[0] + rows[1]); {
-		case (1+math.Abs(positive-negative))/2 > likely:
-			why[name] = fmt.Sprintf("it has a value in %.0f%% of the rows that are %s and in %.0f%% of the others, as if filled in afterwards", 100*max(positive, negative), label, 100*min(positive, negative))
-		case n[1-most] == 0 && n[most]*math.Log(base) < math.Log(chance):
-			why[name] = fmt.Sprintf("all %s rows that have a value are %s, as if it were filled in afterwards", comma(int64(n[most])), label)
+	switch d.outcome.task {
+	case dataset.Binary:
+		d.sample.afterwards(why, 1, [2]string{d.outcome.labels[1], d.outcome.labels[0]})
+	case dataset.Multiclass:
+		for k, class := range d.Spec.Target.Classes[:min(len(d.Spec.Target.Classes), 20)] {
+			d.sample.afterwards(why, float32(k), [2]string{"not " + class, class})
 		}
 	}
 	return why
 }
 
+// afterwards compares the rows that have another label with those that have it; words
+// are of these outcomes.
+func (s *sample) afterwards(why map[string]string, label float32, words [2]string) {
+	var rows [2]float64 // of others, of the label
+	given := make([][2]float64, len(s.spec.Columns))
+	for _, r := range s.rows {
+		is := 0
+		if r.label == label {
+			is = 1
+		}
+		rows[is]++
+		for i, end := range r.ends {
+			if end >= 0 {
+				given[i][is]++
+			}
+		}
+	}
+	if rows[0] == 0 || rows[1] == 0 {
+		return
+	}
+	for i, n := range given {
+		name := s.spec.Columns[i].Name
+		negative, positive := n[0]/rows[0], n[1]/rows[1]
+		most := 1
+		if n[0] > n[1] {
+			most = 0
+		}
+		switch base := rows[most] / (rows[0] + rows[1]); {
+		case (1+math.Abs(positive-negative))/2 > likely:
+			why[name] = fmt.Sprintf("it has a value in %.0f%% of the rows that are %s and in %.0f%% of the others, as if filled in afterwards", 100*max(positive, negative), words[most], 100*min(positive, negative))
+		case n[1-most] == 0 && n[most]*math.Log(base) < math.Log(chance):
+			why[name] = fmt.Sprintf("all %s rows that have a value are %s, as if it were filled in afterwards", comma(int64(n[most])), words[most])
+		}
+	}
+}
+
 // companion is what the name of a column adds to that of one that it goes with.
-var companion = regexp.MustCompile(`^(date|time|datetime|timestamp|day|days|month|year|on|at|reason|type|code|category|cat|group|status|state|flag|desc|description|text|label|name|value|score|prob|probability|amount|id|no|number|by|detail|details|comment|comments|note|notes)$`)
+var companion = regexp.MustCompile(`^(date|time|datetime|timestamp|day|days|month|year|on|at|reason|type|code|category|cat|group|status|state|flag|desc|description|text|label|name|value|score|prob|probability|amount|id|no|number|by|confidence|gold|pred|predicted|prediction|proba|predict|detail|details|comment|comments|note|notes)$`)
 
 // companions leaves out columns whose names say that they belong to one that is a leak
 // or the target: the date or the reason of a status is known no sooner than the status.

@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/bits"
 	"unicode/utf8"
+
+	"mlops/internal/dataset"
 )
 
 // A table is read once into sketches: one per column, of a size that does not
@@ -29,6 +31,7 @@ type sketch struct {
 
 	full    bool // a value came for which counts had no place
 	tallies tallies
+	dates   map[string]*tally // by format
 	united  unitTally
 	special map[string]*count // missing-like values, once counts is full
 
@@ -101,7 +104,28 @@ func (s *sketch) add(cell []byte, line int64, budget *int) {
 func (s *sketch) classified(n int64, cell []byte, line int64) {
 	k := classify(cell)
 	s.tallies.add(k, n, cell, line)
+	if k&date != 0 {
+		s.dated(n, cell, line)
+	}
 	s.united.add(k, n, cell, line)
+}
+
+// dated takes n cells with the same date in, which may be of several formats.
+func (s *sketch) dated(n int64, cell []byte, line int64) {
+	if s.dates == nil {
+		s.dates = map[string]*tally{}
+	}
+	for _, format := range dataset.Formats(cell) {
+		t := s.dates[format]
+		if t == nil {
+			t = &tally{}
+			s.dates[format] = t
+		}
+		if t.n == 0 || line < t.line {
+			t.line, t.example = line, shorten(string(cell), 60)
+		}
+		t.n += n
+	}
 }
 
 func (s *sketch) measure(cell []byte, n int64) {

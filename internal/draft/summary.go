@@ -75,6 +75,11 @@ func (d *Draft) Summary() string {
 	if s := d.spell; s != (spelling{}) {
 		fmt.Fprintf(&b, "  numbers: decimal %q, thousands %q (%s)\n", s.decimal, s.thousands, s.guess)
 	}
+	for _, c := range d.columns {
+		if c.unsure != "" {
+			fmt.Fprintf(&b, "  ! %s: %s\n", shorten(c.name, 40), c.unsure)
+		}
+	}
 	if d.rejected > 0 {
 		fmt.Fprintf(&b, "  %s records could not be read, for example line %s: %s\n", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
 	}

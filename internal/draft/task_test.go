@@ -70,12 +70,17 @@ func TestTask(t *testing.T) {
 // A column that gives several classes or a value away is left out of the draft.
 func TestLeaksOfTasks(t *testing.T) {
 	t.Parallel()
-	path := table(t, "t.csv", "a,kind,kind_code,price,price_cents\n"+rows(600, func(i int) string {
+	path := table(t, "t.csv", "a,kind,kind_code,price,price_cents,why_red\n"+rows(600, func(i int) string {
 		k := uint32(i) * 2_654_435_761 >> 8 % 3
 		price := i * 7919 % 1_000
-		return fmt.Sprintf("%d,%s,%d,%d.5,%d", i%37, []string{"red", "green", "blue"}[k], 10+k, price, price*100+50)
+		why := ""
+		if k == 0 {
+			why = []string{"heat", "rust", "paint"}[i%3]
+		}
+		return fmt.Sprintf("%d,%s,%d,%d.5,%d,%s", i%37, []string{"red", "green", "blue"}[k], 10+k, price, price*100+50, why)
 	}))
-	for target, leak := range map[string]string{"kind": "kind_code", "price": "price_cents"} {
+	for _, c := range [][2]string{{"kind", "kind_code"}, {"kind", "why_red"}, {"price", "price_cents"}} {
+		target, leak := c[0], c[1]
 		d, err := draft.Make(t.Context(), path, draft.Options{Target: target})
 		if err != nil {
 			t.Fatal(err)

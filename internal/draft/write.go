@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"mlops/internal/dataset"
 )
@@ -134,18 +133,15 @@ func (o *outcome) kind(c *column) dataset.Type {
 func (d *Draft) parts(c *column) []string {
 	seen := map[string]map[float64]bool{}
 	for v := range c.counts {
-		for _, f := range dateFormats {
-			t, err := time.Parse(f.layout, v)
-			if f.name != c.dateFormat || err != nil {
-				continue
+		t, ok := dataset.ParseDateIn(c.dateFormat, []byte(v))
+		if !ok {
+			continue
+		}
+		for _, part := range dataset.Parts {
+			if seen[part] == nil {
+				seen[part] = map[float64]bool{}
 			}
-			for _, part := range dataset.Parts {
-				if seen[part] == nil {
-					seen[part] = map[float64]bool{}
-				}
-				seen[part][dataset.Part(t, part)] = true
-			}
-			break
+			seen[part][dataset.Part(t, part)] = true
 		}
 	}
 	var parts []string

@@ -8,6 +8,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -80,7 +81,7 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	for i, f := range rec.Fields {
 		names[i] = string(bytes.TrimSpace(f))
 	}
-	noHeader := !byRow && (opts.NoHeader || opts.Guess && len(opts.Columns) == 0 && looksLikeRecord(names))
+	noHeader := !byRow && (opts.NoHeader || opts.Guess && len(opts.Columns) == 0 && looksLikeRecord(names, in.second(sep)))
 	if noHeader {
 		for i := range names {
 			names[i] = fmt.Sprintf("column_%d", i+1)
@@ -267,19 +268,52 @@ func guessSeparator(start []byte) byte {
 	return best
 }
 
-// looksLikeRecord reports whether the fields of a first line are rather values than
-// names: a number is among them that is no year, or one comes twice.
-func looksLikeRecord(fields []string) bool {
-	seen := map[string]bool{}
-	for _, f := range fields {
-		x, ok := dataset.ParseNumber([]byte(f))
-		if ok && !(x >= 1900 && x <= 2100 && x == math.Trunc(x)) || f != "" && seen[f] && len(seen) < len(fields)/2 {
-			return true
-		}
-		seen[f] = true
+// second returns the fields of the next record, nil if there is none.
+func (r *Reader) second(sep byte) [][]byte {
+	next, err := r.peek(MaxRecord)
+	if err != nil || len(next) == 0 {
+		return nil
 	}
-	return false
+	rec, err := newReader(bytes.NewReader(next), Position{Line: 2}, header{sep: sep}).Next()
+	if err != nil || rec.Reason != "" {
+		return nil
+	}
+	return rec.Fields
 }
+
+// looksLikeRecord reports whether the fields of a first line are rather values than
+// names: a number is among them that is no year, or one comes twice. Numbers from 0 or 1
+// on are names that a program made up, and one number among many words that stand above
+// numbers is a name too. next are the fields of the line below.
+func looksLikeRecord(fields []string, next [][]byte) bool {
+	seen := map[string]bool{}
+	value, counted := false, [2]int{}
+	words, numbers := 0, 0 // above a number; words above a date too
+	for i, f := range fields {
+		x, ok := dataset.ParseNumber([]byte(f))
+		value = value || ok && !(x >= 1900 && x <= 2100 && x == math.Trunc(x)) || f != "" && seen[f] && len(seen) < len(fields)/2
+		seen[f] = true
+		for from := range counted {
+			if f == strconv.Itoa(i+from) {
+				counted[from]++
+			}
+		}
+		if i >= len(next) {
+			continue
+		}
+		cell := bytes.TrimSpace(next[i])
+		if _, below := dataset.ParseNumber(cell); below && ok {
+			numbers++
+		} else if (below || len(cell) > 0 && len(dataset.Formats(cell)) > 0 && len(dataset.Formats([]byte(f))) == 0) && f != "" && !slices.Contains(placeholders, strings.ToLower(f)) {
+			words++
+		}
+	}
+	n := len(fields)
+	return value && !(n > 2 && (counted[0] == n || counted[1] == n)) && words <= numbers
+}
+
+// placeholders are what a first record may have where later ones have numbers.
+var placeholders = []string{"?", "na", "n/a", "nan", "null", "none", "-", "."}
 
 // quote quotes a name and keeps it short.
 func quote(name string) string {
