@@ -16,6 +16,10 @@ type Problem struct {
 	Status int          `json:"status"`
 	Detail string       `json:"detail,omitempty"`
 	Errors []FieldError `json:"errors,omitempty"` // what is wrong with a request, all of it up to 20
+
+	// Message is the detail again, in responses to KServe's protocols, whose clients
+	// read the member error.
+	Message string `json:"error,omitempty"`
 }
 
 // FieldError says what is wrong with one value of a request.

@@ -226,8 +226,8 @@ func fullServer(b *testing.B) (*Server, string) {
 	}
 	s := newServer(b, newShelf(b), b.TempDir())
 	s.served.Store(&served{
-		model:  &model.Model{Spec: e.Spec(), Encoder: e, Trees: forest, Serving: model.Serving{Threshold: 0.5}},
-		prefix: []byte(`{"model":{"name":"wide","version":"1","run_id":"r"},"predictions":[`),
+		model: &model.Model{Spec: e.Spec(), Encoder: e, Trees: forest, Serving: model.Serving{Threshold: 0.5}},
+		frame: frame{[]byte(`{"model":{"name":"wide","version":"1","run_id":"r"},"predictions":[`), ',', []byte("]}\n")},
 	})
 	return s, string(record)
 }

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"sync"
 
-	"mlops/internal/api"
 	"mlops/internal/feature"
+	"mlops/internal/protocol"
 )
 
 const (
@@ -36,6 +35,10 @@ type exchange struct {
 	earlier *feature.Snapshot // looked up for records without their history; may be nil
 
 	explained *explanation // nil: predictions are not explained
+	in, out   format       // of the body and of the response
+	frame     *frame       // of a JSON response
+
+	inference protocol.InferenceRequest // of the Open Inference Protocol
 }
 
 // exclusion is a record that the cohort leaves out. Its score counts for nothing.
@@ -81,7 +84,8 @@ func newExchange(m *memory) *exchange {
 func (x *exchange) free() {
 	x.memory.give(x.held)
 	if x.held <= maxPooled {
-		x.memory, x.held, x.earlier, x.explained = nil, 0, nil, nil
+		x.memory, x.held, x.earlier, x.explained, x.frame = nil, 0, nil, nil, nil
+		x.inference = protocol.InferenceRequest{}
 		exchanges.Put(x)
 	}
 }
@@ -97,10 +101,9 @@ func (x *exchange) hold(n int64) error {
 	return err
 }
 
-// read reads a whole body. The announced length is trusted as long as it is small;
+// read reads a whole body. The announced length, -1 if unknown, is trusted as long as it is small;
 // beyond that a buffer is at most twice as large as what has arrived.
-func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
-	announced := r.ContentLength
+func (x *exchange) read(w http.ResponseWriter, from io.ReadCloser, announced int64) error {
 	if announced > maxBody {
 		return errTooLarge
 	}
@@ -118,7 +121,7 @@ func (x *exchange) read(w http.ResponseWriter, r *http.Request) error {
 		whole = int(announced) + 1
 		want = min(whole, smallBody)
 	}
-	body := http.MaxBytesReader(w, r.Body, maxBody)
+	body := http.MaxBytesReader(w, from, maxBody)
 	for {
 		if n := want - cap(buf); n > 0 {
 			if err := x.hold(int64(n)); err != nil {
@@ -151,6 +154,9 @@ func (x *exchange) reserve(outputs int) error {
 		perRecord *= outputs
 	}
 	records := min(bytes.Count(x.body, []byte{'{'}), len(x.body)/len("{},")+1)
+	if x.in == csvFormat {
+		records = bytes.Count(x.body, []byte{'\n'})
+	}
 	if n := records*outputs - cap(x.scores); n > 0 {
 		if err := x.hold(4 * int64(n)); err != nil {
 			return err
@@ -165,14 +171,4 @@ func (x *exchange) reserve(outputs int) error {
 		x.response = make([]byte, 0, n+cap(x.response))
 	}
 	return nil
-}
-
-// isJSON accepts application/json with parameters, and no type at all, which is
-// what quick scripts send.
-func isJSON(contentType string) bool {
-	if contentType == "" || contentType == api.MediaType {
-		return true
-	}
-	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && t == api.MediaType
 }

@@ -22,6 +22,7 @@ type decoder struct {
 	record  int              // index of the record being read, for errors
 	rule    int              // the cohort's rule that leaves the record out; -1 if none does
 	before  int              // unknown at the record's begin
+	table   bool             // the body is CSV
 	single  bool             // the body is one object
 	within  bool             // a record is being read
 	vector  []float32        // of the record being read
@@ -46,7 +47,7 @@ func (d *decoder) release() {
 // to maxErrors.
 func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []float32) error {
 	d.text, d.pos, d.record, d.unknown = text, 0, 0, 0
-	d.single, d.within, d.notJSON, d.errs = false, false, false, d.errs[:0]
+	d.single, d.within, d.notJSON, d.errs, d.vector = false, false, false, d.errs[:0], nil
 	d.encoder, d.spec = encoder, encoder.Spec()
 	d.back.prepare(encoder)
 	if n := len(d.spec.Columns); cap(d.seen) < n {
@@ -54,7 +55,11 @@ func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []fl
 	} else {
 		d.seen = d.seen[:n]
 	}
-	err := d.body(next)
+	read := d.body
+	if d.table {
+		read = d.csv
+	}
+	err := read(next)
 	if err == nil && len(d.errs) == 0 {
 		return nil
 	}
@@ -146,11 +151,19 @@ func (d *decoder) instances(next func() []float32) error {
 	return nil
 }
 
-// fields reads a record from its opening brace on. Once something is wrong, nothing
-// is scored any more, and the rest is read into the same vector.
+// fields reads a record from its opening brace on.
 func (d *decoder) fields(next func() []float32) error {
 	d.pos++ // {
-	if len(d.errs) == 0 {
+	if err := d.members(d.begin(next)); err != nil {
+		return err
+	}
+	return d.end()
+}
+
+// begin begins a record, and returns the vector that its values go to. Once something
+// is wrong, nothing is scored any more, and the rest is read into the same vector.
+func (d *decoder) begin(next func() []float32) []float32 {
+	if len(d.errs) == 0 || d.vector == nil {
 		d.vector = next()
 	}
 	vector := d.vector
@@ -162,10 +175,7 @@ func (d *decoder) fields(next func() []float32) error {
 	clear(d.seen)
 	d.absent, d.within = d.absent[:0], true
 	d.rule, d.before = -1, d.unknown
-	if err := d.members(vector); err != nil {
-		return err
-	}
-	return d.end()
+	return vector
 }
 
 // members reads what is between the braces of a record, and the closing one.

@@ -67,7 +67,7 @@ func (d *decoder) strange() error {
 	case begins("\xff\xfe"), begins("\xfe\xff"):
 		return d.unfit("the body is UTF-16; send UTF-8 without a byte order mark")
 	case begins("\x1f\x8b"), begins("\x28\xb5\x2f\xfd"), begins("PK\x03\x04"):
-		return d.unfit("the body is compressed; send plain JSON")
+		return d.unfit("the body is compressed; say so in Content-Encoding (gzip or zstd), or send plain JSON")
 	case begins("PAR1"):
 		return d.unfit("the body is a Parquet file; send records as JSON (pandas: %s)", pandasRecords)
 	case begins("<"):
@@ -75,7 +75,7 @@ func (d *decoder) strange() error {
 	case begins("'"):
 		return d.unfit("the body begins with a single quote: take the quotes around the JSON away, which a shell may have left there")
 	case d.isCSV(rest):
-		return d.unfit("the body looks like CSV; send records as JSON (pandas: %s)", pandasRecords)
+		return d.unfit("the body looks like CSV; send it with the Content-Type text/csv, or records as JSON (pandas: %s)", pandasRecords)
 	case rest[0] == '"':
 		var text string
 		if json.Unmarshal(rest, &text) == nil && strings.ContainsAny(strings.TrimSpace(text)[:min(1, len(strings.TrimSpace(text)))], "{[") {
@@ -134,7 +134,7 @@ func (d *decoder) noName() error {
 // trailing is the error of text behind the JSON value.
 func (d *decoder) trailing() error {
 	if d.peek() == '{' {
-		return d.syntax("unexpected text after the end of the JSON value; put several records, such as JSON Lines, into an array: [{...}, {...}]")
+		return d.syntax("unexpected text after the end of the JSON value; put several records into an array, [{...}, {...}], or send JSON lines as application/x-ndjson")
 	}
 	return d.syntax("unexpected text after the end of the JSON value")
 }
@@ -263,10 +263,10 @@ func wrongType(contentType string) string {
 		return is + ", which curl and browsers send by themselves; send JSON, with curl: -H 'Content-Type: " + api.MediaType + "'"
 	case "multipart/form-data":
 		return is + "; send the records as the body itself, not as a file or a field of a form, as " + api.MediaType
-	case "text/csv", "text/tab-separated-values", "application/csv", "application/vnd.apache.parquet":
-		return is + "; send records as " + api.MediaType + " (pandas: " + pandasRecords + ")"
-	case "application/x-ndjson", "application/jsonl", "application/jsonlines":
-		return is + "; put the records into an array and send it as " + api.MediaType
+	case "text/csv", "application/csv", "application/x-ndjson", "application/jsonl", "application/jsonlines":
+		return is + ", which this protocol does not have; send " + api.MediaType
+	case "text/tab-separated-values", "application/vnd.apache.parquet":
+		return is + "; send records as " + api.MediaType + " (pandas: " + pandasRecords + ") or text/csv"
 	}
-	return is + "; send JSON as " + api.MediaType
+	return is + "; send " + api.MediaType + ", text/csv or application/x-ndjson"
 }

@@ -23,7 +23,7 @@ var mistaken = []struct {
 	{"gzip", "\x1f\x8b\x08\x00", "compressed", 400},
 	{"Parquet", "PAR1\x15", "Parquet", 400},
 	{"HTML", "<html></html>", "looks like XML or HTML", 400},
-	{"CSV", "size,count,kind\n1,2,a\n", `looks like CSV; send records as JSON (pandas: df.to_json(orient="records"))`, 400},
+	{"CSV", "size,count,kind\n1,2,a\n", `looks like CSV; send it with the Content-Type text/csv, or records as JSON (pandas: df.to_json(orient="records"))`, 400},
 	{"CSV with quotes and semicolons", "\"size\";\"odd name\"\r\n1;a\r\n", "looks like CSV", 400},
 	{"CSV of an index and one column", ",size\n0,1\n", "looks like CSV", 400},
 	{"a form", "size=1&kind=2", "looks like a form", 400},
@@ -35,7 +35,7 @@ var mistaken = []struct {
 	{"Python's text", `{"kind": 'a'}`, `text of column "kind" is in single quotes`, 400},
 	{"a comma before the brace", `{"size":1,}`, "there is a comma before the }", 400},
 	{"a comma before the bracket", `[{"size":1},]`, "record 1 is not an object: there is a comma before the ]", 400},
-	{"JSON Lines", "{\"size\":1}\n{\"size\":2}\n", "put several records, such as JSON Lines, into an array", 400},
+	{"JSON Lines", "{\"size\":1}\n{\"size\":2}\n", "send JSON lines as application/x-ndjson", 400},
 
 	{"pandas split", `{"columns":["size","kind"],"index":[0],"data":[[1,"a"]]}`, `pandas' orient="split"); send records: df.to_json(orient="records")`, 400},
 	{"pandas split without columns first", `{"index":[0],"columns":["size"],"data":[[1]]}`, `orient="split"`, 400},
@@ -122,10 +122,9 @@ func TestWrongType(t *testing.T) {
 	s, _ := serving(t, 1)
 	for contentType, want := range map[string]string{
 		"application/x-www-form-urlencoded": "with curl: -H 'Content-Type: application/json'",
-		"text/csv; charset=utf-8":           `the Content-Type is "text/csv; charset=utf-8"; send records as application/json (pandas`,
+		"text/tab-separated-values":         `the Content-Type is "text/tab-separated-values"; send records as application/json (pandas`,
 		"multipart/form-data; boundary=x":   "not as a file or a field of a form",
-		"application/x-ndjson":              "put the records into an array",
-		"text/plain":                        `the Content-Type is "text/plain"; send JSON as application/json`,
+		"text/plain":                        `the Content-Type is "text/plain"; send application/json, text/csv or application/x-ndjson`,
 		"json;;":                            `the Content-Type is "json;;"`,
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/predict", strings.NewReader("{}"))

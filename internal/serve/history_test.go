@@ -164,7 +164,7 @@ func TestHistoryIsThatOfTraining(t *testing.T) {
 		}
 		for _, w := range warnings {
 			if w.odd == feature.NoHistory {
-				t.Fatalf("%s: record %d: %v", name, w.record, w.wire(nil, e))
+				t.Fatalf("%s: record %d: %v", name, w.record, w.wire(&exchange{}, e))
 			}
 		}
 	}
@@ -208,7 +208,7 @@ func TestHistoryLookedUp(t *testing.T) {
 			}
 			said := ""
 			for _, w := range warnings {
-				if wire := w.wire(nil, e); wire.Kind == api.HistoryUnavailable {
+				if wire := w.wire(&exchange{}, e); wire.Kind == api.HistoryUnavailable {
 					said = wire.Detail
 				}
 			}

@@ -41,7 +41,7 @@ func scope(r *http.Request) (need apikey.Scope, open bool) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		switch r.URL.Path {
-		case "/healthz", "/readyz", "/metrics":
+		case "/healthz", "/readyz", "/metrics", "/ping", "/health", "/v2/health/live", "/v2/health/ready":
 			return "", true
 		}
 		return apikey.Read, false

@@ -23,7 +23,7 @@ func TestProblemsAreCounted(t *testing.T) {
 		{"no JSON", s, "POST", "/predict", "application/json", "size=1", "predict", "invalid-json"},
 		{"an unknown column", s, "POST", "/predict", "application/json", `{"sise":1}`, "predict", "invalid-record"},
 		{"too large", s, "POST", "/predict", "application/json", strings.Repeat(" ", maxBody+1), "predict", "too-large"},
-		{"another media type", s, "POST", "/predict", "text/csv", "1", "predict", "unsupported-media-type"},
+		{"another media type", s, "POST", "/predict", "text/plain", "1", "predict", "unsupported-media-type"},
 		{"a body cut short", s, "POST", "/predict", "application/json", "", "predict", "incomplete-body"},
 		{"no model to predict with", none, "POST", "/predict", "application/json", "{}", "predict", "no-model"},
 		{"no model to describe", none, "GET", "/model", "", "", "model", "no-model"},

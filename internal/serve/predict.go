@@ -1,13 +1,11 @@
 package serve
 
 import (
-	"fmt"
 	"net/http"
 	"runtime"
 	"strconv"
 	"sync"
 
-	"mlops/internal/api"
 	"mlops/internal/model"
 )
 
@@ -15,63 +13,6 @@ const (
 	chunk     = 256       // records scored at a time; bounds the memory of a large request
 	flushSize = 256 << 10 // bytes of a response beyond which it is sent in pieces
 )
-
-// predict responds to POST /predict.
-func (s *Server) predict(w http.ResponseWriter, r *http.Request) {
-	served := s.served.Load()
-	if served == nil {
-		fail(w, s.noModel("No model is loaded"))
-		return
-	}
-	if !isJSON(r.Header.Get("Content-Type")) {
-		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: wrongType(r.Header.Get("Content-Type"))})
-		return
-	}
-	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
-		fail(w, api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: fmt.Sprintf("the body has the Content-Encoding %q; send it uncompressed", clip([]byte(c)))})
-		return
-	}
-	x := newExchange(&s.memory)
-	defer x.free()
-	if r.URL.RawQuery != "" {
-		var err error
-		if x.explained, err = explainParameter(r.URL.RawQuery); err != nil {
-			fail(w, explainProblem(err))
-			return
-		}
-		if err := served.model.Trees.Explainable(); x.explained != nil && err != nil {
-			fail(w, explainProblem(err))
-			return
-		}
-	}
-	if err := x.read(w, r); err != nil {
-		fail(w, bodyProblem(err, len(x.body)))
-		return
-	}
-	x.earlier = served.model.Earlier
-	unknown, err := s.admit(x, served.model)
-	if err != nil {
-		fail(w, scoreProblem(err))
-		return
-	}
-	if unknown > 0 {
-		s.metrics.UnknownValues.Add(float64(unknown))
-	}
-	w.Header()["Content-Type"] = jsonType
-	if served.task == nil {
-		positives := x.write(w, served)
-		s.predictions[1].Add(float64(positives))
-		s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
-	} else {
-		x.writeTask(w, served)
-	}
-	for _, e := range x.excluded {
-		served.excluded[e.rule].count.Inc()
-	}
-	if len(x.warnings) > 0 {
-		served.warned.add(x.warnings)
-	}
-}
 
 // admit scores a request once it has a slot. It holds the slot only for what keeps
 // a processor busy: reading and responding wait for the client, which may be slow.
@@ -100,13 +41,13 @@ func (s *Server) admit(x *exchange, m *model.Model) (unknown int, err error) {
 // a body, and the response to them takes ten times its size.
 func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) {
 	threshold := served.model.Serving.Threshold
-	out := append(x.response[:0], served.prefix...)
+	out := append(x.response[:0], x.frame.open...)
 	whole := true
 	warnings, excluded := x.warnings, x.excluded
 	x.explained.begin(x.body, served)
 	for i, p := range x.scores {
 		if i > 0 {
-			out = append(out, ',')
+			out = append(out, x.frame.separator)
 		}
 		x.explained.next()
 		if len(out) > flushSize {
@@ -131,14 +72,14 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 		}
 		out = strconv.AppendFloat(out, float64(p), 'g', -1, 32)
 		if len(warnings) > 0 && int(warnings[0].record) == i {
-			out, warnings = appendWarnings(out, warnings, x.body, served.model.Encoder)
+			out, warnings = x.appendWarnings(out, warnings, served)
 		}
 		if x.explained != nil {
 			out = x.explained.append(out, i, served, nil)
 		}
 		out = append(out, '}')
 	}
-	x.response = append(out, "]}\n"...)
+	x.response = append(out, x.frame.close...)
 	if whole {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.response))}
 	}
@@ -159,7 +100,7 @@ func (x *exchange) positives(i int, excluded []exclusion, threshold float64) (n 
 	return n
 }
 
-var jsonType = []string{api.MediaType}
+var jsonType = mediaTypes[jsonFormat]
 
 // workspace is what scoring a request needs besides its exchange.
 type workspace struct {
@@ -191,7 +132,7 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 		}
 		n = 0
 	}
-	ws.decoder.exchange = x
+	ws.decoder.exchange, ws.decoder.table = x, x.in == csvFormat
 	err = ws.decoder.decode(x.body, m.Encoder, func() []float32 {
 		if n == chunk {
 			flush()

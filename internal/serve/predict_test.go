@@ -204,10 +204,12 @@ func TestHeaders(t *testing.T) {
 		{"identity is no encoding", "application/json", "identity", 200},
 		{"text", "text/plain", "", 415},
 		{"what curl sends by itself", "application/x-www-form-urlencoded", "", 415},
-		{"a table", "text/csv", "", 415},
-		{"lines of JSON", "application/x-ndjson", "", 415},
+		{"Parquet", "application/vnd.apache.parquet", "", 415},
+		{"lines of JSON", "application/x-ndjson", "", 200},
 		{"not a type", "json;;", "", 415},
-		{"compressed", "application/json", "gzip", 415},
+		{"not compressed as it says", "application/json", "gzip", 400},
+		{"not compressed as it says", "application/json", "zstd", 400},
+		{"compressed in another way", "application/json", "br", 415},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/predict", strings.NewReader("{}"))
 		for name, value := range map[string]string{"Content-Type": test.contentType, "Content-Encoding": test.encoding} {

@@ -12,12 +12,13 @@ import (
 
 // problemTypes are the types of problem that each handler may respond with.
 var problemTypes = map[string][]string{
-	"predict": {api.InvalidJSON, api.InvalidRecord, api.NotExplained, api.TooLarge, api.UnsupportedMedia, api.IncompleteBody, api.Overloaded, api.NoModel, api.Untyped},
-	"model":   {api.NoModel, api.Untyped},
-	"openapi": {api.Untyped},
-	"docs":    {api.Untyped},
-	"key":     {api.Unauthorized, api.Forbidden, api.RateLimited, api.Untyped},
-	"other":   {api.NotFound, api.MethodNotAllowed, api.Untyped},
+	"predict":  {api.InvalidJSON, api.InvalidRecord, api.NotExplained, api.TooLarge, api.UnsupportedMedia, api.IncompleteBody, api.Overloaded, api.NoModel, api.NotFound, api.Untyped},
+	"model":    {api.NoModel, api.Untyped},
+	"openapi":  {api.Untyped},
+	"docs":     {api.Untyped},
+	"protocol": {api.NotFound, api.NoModel, api.Untyped},
+	"key":      {api.Unauthorized, api.Forbidden, api.RateLimited, api.Untyped},
+	"other":    {api.NotFound, api.MethodNotAllowed, api.Untyped},
 }
 
 // fail responds with a problem.
@@ -44,6 +45,14 @@ func bodyProblem(err error, read int) api.Problem {
 		return scoreProblem(errTooLarge)
 	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
 		return scoreProblem(err)
+	case errors.Is(err, errRatio):
+		return api.Problem{Type: api.TooLarge, Title: "The body is too large", Status: http.StatusRequestEntityTooLarge,
+			Detail: err.Error() + "; send it in parts, or uncompressed"}
+	case errors.As(err, new(unknownEncoding)):
+		return api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: err.Error()}
+	case errors.As(err, new(errPacked)):
+		return api.Problem{Type: api.IncompleteBody, Title: "The body can't be unpacked", Status: http.StatusBadRequest,
+			Detail: "it is not what its Content-Encoding says, or is damaged: " + err.Error()}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return api.Problem{Type: api.IncompleteBody, Title: "The body did not arrive in time", Status: http.StatusRequestTimeout,
 			Detail: fmt.Sprintf("only %d bytes arrived", read)}

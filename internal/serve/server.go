@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -125,18 +126,26 @@ func (s *Server) router() *mux.Router {
 	get("/openapi.json", s.observe("openapi", s.openAPI))
 	get("/docs", s.observe("docs", s.docs))
 	get("/metrics", s.guard("metrics", s.metrics.Handler().ServeHTTP))
+	s.protocols(r)
 	r.NotFoundHandler = s.observe("other", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, api.Problem{Type: api.NotFound, Status: http.StatusNotFound, Detail: "no such path; /docs lists what there is"})
 	})
 	r.MethodNotAllowedHandler = s.observe("other", func(w http.ResponseWriter, r *http.Request) {
 		allow := "GET, HEAD"
-		if r.URL.Path == "/predict" {
+		if posted(r.URL.Path) {
 			allow = http.MethodPost
 		}
 		w.Header().Set("Allow", allow)
 		fail(w, api.Problem{Type: api.MethodNotAllowed, Status: http.StatusMethodNotAllowed, Detail: "use " + allow})
 	})
 	return r
+}
+
+// posted reports whether a path takes records.
+func posted(path string) bool {
+	return path == "/predict" || path == "/invocations" ||
+		strings.HasPrefix(path, "/v1/models/") && strings.HasSuffix(path, ":predict") ||
+		strings.HasPrefix(path, "/v2/models/") && strings.HasSuffix(path, "/infer")
 }
 
 // Run serves and follows the registry until the context ends. Then it drains, and

@@ -45,14 +45,14 @@ func newTask(m *model.Model, counters *metrics.Inference) *task {
 // writeTask is write for tasks other than the binary one; it counts what it writes.
 func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
 	t := served.task
-	out := append(x.response[:0], served.prefix...)
+	out := append(x.response[:0], x.frame.open...)
 	whole, gone := true, false
 	warnings, excluded := x.warnings, x.excluded
 	counts := make([]int, len(t.predicted))
 	x.explained.begin(x.body, served)
 	for i, n := 0, len(x.scores)/t.outputs; i < n; i++ {
 		if i > 0 {
-			out = append(out, ',')
+			out = append(out, x.frame.separator)
 		}
 		x.explained.next()
 		if len(out) > flushSize {
@@ -80,14 +80,14 @@ func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
 			out = t.appendClasses(out, best, scores)
 		}
 		if len(warnings) > 0 && int(warnings[0].record) == i {
-			out, warnings = appendWarnings(out, warnings, x.body, served.model.Encoder)
+			out, warnings = x.appendWarnings(out, warnings, served)
 		}
 		if x.explained != nil {
 			out = x.explained.append(out, i, served, class)
 		}
 		out = append(out, '}')
 	}
-	x.response = append(out, "]}\n"...)
+	x.response = append(out, x.frame.close...)
 	if whole {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.response))}
 	}
@@ -99,6 +99,14 @@ func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
 			t.predicted[k].Add(float64(n))
 		}
 	}
+}
+
+// best is the counter of a record's prediction.
+func (t *task) best(scores []float32) int {
+	if t.classes == nil {
+		return 0
+	}
+	return evaluate.Best(scores)
 }
 
 // appendValue appends a prediction without its closing brace. JSON has no infinity,

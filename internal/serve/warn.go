@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -77,24 +78,8 @@ func (d *decoder) note(w warning) error {
 	return nil
 }
 
-// appendWarnings appends the warnings of the record that comes first in list as a
-// member of its prediction, and returns the rest of the list.
-func appendWarnings(out []byte, list []warning, body []byte, e *feature.Encoder) (to []byte, rest []warning) {
-	record := list[0].record
-	separator := `,"warnings":[`
-	for len(list) > 0 && list[0].record == record {
-		text, err := json.Marshal(list[0].wire(body, e))
-		if err != nil {
-			panic(err) // three strings
-		}
-		out = append(append(out, separator...), text...)
-		list, separator = list[1:], ","
-	}
-	return append(out, ']'), list
-}
-
 // wire is a warning as a response has it.
-func (w *warning) wire(body []byte, e *feature.Encoder) api.Warning {
+func (w *warning) wire(x *exchange, e *feature.Encoder) api.Warning {
 	if w.odd == feature.NoHistory {
 		return noHistory(w, e.Spec())
 	}
@@ -104,15 +89,16 @@ func (w *warning) wire(body []byte, e *feature.Encoder) api.Warning {
 	name := e.Spec().Columns[w.column].Name
 	out := api.Warning{Column: name, Kind: kinds[w.odd]}
 	seen := e.Seen.Of(name)
+	shown := func() string { return shown(x.body[w.start:w.end], x.in) }
 	switch {
 	case w.odd == feature.Missing:
 		out.Detail = "no value, though every training row has one; " + seen.StandIn(e.Spec())
 	case seen.Missing == e.Seen.Rows:
-		out.Detail = shown(body[w.start:w.end]) + " is a value, and no training row has one"
+		out.Detail = shown() + " is a value, and no training row has one"
 	case w.odd == feature.Unseen:
-		out.Detail = "no training row has " + shown(body[w.start:w.end])
+		out.Detail = "no training row has " + shown()
 	default:
-		out.Detail = fmt.Sprintf("%s is outside the training range, %s to %s", shown(body[w.start:w.end]), dataset.AppendNumber(nil, *seen.Min), dataset.AppendNumber(nil, *seen.Max))
+		out.Detail = fmt.Sprintf("%s is outside the training range, %s to %s", shown(), dataset.AppendNumber(nil, *seen.Min), dataset.AppendNumber(nil, *seen.Max))
 	}
 	return out
 }
@@ -120,8 +106,11 @@ func (w *warning) wire(body []byte, e *feature.Encoder) api.Warning {
 // kinds are the oddities on the wire.
 var kinds = [...]string{feature.Missing: api.NotGiven, feature.Unseen: api.UnseenLevel, feature.OutOfRange: api.OutOfRange, feature.Scarce: api.HardlyGiven, feature.NoHistory: api.HistoryUnavailable}
 
-// shown is a JSON value as a person reads it, kept short.
-func shown(value []byte) string {
+// shown is a value of a body as a person reads it, kept short.
+func shown(value []byte, in format) string {
+	if in == csvFormat {
+		return dataset.Quote(bytes.ReplaceAll(value, []byte(`""`), []byte(`"`)))
+	}
 	var text string
 	if json.Unmarshal(value, &text) == nil {
 		return dataset.Quote([]byte(text))

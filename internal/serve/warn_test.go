@@ -160,7 +160,7 @@ func diabetes(t *testing.T, values map[string][]string) *Server {
 	}
 	s := newServer(t, newShelf(t), t.TempDir())
 	m := &model.Model{Spec: spec, Encoder: e, Trees: trees, Serving: model.Serving{Threshold: 0.5}}
-	s.served.Store(&served{model: m, prefix: []byte(`{"model":{},"predictions":[`), warned: warningCounters(s.metrics, e)})
+	s.served.Store(&served{model: m, frame: frame{[]byte(`{"model":{},"predictions":[`), ',', []byte("]}\n")}, warned: warningCounters(s.metrics, e)})
 	return s
 }
 

@@ -34,7 +34,7 @@ type served struct {
 	version  registry.Version
 	model    *model.Model
 	loadedAt time.Time
-	prefix   []byte // of every response of /predict
+	frame    frame  // of every response of /predict
 	excluded []rule // the cohort's, in the spec's order
 	task     *task  // nil: a binary one
 
@@ -207,7 +207,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	if err != nil {
 		return err
 	}
-	next.prefix = fmt.Appendf(nil, `{"model":%s,"predictions":[`, name)
+	next.frame = frame{fmt.Appendf(nil, `{"model":%s,"predictions":[`, name), ',', []byte("]}\n")}
 	for _, e := range m.Spec.Cohort {
 		prediction, err := json.Marshal(api.Prediction{Excluded: e.Because})
 		if err != nil {

@@ -333,7 +333,7 @@ func TestMixedConnection(t *testing.T) {
 		{ask(predict, "", "["+strings.Repeat("{},", 2000)+"{}]"), 200},
 		{ask("GET /readyz", "", ""), 200}, // from here on net/http's
 		{ask(predict, "", `{"size":1}`), 200},
-		{ask(predict, "Content-Type: text/csv\r\n", "1"), 415},
+		{ask(predict, "Content-Type: text/plain\r\n", "1"), 415},
 		{ask(predict, "", "["+strings.Repeat("{},", 20000)+"{}]"), 200},
 	}
 	for from := range requests { // each as the first of its connection
