@@ -31,6 +31,9 @@ func (c *checker) source(s *Spec) {
 			c.bad(at("source", bound.key), "%s is %d; it has to be at least 1", bound.key, bound.n)
 		}
 	}
+	if n := s.Source.Skip; n < 0 || n > maxSkip {
+		c.bad(at("source", "skip"), "skip is %d; it can be 0 to %d lines before the header", n, maxSkip)
+	}
 	if h := s.Source.Header; h != "" && h != NoHeader {
 		c.bad(at("source", "header"), "header is %q; it can be none, for a table whose first line is a record", h)
 	}

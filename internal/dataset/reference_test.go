@@ -39,6 +39,7 @@ var reference = []key{
 	{"source.cite", "whom to cite", "none", "Somebody (2024)"},
 	{"source.separator", `between fields: ",", ";", "|" or tab`, "the comma, in a file named .tsv the tab", `";"`},
 	{"source.encoding", "of the table's text", "utf-8, or utf-16 where the table says so at its start", "windows-1252"},
+	{"source.skip", "lines before the header that are none of the table's, such as a title or comments; empty ones need not be counted", "0", "2"},
 	{"source.header", "none, where the first line is a record: columns then lists all of the table's, in its order", "the first line has the names", "none"},
 	{"source.ignore", "headers of columns that are left out, or all for every column that isn't listed", "none", `["Unnamed: 0"]`},
 	{"source.decimal", "between a number's whole and its fraction", `"."`, `","`},

@@ -62,6 +62,7 @@ type Source struct {
 
 	Separator string `yaml:"separator"` // between fields: "," ";" "|" or a tab ("tab" for short); empty: the comma, in a file named .tsv the tab
 	Encoding  string `yaml:"encoding"`  // of the table's text, one of Encodings; empty: UTF-8, or UTF-16 where the table says so at its start
+	Skip      int    `yaml:"skip"`      // lines before the header that are none of the table's: a title, comments
 	Header    string `yaml:"header"`    // NoHeader where the first line is a record: the columns are all of the table's then, in its order
 	Ignore    Ignore `yaml:"ignore"`    // columns of the table that are left out
 
@@ -74,6 +75,9 @@ type Source struct {
 	MaxSize  Size `yaml:"max_size"`  // of the table, unpacked; 0: DefaultMaxSize
 	MaxRatio int  `yaml:"max_ratio"` // of the table's size to that of the archive; 0: DefaultMaxRatio
 }
+
+// maxSkip bounds the lines before a table's header.
+const maxSkip = 1000
 
 // NoHeader is what Source.Header says of a table without a header.
 const NoHeader = "none"

@@ -23,8 +23,19 @@ func TestDirtyTables(t *testing.T) {
 			return fmt.Sprintf("%d,5;1.%03d,25;Köln%d;%s", 150+i%40, i, i%3, yesNo(i))
 		})), "Will Buy?", []string{`separator: ";"`, "encoding: windows-1252", `decimal: ","`, `thousands: "."`, `from: "Größe (cm)"`, `from: "Will Buy?"`}},
 		{"tabs, a byte order mark, an index without a name, headers twice", "t.tsv", "\ufeff\tage\tx\tx\tleft\n" + rows(200, func(i int) string {
-			return fmt.Sprintf("%d\t%d\t1\t2\t%s", i, 20+i%30, yesNo(i))
-		}), "left", []string{"separator: tab", `ignore: ["", x]`, "{number: age}"}},
+			return fmt.Sprintf("%d\t%d\t%d\t%d\t%s", i, 20+i%30, i%7, i%5, yesNo(i))
+		}), "left", []string{"separator: tab", `ignore: [""]`, "{number: age}", `from: "x#1"`, "{number: x_2}"}},
+		{"headers twice with the same values", "same.csv", "age,x,x,left\n" + rows(200, func(i int) string {
+			return fmt.Sprintf("%d,%d,%d,%s", 20+i%30, i%7, i%7, yesNo(i))
+		}), "left", []string{`ignore: ["x#2"]`, `from: "x#1"`, "the name and the values of an earlier column"}},
+		{"the separator in the first line", "sep.csv", "sep=;\r\nage;size;y\r\n" + rows(200, func(i int) string { return fmt.Sprintf("%d;1,%d;%s\r", i%30, i%9, yesNo(i)) }), "y",
+			[]string{"skip: 1", `separator: ";"`, `decimal: ","`}},
+		{"comments and a title before the header", "title.csv", "# exported on 2024-01-31, by hand\n# for the board\n\nMembers,,\nage,size,y\n" + rows(200, func(i int) string { return fmt.Sprintf("%d,%d,%s", i%30, i%9, yesNo(i)) }), "y",
+			[]string{"skip: 4", "{number: age}"}},
+		{"a separator at the end of each record", "end.csv", "age,size,y\n" + rows(200, func(i int) string { return fmt.Sprintf("%d,%d,%s,", i%30, i%9, yesNo(i)) }), "y",
+			[]string{`ignore: [""]`, "{number: age}"}},
+		{"names of rows without a header, as R writes them", "r2.csv", "age,size,y\n" + rows(200, func(i int) string { return fmt.Sprintf("%d,%d,%d,%s", i, i%30, i%9, yesNo(i)) }), "y",
+			[]string{`ignore: [""]`, "{number: age}"}},
 		{"dates, thousands, booleans in mixed case, missing words", "d.csv", "when,amount,member,age,y\n" + rows(300, func(i int) string {
 			age := fmt.Sprint(30 + i%20)
 			if i%30 == 0 {
@@ -101,5 +112,32 @@ func TestDirtyTables(t *testing.T) {
 				t.Logf("the draft:\n%s", d.YAML)
 			}
 		})
+	}
+}
+
+// What a table doesn't tell for sure is said where the user looks, and in the draft.
+func TestUnsure(t *testing.T) {
+	t.Parallel()
+	path := table(t, "u.csv", "name,amount,rate,day,y\n"+rows(300, func(i int) string {
+		amount, rate := fmt.Sprintf("\"%d,%03d.5\"", 1+i%5, i%1000), fmt.Sprintf("%d.5%%", i%90)
+		if i%3 == 0 {
+			amount, rate = fmt.Sprintf("\"%d.%03d,5\"", 1+i%5, i%1000), fmt.Sprintf("0.%02d", i%90)
+		}
+		return fmt.Sprintf("n%d,%s,%s,%d/%d/2023,%s", i%9, amount, rate, 1+i%12, 1+i%11, yesNo(i))
+	})+"Total,\"9,999.5\",,,\n")
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"amount: numbers in two spellings", `decimal point as on line 3 ("2,001.5")`, `decimal comma as on line 2 ("1.000,5")`,
+		"rate: 100 values have no % and are up to 0.87", "may have the day or the month first", `line 302, the last one, begins with "Total"`,
+	} {
+		if !strings.Contains(d.Summary(), want) {
+			t.Errorf("the summary lacks %q:\n%s", want, d.Summary())
+		}
+	}
+	if !strings.Contains(string(d.YAML), "numbers in two spellings") {
+		t.Errorf("the draft lacks the two spellings:\n%s", d.YAML)
 	}
 }

@@ -6,11 +6,13 @@
 package draft
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -54,6 +56,7 @@ type Draft struct {
 	separator byte
 	encoding  string // empty: UTF-8
 	noHeader  bool
+	skip      int // lines before the header
 	columns   []*column
 	spell     spelling
 	key       *column
@@ -67,6 +70,7 @@ type Draft struct {
 	rejected int64
 	lost     string
 	lostLine int64
+	total    string // what is odd about the last record; empty: nothing
 }
 
 // maxColumns is how many columns a spec may list.
@@ -197,7 +201,7 @@ func (d *Draft) open(ctx context.Context, address string, noHeader bool) ([]*ske
 	}
 	defer table.Close()
 	d.nested = table.Nested()
-	d.Source, d.member, d.separator, d.encoding, d.noHeader = table.Source, table.Member, table.Separator(), table.Encoding(), table.NoHeader()
+	d.Source, d.member, d.separator, d.encoding, d.noHeader, d.skip = table.Source, table.Member, table.Separator(), table.Encoding(), table.NoHeader(), table.Skipped()
 	return d.read(ctx, table)
 }
 
@@ -225,6 +229,8 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 	defer records.Close()
 	sketches := newSketches(table.Names)
 	budget := maxHashes
+	var last []byte
+	var lastLine int64
 	for {
 		rec, err := records.Next()
 		if errors.Is(err, io.EOF) {
@@ -245,6 +251,7 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 		for i, f := range rec.Fields {
 			sketches[i].add(f, rec.Line, &budget)
 		}
+		last, lastLine = append(last[:0], bytes.TrimSpace(rec.Fields[0])...), rec.Line
 	}
 	if d.Rows == 0 {
 		why := ""
@@ -253,20 +260,24 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 		}
 		return nil, &Error{fmt.Sprintf("%s has no row that can be read%s", d.Source, why)}
 	}
+	if totals.Match(last) {
+		d.total = fmt.Sprintf("line %s, the last one, begins with %q: if it sums up the others it is no row; take it out of the table", comma(lastLine), shorten(string(last), 40))
+	}
 	return sketches, nil
 }
+
+// totals are the first words of a line below a table that sums it up.
+var totals = regexp.MustCompile(`(?i)^(grand |sub ?)?(total|sum|summe|gesamt|gesamtsumme|insgesamt|totale?s?|somme|suma|average|mean|mittelwert)\b:?`)
 
 // name gives each column its name in the spec, and finds those that can't have
 // one.
 func (d *Draft) name() {
-	headers, taken := map[string]int{}, map[string]bool{}
-	for _, c := range d.columns {
-		headers[c.name]++
-	}
-	for _, c := range d.columns {
+	taken := map[string]bool{}
+	for i, c := range d.columns {
+		twin := d.twin(i)
 		switch {
-		case headers[c.name] > 1:
-			c.drop = fmt.Sprintf("%d columns are called %q", headers[c.name], c.name)
+		case twin != nil:
+			c.drop = fmt.Sprintf("it has the name and the values of an earlier column (%s)", twin.name)
 		case c.name == "":
 			c.drop = "it has no name; often a row number"
 		case d.nested[c.name] != "":
@@ -280,6 +291,23 @@ func (d *Draft) name() {
 		}
 		taken[c.as] = true
 	}
+}
+
+// twin is an earlier column with the same header and, as far as can be told, the same
+// values; nil if there is none.
+func (d *Draft) twin(i int) *column {
+	c := d.columns[i]
+	header, several := source.Repeated(c.name)
+	if !several {
+		return nil
+	}
+	for _, other := range d.columns[:i] {
+		of, _ := source.Repeated(other.name)
+		if of == header && c.values == other.values && c.blank == other.blank && maps.EqualFunc(c.counts, other.counts, func(a, b *count) bool { return *a == *b }) && slices.Equal(c.approx.registers, other.approx.registers) {
+			return other
+		}
+	}
+	return nil
 }
 
 // chooseTarget finds the target that the user named, or guesses one.

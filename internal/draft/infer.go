@@ -326,10 +326,13 @@ func (c *column) decide(spell spelling) {
 			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(dates.n), cmp.Or(format, "ISO 8601"), t.of(text).line, t.of(text).example))
 		case numbers*10 > n*9:
 			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), t.of(text).line, t.of(text).example))
+		case c.twoSpellings() != "":
+			c.unsure = c.twoSpellings()
 		case t.of(money).n*10 > n*9:
 			c.notes = append(c.notes, "several currencies, or brackets, keep the numbers text")
 		}
 	}
+	c.shares()
 	if c.kind == dataset.Category && c.exact && c.values <= 40 {
 		for v := range c.counts {
 			if !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
@@ -337,6 +340,75 @@ func (c *column) decide(spell spelling) {
 			}
 		}
 		slices.Sort(c.options)
+	}
+}
+
+// twoSpellings says that nearly all values are numbers, but by two spellings that can't
+// both hold: 1,234.5 and 1.234,5. "" if they aren't.
+func (c *column) twoSpellings() string {
+	t := &c.tallies
+	// What has a point or a comma before other than three digits tells which it is.
+	point, comma2 := c.lone(fraction), c.lone(decimalComma)
+	for _, m := range []struct {
+		k    kinds
+		sep  string
+		into *tally
+	}{{commaGroups, ".", &point}, {pointGroups, ",", &comma2}} {
+		for v, n := range c.counts {
+			if c.kindsOf(v)&m.k != 0 && c.kindsOf(v)&number == 0 && strings.Contains(v, m.sep) {
+				m.into.add(n, v)
+			}
+		}
+	}
+	readable := t.of(number).n + t.of(decimalComma).n + t.of(commaGroups).n + t.of(pointGroups).n
+	if point.n == 0 || comma2.n == 0 || readable*10 < c.present*9 {
+		return ""
+	}
+	return fmt.Sprintf("numbers in two spellings, which can't be read as one: a decimal point as on line %s (%q), a decimal comma as on line %s (%q); it is taken as text until the table has one of them", comma(point.line), point.example, comma(comma2.line), comma2.example)
+}
+
+// lone tallies the values of a kind that are of no other with separators of thousands.
+func (c *column) lone(k kinds) (t tally) {
+	for v, n := range c.counts {
+		if of := c.kindsOf(v); of&k != 0 && of&(commaGroups|pointGroups) == 0 {
+			t.add(n, v)
+		}
+	}
+	return t
+}
+
+// add takes in the cells that hold a value.
+func (t *tally) add(n *count, v string) {
+	if t.n == 0 || n.line < t.line {
+		t.line, t.example = n.line, shorten(v, 60)
+	}
+	t.n += n.n
+}
+
+// shares warns of a column that has some numbers as percentages and others as shares of 1:
+// "12%" beside "0.12", both of which are read as they stand.
+func (c *column) shares() {
+	if c.unit != "%" || c.kind != dataset.Number && c.kind != dataset.Integer {
+		return
+	}
+	var with, without tally
+	var most, least float64
+	for v, n := range c.counts {
+		plain, unit := withoutUnit([]byte(v))
+		x, ok := dataset.ParseNumber(plain)
+		switch {
+		case !ok:
+		case unit == "%":
+			with.add(n, v)
+			most = max(most, x)
+		default:
+			without.add(n, v)
+			least = max(least, x)
+		}
+	}
+	if with.n > 0 && without.n > 0 && least <= 1 && most > 1 {
+		c.unsure = fmt.Sprintf("%s values have no %% and are up to %g, such as line %s: %q, beside %q on line %s: if they are shares of 1, they are a hundredth of what they should be; write them one way",
+			comma(without.n), least, comma(without.line), without.example, with.example, comma(with.line))
 	}
 }
 

@@ -80,6 +80,9 @@ func (d *Draft) Summary() string {
 			fmt.Fprintf(&b, "  ! %s: %s\n", shorten(c.name, 40), c.unsure)
 		}
 	}
+	if d.total != "" {
+		fmt.Fprintf(&b, "  ! %s\n", d.total)
+	}
 	if d.rejected > 0 {
 		fmt.Fprintf(&b, "  %s records could not be read, for example line %s: %s\n", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
 	}
@@ -92,6 +95,9 @@ func (d *Draft) Summary() string {
 			break
 		}
 		fmt.Fprintf(&b, "  ! %s\n", shorten(w, 200))
+	}
+	for _, s := range d.Preview.Stops(d.Spec) {
+		fmt.Fprintf(&b, "  STOP a run by this draft would stop: %s\n", s)
 	}
 	return b.String()
 }

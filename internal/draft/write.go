@@ -166,6 +166,9 @@ func (d *Draft) writeSource(line func(string, ...any)) {
 	if d.encoding != "" {
 		add("encoding: %s # guessed: by the first line that is not UTF-8", d.encoding)
 	}
+	if d.skip > 0 {
+		add("skip: %d # guessed: the lines before the header are a title, comments or the like", d.skip)
+	}
 	if d.noHeader {
 		add("header: none # guessed: the first line looks like a record")
 	}
@@ -231,6 +234,9 @@ func (d *Draft) writeColumn(line func(string, ...any), c *column) {
 	}
 	for _, n := range c.notes {
 		said += "; " + n
+	}
+	if c.unsure != "" {
+		said += "; " + c.unsure
 	}
 	if c.out != "" && c != d.target && c != d.key && c != d.group {
 		said += "; no feature: " + c.out

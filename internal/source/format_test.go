@@ -187,3 +187,43 @@ func zstandard(t *testing.T, text string) string {
 	defer w.Close()
 	return string(w.EncodeAll([]byte(text), nil))
 }
+
+// TestBeforeTheHeader has lines before the header, names that are there twice, and records
+// with a field more than the header.
+func TestBeforeTheHeader(t *testing.T) {
+	t.Parallel()
+	records := strings.Repeat("1,2\n", 12)
+	for _, c := range []struct {
+		why, text string
+		opts      Options
+		want      string // skipped lines, names and the line of the first record, or the error
+	}{
+		{"empty lines", "\n \r\na,b\n" + records, Options{Columns: []string{"a", "b"}}, "0 [a b] 4"},
+		{"skipped lines", "title\n# by hand\n\na,b\n" + records, Options{Columns: []string{"a", "b"}, Skip: 2}, "2 [a b] 5"},
+		{"lines that are not skipped", "title\n# by hand\na,b\n" + records, Options{Columns: []string{"a", "b"}}, "the header seems to be on line 3: source: {skip: 2} would read it"},
+		{"a title, guessed", "title\na,b\n" + records, Options{Guess: true}, "1 [a b] 3"},
+		{"a comment with as many fields", "# a, b\n" + records, Options{Guess: true}, "0 [# a b] 2"},
+		{"a separator line, guessed", "sep=;\na;b\n1,5;2\n1,5;3\n", Options{Guess: true}, "1 [a b] 3"},
+		{"two with one name", "a,a\n" + records, Options{Columns: []string{"a#1", "a#2"}}, "0 [a#1 a#2] 2"},
+		{"the second of them", "a,a\n" + records, Options{Columns: []string{"a#2"}, Ignore: []string{"a#1"}}, "0 [a#1 a#2] 2"},
+		{"one with their name", "a,a\n" + records, Options{Columns: []string{"a"}}, `from: "a#1" is the first`},
+		{"a field more", "a,b\n" + strings.Repeat("1,2,\n", 12), Options{Columns: []string{"a", "b"}}, `unknown: ""; list them under columns, or leave them out: source: {ignore: [""]}`},
+		{"a field more, ignored", "a,b\n" + strings.Repeat("1,2,\n", 12), Options{Columns: []string{"a", "b"}, Ignore: []string{""}}, "0 [a b ] 2"},
+		{"names of rows", "a,b\n" + strings.Repeat("x,1,2\n", 12), Options{Columns: []string{"a", "b"}, Ignore: []string{""}}, "0 [ a b] 2"},
+		{"ragged", "a,b\n" + strings.Repeat("x,1,2\n1,2\n", 12), Options{Guess: true}, "0 [a b] 2"},
+		{"headers that are numbers from 0", "0,1,2\n" + strings.Repeat("5,6,7\n", 3), Options{Guess: true}, "0 [0 1 2] 2"},
+		{"a record of numbers", "4,1,2\n" + strings.Repeat("5,6,7\n", 3), Options{Guess: true}, "0 [column_1 column_2 column_3] 1"},
+	} {
+		table, err := Open(t.Context(), file(t, "t.csv", c.text), c.opts)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = fmt.Sprint(table.Skipped(), table.Names, table.header.end.Line)
+			table.Close()
+		}
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.why, got, c.want)
+		}
+	}
+}

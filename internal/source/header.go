@@ -28,6 +28,7 @@ type header struct {
 	order    []int    // order[i] is the index in the file of wanted column i; nil if it is always i
 	none     bool     // the first line is a record
 	sep      byte
+	skip     int    // lines before the header that are none of the table's, empty ones not counted where they are all
 	byRow    bool   // records are numbered from 1, whatever lines they have
 	replaced string // why a record with U+FFFD is rejected; empty: it isn't
 }
@@ -50,16 +51,31 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	if err != nil {
 		return archiveError(err)
 	}
-	if opts.Guess && opts.Separator == 0 && !byRow {
-		sep = guessSeparator(start)
-		in.header.sep = sep
-	}
 	if len(start) == 0 {
 		return errors.New("the table is empty")
 	}
 	if bytes.HasPrefix(start, []byte("\xef\xbb\xbf")) {
 		in.take(3)
 	}
+	skip := opts.Skip
+	if opts.Guess && len(opts.Columns) == 0 && !byRow {
+		var by byte
+		if skip, by = guessPreamble(start); by != 0 && opts.Separator == 0 {
+			sep = by
+		} else if opts.Separator == 0 {
+			sep = guessSeparator(start)
+		}
+		in.header.sep = sep
+	}
+	if !byRow {
+		if _, err := in.skipLines(skip); err != nil {
+			return err
+		}
+	}
+	if start, err = in.peek(MaxRecord); err != nil {
+		return archiveError(err)
+	}
+	start = bytes.Clone(start)
 	begin := in.Position()
 	rec, err := in.Next()
 	if errors.Is(err, io.EOF) {
@@ -73,9 +89,9 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 		return notUTF8(rec.Text)
 	case rec.Reason != "":
 		if other := otherSeparator(rec.Text, sep, func(fields []string) bool { return len(fields) > 1 }); other != "" {
-			return fmt.Errorf("line 1: %s", other)
+			return fmt.Errorf("line %d: %s", begin.Line, other)
 		}
-		return fmt.Errorf("not a CSV table in %s: line 1: %s", t.encodingName(), rec.Reason)
+		return fmt.Errorf("not a CSV table in %s: line %d: %s%s", t.encodingName(), begin.Line, rec.Reason, preambleHint(start, int(begin.Line)-1))
 	}
 	names := make([]string, len(rec.Fields))
 	for i, f := range rec.Fields {
@@ -97,12 +113,18 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 			names = names[:n-1]
 		}
 	}
+	if !noHeader && !byRow {
+		if names, err = in.extend(names, opts.Guess); err != nil {
+			return err
+		}
+	}
+	names = toldApart(names)
 	t.Names = names
 	wanted := opts.Columns
 	if len(wanted) == 0 {
 		wanted = names
 	}
-	h := header{end: in.Position(), width: len(names), none: noHeader, sep: sep, byRow: byRow}
+	h := header{end: in.Position(), width: len(names), none: noHeader, sep: sep, byRow: byRow, skip: skip}
 	if byRow {
 		h.end.Line = 1
 	}
@@ -121,12 +143,12 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	if noHeader {
 		h.end = begin
 		if len(names) != len(wanted) {
-			return fmt.Errorf("line 1 has %d fields and the spec lists %d columns; without a header all of the table's columns are listed, in its order%s",
-				len(names), len(wanted), otherSeparator(rec.Text, sep, func(fields []string) bool { return len(fields) == len(wanted) }))
+			return fmt.Errorf("line %d has %d fields and the spec lists %d columns; without a header all of the table's columns are listed, in its order%s",
+				begin.Line, len(names), len(wanted), otherSeparator(rec.Text, sep, func(fields []string) bool { return len(fields) == len(wanted) }))
 		}
 	} else if len(opts.Columns) == 0 {
 		h.order = nil // all of the header's, even one that is there twice
-	} else if h.order, err = match(names, wanted, rec.Text, sep, opts); err != nil {
+	} else if h.order, err = match(names, wanted, start, begin.Line, sep, opts); err != nil {
 		return err
 	}
 	t.header = h
@@ -135,7 +157,9 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 
 // match finds the wanted columns among the names in the file's header and returns
 // their places, nil if they are the header's.
-func match(names, columns []string, line []byte, sep byte, opts *Options) ([]int, error) {
+func match(names, columns []string, start []byte, at int64, sep byte, opts *Options) ([]int, error) {
+	line, _, _ := bytes.Cut(start, []byte{'\n'})
+	line = trimEnd(line)
 	place := make(map[string]int, len(names))
 	wanted := make(map[string]bool, len(columns))
 	for _, c := range columns {
@@ -143,8 +167,15 @@ func match(names, columns []string, line []byte, sep byte, opts *Options) ([]int
 	}
 	var twice, missing, unknown []string
 	for i, n := range names {
-		if _, ok := place[n]; ok && wanted[n] {
-			twice = append(twice, n)
+		repeated, several := Repeated(n)
+		if several && wanted[repeated] && !slices.Contains(names, repeated) {
+			if !slices.Contains(twice, repeated) {
+				twice = append(twice, repeated)
+			}
+			continue
+		}
+		if several && slices.Contains(opts.Ignore, repeated) {
+			continue
 		}
 		place[n] = i
 		if !wanted[n] && !opts.IgnoreAll && !slices.Contains(opts.Ignore, n) {
@@ -155,7 +186,7 @@ func match(names, columns []string, line []byte, sep byte, opts *Options) ([]int
 	same := len(names) == len(columns)
 	for i, c := range columns {
 		j, ok := place[c]
-		if !ok {
+		if !ok && !slices.Contains(twice, c) {
 			missing = append(missing, c)
 		}
 		order[i] = j
@@ -179,13 +210,17 @@ func match(names, columns []string, line []byte, sep byte, opts *Options) ([]int
 		}
 		here := found(names)
 		if other := otherSeparator(line, sep, func(fields []string) bool { return found(fields) > here }); other != "" {
-			return nil, fmt.Errorf("line 1: %s", other)
+			return nil, fmt.Errorf("line %d: %s", at, other)
 		}
 	}
 	if len(missing) == len(columns) && len(names) == len(missing) {
-		return nil, fmt.Errorf("line 1 has none of the columns' names: it starts with %s; if it is a record and the table has no header: source: {header: none}", list(names))
+		return nil, fmt.Errorf("line %d has none of the columns' names: it starts with %s; if it is a record and the table has no header: source: {header: none}", at, list(names))
 	}
-	return nil, fmt.Errorf("line 1: the header doesn't match the columns; %s", mismatch(twice, missing, unknown))
+	hint := ""
+	if len(missing) > 0 {
+		hint = preambleHint(start, int(at)-1)
+	}
+	return nil, fmt.Errorf("line %d: the header doesn't match the columns; %s%s", at, mismatch(twice, missing, unknown), hint)
 }
 
 // mismatch says what is wrong with a header, and what helps.
@@ -210,6 +245,9 @@ func mismatch(twice, missing, unknown []string) string {
 		}
 		all := strings.Join(quoted, ", ")
 		what = append(what, fmt.Sprintf("unknown: %s; list them under columns, or leave them out: source: {ignore: [%s]} (ignore: all leaves out every column that is not listed)", all, all))
+	}
+	if len(twice) > 0 {
+		what = append(what, fmt.Sprintf("from: %q is the first of several columns with one name, from: %q the second", twice[0]+"#1", twice[0]+"#2"))
 	}
 	return strings.Join(what, "; ")
 }

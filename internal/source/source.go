@@ -50,6 +50,7 @@ type Options struct {
 	Separator byte     // between fields; 0: a comma, or a tab in a file named .tsv
 	Encoding  string   // one of dataset.Encodings; empty: UTF-8, or UTF-16 where the table's first bytes say so
 	NoHeader  bool     // the first line is a record: the columns are all that the table has, in its order
+	Skip      int      // lines before the header that are none of the table's
 	Decimal   string   // of the numbers that a Parquet file's become; empty: a point
 	Ignore    []string // headers of columns that are left out
 	IgnoreAll bool     // every column that is not in Columns is left out
@@ -79,6 +80,7 @@ func (o Options) For(spec *dataset.Spec) Options {
 	s := &spec.Source
 	o.Member, o.Separator, o.NoHeader = s.Member, s.Separates(), s.Header == dataset.NoHeader
 	o.Encoding, _ = dataset.Encoding(s.Encoding) // a valid spec's is known
+	o.Skip = s.Skip
 	o.Decimal, o.Ignore, o.IgnoreAll = s.Decimal, s.Ignore.Names, s.Ignore.All
 	o.MaxLines, o.MaxSize, o.MaxRatio = int64(s.MaxLines), int64(s.MaxSize), int64(s.MaxRatio)
 	o.Columns = nil
@@ -151,6 +153,9 @@ func (t *Table) Separator() byte { return t.header.sep }
 
 // Encoding returns the encoding that the table is read in, "" for UTF-8.
 func (t *Table) Encoding() string { return t.encoding }
+
+// Skipped is how many lines before the header are none of the table's.
+func (t *Table) Skipped() int { return t.header.skip }
 
 // NoHeader reports whether the first line is a record. Names then are made up.
 func (t *Table) NoHeader() bool { return t.header.none }

@@ -44,6 +44,11 @@ func Write(w io.Writer, spec *dataset.Spec, rows int, seed uint64) error {
 		header[i] = spec.Columns[i].Header()
 		columns[i] = newColumn(spec, i)
 	}
+	for range spec.Source.Skip {
+		if err := out.Write([]string{"# invented"}); err != nil {
+			return fmt.Errorf("writing a synthetic table: %w", err)
+		}
+	}
 	if spec.Source.Header != dataset.NoHeader {
 		if err := out.Write(header); err != nil {
 			return fmt.Errorf("writing a synthetic table: %w", err)
