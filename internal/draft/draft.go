@@ -185,12 +185,17 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 	rows := profile.New(d.Spec, 2)
 	d.sample = newSample(d.Spec)
 	cfg := ingest.Config{Spec: d.Spec, Source: address, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}
-	d.Preview, err = ingest.Try(ctx, cfg, func(fields [][]byte) {
+	q := newQueue(func(fields [][]byte) {
 		rows.Add(fields)
 		d.sample.add(fields)
 	})
+	d.Preview, err = ingest.Try(ctx, cfg, q.put)
+	q.close()
+	if err != nil {
+		return err
+	}
 	d.Profile = rows.Profile()
-	return err
+	return nil
 }
 
 // open reads the table, and finds out how it is written.

@@ -206,11 +206,9 @@ func (t *trial) end(table *source.Table) *Preview {
 		p.Classes = append(p.Classes, Class{v, n, slices.Contains(t.spec.Target.Positive, v)})
 	}
 	slices.SortFunc(p.Classes, func(a, b Class) int { return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Value, b.Value)) })
-	for i := maxClasses + 1; i < len(p.Classes); i++ {
-		if !p.Classes[i].Positive && t.spec.Task != dataset.Multiclass {
-			p.Classes = slices.Delete(p.Classes, i, i+1)
-			i--
-		}
+	if most := maxClasses + 1; len(p.Classes) > most && t.spec.Task != dataset.Multiclass {
+		named := slices.DeleteFunc(slices.Clone(p.Classes[most:]), func(c Class) bool { return !c.Positive })
+		p.Classes = append(p.Classes[:most:most], named...)
 	}
 	return p
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
@@ -183,36 +185,63 @@ func (g *forest) tree(bins [][]uint8, gradients, curvatures []float64, at []int3
 	type sums [partsOf + 2][2]float64
 	for level := range depth {
 		first, nodes := 1<<level-1, 1<<level
-		best := make([]float64, nodes)
-		for f := range bins {
-			histogram := make([]sums, nodes)
-			column := bins[f]
-			for i, n := range at {
-				if n >= int32(first) {
-					cell := &histogram[n-int32(first)][column[i]]
-					cell[0] += gradients[i]
-					cell[1] += curvatures[i]
+		// Each goroutine has every so many of the features; of equal gains the first
+		// feature's wins, whoever found it.
+		type split struct {
+			gain    float64
+			feature int
+			upTo    uint8
+		}
+		workers := min(runtime.GOMAXPROCS(0), len(bins))
+		found := make([][]split, workers)
+		var wait sync.WaitGroup
+		for w := range workers {
+			wait.Go(func() {
+				best := make([]split, nodes)
+				histogram := make([]sums, nodes)
+				for f := w; f < len(bins); f += workers {
+					clear(histogram)
+					column := bins[f]
+					for i, n := range at {
+						if n >= int32(first) {
+							cell := &histogram[n-int32(first)][column[i]]
+							cell[0] += gradients[i]
+							cell[1] += curvatures[i]
+						}
+					}
+					for n := range histogram {
+						var all, left [2]float64
+						for _, c := range histogram[n] {
+							all[0] += c[0]
+							all[1] += c[1]
+						}
+						for b := range len(histogram[n]) - 1 {
+							left[0] += histogram[n][b][0]
+							left[1] += histogram[n][b][1]
+							rightG, rightH := all[0]-left[0], all[1]-left[1]
+							if left[1] < 1 || rightH < 1 {
+								continue
+							}
+							gain := left[0]*left[0]/(left[1]+penalty) + rightG*rightG/(rightH+penalty) - all[0]*all[0]/(all[1]+penalty)
+							if gain > best[n].gain+1e-9 {
+								best[n] = split{gain, f, uint8(b)}
+							}
+						}
+					}
+				}
+				found[w] = best
+			})
+		}
+		wait.Wait()
+		for n := range nodes {
+			best := split{}
+			for _, of := range found {
+				if s := of[n]; s.gain > best.gain+1e-9 || s.gain > 0 && s.gain > best.gain-1e-9 && s.feature < best.feature {
+					best = s
 				}
 			}
-			for n := range histogram {
-				var all, left [2]float64
-				for _, c := range histogram[n] {
-					all[0] += c[0]
-					all[1] += c[1]
-				}
-				for b := range len(histogram[n]) - 1 {
-					left[0] += histogram[n][b][0]
-					left[1] += histogram[n][b][1]
-					rightG, rightH := all[0]-left[0], all[1]-left[1]
-					if left[1] < 1 || rightH < 1 {
-						continue
-					}
-					gain := left[0]*left[0]/(left[1]+penalty) + rightG*rightG/(rightH+penalty) - all[0]*all[0]/(all[1]+penalty)
-					if gain > best[n]+1e-9 {
-						best[n] = gain
-						tree[first+n].feature, tree[first+n].upTo = f, uint8(b)
-					}
-				}
+			if best.gain > 0 {
+				tree[first+n].feature, tree[first+n].upTo = best.feature, best.upTo
 			}
 		}
 		for i, n := range at {

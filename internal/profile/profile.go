@@ -48,7 +48,7 @@ type builder struct {
 	numeric  bool
 	missing  count
 	present  int64
-	levels   map[string]level
+	levels   map[string]*level
 	overflow bool
 	min, max float64
 	mean, m2 float64
@@ -103,7 +103,7 @@ func New(spec *dataset.Spec, least int64) *Builder {
 		t := spec.Columns[i].Type
 		b.columns = append(b.columns, &builder{
 			numeric: t != dataset.Category && t != dataset.Boolean,
-			levels:  map[string]level{}, min: math.Inf(1), max: math.Inf(-1),
+			levels:  map[string]*level{}, min: math.Inf(1), max: math.Inf(-1),
 		})
 	}
 	return b
@@ -138,18 +138,19 @@ func (b *Builder) Add(fields [][]byte) {
 			c.missing.add(label, known)
 		} else {
 			c.present++
-			n, ok := c.levels[string(v)]
-			if !ok {
-				n.place = int32(len(c.levels))
-			}
-			if ok || len(c.levels) < maxLevels {
-				n.add(label, known)
+			n, place := c.levels[string(v)], int32(len(c.levels))
+			if n == nil && len(c.levels) < maxLevels {
+				n = &level{place: place}
 				c.levels[string(v)] = n
+			}
+			if n != nil {
+				n.add(label, known)
+				place = n.place
 			} else {
 				c.overflow = true
 			}
 			if !c.numeric {
-				value = float64(n.place)
+				value = float64(place)
 			} else if x, ok := numberOf(b.spec.Columns[i].Type, v); ok {
 				c.number(x, label, known, b.random, b.sampled)
 				value = x
@@ -239,7 +240,8 @@ type Column struct {
 	MissingRate float64
 	Alone       float64 // what this column tells by itself, as Profile.Measure names it; NaN where it can't be said
 	Warnings    []string
-	scale       scale // of the labels
+	scale       scale   // of the labels
+	gives       float64 // Alone, of several classes that of the one which the column tells worst
 }
 
 // Bar is the rows of a range or a level.
@@ -274,7 +276,7 @@ func (b *Builder) Profile() *Profile {
 		if c.Role = roles[c.Name]; c.Role == "key" || c.Role == "group" {
 			c.Bars, c.Others, c.Numeric = nil, Bar{}, false // of identifiers only their number tells
 		} else if c.Role != "target" && c.Present > 0 {
-			c.Alone = b.alone(b.columns[i])
+			c.Alone, c.gives = b.alone(b.columns[i])
 		}
 		c.scale = line
 		c.warn(p)
@@ -284,9 +286,10 @@ func (b *Builder) Profile() *Profile {
 	return p
 }
 
-// alone is what a column tells of the target by itself, NaN where the rows have one
-// outcome only.
-func (b *Builder) alone(c *builder) float64 {
+// alone is what a column tells of the target by itself, and by what it is suspected to
+// give it away; NaN where the rows have one outcome only.
+func (b *Builder) alone(c *builder) (alone, gives float64) {
+	none := math.NaN()
 	codes := 0
 	if !c.numeric {
 		codes = len(c.levels) + 1 // the last is of the values beyond maxLevels
@@ -294,21 +297,22 @@ func (b *Builder) alone(c *builder) float64 {
 	switch b.spec.Task {
 	case dataset.Regression:
 		if len(b.labels) == 0 || slices.Min(b.labels) == slices.Max(b.labels) {
-			return math.NaN()
+			return none, none
 		}
-		return inspect.Explained(c.judged, b.labels, codes, b.folds)
+		r2 := inspect.Explained(c.judged, b.labels, codes, b.folds)
+		return r2, r2
 	case dataset.Multiclass:
-		_, mean, err := inspect.Classes(c.judged, b.labels, codes, b.folds, len(b.spec.Target.Classes))
+		least, mean, err := inspect.Classes(c.judged, b.labels, codes, b.folds, len(b.spec.Target.Classes))
 		if err != nil {
-			return math.NaN()
+			return none, none
 		}
-		return mean
+		return mean, least
 	}
 	auc, err := inspect.Alone(c.judged, b.labels, codes, b.folds)
 	if err != nil {
-		return math.NaN()
+		return none, none
 	}
-	return auc
+	return auc, auc
 }
 
 func (c *builder) describe(col *dataset.Column, least int64) Column {

@@ -21,7 +21,7 @@ func (c *Column) warn(p *Profile) {
 	if c.Role == "target" || c.Role == "key" || c.Role == "group" {
 		return
 	}
-	if !math.IsNaN(c.Alone) && c.Alone > p.leak() {
+	if !math.IsNaN(c.Alone) && c.gives > p.leak() {
 		say("tells the target by itself (%s %.3f): is it known before the outcome is?", p.Measure(), c.Alone)
 	}
 	if p.Binary() && c.Missing > 0 && c.MissingRate == c.MissingRate && p.Labeled > 0 && c.Missing >= 50 {
