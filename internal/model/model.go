@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"time"
 
@@ -103,6 +104,10 @@ type Serving struct {
 	Metrics   map[string]float64 `json:"metrics"`             // validation_<name> and test_<name>
 	Samples   []Sample           `json:"samples"`
 	Synthetic bool               `json:"synthetic"` // the samples are made up
+
+	// Files are the files that only Python reads, with the SHA-256 of each in hex. A
+	// signature is over this file too, so it is over them.
+	Files map[string]string `json:"files,omitempty"`
 }
 
 // Model is a complete model version, ready to score.
@@ -149,6 +154,9 @@ func Read(files fs.FS) (*Model, error) {
 	}
 	if err := json.Unmarshal(text, &m.Serving); err != nil {
 		return nil, fmt.Errorf("%s: %w", fileServing, err)
+	}
+	if err := m.Serving.checkNames(); err != nil {
+		return nil, err
 	}
 	if m.Encoder.HasHistory() {
 		if m.Earlier, err = readEarlier(files, m.Encoder); err != nil {
@@ -271,39 +279,29 @@ func Write(p Parts) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing encoder: %w", err)
 	}
+	python, signature, err := pyfunc(p)
+	if err != nil {
+		return nil, err
+	}
+	p.Serving.Files = digests(python)
 	serving, err := json.MarshalIndent(p.Serving, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", fileServing, err)
 	}
 	files := map[string][]byte{
-		fileMLmodel: mlmodel(p),
+		fileMLmodel: mlmodel(p, signature),
 		FileTrees:   p.UBJ,
 		FileSpec:    p.Spec.Text(),
 		fileEncoder: encoder,
 		fileServing: serving,
 	}
+	maps.Copy(files, python)
 	if p.Earlier != nil {
 		if files[FileEarlier], err = p.Earlier.Write(); err != nil {
 			return nil, err
 		}
 	}
 	return files, nil
-}
-
-// mlmodel describes the version in MLflow's own format, so that
-// mlflow.xgboost.load_model gives the booster (over encoded vectors).
-func mlmodel(p Parts) []byte {
-	return fmt.Appendf(nil, `artifact_path: model
-flavors:
-  xgboost:
-    code: null
-    data: %s
-    model_class: xgboost.core.Booster
-    model_format: ubj
-    xgb_version: %s
-run_id: %s
-utc_time_created: '%s'
-`, FileTrees, p.XGBoostVersion, p.RunID, p.Serving.Created.UTC().Format("2006-01-02 15:04:05.000000"))
 }
 
 // Record is the raw record of cleaned fields, without the columns that a record

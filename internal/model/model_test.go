@@ -101,12 +101,15 @@ func TestWriteRead(t *testing.T) {
 			t.Errorf("no %s", name)
 		}
 	}
-	if len(files) != len(Files) {
-		t.Errorf("%d files, want %d", len(files), len(Files))
+	if companions := p.Serving.Companions(); len(files) != len(Files)+7 || len(companions) != 0 {
+		t.Errorf("%d files, want %d and 7 for Python", len(files), len(Files))
 	}
 	m, err := readBack(files)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p.Serving.Files = m.Serving.Files; len(p.Serving.Files) != 7 {
+		t.Errorf("digests of files for Python: %v, want 7", p.Serving.Files)
 	}
 	if diff := cmp.Diff(p.Serving, m.Serving); diff != "" {
 		t.Errorf("serving differs (-want +got):\n%s", diff)
@@ -163,6 +166,8 @@ func TestReadRefuses(t *testing.T) {
 		{"serving cut short", half("serving.json"), []string{"serving.json"}},
 		{"threshold above 1", replace("serving.json", `"threshold": 0.25`, `"threshold": 1.5`), []string{"serving.json", "1.5"}},
 		{"threshold below 0", replace("serving.json", `"threshold": 0.25`, `"threshold": -1`), []string{"serving.json", "-1"}},
+		{"a file for Python outside the folder", replace("serving.json", "conda.yaml", "../conda.yaml"), []string{"serving.json", "../conda.yaml"}},
+		{"a file for Python that is one of the server's", replace("serving.json", "conda.yaml", "spec.yaml"), []string{"serving.json", "spec.yaml"}},
 		{"no samples", set("serving.json", `{"threshold":0.5}`), []string{"serving.json", "no samples"}},
 		{"sample with another probability", replace("serving.json", "0.3729654550552368", "0.3729754550552368"), []string{"serving.json", "sample 1", "does not reproduce"}},
 		{"sample with a value that no longer encodes", replace("serving.json", `"48.8"`, `"old"`), []string{"serving.json", "sample 1", "age"}},
@@ -266,5 +271,32 @@ func TestRecord(t *testing.T) {
 	got := Record(spec, [][]byte{[]byte("7"), []byte("40"), nil, []byte("m"), nil, []byte("1")})
 	if diff := cmp.Diff(map[string]string{"age": "40", "sex": "m"}, got); diff != "" {
 		t.Errorf("record differs, of which key, target and missing values are left out (-want +got):\n%s", diff)
+	}
+}
+
+// The signed file has the digests of those that only Python reads.
+func TestCheckCompanions(t *testing.T) {
+	t.Parallel()
+	files := write(t, parts(t))
+	m, err := readBack(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range m.Serving.Companions() {
+		dir := fstest.MapFS{}
+		for n, text := range files {
+			dir[n] = &fstest.MapFile{Data: text}
+		}
+		if err := m.Serving.CheckCompanions(dir); err != nil {
+			t.Errorf("as written: %v", err)
+		}
+		dir[name] = &fstest.MapFile{Data: append([]byte("x"), files[name]...)}
+		if err := m.Serving.CheckCompanions(dir); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s changed: error %v", name, err)
+		}
+		delete(dir, name)
+		if err := m.Serving.CheckCompanions(dir); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s gone: error %v", name, err)
+		}
 	}
 }

@@ -158,7 +158,11 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 		return fmt.Errorf("locating the files of version %d of %s: %w: %w", v.Number, r.model, err, ErrUnusable)
 	}
 	one := func(ctx context.Context, name string, limit int64) error {
-		err := r.client.DownloadArtifact(ctx, path.Join(root, name), filepath.Join(dir, name), limit)
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return fmt.Errorf("creating a folder for version %d: %w", v.Number, err)
+		}
+		err := r.client.DownloadArtifact(ctx, path.Join(root, name), file, limit)
 		switch {
 		case errors.Is(err, mlflow.ErrNotFound) && name == model.FileEarlier:
 			return nil // there were too many rows for it
@@ -178,7 +182,7 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 		}
 		group.Go(func() error { return one(together, name, limit) })
 	}
-	if err := group.Wait(); err != nil || len(files) < len(model.Files) {
+	if err := group.Wait(); err != nil || !slices.Contains(files, model.FileSpec) || len(files) < len(model.Files) {
 		return err
 	}
 	if spec, err := dataset.Read(filepath.Join(dir, model.FileSpec)); err != nil || !spec.HasHistory() {
@@ -193,7 +197,8 @@ func (r *Registry) Load(ctx context.Context, v Version) (*model.Model, error) {
 	return m, err
 }
 
-// Open is Load that also returns what a signature of the files it read is over.
+// Open is Load that also returns what a signature of the files it read is over. It
+// checks the files that only Python reads too: a signature is over their digests.
 func (r *Registry) Open(ctx context.Context, v Version) (m *model.Model, subject signature.Subject, err error) {
 	err = r.read(ctx, v, model.Files, func(dir string) (err error) {
 		if subject, err = v.Subject(os.DirFS(dir)); err == nil {
@@ -201,6 +206,9 @@ func (r *Registry) Open(ctx context.Context, v Version) (m *model.Model, subject
 		}
 		return err
 	})
+	if err == nil && len(m.Serving.Files) > 0 {
+		err = r.read(ctx, v, m.Serving.Companions(), func(dir string) error { return m.Serving.CheckCompanions(os.DirFS(dir)) })
+	}
 	return m, subject, err
 }
 

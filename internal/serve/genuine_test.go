@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mlops/internal/api"
+	"mlops/internal/model"
 	"mlops/internal/registry"
 	"mlops/internal/signature"
 )
@@ -108,8 +109,9 @@ func TestChangedLocalCopy(t *testing.T) {
 	first := newServer(t, r, cache)
 	first.options.Trusted = trusted
 	poll(t, first)
-	for name, text := range bundle(t, 2) {
-		if err := os.WriteFile(first.folder(v)+"/"+name, text, 0o644); err != nil {
+	other := bundle(t, 2)
+	for _, name := range model.Files {
+		if err := os.WriteFile(first.folder(v)+"/"+name, other[name], 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -247,7 +247,11 @@ func readBack(files map[string][]byte) error {
 	}
 	defer os.RemoveAll(dir)
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return fmt.Errorf("writing the version: %w", err)
+		}
+		if err := os.WriteFile(file, content, 0o600); err != nil {
 			return fmt.Errorf("writing the version: %w", err)
 		}
 	}

@@ -16,6 +16,12 @@ const (
 	VersityGW  = "1.8.0"  // tools/versitygw builds it
 	XGBoost    = "3.2.0"  // libxgboost.so of python/requirements.txt
 
+	// What a model version asks for in Python; python/requirements.txt installs it for
+	// the tests.
+	NumPy  = "2.4.6"
+	Pandas = "3.1.1"
+	Python = "3.11"
+
 	// MinIO's release, and the commit it was made of; tools/minio builds it.
 	MinIO       = "RELEASE.2025-09-07T16-13-09Z"
 	MinIOCommit = "07c3a429bfed433e49018cb0f78a52145d4bedeb"

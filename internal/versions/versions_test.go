@@ -30,6 +30,8 @@ var repeated = []struct {
 	{"MinIO", MinIO, "charts/charts/minio/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},
 	{"MinIO", minioModule(), "tools/minio/go.mod", `github\.com/minio/minio (\S+)`},
 	{"MLflow", MLflow, "python/mlflow.in python/mlflow.txt python/requirements.in python/requirements.txt loadtest/peers/requirements.in", `(?m)^mlflow==(\S+)`},
+	{"NumPy", NumPy, "python/requirements.txt", `(?m)^numpy==(\S+) ; python_full_version == '` + regexp.QuoteMeta(Python)},
+	{"Pandas", Pandas, "python/requirements.txt", `(?m)^pandas==(\S+) ; python_full_version >= '` + regexp.QuoteMeta(Python)},
 	{"Postgres", Postgres, "charts/charts/postgres/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},
 	{"Postgres", Postgres, "charts/values.yaml", `repository: library/postgres, tag: "?([^",]+)`},
 	{"Prometheus", Prometheus, "charts/charts/prometheus/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},
