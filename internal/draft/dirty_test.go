@@ -141,3 +141,31 @@ func TestUnsure(t *testing.T) {
 		t.Errorf("the draft lacks the two spellings:\n%s", d.YAML)
 	}
 }
+
+// The page says what the terminal does, and which columns are left out.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	path := table(t, "p.csv", "name,amount,same,y\n"+rows(300, func(i int) string {
+		amount := fmt.Sprint(i % 40)
+		if i%30 == 0 {
+			amount = fmt.Sprintf("about %d", i)
+		}
+		return fmt.Sprintf("n%d,%s,x,%s", i%9, amount, yesNo(i))
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	if err := d.Profile.HTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"amount: 290 of 300 values are numbers; the others keep the column text", "constant: every row has the same value"} {
+		if !strings.Contains(page.String(), want) || !strings.Contains(d.Summary(), want) {
+			t.Errorf("page or summary lack %q:\n%s", want, d.Summary())
+		}
+	}
+	if !strings.Contains(page.String(), "Left out: constant") {
+		t.Error("the page doesn't say which columns are left out")
+	}
+}

@@ -131,6 +131,7 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 		return nil, err
 	}
 	d.YAML = d.write() // with what was found of the columns together
+	d.tell()
 	d.sample = nil
 	return d, nil
 }

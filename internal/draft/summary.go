@@ -59,13 +59,6 @@ func (d *Draft) Summary() string {
 		dataset.Multiclass: "AUC: of the column alone, each class against the rest, the mean over the classes; 0.50 says nothing",
 		dataset.Regression: "R²: share of the target's variance that the column alone explains; 0 says nothing",
 	}[d.outcome.task] + "\n")
-	if len(d.outcome.rare) > 0 {
-		var rows int64
-		for _, v := range d.outcome.rare {
-			rows += v.rows
-		}
-		fmt.Fprintf(&b, "\n  ! %s rows are left out, whose %s has fewer than %d rows: %s\n", comma(rows), d.target.name, d.classRows(), listed(d.outcome.rare))
-	}
 	for _, c := range d.columns {
 		for _, m := range c.missing {
 			fmt.Fprintf(&b, "\n  missing in %s: %q (%s cells, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), comma(m.n), comma(m.line))
@@ -75,29 +68,59 @@ func (d *Draft) Summary() string {
 	if s := d.spell; s != (spelling{}) {
 		fmt.Fprintf(&b, "  numbers: decimal %q, thousands %q (%s)\n", s.decimal, s.thousands, s.guess)
 	}
-	for _, c := range d.columns {
-		if c.unsure != "" {
-			fmt.Fprintf(&b, "  ! %s: %s\n", shorten(c.name, 40), c.unsure)
-		}
-	}
-	if d.total != "" {
-		fmt.Fprintf(&b, "  ! %s\n", d.total)
-	}
-	if d.rejected > 0 {
-		fmt.Fprintf(&b, "  %s records could not be read, for example line %s: %s\n", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
-	}
-	if d.Together != nil {
-		fmt.Fprintf(&b, "  ! suspected leak: %s\n", shorten(d.Together.Text, 400))
-	}
 	for i, w := range d.Profile.Warnings {
-		if i == 20 {
+		if i == 25 {
 			fmt.Fprintf(&b, "  ! and %d more, in the profile\n", len(d.Profile.Warnings)-i)
 			break
 		}
-		fmt.Fprintf(&b, "  ! %s\n", shorten(w, 200))
+		fmt.Fprintf(&b, "  ! %s\n", shorten(w, 400))
 	}
 	for _, s := range d.Preview.Stops(d.Spec) {
 		fmt.Fprintf(&b, "  STOP a run by this draft would stop: %s\n", s)
 	}
 	return b.String()
+}
+
+// tell puts what the user should look at first before the profile's warnings, and says
+// which columns are left out: the page and the terminal show both.
+func (d *Draft) tell() {
+	var notes []string
+	say := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if d.Together != nil {
+		say("suspected leak: %s", d.Together.Text)
+	}
+	if d.rejected > 0 {
+		say("%s records could not be read, for example line %s: %s", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
+	}
+	if len(d.outcome.rare) > 0 {
+		var rows int64
+		for _, v := range d.outcome.rare {
+			rows += v.rows
+		}
+		say("%s rows are left out, whose %s has fewer than %d rows: %s", comma(rows), d.target.name, d.classRows(), listed(d.outcome.rare))
+	}
+	if d.total != "" {
+		say("%s", d.total)
+	}
+	for _, c := range d.columns {
+		name := shorten(c.name, 40)
+		if c.unsure != "" {
+			say("%s: %s", name, c.unsure)
+		}
+		if c.lossOf > 0 {
+			say("%s: %s cells can't be read, and their rows will be rejected, for example line %s: %q", name, comma(c.lossOf), comma(c.lossAt), c.lossEx)
+		}
+		for _, n := range c.notes {
+			say("%s: %s", name, n)
+		}
+	}
+	d.Profile.Warnings = append(notes, d.Profile.Warnings...)
+	for i := range d.Profile.Columns {
+		of := &d.Profile.Columns[i]
+		for _, c := range d.columns {
+			if c.drop == "" && c.as == of.Name && of.Role == "" {
+				of.Out = c.out
+			}
+		}
+	}
 }

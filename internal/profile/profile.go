@@ -228,6 +228,7 @@ type Column struct {
 	Name     string
 	Type     dataset.Type
 	Role     string // target, key, group, or feature; empty: it is none of these
+	Out      string // why a draft leaves it out; empty: it doesn't, or it isn't known
 	Missing  int64
 	Present  int64
 	Distinct int64
