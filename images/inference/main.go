@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"mlops/internal/mlflow"
@@ -62,6 +63,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Log:      log,
 		Drain:    drain,
 		Limits:   limits,
+		Origins:  strings.FieldsFunc(program.EnvOr("MLOPS_CORS_ORIGINS", ""), func(r rune) bool { return r == ',' || r == ' ' }),
 
 		NetHTTPOnly: !plainHTTP,
 	})

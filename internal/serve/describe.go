@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -14,7 +16,7 @@ import (
 )
 
 // describe responds to GET /model.
-func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
 	served := s.served.Load()
 	if served == nil {
 		fail(w, s.noModel("No model is loaded"))
@@ -29,8 +31,15 @@ func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
 		fail(w, api.Problem{Status: http.StatusInternalServerError})
 		return
 	}
-	w.Header()["Content-Type"] = jsonType
+	sum := sha256.Sum256(body)
+	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+	w.Header().Set("ETag", tag)
 	w.Header().Set("Cache-Control", "no-store")
+	if slices.Contains(strings.Split(strings.ReplaceAll(r.Header.Get("If-None-Match"), " ", ""), ","), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header()["Content-Type"] = jsonType
 	w.Write(append(body, '\n'))
 }
 

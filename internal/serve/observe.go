@@ -37,6 +37,7 @@ func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 			overloaded.Inc()
 		default:
 			m.Requests.WithLabelValues(name, strconv.Itoa(sw.Code)).Inc()
+			s.logFailure(w, name, sw.Code, sw.Problem)
 			if sw.Problem != "" {
 				m.Problems.WithLabelValues(name, problemLabel(sw.Problem)).Inc()
 			}

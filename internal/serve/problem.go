@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,6 +29,9 @@ func fail(w http.ResponseWriter, p api.Problem) {
 	}
 	if sw, ok := w.(*metrics.StatusWriter); ok {
 		sw.Problem = p.Type
+	}
+	if p.Status >= 500 && p.Status != http.StatusServiceUnavailable && w.Header().Get(requestID) == "" {
+		w.Header().Set(requestID, rand.Text()) // so that the log's line can be found
 	}
 	p.Write(w)
 }

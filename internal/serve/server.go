@@ -48,6 +48,9 @@ type Options struct {
 
 	Limits Limits
 
+	// Origins are those whose pages may read responses (CORS); "*": all.
+	Origins []string
+
 	// NetHTTPOnly leaves every request to net/http; otherwise package plainhttp
 	// reads short requests for predictions.
 	NetHTTPOnly bool
@@ -112,7 +115,7 @@ func (s *Server) Handler() http.Handler {
 	if s.keys != nil {
 		h = s.locked(h)
 	}
-	return headers.Secure(headers.API, h)
+	return headers.Secure(headers.API, shared(s.options.Origins, traced(h)))
 }
 
 // router returns the routes of the API.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 )
 
@@ -39,11 +40,11 @@ type explainer struct {
 
 // explained is one tree.
 type explained struct {
-	output  int32
-	twigs   int // the splits from here on have two leaves
-	splits  []split
-	chained []float64 // by split on a feature that the path has had before: two numbers per point
-	whole   tree
+	output int32
+	twigs  int // the splits from here on have two leaves
+	splits []split
+	rows   []float64 // coefficients, 2 per point and row; see down
+	whole  tree
 }
 
 // split is a split of a tree. Splits come after those above them, and those with two
@@ -51,19 +52,19 @@ type explained struct {
 type split struct {
 	feature int32
 	slot    uint16
-	leaves  uint8      // bits 0 and 1: the left or right child is a leaf
 	child   [2]int32   // splits; that of a leaf is one that does not exist
-	value   [2]float32 // of the leaves
-	left    float32    // the share of the rows that go left
-	above   int32      // the side of a split above, as 2*split+side, that has the feature last; -1 if none
-	chain   int32      // where chained begins
+	value   [2]float32 // of the leaves, 0 of splits
+	share   [2]float32 // of the rows that go left and right
+	above   int32      // the side of a split above, as 1+2*split+side, that has the feature last; 0 if none
+	row     int32      // of its coefficients; the next one is for rows that left the path to it
 	node    int32      // of the tree
 }
 
 // explaining is what explaining a row needs.
 type explaining struct {
 	answers *scratch
-	follows []bool       // by side of a split: the row goes there, and did so at the feature's splits above
+	sides   []uint8      // by split: the side that the row takes
+	follows []uint8      // by side of a split: 1 if the row goes there, and did so at the feature's splits above
 	path    [][3]float64 // by split and point: the product along the path to it, times the weight
 	below   [][3]float64 // by split and point: the sum over the leaves below of value times product
 	more    [2][]float64 // the same for more than three points
@@ -96,7 +97,7 @@ func (m *Model) Contributions(row []float32, output int, out []float64) {
 		case len(t.splits) == 0:
 		case len(e.weight) == 3:
 			e.down(t, row, x)
-			e.up(t, x, out)
+			e.up(t, row, x, out)
 		default:
 			e.downAny(t, row, x)
 			e.upAny(t, x, out)
@@ -115,13 +116,16 @@ func (e *explainer) goes(t *explained, s *split, row []float32, x *explaining) b
 	return bit(!n.goesLeft(row[n.feature]))
 }
 
-// follow notes which side of the i-th split the row takes, and reports whether the
-// split's feature still counts as going along.
-func (x *explaining) follow(i int, s *split, side byte) bool {
-	along := s.above < 0 || x.follows[s.above]
-	x.follows[2*i] = along && side == 0
-	x.follows[2*i+1] = along && side == 1
-	return along
+// follow notes which side of the i-th split the row takes. It returns the side and the
+// row of coefficients. All of it is without branches, which would be mispredicted half
+// of the time.
+func (x *explaining) follow(i int, s *split, side uint8) (uint8, int32) {
+	side &= 1
+	along := x.follows[s.above] & 1
+	x.sides[i] = side
+	x.follows[1+2*i+int(side)] = along
+	x.follows[1+2*i+int(side^1)] = 0
+	return side, s.row + int32(1-along)
 }
 
 // down computes the products along the paths, for three points.
@@ -130,104 +134,68 @@ func (x *explaining) follow(i int, s *split, side byte) bool {
 // factor 1-(1-t)u, the other (1-t)u, where u is the other's share of the rows. Where it
 // has, the factor that it had before is replaced. That one is f = 1-(1-t)(1-z) if the
 // row went along so far, so that u becomes uz/f; else the sides only share their rows.
+// So a row of coefficients holds 1-t, (1-t)z/f or 1.
 func (e *explainer) down(t *explained, row []float32, x *explaining) {
-	c0, c1, c2 := e.absent[0], e.absent[1], e.absent[2]
 	path := x.path
 	path[0] = [3]float64{e.weight[0], e.weight[1], e.weight[2]}
 	for i := range t.splits[:t.twigs] {
 		s := &t.splits[i]
-		side := e.goes(t, s, row, x)
-		along := x.follow(i, s, side)
-		p := path[i]
-		left := float64(s.left)
-		if !along {
-			path[s.child[0]] = [3]float64{p[0] * left, p[1] * left, p[2] * left}
-			path[s.child[1]] = [3]float64{p[0] * (1 - left), p[1] * (1 - left), p[2] * (1 - left)}
-			continue
-		}
-		u := left
-		if side == 0 {
-			u = 1 - left
-		}
-		o0, o1, o2 := p[0]*c0*u, p[1]*c1*u, p[2]*c2*u
-		if s.above >= 0 {
-			g := t.chained[s.chain : s.chain+6]
-			o0, o1, o2 = o0*g[0], o1*g[1], o2*g[2]
-		}
-		path[s.child[side&1]] = [3]float64{p[0] - o0, p[1] - o1, p[2] - o2}
-		path[s.child[side&1^1]] = [3]float64{o0, o1, o2}
-	}
-	for i := t.twigs; i < len(t.splits); i++ {
-		s := &t.splits[i]
-		x.follow(i, s, e.goes(t, s, row, x))
+		side, at := x.follow(i, s, e.goes(t, s, row, x))
+		k := (*[6]float64)(t.rows[6*at:])
+		u := float64(s.share[side^1])
+		p := &path[i]
+		p0, p1, p2 := p[0], p[1], p[2]
+		o0, o1, o2 := p0*k[0]*u, p1*k[1]*u, p2*k[2]*u
+		path[s.child[side]] = [3]float64{p0 - o0, p1 - o1, p2 - o2}
+		path[s.child[side^1]] = [3]float64{o0, o1, o2}
 	}
 }
 
 // up sums the leaves below each split, and adds what the splits contribute: their path
-// times the difference that their answer makes.
-func (e *explainer) up(t *explained, x *explaining, out []float64) {
-	c0, c1, c2 := e.absent[0], e.absent[1], e.absent[2]
+// times the difference that their answer makes, times the second half of the row of
+// coefficients, which holds 1, z/f² or 0.
+func (e *explainer) up(t *explained, row []float32, x *explaining, out []float64) {
 	path, below := x.path, x.below
-	for i := len(t.splits) - 1; i >= 0; i-- {
+	below[len(t.splits)] = [3]float64{}
+	for i := t.twigs; i < len(t.splits); i++ {
 		s := &t.splits[i]
-		var b [2][3]float64
-		for side := range b {
-			if s.leaves>>side&1 != 0 {
-				v := float64(s.value[side])
-				b[side] = [3]float64{v, v, v}
-			} else {
-				b[side] = below[s.child[side]]
-			}
-		}
-		l, r := &b[0], &b[1]
-		left := float64(s.left)
-		u := left
-		switch {
-		case x.follows[2*i]:
-			u = 1 - left
-		case x.follows[2*i+1]:
-			l, r = r, l
-		default:
-			below[i] = [3]float64{r[0] + left*(l[0]-r[0]), r[1] + left*(l[1]-r[1]), r[2] + left*(l[2]-r[2])}
-			continue
-		}
-		d0, d1, d2 := u*(l[0]-r[0]), u*(l[1]-r[1]), u*(l[2]-r[2])
+		side, at := x.follow(i, s, e.goes(t, s, row, x))
+		k := (*[6]float64)(t.rows[6*at:])
+		v := float64(s.value[side])
+		d := float64(s.share[side^1]) * (v - float64(s.value[side^1]))
 		p := &path[i]
-		if s.above < 0 {
-			out[s.feature] += p[0]*d0 + p[1]*d1 + p[2]*d2
-			below[i] = [3]float64{l[0] - c0*d0, l[1] - c1*d1, l[2] - c2*d2}
-			continue
-		}
-		g := t.chained[s.chain : s.chain+6]
-		out[s.feature] += p[0]*d0*g[3] + p[1]*d1*g[4] + p[2]*d2*g[5]
-		below[i] = [3]float64{l[0] - c0*g[0]*d0, l[1] - c1*g[1]*d1, l[2] - c2*g[2]*d2}
+		out[s.feature] += d * (p[0]*k[3] + p[1]*k[4] + p[2]*k[5])
+		below[i] = [3]float64{v - k[0]*d, v - k[1]*d, v - k[2]*d}
+	}
+	for i := t.twigs - 1; i >= 0; i-- {
+		s := &t.splits[i]
+		side := x.sides[i] & 1
+		k := (*[6]float64)(t.rows[6*(s.row+int32(1-x.follows[s.above]&1)):])
+		l, r := &below[s.child[side]], &below[s.child[side^1]]
+		lv, rv := float64(s.value[side]), float64(s.value[side^1])
+		l0, l1, l2 := l[0]+lv, l[1]+lv, l[2]+lv
+		u := float64(s.share[side^1])
+		d0, d1, d2 := u*(l0-r[0]-rv), u*(l1-r[1]-rv), u*(l2-r[2]-rv)
+		p := &path[i]
+		out[s.feature] += p[0]*d0*k[3] + p[1]*d1*k[4] + p[2]*d2*k[5]
+		below[i] = [3]float64{l0 - k[0]*d0, l1 - k[1]*d1, l2 - k[2]*d2}
 	}
 }
 
-// downAny is down for any number of points.
+// downAny is down for any number of points, for all splits.
 func (e *explainer) downAny(t *explained, row []float32, x *explaining) {
 	n := len(e.weight)
 	path := x.more[0]
 	copy(path, e.weight)
 	for i := range t.splits {
 		s := &t.splits[i]
-		side := e.goes(t, s, row, x)
-		along := x.follow(i, s, side)
-		left := float64(s.left)
-		to := [2][]float64{path[int(s.child[0])*n:][:n], path[int(s.child[1])*n:][:n]}
-		for q, p := range path[i*n : (i+1)*n] {
-			if !along {
-				to[0][q], to[1][q] = p*left, p*(1-left)
-				continue
-			}
-			o := p * e.absent[q] * left
-			if side == 0 {
-				o = p * e.absent[q] * (1 - left)
-			}
-			if s.above >= 0 {
-				o *= t.chained[int(s.chain)+q]
-			}
-			to[side&1][q], to[side&1^1][q] = p-o, o
+		side, at := x.follow(i, s, e.goes(t, s, row, x))
+		k := t.rows[int(at)*2*n:][:n]
+		u := float64(s.share[side^1])
+		with, without := path[int(s.child[side])*n:][:n], path[int(s.child[side^1])*n:][:n]
+		for q, p := range path[i*n:][:n] {
+			o := p * k[q] * u
+			with[q], without[q] = p-o, o
 		}
 	}
 }
@@ -236,31 +204,19 @@ func (e *explainer) downAny(t *explained, row []float32, x *explaining) {
 func (e *explainer) upAny(t *explained, x *explaining, out []float64) {
 	n := len(e.weight)
 	path, below := x.more[0], x.more[1]
+	clear(below[len(t.splits)*n:][:n])
 	for i := len(t.splits) - 1; i >= 0; i-- {
 		s := &t.splits[i]
-		left, sum := float64(s.left), 0.0
-		for q := range n {
-			var b [2]float64
-			for side := range b {
-				if b[side] = float64(s.value[side]); s.leaves>>side&1 == 0 {
-					b[side] = below[int(s.child[side])*n+q]
-				}
-			}
-			l, r, u := b[0], b[1], 1-left
-			switch {
-			case x.follows[2*i]:
-			case x.follows[2*i+1]:
-				l, r, u = r, l, left
-			default:
-				below[i*n+q] = r + left*(l-r)
-				continue
-			}
-			d, g, h := u*(l-r), 1.0, 1.0
-			if s.above >= 0 {
-				g, h = t.chained[int(s.chain)+q], t.chained[int(s.chain)+n+q]
-			}
-			sum += path[i*n+q] * d * h
-			below[i*n+q] = l - e.absent[q]*g*d
+		side := x.sides[i] & 1
+		k := t.rows[int(s.row+int32(1-x.follows[s.above]&1))*2*n:][:2*n]
+		l, r := below[int(s.child[side])*n:][:n], below[int(s.child[side^1])*n:][:n]
+		lv, rv, u, sum := float64(s.value[side]), float64(s.value[side^1]), float64(s.share[side^1]), 0.0
+		to, p := below[i*n:][:n], path[i*n:][:n]
+		for q := range to {
+			v := l[q] + lv
+			d := u * (v - r[q] - rv)
+			sum += p[q] * d * k[n+q]
+			to[q] = v - k[q]*d
 		}
 		out[s.feature] += sum
 	}
@@ -298,10 +254,11 @@ func (m *Model) newExplainer() *explainer {
 		e.absent = append(e.absent, 1-t)
 	}
 	for i := range e.trees {
-		e.trees[i].chain(e.absent)
+		e.trees[i].coefficients(e.absent)
 	}
 	e.pool.New = func() any {
-		x := &explaining{follows: make([]bool, 2*e.splits)}
+		x := &explaining{sides: make([]uint8, e.splits), follows: make([]uint8, 1+2*e.splits)}
+		x.follows[0] = 1
 		if e.slots {
 			x.answers = m.forest.newScratch()
 		}
@@ -341,10 +298,9 @@ func newExplained(from tree, slots map[question]uint16) (t explained, features i
 			continue
 		}
 		s := &t.splits[at[i]]
-		s.above = -1
 		for e := up[i]; e.split >= 0; e = up[t.splits[e.split].node] {
 			if t.splits[e.split].feature == n.feature {
-				s.above = 2*e.split + e.side
+				s.above = 1 + 2*e.split + e.side
 				break
 			}
 		}
@@ -353,44 +309,49 @@ func newExplained(from tree, slots map[question]uint16) (t explained, features i
 		case !(l >= 0 && r >= 0) || math.IsInf(l+r, 0):
 			return t, 0, errNoCovers
 		case l+r == 0: // no row had any weight
-			s.left = 0.5
+			s.share[0] = 0.5
 		default:
-			s.left = float32(l / (l + r))
+			s.share[0] = float32(l / (l + r))
 		}
+		s.share[1] = 1 - s.share[0]
 		for side := range int32(2) {
 			child := n.left + side
 			up[child] = edge{at[i], side}
 			count[child] = count[i]
-			if s.above < 0 {
+			if s.above == 0 {
 				count[child]++
 			}
-			s.child[side], s.value[side] = at[child], nodes[child].value
-			if nodes[child].left == 0 {
-				s.child[side] = int32(len(t.splits))
-				s.leaves |= 1 << side
+			if s.child[side] = at[child]; nodes[child].left == 0 {
+				s.child[side], s.value[side] = int32(len(t.splits)), nodes[child].value
 			}
 		}
 	}
 	return t, features, nil
 }
 
-// chain fills in chained: z/f and z/f² by point, where z is the share of the rows that
-// go along at all splits of the feature above, and f as in down.
-func (t *explained) chain(absent []float64) {
-	share := make([]float64, 2*len(t.splits)) // z by side of a split
-	for i := range t.splits {                 // the one above comes first, whatever the order
+// coefficients fills in rows: by point what down takes, then what up takes; first for
+// splits whose feature does not occur above, then two rows for each other one.
+func (t *explained) coefficients(absent []float64) {
+	t.rows = append(t.rows, absent...)
+	t.rows = append(t.rows, slices.Repeat([]float64{1}, len(absent))...)
+	share := make([]float64, 1+2*len(t.splits)) // z by side of a split
+	for i := range t.splits {
 		s := &t.splits[i]
 		z := 1.0
-		if s.above >= 0 {
+		if s.above > 0 {
 			z = share[s.above]
-			s.chain = int32(len(t.chained))
-			for power := 1.0; power <= 2; power++ {
-				for _, c := range absent {
-					t.chained = append(t.chained, z/math.Pow(1-c*(1-z), power))
-				}
+			s.row = int32(len(t.rows) / (2 * len(absent)))
+			for _, c := range absent {
+				t.rows = append(t.rows, c*z/(1-c*(1-z)))
 			}
+			for _, c := range absent {
+				f := 1 - c*(1-z)
+				t.rows = append(t.rows, z/(f*f))
+			}
+			t.rows = append(t.rows, slices.Repeat([]float64{1}, len(absent))...)
+			t.rows = append(t.rows, make([]float64, len(absent))...)
 		}
-		share[2*i], share[2*i+1] = z*float64(s.left), z*(1-float64(s.left))
+		share[1+2*i], share[2+2*i] = z*float64(s.share[0]), z*float64(s.share[1])
 	}
 }
 
@@ -402,13 +363,8 @@ func (t *explained) expected() float64 {
 	mean := make([]float64, len(t.splits)+1)
 	for i := len(t.splits) - 1; i >= 0; i-- {
 		s := &t.splits[i]
-		var b [2]float64
-		for side := range b {
-			if b[side] = float64(s.value[side]); s.leaves>>side&1 == 0 {
-				b[side] = mean[s.child[side]]
-			}
-		}
-		mean[i] = b[1] + float64(s.left)*(b[0]-b[1])
+		l, r := mean[s.child[0]]+float64(s.value[0]), mean[s.child[1]]+float64(s.value[1])
+		mean[i] = r + float64(s.share[0])*(l-r)
 	}
 	return mean[0]
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/api"
+	"mlops/internal/program"
+)
+
+// scorer is a server that labels a record with what is in its first field, and fails
+// where that is "wrong".
+func scorer(t *testing.T, requests *atomic.Int64) *api.Client {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := requests.Add(1)
+		body, _ := io.ReadAll(r.Body)
+		lines := strings.SplitAfter(strings.TrimSuffix(string(body), "\n"), "\n")
+		if n == 1 {
+			api.Problem{Type: api.Overloaded, Status: http.StatusServiceUnavailable}.Write(w)
+			return
+		}
+		out := "label,probability,excluded,warnings\n"
+		record := ""
+		index := 0
+		for _, line := range lines[1:] {
+			if record += line; strings.Count(record, `"`)%2 == 1 {
+				continue
+			}
+			first, _, _ := strings.Cut(strings.TrimSpace(record), ",")
+			if first == "wrong" {
+				api.Problem{Title: "The request can't be scored", Type: api.InvalidRecord, Status: 422, Errors: []api.FieldError{{Record: index, Field: "a", Detail: "is not right"}}}.Write(w)
+				return
+			}
+			out += strings.Trim(first, `"`)[:1] + ",0.5,,\"a, b\"\n"
+			record, index = "", index+1
+		}
+		io.WriteString(w, out)
+	}))
+	t.Cleanup(s.Close)
+	return api.NewClient(s.URL, nil)
+}
+
+func TestPredictFile(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.DiscardHandler)
+	var requests atomic.Int64
+	p := &scoring{name: "my.csv", client: scorer(t, &requests), batch: 2}
+	var out strings.Builder
+	said, err := p.run(t.Context(), log, strings.NewReader("\ufeffa,label\r\n1,x\r\n\r\n\"2\n,\",y\n3,z\n4,\n5,last"), &out)
+	if err != nil || said != "5 rows" {
+		t.Fatalf("%q, %v", said, err)
+	}
+	want := `a,label,predicted_label,probability,excluded,warnings
+1,x,1,0.5,,"a, b"
+"2
+,",y,2,0.5,,"a, b"
+3,z,3,0.5,,"a, b"
+4,,4,0.5,,"a, b"
+5,last,5,0.5,,"a, b"
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("scored (-want +got):\n%s", diff)
+	}
+	if n := requests.Load(); n != 4 { // three parts, one of them again
+		t.Errorf("%d requests, want 4", n)
+	}
+
+	for text, want := range map[string]string{
+		"":                          "is empty",
+		"a,b\n":                     "no record",
+		"a,b\n1,2\n\n3,4\nwrong,5":  `my.csv: line 5, column "a": is not right`,
+		"a,b\n1,2\n\"3,4\n":         "line 3: a quoted field that begins here is not terminated",
+		"a,b\n1,2\n1,2\n1,2\nwrong": "line 5",
+	} {
+		_, err := p.run(t.Context(), log, strings.NewReader(text), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) || program.Code(err) != program.BadInput {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A file of many parts comes out in its order, whichever part is done first.
+func TestPredictKeepsOrder(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	requests.Store(1)
+	p := &scoring{name: "-", client: scorer(t, &requests), batch: 10}
+	var in, out strings.Builder
+	in.WriteString("a,n\n")
+	for i := range 1005 {
+		fmt.Fprintf(&in, "%d,%d\n", i%10, i)
+	}
+	if _, err := p.run(t.Context(), slog.New(slog.DiscardHandler), strings.NewReader(in.String()), &out); err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Split(strings.TrimSpace(out.String()), "\n")[1:] {
+		if !strings.HasPrefix(line, fmt.Sprintf("%d,%d,%d,", i%10, i, i%10)) {
+			t.Fatalf("line %d is %q", i, line)
+		}
+	}
+}
