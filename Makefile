@@ -26,7 +26,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ check: ## tell everything that would go wrong with a table and its YAML, before 
 
 demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
 	@$(MLOPS) demo down
+
+loadtest: ## open the load tester's page on port 8089 against the demo (TARGET_URL=another server's)
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/loadtest ./images/loadtest
+	@$(MLOPS) loadtest $(if $(TARGET_URL),-target "$(TARGET_URL)")
 
 forget: ## remove one data set's rows and files; its models stay (SPEC=, YES=1, ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform forget,$(MLOPS) forget)

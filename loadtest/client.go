@@ -42,16 +42,13 @@ type endpoint struct {
 	tls     *tls.Config // nil for plain HTTP
 	timeout time.Duration
 	check   func(body []byte, records int) (version string, err error) // nil: the API's own
+	accepts func(status int) bool                                      // nil: 200 only
 }
 
-// prepare returns the requests and where they go.
-func prepare(cfg *Config) (*endpoint, []request, error) {
-	u, err := url.Parse(cfg.Target)
-	if err != nil {
-		return nil, nil, fmt.Errorf("target: %w", err)
-	}
+// endpointOf returns the endpoint of a server's URL.
+func endpointOf(u *url.URL, timeout time.Duration) *endpoint {
+	e := &endpoint{timeout: timeout}
 	port := u.Port()
-	e := &endpoint{timeout: cfg.Timeout, check: cfg.Answer}
 	if u.Scheme == "https" {
 		// Without offering HTTP/2, so that the server speaks HTTP/1.1.
 		e.tls = &tls.Config{ServerName: u.Hostname()}
@@ -64,6 +61,17 @@ func prepare(cfg *Config) (*endpoint, []request, error) {
 		port = "80"
 	}
 	e.address = net.JoinHostPort(u.Hostname(), port)
+	return e
+}
+
+// prepare returns the requests and where they go.
+func prepare(cfg *Config) (*endpoint, []request, error) {
+	u, err := url.Parse(cfg.Target)
+	if err != nil {
+		return nil, nil, fmt.Errorf("target: %w", err)
+	}
+	e := endpointOf(u, cfg.Timeout)
+	e.check = cfg.Answer
 	path := strings.TrimRight(u.EscapedPath(), "/") + cfg.Path
 	key := ""
 	if cfg.Key != "" {
@@ -113,13 +121,14 @@ func (c *client) send(r *request) (version string, err error) {
 		}
 		return "", &failure{kind, short(err.Error())}
 	}
-	if res != nil {
-		if res.Close {
-			c.close()
-		}
-		if res.StatusCode != http.StatusOK {
-			return "", &failure{fmt.Sprintf("status %dxx", res.StatusCode/100), status(res, c.body)}
-		}
+	if res != nil && res.Close {
+		c.close()
+	}
+	if res == nil && c.accepts != nil && !c.accepts(http.StatusOK) {
+		return "", &failure{"status 2xx", "200 OK: " + short(string(c.body))}
+	}
+	if res != nil && res.StatusCode != http.StatusOK && c.accepts == nil || res != nil && c.accepts != nil && !c.accepts(res.StatusCode) {
+		return "", &failure{fmt.Sprintf("status %dxx", res.StatusCode/100), status(res, c.body)}
 	}
 	if c.check != nil {
 		version, err = c.check(c.body, r.records)

@@ -1,6 +1,13 @@
-// Command loadtest loads an inference server and reports the load that it sustains. It
-// exits with 2 if a threshold is not met, or if it was called wrongly: in neither case
-// would another try help.
+// Command loadtest loads an inference server, or any HTTP server, and reports what it
+// sustains. Without a word before its flags it goes through stages of users or rates;
+//
+//	loadtest serve      shows a page that starts, changes and stops tests
+//	loadtest plan FILE  runs a plan's YAML
+//	loadtest capacity   looks for the most users or requests per second
+//	loadtest compare A B  says what changed between two results
+//
+// It exits with 2 if a threshold is not met, or if it was called wrongly: in neither
+// case would another try help.
 package main
 
 import (
@@ -21,9 +28,21 @@ import (
 func main() { program.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
+	args := os.Args[1:]
+	if len(args) > 0 {
+		commands := map[string]func(context.Context, *slog.Logger, []string) error{"serve": serve, "plan": plan}
+		if command := commands[args[0]]; command != nil {
+			return command(ctx, log, args[1:])
+		}
+	}
+	return stages(ctx, log, args)
+}
+
+// stages loads a server stage by stage.
+func stages(ctx context.Context, log *slog.Logger, args []string) error {
 	var cfg loadtest.Config
 	var records, file, output string
-	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
+	err := program.Flags(args, func(f *flag.FlagSet) {
 		f.StringVar(&cfg.Target, "target", "http://localhost:8000", "base URL of the server")
 		f.StringVar(&cfg.Key, "key", "", "API key to send, with the scope predict and, without -records, read (better: MLOPS_API_KEY, which no list of processes shows)")
 		f.Func("users", "concurrent users of each stage (default 15,25,35,50,100)", list(&cfg.Users, strconv.Atoi))

@@ -40,7 +40,8 @@ func TestReference(t *testing.T) {
 		keys.Requests.WithLabelValues("k")
 		keys.Refused.WithLabelValues("rate", "k")
 	}
-	for heading, s := range map[string]set{"## Inference server": inference.set, "## Web page": page.set} {
+	load := NewLoadTest(func() *LoadTestStatus { return &LoadTestStatus{Targets: []LoadTestTarget{{Name: "t"}}} })
+	for heading, s := range map[string]set{"## Inference server": inference.set, "## Web page": page.set, "## Load tester": load.set} {
 		want := table(t, s)
 		_, after, found := strings.Cut(string(text), heading+"\n")
 		if !found {

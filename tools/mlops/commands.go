@@ -102,7 +102,7 @@ Kubernetes is shown too if it was installed from here.`,
 				return demo.Status(ctx, c, out)
 			}
 		},
-	}, initCommand(), {
+	}, loadTestCommand(), initCommand(), {
 		name:  "check",
 		args:  "SPEC [FILE]",
 		short: "check a data set's YAML, and that its table has the columns",

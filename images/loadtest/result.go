@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"mlops/internal/program"
+	"mlops/loadtest"
+	"mlops/loadtest/live"
+)
+
+// write writes a result's files, and returns the error that the test ends with.
+func write(r *loadtest.Result, page, table, data string) error {
+	for _, f := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{page, func(w io.Writer) error { return live.WriteReport(w, r) }},
+		{table, r.WriteCSV},
+		{data, r.WriteJSON},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if err := writeFile(f.path, f.write); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.Stopped:
+		return errors.New("the load test was stopped before its end")
+	case !r.Passed():
+		return program.Inputf("the load test failed: a threshold was not met")
+	}
+	return nil
+}
+
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"mlops/internal/program"
+	"mlops/loadtest"
+	"mlops/loadtest/live"
+)
+
+// serve shows the page until it is stopped.
+func serve(ctx context.Context, log *slog.Logger, args []string) error {
+	o := live.Options{Log: log}
+	var target, listen, hosts string
+	err := program.Flags(args, func(f *flag.FlagSet) {
+		f.StringVar(&target, "target", "http://localhost:8000", "base URL of an inference server, or with -path of any server")
+		f.StringVar(&o.URL, "url", "", "instead of -target: the URL of requests")
+		f.StringVar(&listen, "listen", "127.0.0.1:8089", "address of the page; it has no login, so keep it to those who may load the server")
+		f.BoolVar(&o.Any, "any-target", false, "let the page name other URLs")
+		f.Float64Var(&o.Most, "most", 10000, "the most users or requests per second that the page may ask for")
+		f.Float64Var(&o.Errors, "max-errors", 0.2, "threshold that the form begins with: share of failed requests")
+		f.DurationVar(&o.P99, "p99", 0, "threshold that the form begins with: 99th percentile")
+		f.StringVar(&hosts, "hosts", "localhost", "names, beside addresses, under which the page may be called, separated by commas; *: any")
+	})
+	if err != nil {
+		return err
+	}
+	if o.URL == "" {
+		o.URL = strings.TrimRight(target, "/") + "/predict"
+	}
+	if hosts != "*" {
+		o.Hosts = strings.Split(hosts, ",")
+	}
+	o.Key = program.EnvOr("MLOPS_API_KEY", "")
+	server, err := live.New(ctx, o)
+	if err != nil {
+		return program.Input(err)
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	log.Info("listening", "address", l.Addr().String(), "url", o.URL)
+	return server.Run(ctx, l)
+}
+
+// plan runs a plan's YAML to its end.
+func plan(ctx context.Context, log *slog.Logger, args []string) error {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return program.Inputf("loadtest plan takes the plan's file, then flags")
+	}
+	var page, table, data string
+	err := program.Flags(args[1:], func(f *flag.FlagSet) {
+		f.StringVar(&page, "html", "", "file to write the report to, as one HTML page")
+		f.StringVar(&table, "csv", "", "file to write a row per second to")
+		f.StringVar(&data, "json", "", "file to write the result to, for loadtest compare")
+	})
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return program.Input(err)
+	}
+	defer f.Close()
+	p, err := loadtest.ReadPlan(f)
+	if err == nil {
+		p, err = p.Check()
+	}
+	if err != nil {
+		return program.Inputf("%s: %w", args[0], err)
+	}
+	if key := program.EnvOr("MLOPS_API_KEY", ""); key != "" {
+		p.UseKey(key)
+	}
+	notes, err := p.Load(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range notes {
+		log.Warn(n)
+	}
+	session, err := loadtest.Start(ctx, p)
+	if err != nil {
+		return program.Input(err)
+	}
+	ticks := time.NewTicker(10 * time.Second)
+	defer ticks.Stop()
+	for running := true; running; {
+		select {
+		case <-session.Done():
+			running = false
+		case <-ticks.C:
+			r := session.Result()
+			log.Info("progress", "done", int(r.Seconds), "unit", "seconds", "requests", r.Total.Requests, "failed", r.Total.Failed, "per_second", r.Recent.PerSecond, "p99_ms", r.Recent.Latency.P99)
+		}
+	}
+	r := session.Result()
+	if err := r.Write(os.Stdout); err != nil {
+		return err
+	}
+	return write(&r, page, table, data)
+}

@@ -1,0 +1,300 @@
+// Package linechart draws line charts as SVG: the same picture on a live page, in a
+// report that stands alone and in print. Colours are left to the page's style sheet;
+// Style has what the charts need.
+package linechart
+
+import (
+	_ "embed"
+	"fmt"
+	"html"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Style is the style sheet of the charts, for light and dark pages.
+//
+//go:embed linechart.css
+var Style string
+
+// Line is a series with as many values as the chart's X; NaN leaves a gap.
+type Line struct {
+	Name string
+	Y    []float64
+}
+
+// Limit is a horizontal line: a threshold.
+type Limit struct {
+	Name string
+	Y    float64
+}
+
+// Mark is a vertical line: something that happened.
+type Mark struct {
+	Name string
+	X    float64
+}
+
+// Chart is a line chart.
+type Chart struct {
+	Title  string
+	X      []float64 // ascending
+	Lines  []Line    // at most Colors
+	Limits []Limit
+	Marks  []Mark
+	Log    bool                   // a logarithmic axis; values of 0 and below are gaps then
+	Format func(y float64) string // of values; default: short numbers
+	FormX  func(x float64) string // default: short numbers
+}
+
+// Colors is how many lines can be told apart.
+const Colors = 8
+
+// Size of the picture in its own units. Text is readable when a unit is at least a
+// pixel, so on a phone a chart takes the whole width.
+const (
+	width, height            = 400, 200
+	left, right, upper, foot = 46, 8, 36, 20
+)
+
+// SVG returns the picture.
+func (c *Chart) SVG() string {
+	format, formX := c.Format, c.FormX
+	if format == nil {
+		format = Short
+	}
+	if formX == nil {
+		formX = Short
+	}
+	var b strings.Builder
+	label := c.Title
+	for _, l := range c.Lines {
+		if v, ok := lastOf(l.Y); ok {
+			label += ", " + l.Name + " " + format(v)
+		}
+	}
+	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`, width, height, html.EscapeString(label))
+	fmt.Fprintf(&b, `<text class="title" x="4" y="13">%s</text>`, html.EscapeString(c.Title))
+	x0, x1 := span(c.X)
+	toX := func(x float64) float64 { return left + (x-x0)/(x1-x0)*(width-left-right) }
+	ticks, toY := c.axis()
+	for _, t := range ticks {
+		y := toY(t)
+		fmt.Fprintf(&b, `<path class="grid" d="M%d %sH%d"/><text class="tick" x="%d" y="%s" text-anchor="end">%s</text>`,
+			left, at(y), width-right, left-4, at(y+3.5), html.EscapeString(format(t)))
+	}
+	for i, t := range linear(x0, x1, 4) {
+		if i > 0 && t > x1 || t < x0 {
+			continue
+		}
+		x := toX(t)
+		anchor := "middle"
+		if x > width-24 {
+			anchor = "end"
+		}
+		fmt.Fprintf(&b, `<text class="tick" x="%s" y="%d" text-anchor="%s">%s</text>`, at(x), height-6, anchor, html.EscapeString(formX(t)))
+	}
+	for _, m := range c.Marks {
+		if m.X < x0 || m.X > x1 {
+			continue
+		}
+		fmt.Fprintf(&b, `<path class="mark" d="M%s %dV%d"><title>%s</title></path>`, at(toX(m.X)), upper, height-foot, html.EscapeString(m.Name))
+	}
+	for _, l := range c.Limits {
+		y := min(max(toY(l.Y), upper), height-foot)
+		fmt.Fprintf(&b, `<path class="limit" d="M%d %sH%d"/><text class="limit" x="%d" y="%s" text-anchor="end">%s</text>`,
+			left, at(y), width-right, width-right, at(max(y-3, upper+7)), html.EscapeString(l.Name))
+	}
+	for i, l := range c.Lines {
+		fmt.Fprintf(&b, `<path class="line c%d" d="%s"/>`, i%Colors, c.path(l.Y, toX, toY))
+	}
+	c.legend(&b, format)
+	b.WriteString(`</svg>`)
+	return b.String()
+}
+
+// legend names the lines, with their last values if there is room.
+func (c *Chart) legend(b *strings.Builder, format func(float64) string) {
+	const perRune, swatch, gap = 6, 12, 8 // of the font
+	names, with := make([]string, len(c.Lines)), make([]string, len(c.Lines))
+	whole := 4
+	for i, l := range c.Lines {
+		names[i], with[i] = l.Name, l.Name
+		if v, ok := lastOf(l.Y); ok {
+			with[i] += " " + format(v)
+		}
+		whole += swatch + perRune*len([]rune(with[i])) + gap
+	}
+	if whole <= width {
+		names = with
+	}
+	x := 4
+	for i, name := range names {
+		w := swatch + perRune*len([]rune(name)) + gap
+		if x+w > width && i > 0 {
+			fmt.Fprintf(b, `<text class="legend" x="%d" y="29">…</text>`, min(x, width-10))
+			return
+		}
+		fmt.Fprintf(b, `<path class="line c%d" d="M%d 25h9"/><text class="legend" x="%d" y="29">%s</text>`, i%Colors, x, x+swatch, html.EscapeString(name))
+		x += w
+	}
+}
+
+// path is a line's path, with gaps where there is no value.
+func (c *Chart) path(values []float64, toX, toY func(float64) float64) string {
+	var b strings.Builder
+	draw := false
+	for i, v := range values[:min(len(values), len(c.X))] {
+		if !finite(v) || c.Log && v <= 0 {
+			draw = false
+			continue
+		}
+		command := "M"
+		if draw {
+			command = "L"
+		}
+		fmt.Fprintf(&b, "%s%s %s", command, at(toX(c.X[i])), at(toY(v)))
+		if next := i + 1; !draw && (next == len(values) || next >= len(c.X) || !finite(values[next])) {
+			b.WriteString("h.01") // a dot, where a value has no neighbours
+		}
+		draw = true
+	}
+	return b.String()
+}
+
+// axis returns the ticks of the vertical axis, and what places a value on it.
+func (c *Chart) axis() (ticks []float64, toY func(float64) float64) {
+	low, high := math.Inf(1), math.Inf(-1)
+	see := func(v float64) {
+		if finite(v) && (!c.Log || v > 0) {
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	for _, l := range c.Lines {
+		for _, v := range l.Y {
+			see(v)
+		}
+	}
+	for _, l := range c.Limits {
+		see(l.Y)
+	}
+	const bottom, top = float64(height - foot), float64(upper)
+	if c.Log {
+		if high < low {
+			low, high = 1, 10
+		}
+		from, to := math.Floor(math.Log10(low)), math.Ceil(math.Log10(high))
+		if to <= from {
+			to = from + 1
+		}
+		for e := from; e <= to; e++ {
+			ticks = append(ticks, math.Pow(10, e))
+		}
+		return ticks, func(v float64) float64 { return bottom - (math.Log10(v)-from)/(to-from)*(bottom-top) }
+	}
+	if high <= 0 || high < low {
+		high = 1
+	}
+	ticks = linear(min(low, 0), high, 4)
+	from, to := ticks[0], ticks[len(ticks)-1]
+	return ticks, func(v float64) float64 { return bottom - (v-from)/(to-from)*(bottom-top) }
+}
+
+// linear returns about n round values from at most low to at least high.
+func linear(low, high float64, n int) []float64 {
+	if !(high > low) {
+		high = low + 1
+	}
+	raw := (high - low) / float64(n)
+	power := math.Pow(10, math.Floor(math.Log10(raw)))
+	step := 10 * power
+	for _, s := range []float64{1, 2, 5} {
+		if s*power >= raw {
+			step = s * power
+			break
+		}
+	}
+	var list []float64
+	for i := math.Floor(low / step); ; i++ {
+		list = append(list, i*step)
+		if i*step >= high-step*1e-9 {
+			return list
+		}
+	}
+}
+
+func span(x []float64) (first, last float64) {
+	if len(x) == 0 {
+		return 0, 1
+	}
+	first, last = slices.Min(x), slices.Max(x)
+	if last <= first {
+		last = first + 1
+	}
+	return first, last
+}
+
+func lastOf(values []float64) (float64, bool) {
+	for i := len(values) - 1; i >= 0; i-- {
+		if finite(values[i]) {
+			return values[i], true
+		}
+	}
+	return 0, false
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// at formats a coordinate.
+func at(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
+
+// Short formats a number with three digits and k, M or G.
+func Short(v float64) string {
+	for _, u := range []struct {
+		of   float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if math.Abs(v) >= u.of {
+			return three(v/u.of) + u.name
+		}
+	}
+	return three(v)
+}
+
+// Percent formats a share.
+func Percent(v float64) string { return three(v*100) + " %" }
+
+// Seconds formats a duration in seconds, from ns to days.
+func Seconds(v float64) string {
+	a := math.Abs(v)
+	switch {
+	case v == 0:
+		return "0"
+	case a < 1e-6:
+		return three(v*1e9) + " ns"
+	case a < 1e-3:
+		return three(v*1e6) + " µs"
+	case a < 1:
+		return three(v*1e3) + " ms"
+	case a < 120:
+		return three(v) + " s"
+	case a < 2*3600:
+		return three(v/60) + " min"
+	case a < 2*86400:
+		return three(v/3600) + " h"
+	}
+	return three(v/86400) + " d"
+}
+
+func three(v float64) string {
+	if v == 0 {
+		return "0"
+	}
+	places := max(0, 2-int(math.Floor(math.Log10(math.Abs(v))+1e-9)))
+	text := strconv.FormatFloat(v, 'f', min(places, 4), 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
+}

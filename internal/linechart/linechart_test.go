@@ -1,0 +1,72 @@
+package linechart
+
+import (
+	"encoding/xml"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestSVG(t *testing.T) {
+	t.Parallel()
+	nan := math.NaN()
+	for name, c := range map[string]Chart{
+		"nothing":     {Title: "x"},
+		"one value":   {Title: "x", X: []float64{3}, Lines: []Line{{"a", []float64{5}}}},
+		"only gaps":   {Title: "x", X: []float64{1, 2}, Lines: []Line{{"a", []float64{nan, nan}}}},
+		"zeros":       {Title: "x", X: []float64{1, 2}, Lines: []Line{{"a", []float64{0, 0}}}},
+		"log of zero": {Title: "x", X: []float64{1, 2}, Lines: []Line{{"a", []float64{0, 2}}}, Log: true},
+		"log of one":  {Title: "x", X: []float64{1, 2}, Lines: []Line{{"a", []float64{10, 10}}}, Log: true},
+		"hostile":     {Title: `<script>"&`, X: []float64{1, 2}, Lines: []Line{{"</svg><b>", []float64{1, math.Inf(1)}}}, Limits: []Limit{{"<i>", 3}}, Marks: []Mark{{"<u>", 1}}},
+		"short line":  {Title: "x", X: []float64{1, 2, 3}, Lines: []Line{{"a", []float64{1}}}},
+	} {
+		text := c.SVG()
+		d := xml.NewDecoder(strings.NewReader(text))
+		for {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v in %s", name, err, text)
+			}
+			if e, ok := token.(xml.StartElement); ok && !slices.Contains([]string{"svg", "text", "path", "title"}, e.Name.Local) {
+				t.Errorf("%s: element %s", name, e.Name.Local)
+			}
+		}
+		if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") || strings.Contains(text, "style=") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
+
+// A value is where the axis says it is.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	c := Chart{Title: "x", X: []float64{0, 10}, Lines: []Line{{"a", []float64{0, 40}}}, Limits: []Limit{{"most", 20}}}
+	got := c.SVG()
+	for _, want := range []string{`d="M46 180L392 36"`, `<path class="limit" d="M46 108H392"/>`, `a 40</text>`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+	c = Chart{Title: "x", X: []float64{0, 10}, Lines: []Line{{"a", []float64{1, 100}}}, Log: true}
+	if got, want := c.SVG(), `d="M46 180L392 36"`; !strings.Contains(got, want) {
+		t.Errorf("no %s in %s", want, got)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ got, want string }{
+		{Short(0), "0"}, {Short(1234), "1.23k"}, {Short(64000), "64k"}, {Short(0.05), "0.05"}, {Short(100), "100"}, {Short(2.5e6), "2.5M"},
+		{Percent(0.2), "20 %"}, {Percent(0.00123), "0.123 %"},
+		{Seconds(0.00025), "250 µs"}, {Seconds(0.0999), "99.9 ms"}, {Seconds(1), "1 s"}, {Seconds(90), "90 s"}, {Seconds(3600), "60 min"}, {Seconds(86400 * 3), "3 d"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("got %q, want %q", tt.got, tt.want)
+		}
+	}
+}

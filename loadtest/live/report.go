@@ -1,0 +1,51 @@
+package live
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+
+	"mlops/internal/linechart"
+	"mlops/loadtest"
+)
+
+//go:embed html
+var htmlFiles embed.FS
+
+//go:embed assets/style.css
+var pageStyle string
+
+//go:embed assets/page.js
+var pageScript string
+
+var style = pageStyle + linechart.Style
+
+var templates = template.Must(template.New("").Funcs(functions).ParseFS(htmlFiles, "html/*.html"))
+
+// WriteReport writes a result as one HTML file that needs no other: its pictures are in
+// it, it has no script and loads nothing.
+func WriteReport(w io.Writer, r *loadtest.Result) error {
+	sum := sha256.Sum256([]byte(style))
+	err := templates.ExecuteTemplate(w, "report.html", struct {
+		Result    *loadtest.Result
+		Style     template.CSS
+		StyleHash string
+	}{r, template.CSS(style), base64.StdEncoding.EncodeToString(sum[:])})
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+// fragment is a result as the page shows it.
+func fragment(r *loadtest.Result) (string, error) {
+	var b strings.Builder
+	if err := templates.ExecuteTemplate(&b, "result", r); err != nil {
+		return "", fmt.Errorf("drawing the result: %w", err)
+	}
+	return b.String(), nil
+}
