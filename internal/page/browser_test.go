@@ -120,7 +120,8 @@ func TestInBrowser(t *testing.T) {
 		changed = "The form has changed since. Predict again."
 		newer   = "Version 4 is served now. Predict again."
 		title   = "Readmission within 30 days"
-		chance  = "25.0% probability of “readmitted within 30 days” readmitted within 30 days at or above the threshold"
+		chance  = "25.0% probability of “readmitted within 30 days” readmitted within 30 days at or above the threshold " +
+			"2.2 times the average of 11.3% Of test records at or above the threshold, 19.2% were “readmitted within 30 days”."
 		odd     = chance + " Unlike the training data Race: is odd"
 		waiting = "Change any value, then predict. Fields may be left unknown."
 	)

@@ -110,19 +110,26 @@ func (c *inference) Last() *api.Model {
 	return c.last
 }
 
-// Predict scores one record.
+// predictPath asks for a prediction with its reasons.
+var predictPath = fmt.Sprintf("/predict?explain=%d", reasonsShown)
+
+// Predict scores one record, with reasons if the version has any.
 func (c *inference) Predict(ctx context.Context, r api.Record) (*api.Predictions, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the record: %w", err)
 	}
 	var p api.Predictions
-	err = c.read(ctx, http.MethodPost, "/predict", body, &p, func() error {
+	one := func() error {
 		if len(p.Predictions) != 1 {
 			return fmt.Errorf("%d predictions for one record", len(p.Predictions))
 		}
 		return nil
-	})
+	}
+	err = c.read(ctx, http.MethodPost, predictPath, body, &p, one)
+	if problem := api.AsProblem(err); problem != nil && problem.Type == api.NotExplained {
+		err = c.read(ctx, http.MethodPost, "/predict", body, &p, one)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -295,7 +295,14 @@ func (s *Server) proxyPredict(w http.ResponseWriter, r *http.Request) {
 		p.Write(w)
 		return
 	}
-	resp, err := s.inference.do(r.Context(), http.MethodPost, "/predict", r.Header.Get("Content-Type"), body)
+	path := "/predict"
+	if r.URL.Query().Has("explain") {
+		path = predictPath
+	}
+	resp, err := s.inference.do(r.Context(), http.MethodPost, path, r.Header.Get("Content-Type"), body)
+	if err == nil && resp.Status == http.StatusUnprocessableEntity && path != "/predict" && api.ParseProblem(resp.Status, resp.Body).Type == api.NotExplained {
+		resp, err = s.inference.do(r.Context(), http.MethodPost, "/predict", r.Header.Get("Content-Type"), body)
+	}
 	if err != nil {
 		asProblem(err).Write(w)
 		return

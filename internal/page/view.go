@@ -73,6 +73,10 @@ type resultView struct {
 	Difference  string // from the stored probability
 	Answered    api.Version
 	Warnings    []problemLine
+	Reasons     []reasonView
+	Scale       string // of the reasons
+	Against     string // how it compares with the average
+	Experience  string // what the label has meant for test rows
 }
 
 // State says which of the panel's contents is shown.
@@ -146,7 +150,14 @@ func (v *formView) answered(a *api.Predictions) {
 	default:
 		r.Positive, r.Probability, r.Number = p.Label == 1, p.Probability, percent(p.Probability)
 		r.Label = v.Model.Dataset.Target.Labels.Word(p.Label)
+		if e := v.Experienced(); e != nil {
+			r.Against, r.Experience = e.against(p.Probability), v.Below()
+			if r.Positive {
+				r.Experience = v.Above()
+			}
+		}
 	}
+	v.Result.Reasons, v.Result.Scale = reasons(p.Contributions)
 	if stored := v.Sample.Probability; stored != nil {
 		if v.Result.Difference = points(p.Probability - *stored); math.Abs(p.Probability-*stored) < maxRounding {
 			v.Result.Difference = "none"
@@ -163,6 +174,31 @@ func (v *formView) answered(a *api.Predictions) {
 
 // Binary reports whether the model tells two outcomes apart, by a threshold.
 func (v *formView) Binary() bool { return v.Model.Task == "" || v.Model.Task == api.Binary }
+
+// Experienced is what the test rows say about the label; nil if that isn't known.
+func (v *formView) Experienced() *experience {
+	if !v.Binary() {
+		return nil
+	}
+	return experienceOf(v.Model)
+}
+
+// Above and Below say how often test rows on either side of the threshold were
+// positive; empty if that isn't known.
+func (v *formView) Above() string {
+	return v.often("at or above", func(e *experience) float64 { return e.Above })
+}
+func (v *formView) Below() string {
+	return v.often("below", func(e *experience) float64 { return e.Below })
+}
+
+func (v *formView) often(side string, share func(*experience) float64) string {
+	e := v.Experienced()
+	if e == nil {
+		return ""
+	}
+	return fmt.Sprintf("Of test records %s the threshold, %s were “%s”.", side, percent(share(e)), v.Model.Dataset.Target.Labels.Positive)
+}
 
 // Coverage says how often the true value is in a regression's interval.
 func (v *formView) Coverage() string {

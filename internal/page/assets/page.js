@@ -109,9 +109,10 @@ function outdate() {
 }
 
 function showAnswer(answer) {
-  const [{ label, probability, probabilities, value, interval, excluded, warnings = [] }] = answer.predictions;
+  const [{ label, probability, probabilities, value, interval, excluded, warnings = [], contributions }] = answer.predictions;
   answeredBy = answer.model.run_id;
   showWarnings(warnings);
+  showReasons(contributions);
   fill('answered', `${answer.model.name}, version ${answer.model.version}`);
   if (excluded) {
     fill('excluded', excluded);
@@ -127,6 +128,8 @@ function showAnswer(answer) {
   fill('probability', percent(probability));
   fill('label', positive ? panel.dataset.positive : panel.dataset.negative);
   fill('side', positive ? 'at or above the threshold' : 'below the threshold');
+  if ('average' in panel.dataset) fill('against', against(probability, Number(panel.dataset.average)));
+  fill('experience', positive ? panel.dataset.above : panel.dataset.below);
   if ('stored' in panel.dataset) fill('difference', points(probability - Number(panel.dataset.stored)));
   panel.querySelector('.chip').classList.toggle('positive', positive);
   const bar = panel.querySelector('.scale .fill');
@@ -134,6 +137,54 @@ function showAnswer(answer) {
   bar.classList.toggle('positive', positive);
   describeScale(` and the prediction at ${percent(probability)}`);
   setState('predicted', percent(probability));
+}
+
+// against compares a probability with the average of the test rows.
+function against(probability, average) {
+  const times = probability / average;
+  if (times >= 0.95 && times < 1.05) return `about the average of ${percent(average)}`;
+  return `${times.toFixed(times >= 10 ? 0 : 1)} times the average of ${percent(average)}`;
+}
+
+const scales = {
+  'log-odds': 'What each value multiplies the odds by, against the average record',
+  log: 'What each value multiplies the prediction by, against the average record',
+  score: 'What each value adds to the class’s score, against the average record',
+  value: 'What each value adds to the prediction, against the average record',
+};
+
+// showReasons draws the largest contributions from the middle: raising ones to the
+// right, lowering ones to the left.
+function showReasons(contributions) {
+  const { scale, features = [] } = contributions || {};
+  const shown = features.filter(({ contribution }) => contribution !== 0);
+  const largest = Math.max(...shown.map(({ contribution }) => Math.abs(contribution)));
+  const svg = (name, attributes) => {
+    const e = document.createElementNS('http://www.w3.org/2000/svg', name);
+    for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
+    return e;
+  };
+  const span = (kind, ...content) => {
+    const e = document.createElement('span');
+    e.className = kind;
+    e.append(...content);
+    return e;
+  };
+  const items = shown.map(({ label, value, name, contribution: c }) => {
+    const item = document.createElement('li');
+    const width = (50 * Math.abs(c)) / largest;
+    const amount = scale.startsWith('log') ? `×${Math.exp(c).toFixed(2)}` : (c < 0 ? '−' : '+') + Number(Math.abs(c).toPrecision(3));
+    const bar = svg('svg', { class: 'bar', width: '100%', height: '8', 'aria-hidden': 'true' });
+    bar.append(
+      svg('rect', { class: c > 0 ? 'up' : 'down', x: `${(c < 0 ? 50 - width : 50).toFixed(2)}%`, y: '1', width: `${width.toFixed(2)}%`, height: '6', rx: '2' }),
+      svg('line', { x1: '50%', x2: '50%', y1: '0', y2: '8' }),
+    );
+    item.append(span('reason-name', `${label}: `, span('muted', name || (value === null ? 'unknown' : String(value)))), ' ', span('reason-amount', amount), bar);
+    return item;
+  });
+  panel.querySelector('[data-fill=reasons]').replaceChildren(...items);
+  fill('scale', scales[scale] || '');
+  document.getElementById('reasons').hidden = items.length === 0;
 }
 
 // showOutputs shows a prediction of several classes, or of a value.
@@ -202,6 +253,7 @@ function showProblem({ title, detail, errors = [] }) {
     if (field) setError(field, text);
   }
   showWarnings([]);
+  showReasons();
   emptyScale();
   setState('problem', 'Error');
 }
@@ -227,7 +279,7 @@ async function predict() {
   const now = record();
   let resp;
   try {
-    resp = await fetch('/predict', {
+    resp = await fetch('/predict?explain', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify(now),

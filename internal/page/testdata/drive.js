@@ -80,7 +80,7 @@ async function main() {
   await press();
   report('predict behind a broken proxy');
   await change('well');
-  window.fetch = (address, ...rest) => (address === '/predict' ? Promise.reject(new TypeError('no connection')) : send(address, ...rest));
+  window.fetch = (address, ...rest) => (address === '/predict?explain' ? Promise.reject(new TypeError('no connection')) : send(address, ...rest));
   await press();
   report('predict with no connection');
   window.fetch = send;
