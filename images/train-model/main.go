@@ -97,11 +97,7 @@ func candidates(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args 
 	if err := inspect.Check(found); err != nil {
 		return program.Input(err)
 	}
-	var names []string
-	for _, c := range spec.Candidates {
-		names = append(names, c.Name)
-	}
-	if text, err = json.Marshal(names); err != nil {
+	if text, err = json.Marshal(spec.Names()); err != nil {
 		return fmt.Errorf("listing the candidates: %w", err)
 	}
 	return step.Output("candidates", string(text))

@@ -151,9 +151,12 @@ func (c *checker) check(s *Spec) {
 	c.split(s)
 	c.features(s)
 	c.history(s)
+	c.weights(s)
 	c.threshold(s)
 	c.metrics(s)
+	c.slices(s)
 	c.candidates(s)
+	c.search(s)
 }
 
 // values puts values that the spec names of a column into their canonical form,
@@ -375,34 +378,6 @@ func (c *checker) rangeEntry(here []any, r Range) {
 	}
 }
 
-func (c *checker) threshold(s *Spec) {
-	t := s.Threshold
-	set := 0
-	if t.Maximize != "" {
-		set++
-		if t.Maximize != "f1" && t.Maximize != "youden" {
-			c.bad(at("threshold", "maximize"), "maximize %q is not known; it can be: f1, youden", t.Maximize)
-		}
-	}
-	for name, v := range map[string]*float64{"recall": t.Recall, "fixed": t.Fixed} {
-		if v != nil {
-			set++
-			if !(*v > 0 && *v < 1) {
-				c.bad(at("threshold", name), "threshold.%s is %g, not between 0 and 1", name, *v)
-			}
-		}
-	}
-	switch {
-	case s.Task != Binary && set > 0:
-		c.bad(at("threshold"), "threshold goes with task: binary")
-	case s.Task == Binary && set != 1 && c.sound(at("threshold"), "maximize", "recall", "fixed"):
-		c.bad(at("threshold"), "threshold has exactly one of maximize, recall and fixed")
-	}
-	if s.Samples != "" && s.Samples != "synthetic" && !s.RealSamples() {
-		c.bad(at("samples"), "samples %q is not known; it can be: synthetic (made-up records), real", s.Samples)
-	}
-}
-
 func (c *checker) metrics(s *Spec) {
 	if len(s.Metrics) == 0 {
 		s.Metrics = slices.Clone(defaultMetrics[s.Task])
@@ -440,27 +415,7 @@ func (c *checker) candidates(s *Spec) {
 			c.bad(at("candidates", i, "early_stopping"), "candidate %q: early_stopping is %d", k.Name, k.EarlyStopping)
 		}
 		for p, v := range k.Params {
-			there := at("candidates", i, "params", p)
-			if p == "objective" {
-				c.objective(s, there, v)
-				continue
-			}
-			if p == "scale_pos_weight" && s.Task != Binary {
-				c.bad(there, "scale_pos_weight goes with task: binary")
-				continue
-			}
-			rule, known := parameters[p]
-			if !known {
-				if other := aliases[p]; other != "" {
-					c.bad(there, "parameter %q is called %q here", p, other)
-				} else {
-					c.bad(there, "parameter %q can't be set here; these can: %s%s", p, strings.Join(Parameters(), ", "), meant(p, Parameters()))
-				}
-				continue
-			}
-			if err := rule.check(v); err != "" {
-				c.bad(there, "parameter %s is %v; it has to be %s", p, v, err)
-			}
+			c.parameter(s, at("candidates", i, "params", p), p, v)
 		}
 		if k.Params["tree_method"] == "exact" && slices.ContainsFunc(s.Features, func(f Feature) bool { return f.Categorical() }) {
 			c.bad(at("candidates", i, "params", "tree_method"), "tree_method exact takes no categories; hist and approx do")

@@ -110,19 +110,39 @@ var reference = []key{
 	{"features[].days_from", "date column from which days are counted", "none", "since"},
 	{"features[].to", "date, or date column, to which they are counted", "required with days_from", `"2024-01-31"`},
 	{"features[].history", "what is made of that value in the group's earlier rows, instead of the row's own", "the row's own value", "last"},
+	{"weights", "how much a row counts in training; figures count every row once", "each counts 1", "{balanced: true}"},
+	{"weights.column", "column of numbers from 0 on; a row without one counts 1", "none", "importance"},
+	{"weights.balanced", "every class counts as much as another in sum", "false", "true"},
 	{"threshold", "of a binary task: how the decision threshold is chosen on the validation rows; exactly one of its keys", "required with binary", "{maximize: f1}"},
 	{"threshold.maximize", "what the threshold makes largest", "none", "f1"},
 	{"threshold.recall", "least recall", "none", "0.8"},
+	{"threshold.precision", "least precision; of such thresholds the one with the most recall", "none", "0.6"},
+	{"threshold.cost", "what a wrong label costs, in any unit; the threshold with the least sum is chosen", "none", "{false_positive: 1, false_negative: 5}"},
+	{"threshold.cost.false_positive", "cost of a row that is wrongly labelled positive", "required", "1"},
+	{"threshold.cost.false_negative", "cost of a row that is wrongly labelled negative", "required", "5"},
 	{"threshold.fixed", "the threshold itself", "none", "0.5"},
 	{"interval", "of a regression: share of the values that a prediction's interval should hold", "90%", "80%"},
 	{"samples", "records that the page shows: made up, or rows of the test split", "synthetic", "real"},
 	{"metrics", "logged in this order; the first decides promotion and early stopping", "those of the task", "[auc, recall]"},
+	{"slices", "columns by whose values the models are measured too", "none", "[region, plan]"},
 	{"candidates", "models to train", "required", "[{name: small, rounds: 300, params: {eta: 0.1, max_depth: 3}}]"},
 	{"candidates[].name", "name of the candidate", "required", "small"},
 	{"candidates[].rounds", "trees at most", "required", "300"},
 	{"candidates[].early_stopping", "rounds without a better value of the first metric on the validation rows after which it ends", "0: never", "30"},
 	{"candidates[].params", "parameters by XGBoost's names", "XGBoost's own", "{eta: 0.1, max_depth: 3}"},
-	{"candidates[].params.*", "value of a parameter", "XGBoost's own", "0.1"},
+	{"candidates[].params.*", "value of a parameter; scale_pos_weight: balanced makes both classes count the same in sum", "XGBoost's own", "0.1"},
+	{"search", "looks for one more candidate, called search, by chance and successive halving on the validation rows", "none", "{trials: 20, minutes: 5}"},
+	{"search.trials", "sets of parameters that are tried", "20", "40"},
+	{"search.minutes", "bound on its time; a search that it ends may find another candidate on another machine", "5", "10"},
+	{"search.seed", "of the choice", "0", "7"},
+	{"search.rounds", "trees of each trial at most", "1500", "500"},
+	{"search.early_stopping", "rounds without a better validation metric after which a trial ends", "50", "30"},
+	{"search.space", "what is tried, by XGBoost's names", "eta, max_depth, min_child_weight, colsample_bytree, subsample and lambda", "{max_depth: {one_of: [3, 6]}}"},
+	{"search.space.*", "what the parameter may be: one_of, or from and to", "none", "{from: 0.01, to: 0.3, log: true}"},
+	{"search.space.*.one_of", "values", "none", "[3, 6]"},
+	{"search.space.*.from", "least number", "none", "0.01"},
+	{"search.space.*.to", "largest number", "none", "0.3"},
+	{"search.space.*.log", "small numbers are as likely as large ones", "false", "true"},
 }
 
 // choices are the words that a key takes, where they are a closed list.
@@ -218,6 +238,9 @@ func schema(t reflect.Type, path string, keys *[]string) map[string]any {
 		s["type"] = "object"
 		if t.Elem().Kind() != reflect.Interface {
 			s["additionalProperties"] = schema(t.Elem(), path+".*", keys)
+			if t.Elem() == reflect.TypeFor[Scope]() {
+				s["propertyNames"] = map[string]any{"enum": Parameters()}
+			}
 		} else {
 			s["propertyNames"] = map[string]any{"enum": Parameters()}
 		}

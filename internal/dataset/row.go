@@ -28,7 +28,7 @@ func (c *Column) InCohort() bool { return len(c.excluded) > 0 }
 // being looked at: the key, the group and the target.
 func (s *Spec) Ignored(column int) bool {
 	switch s.Columns[column].Name {
-	case s.Key, s.Group, s.Target.Column:
+	case s.Key, s.Group, s.Target.Column, s.Weights.Column:
 		return true
 	}
 	return false

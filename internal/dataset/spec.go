@@ -39,11 +39,14 @@ type Spec struct {
 	Cohort     []Exclusion `yaml:"cohort"`
 	Split      Split       `yaml:"split"`
 	Features   []Feature   `yaml:"features"`
+	Weights    Weights     `yaml:"weights"`   // how much a row counts in training
 	Threshold  Threshold   `yaml:"threshold"` // of a binary task
 	Interval   *Percent    `yaml:"interval"`  // of a regression: share of the values that a prediction's interval should hold
 	Samples    string      `yaml:"samples"`   // shown to everyone by /model: "synthetic" (made up; the default) or "real" rows
 	Metrics    []string    `yaml:"metrics"`   // logged, in this order; the first decides promotion
+	Slices     []string    `yaml:"slices"`    // columns by whose values the models are measured too
 	Candidates []Candidate `yaml:"candidates"`
+	Search     *Search     `yaml:"search"` // looks for one more candidate
 
 	text     []byte
 	columns  map[string]int
@@ -258,22 +261,6 @@ type Range struct {
 	Prefix string   `yaml:"prefix"`
 }
 
-// Threshold is the rule by which the decision threshold is chosen on the
-// validation rows. Exactly one field is set in a binary task, none in another.
-type Threshold struct {
-	Maximize string   `yaml:"maximize"` // "f1" or "youden" (recall + specificity - 1)
-	Recall   *float64 `yaml:"recall"`   // the highest threshold with at least this recall
-	Fixed    *float64 `yaml:"fixed"`
-}
-
-// Candidate is one model to train.
-type Candidate struct {
-	Name          string         `yaml:"name"`
-	Rounds        int            `yaml:"rounds"`         // at most
-	EarlyStopping int            `yaml:"early_stopping"` // rounds without a better validation metric; 0: never
-	Params        map[string]any `yaml:"params"`         // XGBoost's names; numbers, strings, booleans
-}
-
 // Text returns the YAML that the spec was read from, byte for byte.
 func (s *Spec) Text() []byte { return s.text }
 
@@ -310,12 +297,16 @@ func (s *Spec) AtMost() Percent {
 // place of the one that is there.
 func (s *Spec) Replaces() bool { return s.OnChange == OnChangeReplace }
 
-// Candidate returns the candidate with that name, or nil.
+// Candidate returns the candidate with that name, or nil. The one that is searched for
+// has no parameters yet.
 func (s *Spec) Candidate(name string) *Candidate {
 	for i := range s.Candidates {
 		if s.Candidates[i].Name == name {
 			return &s.Candidates[i]
 		}
+	}
+	if s.Search != nil && name == SearchName {
+		return s.Search.candidate()
 	}
 	return nil
 }

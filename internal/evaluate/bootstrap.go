@@ -38,12 +38,17 @@ func (d *Draws) Groups() int { return d.groups }
 // Each calls f once per draw with how often each row was drawn. The weights are good
 // until f returns.
 func (d *Draws) Each(f func(weights []int32)) {
-	random := rand.New(rand.NewPCG(20, 11))
+	random := rand.NewPCG(20, 11)
+	groups := uint64(d.groups)
 	drawn, weights := make([]int32, d.groups), make([]int32, len(d.group))
 	for range d.n {
 		clear(drawn)
-		for range d.groups {
-			drawn[random.IntN(d.groups)]++
+		for i := 0; i < d.groups; i += 2 { // a number gives two draws: each half of its bits is scaled to the groups
+			x := random.Uint64()
+			drawn[(x>>32)*groups>>32]++
+			if i+1 < d.groups {
+				drawn[(x&math.MaxUint32)*groups>>32]++
+			}
 		}
 		for i, g := range d.group {
 			weights[i] = drawn[g]

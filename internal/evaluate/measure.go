@@ -75,14 +75,21 @@ var BinaryFigures = []string{
 // binarySums are rows by falling score, so that every figure is one pass over them
 // however often they count.
 type binarySums struct {
-	row      []int32 // number in the larger table
-	positive []int64 // 1 or 0
-	last     []bool  // of those with its score
-	loss     []float64
-	brier    []float64
-	labelled int // rows from the start whose label is positive
-	slope    *logistic
-	offset   *logistic
+	rows      []binaryRow
+	labelled  int // rows from the start whose label is positive
+	slope     *logistic
+	intercept *logistic // with the slope held at 1
+}
+
+// binaryRow is what the figures need of a row, in one place of the memory. Only sums of
+// the calibration's terms matter, so that they may be rounded.
+type binaryRow struct {
+	row         int32 // number in the larger table
+	last        bool  // of those with its score
+	positive    int64 // 1 or 0: a branch on it would be guessed wrong too often
+	loss, brier float64
+	terms       sums // of the calibration's slope
+	g, h        float32
 }
 
 func newBinarySums(scores, labels []float32, threshold float64, rows []int32) (*binarySums, error) {
@@ -96,97 +103,98 @@ func newBinarySums(scores, labels []float32, threshold float64, rows []int32) (*
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
 	n := len(order)
-	b := &binarySums{
-		row: make([]int32, n), positive: make([]int64, n), last: make([]bool, n), loss: make([]float64, n), brier: make([]float64, n),
-	}
-	odds := make([]float64, n)
+	b := &binarySums{rows: make([]binaryRow, n)}
+	odds, sorted := make([]float64, n), make([]bool, n)
 	for i, at := range order {
 		const epsilon = 0x1p-23 // of float32, as in Ranking.LogLoss
 		p := float64(scores[at])
 		kept := min(max(p, epsilon), 1-epsilon)
-		b.row[i] = rows[at]
-		b.last[i] = i == n-1 || scores[order[i+1]] != scores[at]
-		odds[i] = math.Log(kept) - math.Log1p(-kept)
+		odds[i], sorted[i] = math.Log(kept)-math.Log1p(-kept), positive[at]
+		r := binaryRow{row: rows[at], last: i == n-1 || scores[order[i+1]] != scores[at]}
 		if positive[at] {
-			b.positive[i], b.loss[i], b.brier[i] = 1, -math.Log(kept), square(1-p)
+			r.positive, r.loss, r.brier = 1, -math.Log(kept), square(1-p)
 		} else {
-			b.loss[i], b.brier[i] = -math.Log1p(-kept), square(p)
+			r.loss, r.brier = -math.Log1p(-kept), square(p)
 		}
+		b.rows[i] = r
 		if p >= threshold {
 			b.labelled = i + 1
 		}
 	}
-	b.slope, b.offset = fitLogistic(odds, b.positive, false), fitLogistic(odds, b.positive, true)
+	b.slope, b.intercept = fitLogistic(odds, sorted, false), fitLogistic(odds, sorted, true)
+	for i := range b.rows {
+		b.rows[i].terms = b.slope.terms(odds[i], sorted[i])
+		held := b.intercept.terms(odds[i], sorted[i])
+		b.rows[i].g, b.rows[i].h = held.g, held.h
+	}
 	return b, nil
 }
 
 func (b *binarySums) values(weights []int32, out []float64) {
-	var total, positives int64
-	for i, row := range b.row {
-		w := weight(weights, row)
-		total += w
-		positives += w * b.positive[i]
+	var total int64
+	for i := range b.rows {
+		total += weight(weights, b.rows[i].row)
 	}
 	var (
-		tp, fp         int64 // so far
-		pos, neg       int64 // with the present score
-		pairs          int64 // ranked rightly, in halves
-		precision      float64
-		loss, brier    float64
-		labelledTP     int64
-		labelledFP     int64
-		top            = [2]float64{float64(total) / 10, float64(total) / 5}
-		found          [2]float64
-		slope, offset  sums
-		fitted, offFit = b.slope, b.offset
+		tp, fp      int64 // so far
+		pos, neg    int64 // with the present score
+		halves      int64 // pairs ranked rightly, in halves
+		precision   float64
+		loss, brier float64
+		labelled    Confusion
+		slope       total5
+		held        total5
+		top         = [2]float64{float64(total) / 10, float64(total) / 5}
+		found       [2]float64
 	)
-	for i, row := range b.row {
+	for i := range b.rows {
+		r := &b.rows[i]
 		if i == b.labelled {
-			labelledTP, labelledFP = tp+pos, fp+neg
+			labelled.TruePositives, labelled.FalsePositives = int(tp+pos), int(fp+neg)
 		}
-		w := weight(weights, row)
-		if w != 0 {
-			x := float64(w)
-			pos += w * b.positive[i]
-			neg += w * (1 - b.positive[i])
-			loss += x * b.loss[i]
-			brier += x * b.brier[i]
-			slope.add(x, &fitted.terms[i])
-			offset.add(x, &offFit.terms[i])
-		}
-		if !b.last[i] || pos+neg == 0 {
+		w := weight(weights, r.row)
+		is := w * r.positive
+		pos += is
+		neg += w - is
+		x := float64(w)
+		loss += x * r.loss
+		brier += x * r.brier
+		slope.add(x, r.terms)
+		held.g += x * float64(r.g)
+		held.h += x * float64(r.h)
+		if !r.last {
 			continue
 		}
-		pairs += neg * (2*tp + pos)
-		for k := range top { // of a score that the border lies in, the share above it
-			if room := top[k] - float64(tp+fp); room > 0 {
-				found[k] += float64(pos) * min(1, room/float64(pos+neg))
+		halves += neg * (2*tp + pos)
+		if above := float64(tp + fp); above < top[1] && pos+neg > 0 {
+			for k := range top { // of a score that the border lies in, the share above it
+				if room := top[k] - above; room > 0 {
+					found[k] += float64(pos) * min(1, room/float64(pos+neg))
+				}
 			}
 		}
 		tp, fp = tp+pos, fp+neg
-		precision += float64(pos) * float64(tp) / float64(tp+fp)
+		if pos > 0 {
+			precision += float64(pos) * float64(tp) / float64(tp+fp)
+		}
 		pos, neg = 0, 0
 	}
-	if b.labelled == len(b.row) {
-		labelledTP, labelledFP = tp, fp
+	if b.labelled == len(b.rows) {
+		labelled.TruePositives, labelled.FalsePositives = int(tp), int(fp)
 	}
-	negatives := total - positives
-	c := Confusion{
-		TruePositives: int(labelledTP), FalsePositives: int(labelledFP),
-		TrueNegatives: int(negatives - labelledFP), FalseNegatives: int(positives - labelledTP),
-	}
-	base := ratio(float64(positives), float64(total))
+	labelled.TrueNegatives, labelled.FalseNegatives = int(fp)-labelled.FalsePositives, int(tp)-labelled.TruePositives
+	base := ratio(float64(tp), float64(total))
 	copy(out, []float64{
-		ratio(float64(pairs)/2, float64(positives)*float64(negatives)),
-		ratio(precision, float64(positives)),
+		ratio(float64(halves)/2, float64(tp)*float64(fp)),
+		ratio(precision, float64(tp)),
 		ratio(loss, float64(total)),
 		ratio(brier, float64(total)),
-		c.Precision(), c.Recall(), c.Accuracy(), c.F1(),
+		labelled.Precision(), labelled.Recall(), labelled.Accuracy(), labelled.F1(),
 		ratio(found[0], top[0]*base), ratio(found[1], top[1]*base),
-		fitted.step(slope), offFit.step(offset),
+		b.slope.step(slope), b.intercept.step(held),
 		base,
 	})
-	if positives == 0 {
+	if tp == 0 {
 		out[5] = math.NaN() // recall
 	}
 	if total == 0 {
@@ -216,32 +224,50 @@ func ratio(a, b float64) float64 {
 type logistic struct {
 	fixed            bool
 	intercept, slope float64
-	terms            []sums // of each row at the fit
-	undefined        bool   // it has no fit, as when the scores part the labels
+	undefined        bool // it has no fit, as when the scores part the labels
 }
 
-// sums are a row's terms, or those of all rows, of the gradient and the Hessian.
-type sums struct{ g, gx, h, hx, hxx float64 }
+// sums are a row's terms of the gradient and the Hessian.
+type sums struct{ g, gx, h, hx, hxx float32 }
 
-func (s *sums) add(w float64, t *sums) {
-	s.g += w * t.g
-	s.gx += w * t.gx
-	s.h += w * t.h
-	s.hx += w * t.hx
-	s.hxx += w * t.hxx
+// total5 sums them up.
+type total5 struct{ g, gx, h, hx, hxx float64 }
+
+func (s *total5) add(w float64, t sums) {
+	s.g += w * float64(t.g)
+	s.gx += w * float64(t.gx)
+	s.h += w * float64(t.h)
+	s.hx += w * float64(t.hx)
+	s.hxx += w * float64(t.hxx)
 }
 
-func fitLogistic(x []float64, positive []int64, fixed bool) *logistic {
-	l := &logistic{fixed: fixed, slope: 1, terms: make([]sums, len(x))}
+// residual is the label less its probability at the fit, and the probability's variance.
+func (l *logistic) residual(x float64, positive bool) (g, h float64) {
+	p := 1 / (1 + math.Exp(-l.intercept-l.slope*x))
+	if positive {
+		return 1 - p, p * (1 - p)
+	}
+	return -p, p * (1 - p)
+}
+
+func (l *logistic) terms(x float64, positive bool) sums {
+	g, h := l.residual(x, positive)
+	return sums{float32(g), float32(g * x), float32(h), float32(h * x), float32(h * x * x)}
+}
+
+func fitLogistic(x []float64, positive []bool, fixed bool) *logistic {
+	l := &logistic{fixed: fixed, slope: 1}
 	for range 30 {
-		var all sums
+		var s total5
 		for i := range x {
-			p := 1 / (1 + math.Exp(-l.intercept-l.slope*x[i]))
-			g, h := float64(positive[i])-p, p*(1-p)
-			l.terms[i] = sums{g, g * x[i], h, h * x[i], h * x[i] * x[i]}
-			all.add(1, &l.terms[i])
+			g, h := l.residual(x[i], positive[i])
+			s.g += g
+			s.gx += g * x[i]
+			s.h += h
+			s.hx += h * x[i]
+			s.hxx += h * x[i] * x[i]
 		}
-		a, b := l.newton(all)
+		a, b := l.newton(s)
 		if math.Abs(a)+math.Abs(b) < 1e-9 {
 			return l
 		}
@@ -256,7 +282,7 @@ func fitLogistic(x []float64, positive []int64, fixed bool) *logistic {
 }
 
 // newton is the step from the fit; NaN if the rows don't determine it.
-func (l *logistic) newton(s sums) (intercept, slope float64) {
+func (l *logistic) newton(s total5) (intercept, slope float64) {
 	if l.fixed {
 		return ratio(s.g, s.h), 0
 	}
@@ -269,7 +295,7 @@ func (l *logistic) newton(s sums) (intercept, slope float64) {
 
 // step returns the slope, or the intercept where the slope is fixed, with the rows
 // weighted so that the terms have these sums.
-func (l *logistic) step(s sums) float64 {
+func (l *logistic) step(s total5) float64 {
 	if l.undefined {
 		return math.NaN()
 	}

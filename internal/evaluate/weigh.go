@@ -14,7 +14,7 @@ type Weighed func(weights []int32) float64
 
 // Weigh returns the metric of that name, one of the task's, of a model's outputs, those
 // of each row behind one another, for rows with weights. With the weight 1 everywhere it
-// is what Rated.Metric returns. Those of a binary task's labels are taken at the
+// is what Rated.Metric returns, and so it is without weights, nil. Those of a binary task's labels are taken at the
 // threshold.
 func Weigh(spec *dataset.Spec, metric string, threshold float64, outputs, labels []float32) (Weighed, error) {
 	m, err := NewMeasure(spec, outputs, labels, threshold, nil)

@@ -3,6 +3,7 @@ package plot
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"image/png"
 	"io"
 	"math"
@@ -164,5 +165,28 @@ func TestPlotsRefuse(t *testing.T) {
 	var b bytes.Buffer
 	if err := ROC(&b, "svg", "t", nan, Curve{"a", r}); err != nil || strings.Contains(svgTexts(t, b.Bytes()), "threshold") {
 		t.Errorf("without a threshold: %v", err)
+	}
+}
+
+func TestBars(t *testing.T) {
+	t.Parallel()
+	var bars []evaluate.Weight
+	for i := range 40 {
+		bars = append(bars, evaluate.Weight{Name: fmt.Sprintf("column_%d", i), Value: 1 / float64(i+1)})
+	}
+	var b bytes.Buffer
+	if err := Bars(&b, "svg", "Importance", "share", bars); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"column_0<", "column_24<", "the first 25 of 40"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in the picture", want)
+		}
+	}
+	if strings.Contains(b.String(), "column_25<") {
+		t.Error("more bars than there is room for")
+	}
+	if err := Bars(&b, "svg", "Importance", "share", nil); err == nil {
+		t.Error("drew no bars")
 	}
 }

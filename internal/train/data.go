@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
 	"mlops/internal/feature"
 	"mlops/internal/inspect"
 	"mlops/internal/model"
@@ -19,6 +20,10 @@ import (
 type Part struct {
 	X []float32 // one vector of the encoder's width per row, concatenated
 	Y []float32 // what Spec.Label says of each row
+
+	groups evaluate.Numbered // of the rows
+	weight []float32         // of each row; nil if each counts 1
+	levels [][]int32         // by column of Spec.Slices: of each row, see Data.levels; nil of training rows
 }
 
 // Data is what a candidate is trained and measured on.
@@ -37,6 +42,10 @@ type Data struct {
 	targets map[string]int // rows of all splits by value of the target, of at most maxTargets values
 	places  []int64        // of each training row, among all rows of the data set
 	folds   []uint8        // of each training row; see inspect.Part
+
+	levels []levels   // by column of Spec.Slices
+	probes [][][]byte // every few validation rows, to be shuffled
+	every  int        // of which one is a probe
 }
 
 // maxTargets bounds the values of the target that are counted.
@@ -99,6 +108,8 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 		p.Y = make([]float32, 0, n)
 	}
 	every := max(1, counts[dataset.Test]/wantSamples)
+	d.every = max(1, (counts[dataset.Validation]+maxProbes-1)/maxProbes)
+	d.levels = make([]levels, len(spec.Slices))
 	d.places, d.folds = make([]int64, 0, counts[dataset.Train]), make([]uint8, 0, counts[dataset.Train])
 	place, stream := int64(-1), d.Encoder.Stream()
 	last := recent{spec: spec}
@@ -136,6 +147,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 			d.folds = append(d.folds, inspect.FoldOf(fields, group, len(d.folds)))
 			d.places = append(d.places, place)
 		}
+		d.describe(spec, split, p, fields)
 		p.Y = append(p.Y, label)
 		return nil
 	})

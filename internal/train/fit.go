@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,12 +10,15 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/feature"
+	"mlops/internal/inspect"
 	"mlops/internal/model"
 	"mlops/internal/xgboost"
 )
 
 // Fitted is a trained candidate with its metrics.
 type Fitted struct {
+	Candidate *dataset.Candidate // as it was trained, see Data.resolved
+
 	UBJ       []byte // XGBoost's model, cut at the best round
 	Trees     int
 	Rounds    []float64                  // validation metric of every round boosted, see Spec.RoundMetric
@@ -24,17 +28,21 @@ type Fitted struct {
 	Metrics   map[string]float64         // validation_<name> and test_<name>
 	Samples   []model.Sample
 	Test      []float32 // outputs of the test rows, concatenated
+	Report    *evaluate.Report
+	Search    *Found // that found the candidate; nil if it was listed
 }
 
 // Options of a fit.
 type Options struct {
 	Threads  int                             // XGBoost's threads
 	Progress func(round int, metric float64) // called after each round; may be nil
+	NoReport bool                            // leaves out Fitted.Report
 }
 
 // Fit boosts one candidate with early stopping on the validation rows, chooses
 // the threshold or the interval there, and measures on the validation and test rows.
 func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidate *dataset.Candidate, d *Data, o Options) (*Fitted, error) {
+	candidate = d.resolved(spec, candidate)
 	matrices := map[string]*xgboost.Matrix{}
 	for split, p := range d.Parts {
 		m, err := Matrix(lib, d.Encoder, p)
@@ -43,6 +51,11 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		}
 		defer m.Close()
 		matrices[split] = m
+	}
+	if w := d.weights(spec); w != nil {
+		if err := matrices[dataset.Train].SetWeights(w); err != nil {
+			return nil, err
+		}
 	}
 	booster, result, err := lib.Train(ctx, xgboost.Config{
 		Params:        Parameters(spec, candidate, o.Threads),
@@ -55,25 +68,23 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 		return nil, err
 	}
 	defer booster.Close()
-	f := &Fitted{Rounds: result.Rounds, Rated: map[string]*evaluate.Rated{}, Metrics: map[string]float64{}}
+	f := &Fitted{Candidate: candidate, Rounds: result.Rounds, Rated: map[string]*evaluate.Rated{}, Metrics: map[string]float64{}}
 	if f.Trees, err = booster.Rounds(); err != nil {
 		return nil, err
 	}
 	if f.UBJ, err = booster.SaveUBJ(); err != nil {
 		return nil, err
 	}
+	scores := map[string][]float32{}
 	for _, split := range []string{dataset.Validation, dataset.Test} {
-		scores, err := booster.Predict(matrices[split])
-		if err != nil {
+		if scores[split], err = booster.Predict(matrices[split]); err != nil {
 			return nil, fmt.Errorf("scoring split %s: %w", split, err)
 		}
-		if split == dataset.Test {
-			f.Test = scores
-		}
-		if f.Rated[split], err = evaluate.Rate(spec, scores, d.Parts[split].Y); err != nil {
+		if f.Rated[split], err = evaluate.Rate(spec, scores[split], d.Parts[split].Y); err != nil {
 			return nil, fmt.Errorf("measuring split %s: %w", split, err)
 		}
 	}
+	f.Test = scores[dataset.Test]
 	if err := f.choose(spec); err != nil {
 		return nil, err
 	}
@@ -84,8 +95,10 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 			}
 		}
 	}
-	f.Samples, err = score(lib, booster, spec, d)
-	return f, err
+	if f.Samples, err = score(lib, booster, spec, d); err != nil || o.NoReport {
+		return f, err
+	}
+	return f, f.evaluate(lib, booster, spec, d, scores)
 }
 
 // choose chooses the threshold of a binary task, and measures the interval of a
@@ -94,7 +107,11 @@ func (f *Fitted) choose(spec *dataset.Spec) (err error) {
 	validation := f.Rated[dataset.Validation]
 	switch {
 	case validation.Ranking != nil:
-		if f.Threshold, err = validation.Ranking.ChooseThreshold(spec.Threshold); err != nil {
+		f.Threshold, err = validation.Ranking.ChooseThreshold(spec.Threshold)
+		if errors.Is(err, evaluate.ErrNoThreshold) {
+			return &inspect.Error{Findings: []inspect.Finding{{Level: inspect.Stop, Kind: "threshold", Text: err.Error() + ", on the validation rows; ask for less"}}}
+		}
+		if err != nil {
 			return fmt.Errorf("choosing the threshold: %w", err)
 		}
 	case validation.Values != nil:

@@ -50,6 +50,7 @@ func (d *Data) arrange(arrivals []ingest.Arrival) {
 	}
 	slices.SortFunc(from, func(a, b int) int { return earlier(d.places[a], d.places[b]) })
 	p, width := d.Parts[dataset.Train], d.Encoder.Width()
+	p.weight, p.groups.Of = inOrder(p.weight, from), inOrder(p.groups.Of, from)
 	row := func(i int) []float32 { return p.X[i*width : (i+1)*width] }
 	held := make([]float32, width)
 	// Each cycle of the permutation is moved with one row held.
@@ -70,6 +71,18 @@ func (d *Data) arrange(arrivals []ingest.Arrival) {
 		p.Y[at], d.places[at], d.folds[at] = y, place, fold
 		from[at] = at
 	}
+}
+
+// inOrder returns what belongs at each index; nothing if there is nothing.
+func inOrder[T any](of []T, from []int) []T {
+	if len(of) == 0 {
+		return nil
+	}
+	out := make([]T, len(of))
+	for i, at := range from {
+		out[i] = of[at]
+	}
+	return out
 }
 
 // Order says what is odd about the order of the rows that features look back at.

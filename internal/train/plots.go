@@ -10,9 +10,10 @@ import (
 	"mlops/internal/plot"
 )
 
-// plots adds the pictures of what was measured: ROC, precision-recall and calibration
-// curves of a binary task, the confusion matrix of several classes, predicted against
-// true values and residuals of a regression.
+// plots adds the pictures of what was measured: what the model goes by; ROC,
+// precision-recall and calibration curves and the confusion matrix of a binary task, the
+// confusion matrix of several classes, predicted against true values and residuals of a
+// regression.
 func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
 	draw := func(name string, plotTo func(io.Writer) error) error {
 		var b bytes.Buffer
@@ -24,6 +25,20 @@ func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
 	}
 	title := r.spec.Title + ", " + r.config.Candidate
 	test := f.Rated[dataset.Test]
+	if i := f.Report.Importance; len(i.Gain) > 0 && len(i.Permutation.Columns) > 0 {
+		err := errors.Join(
+			draw("importance_gain", func(w io.Writer) error {
+				return plot.Bars(w, "png", title+", gain", "Share of the features' mean gain", i.Gain)
+			}),
+			draw("importance_permutation", func(w io.Writer) error {
+				x := fmt.Sprintf("%s worse by, %d validation rows", i.Permutation.Metric, i.Permutation.Rows)
+				return plot.Bars(w, "png", title+", permutation", x, i.Permutation.Columns)
+			}),
+		)
+		if err != nil {
+			return err
+		}
+	}
 	switch r.spec.Task {
 	case dataset.Multiclass:
 		return draw("confusion", func(w io.Writer) error {
@@ -47,6 +62,10 @@ func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
 	return errors.Join(
 		draw("roc", func(w io.Writer) error { return plot.ROC(w, "png", title, f.Threshold, curves...) }),
 		draw("precision_recall", func(w io.Writer) error { return plot.PrecisionRecall(w, "png", title, f.Threshold, curves...) }),
+		draw("confusion", func(w io.Writer) error {
+			counts := f.Report.Splits[len(f.Report.Splits)-1].Confusion
+			return plot.Confusion(w, "png", title+", test rows", f.Report.Classes, counts)
+		}),
 		draw("calibration", func(w io.Writer) error { return plot.Calibration(w, "png", title, curves...) }),
 	)
 }

@@ -3,6 +3,8 @@ package train
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -70,6 +72,9 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	tags := r.made.Tags()
 	tags["mlflow.source.name"], tags["mlflow.user"] = "train-model", "mlops"
 	tags["rows_rejected"] = strconv.FormatInt(rejected(r.config.Ledger), 10)
+	if len(f.Report.Slices) > 0 {
+		tags[tagTables] = `[{"path": "` + FileSlices + `", "type": "table"}]`
+	}
 	run, err := r.client.CreateRun(ctx, mlflow.NewRun{
 		ExperimentID: experiment.ID,
 		Name:         candidate.Name,
@@ -95,6 +100,9 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	}
 	files, err := r.files(candidate, d, f, run.ID)
 	if err != nil {
+		return "", err
+	}
+	if err := r.reports(d, f, found, files); err != nil {
 		return "", err
 	}
 	if files["findings.json"], err = json.MarshalIndent(append([]inspect.Finding{}, found...), "", " "); err != nil {
@@ -133,8 +141,9 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 		"rows_excluded":  strconv.Itoa(d.Excluded),
 		"rows_unlabeled": strconv.Itoa(d.Unlabeled),
 		"xgboost":        r.config.Library.Version(),
+		"model_digest":   digest(f.UBJ),
 	}}
-	for _, p := range Parameters(r.spec, candidate, r.config.Threads) {
+	for _, p := range Parameters(r.spec, f.Candidate, r.config.Threads) {
 		b.Params[p[0]] = p[1]
 	}
 	for split, p := range d.Parts {
@@ -149,6 +158,7 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 	for name, value := range f.Metrics {
 		metric(name, value, 0)
 	}
+	b.Metrics = append(b.Metrics, figures(f.Report, f.Metrics)...)
 	for _, l := range r.config.Ledger {
 		name := "rows_" + strings.ReplaceAll(l.Step, "-", "_")
 		metric(name+"_taken", float64(l.Taken), 0)
@@ -219,6 +229,12 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 		return files, nil
 	}
 	return files, r.plots(f, files)
+}
+
+// digest is the SHA-256 in hex.
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // ledgerText is what became of the rows, for people.

@@ -85,6 +85,14 @@ func Run(ctx context.Context, c Config) (int, error) {
 	if err := data.checkObjective(c.Spec, candidate); err != nil {
 		return 0, err
 	}
+	var searched *Found
+	if c.Spec.Search != nil && candidate.Name == dataset.SearchName {
+		searched, err = Search(ctx, c.Library, c.Spec, data, c.Threads, c.Log)
+		if err != nil {
+			return 0, fmt.Errorf("candidate %s: %w", candidate.Name, err)
+		}
+		candidate = searched.candidate
+	}
 	fitted, err := Fit(ctx, c.Library, c.Spec, candidate, data, Options{
 		Threads: c.Threads,
 		Progress: func(round int, metric float64) {
@@ -97,9 +105,13 @@ func Run(ctx context.Context, c Config) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("candidate %s: %w", candidate.Name, err)
 	}
+	fitted.Search = searched
 	took := time.Since(start)
 	c.Log.Info("progress", "done", len(fitted.Rounds), "total", len(fitted.Rounds), "unit", "trees")
 	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
+	if few := warnings(fitted.Report); few != "" {
+		c.Log.Warn("slices with few validation rows: their figures say little", "slices", few)
+	}
 	run, err := r.record(ctx, candidate, data, fitted, findings, took)
 	if err != nil {
 		return 0, err

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
 	"mlops/internal/ingest"
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
@@ -215,12 +217,28 @@ func TestRun(t *testing.T) {
 	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "warning  few") {
 		t.Errorf("findings for people %s, %v; want a table with the few rows of a split", text, err)
 	}
-	for _, plot := range []string{"roc", "precision_recall", "calibration"} {
+	for _, plot := range []string{"roc", "precision_recall", "calibration", "confusion", "importance_gain", "importance_permutation"} {
 		file := filepath.Join(t.TempDir(), "plot")
 		err := c.MLflow.DownloadArtifact(ctx, root+"/plots/"+plot+".png", file, 1<<20)
 		b, _ := os.ReadFile(file)
 		if err != nil || !strings.HasPrefix(string(b), "\x89PNG") {
 			t.Errorf("%s is no PNG: %v", plot, err)
+		}
+	}
+	var report evaluate.Report
+	if err := c.MLflow.DownloadArtifact(ctx, root+"/"+FileEvaluation, file, 1<<20); err != nil {
+		t.Error(err)
+	} else if text, _ := os.ReadFile(file); json.Unmarshal(text, &report) != nil || len(report.Splits) != 3 || report.Schema != 1 {
+		t.Errorf("evaluation %s", text)
+	}
+	for _, name := range []string{FileCard, FileCardPage} {
+		if err := c.MLflow.DownloadArtifact(ctx, root+"/"+name, file, 1<<20); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, m := range []string{"train_auc", "test_brier", "test_auc_low", "validation_auc_high", "validation_lift_10", "test_true_positives"} {
+		if _, ok := run.Metrics[m]; !ok {
+			t.Errorf("no metric %s", m)
 		}
 	}
 	c.Rows = never

@@ -183,6 +183,27 @@ func (b *Booster) save(format string) ([]byte, error) {
 	return model, err
 }
 
+// Gain returns, by name, how much the splits on a feature lower the loss on average. A
+// feature without a split is left out.
+func (b *Booster) Gain() (map[string]float64, error) {
+	gain := map[string]float64{}
+	err := b.lib.call("reading the features' gain", func() int32 {
+		var n, dim uint64
+		var names **byte
+		var shape *uint64
+		var scores *float32
+		code := b.lib.c.boosterScore(b.handle, `{"importance_type":"gain"}`, &n, &names, &dim, &shape, &scores)
+		if code == 0 && n > 0 {
+			values := unsafe.Slice(scores, n) // one per feature: trees have no other importance
+			for i, name := range unsafe.Slice(names, n) {
+				gain[goString(name)] = float64(values[i])
+			}
+		}
+		return code
+	})
+	return gain, err
+}
+
 // setAttr stores a text with the model, which the saved forms keep.
 func (b *Booster) setAttr(key, value string) error {
 	return b.lib.call("setting attribute "+key, func() int32 { return b.lib.c.boosterSetAttr(b.handle, key, value) })

@@ -48,6 +48,7 @@ type functions struct {
 	boosterRounds      func(booster uintptr, out *int32) int32
 	boosterSave        func(booster uintptr, config string, n *uint64, out **byte) int32
 	boosterSetAttr     func(booster uintptr, key, value string) int32
+	boosterScore       func(booster uintptr, config string, n *uint64, names ***byte, dim *uint64, shape **uint64, scores **float32) int32
 	boosterAttr        func(booster uintptr, key string, out **byte, found *int32) int32
 }
 
@@ -79,6 +80,7 @@ func Load(path string) (*Library, error) {
 		{"XGBoosterBoostedRounds", &l.c.boosterRounds},
 		{"XGBoosterSaveModelToBuffer", &l.c.boosterSave},
 		{"XGBoosterSetAttr", &l.c.boosterSetAttr},
+		{"XGBoosterFeatureScore", &l.c.boosterScore},
 		{"XGBoosterGetAttr", &l.c.boosterAttr},
 	} {
 		symbol, err := purego.Dlsym(handle, f.name)

@@ -83,14 +83,19 @@ func (l *Library) NewMatrix(data []float32, rows, cols int, names []string, cate
 func (m *Matrix) Rows() int { return m.rows }
 
 // SetLabels gives each row its label, for a binary objective 0 or 1.
-func (m *Matrix) SetLabels(labels []float32) error {
-	if len(labels) != m.rows {
-		return fmt.Errorf("setting labels: %d labels for %d rows", len(labels), m.rows)
+func (m *Matrix) SetLabels(labels []float32) error { return m.setInfo("label", labels) }
+
+// SetWeights says how much each row counts, in boosting and in the metric of a round.
+func (m *Matrix) SetWeights(weights []float32) error { return m.setInfo("weight", weights) }
+
+func (m *Matrix) setInfo(field string, values []float32) error {
+	if len(values) != m.rows {
+		return fmt.Errorf("setting %ss: %d %ss for %d rows", field, len(values), field, m.rows)
 	}
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
-	return m.lib.call("setting labels", func() int32 {
-		return m.lib.c.matrixSetInfo(m.handle, "label", arrayInterface(&pinner, labels, len(labels)))
+	return m.lib.call("setting "+field+"s", func() int32 {
+		return m.lib.c.matrixSetInfo(m.handle, field, arrayInterface(&pinner, values, len(values)))
 	})
 }
 

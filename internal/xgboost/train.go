@@ -24,6 +24,9 @@ type Config struct {
 // higher are the metrics of which more is better; of all others less is.
 var higher = map[string]bool{"auc": true, "aucpr": true}
 
+// Higher reports whether more is better of one of XGBoost's metrics.
+func Higher(metric string) bool { return higher[metric] }
+
 // Result is how the training went.
 type Result struct {
 	BestRound int       // the round, from 0, with the best validation metric; of equal ones the first

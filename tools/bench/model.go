@@ -191,7 +191,7 @@ func accuracy(ctx context.Context, log *slog.Logger) ([]figure, error) {
 		}
 		var best *train.Fitted
 		for i := range b.spec.Candidates {
-			f, err := train.Fit(ctx, lib, b.spec, &b.spec.Candidates[i], data, train.Options{Threads: runtime.GOMAXPROCS(0)})
+			f, err := train.Fit(ctx, lib, b.spec, &b.spec.Candidates[i], data, train.Options{Threads: runtime.GOMAXPROCS(0), NoReport: true})
 			if err != nil {
 				return nil, err
 			}

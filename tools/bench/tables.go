@@ -238,7 +238,7 @@ func (b *bench) best(ctx context.Context, lib *xgboost.Library, salt string) (fl
 	}
 	var best *train.Fitted
 	for i := range b.spec.Candidates {
-		f, err := train.Fit(ctx, lib, b.spec, &b.spec.Candidates[i], data, train.Options{Threads: runtime.GOMAXPROCS(0)})
+		f, err := train.Fit(ctx, lib, b.spec, &b.spec.Candidates[i], data, train.Options{Threads: runtime.GOMAXPROCS(0), NoReport: true})
 		if err != nil {
 			return 0, err
 		}

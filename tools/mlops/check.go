@@ -38,7 +38,7 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 	case err != nil:
 		return program.Input(fmt.Errorf("%s:\n%w", specPath, err))
 	default:
-		fmt.Fprintf(out, "ok   %s: data set %s, %d columns, %d features, %d candidates\n", specPath, spec.Name, len(spec.Columns), len(spec.Features), len(spec.Candidates))
+		fmt.Fprintf(out, "ok   %s: data set %s, %d columns, %d features, %d candidates\n", specPath, spec.Name, len(spec.Columns), len(spec.Features), len(spec.Names()))
 	}
 	if table == "" {
 		if table = localTable(spec); table == "" {

@@ -1,0 +1,296 @@
+package train
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
+	"mlops/internal/inspect"
+)
+
+// Artifacts of a run about how good its model is.
+const (
+	FileEvaluation = "evaluation.json" // an evaluate.Report
+	FileSlices     = "slices.json"     // its slices as a table of MLflow's
+	FileCard       = "model-card.md"
+	FileCardPage   = "model-card.html" // the same, with nothing loaded from elsewhere
+)
+
+// card is a model card: what a model is of, how good it is and where it is not, after
+// Mitchell et al. 2019, "Model cards for model reporting". It is written once as blocks,
+// and rendered as Markdown and as HTML.
+type card struct {
+	Title  string
+	Blocks []block
+}
+
+// block is a part of a card: a heading, paragraphs, items or a table.
+type block struct {
+	Heading string
+	Texts   []string
+	Items   []string
+	Head    []string
+	Rows    [][]string
+}
+
+// newCard describes the model of a run.
+func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, made time.Time, digest string) card {
+	r := f.Report
+	c := card{Title: spec.Title + ": " + spec.Model + ", " + f.Candidate.Name}
+	add := func(b block) { c.Blocks = append(c.Blocks, b) }
+
+	what := block{Heading: "Model"}
+	if spec.Description != "" {
+		what.Texts = append(what.Texts, spec.Description)
+	}
+	what.Items = []string{
+		fmt.Sprintf("XGBoost, %d rounds of trees, objective %s, task %s", f.Trees, spec.Objective(f.Candidate), spec.Task),
+		"trained " + made.UTC().Format("2006-01-02 15:04 UTC"),
+		"parameters: " + parameters(f.Candidate),
+	}
+	if s := f.Search; s != nil {
+		what.Items = append(what.Items, s.String())
+	}
+	add(what)
+
+	data := block{Heading: "Data", Items: []string{"data set " + spec.Name + ", digest of its rows " + digest}}
+	if spec.Source.Cite != "" {
+		data.Items = append(data.Items, "source: "+spec.Source.Cite)
+	}
+	if spec.Synthetic {
+		data.Items = append(data.Items, "the rows are made up: this model says nothing about the world")
+	}
+	data.Items = append(data.Items, fmt.Sprintf("rows: %d to train on, %d to validate on, %d to test on, parted by %s",
+		len(d.Parts[dataset.Train].Y), len(d.Parts[dataset.Validation].Y), len(d.Parts[dataset.Test].Y), unit(spec)))
+	data.Items = append(data.Items, fmt.Sprintf("left out: %d rows outside the cohort, %d without a target", d.Excluded, d.Unlabeled))
+	for _, e := range spec.Cohort {
+		data.Items = append(data.Items, fmt.Sprintf("not for records with %s %s: %s", e.Column, strings.Join(e.Values, ", "), e.Because))
+	}
+	if w := spec.Weights; w.Column != "" || w.Balanced {
+		text := "rows count unlike in training:"
+		if w.Column != "" {
+			text += " by column " + w.Column + ";"
+		}
+		if w.Balanced {
+			text += " so that the classes count the same, which shifts probabilities;"
+		}
+		data.Items = append(data.Items, text+" figures count each row once")
+	}
+	names := make([]string, len(d.Encoder.Features))
+	for i := range d.Encoder.Features {
+		names[i] = d.Encoder.Features[i].Name
+	}
+	data.Items = append(data.Items, fmt.Sprintf("%d features: %s", len(names), strings.Join(names, ", ")))
+	add(data)
+
+	figures := block{Heading: "Figures", Head: []string{"figure", "train", "validation", "test"}, Texts: []string{
+		"With 95 % intervals: percentiles of a bootstrap that draws " + unit(spec) + "s. Parameters, rounds and threshold were chosen on the validation rows; the test rows were looked at once, here.",
+	}}
+	for _, s := range r.Splits {
+		if s.Rows < s.Of {
+			figures.Texts = append(figures.Texts, fmt.Sprintf("Of the %s rows, %d of %d were measured.", s.Split, s.Rows, s.Of))
+		}
+	}
+	for _, name := range figureNames(spec.Task) {
+		row := []string{name}
+		for _, s := range r.Splits {
+			row = append(row, shown(s.Figures, name))
+		}
+		figures.Rows = append(figures.Rows, row)
+	}
+	add(figures)
+
+	if test := r.Splits[len(r.Splits)-1]; len(test.Confusion) > 0 && len(r.Classes) <= maxClassesShown {
+		b := block{Heading: "Confusion, test rows", Head: []string{"true, then predicted"}}
+		b.Head = append(b.Head, r.Classes...)
+		for i, counts := range test.Confusion {
+			row := []string{r.Classes[i]}
+			for _, n := range counts {
+				row = append(row, strconv.Itoa(n))
+			}
+			b.Rows = append(b.Rows, row)
+		}
+		add(b)
+	}
+	add(slicesBlock(spec, r))
+	if r.Importance != nil {
+		b := block{Heading: "What it goes by", Texts: []string{fmt.Sprintf(
+			"How much worse %s of %d validation rows gets when they exchange the values of a column. Columns that say the same as another seem worth little.", r.Importance.Permutation.Metric, r.Importance.Permutation.Rows)},
+			Head: []string{"column", "worse by"}}
+		for i, w := range r.Importance.Permutation.Columns {
+			if i < maxColumnsShown {
+				b.Rows = append(b.Rows, []string{w.Name, strconv.FormatFloat(w.Value, 'f', 4, 64)})
+			}
+		}
+		add(b)
+	}
+
+	limits := block{Heading: "Limits"}
+	for _, x := range found {
+		limits.Items = append(limits.Items, x.Text)
+	}
+	for _, s := range r.Slices {
+		if s.Warning != "" && s.Split == dataset.Test {
+			limits.Items = append(limits.Items, fmt.Sprintf("%s %s: %s of the test split; its figures say little", s.Column, s.Level, s.Warning))
+		}
+	}
+	limits.Items = append(limits.Items,
+		"It tells what goes along with the target in these rows, not what causes it.",
+		"Figures hold for records like these; what is unlike them is answered with warnings.")
+	add(limits)
+
+	decision := block{Heading: "Decision"}
+	switch {
+	case spec.Task == dataset.Binary:
+		decision.Items = append(decision.Items, fmt.Sprintf("a record is %q from a probability of %.4g on, chosen on the validation rows by %s", spec.Target.Labels.Positive, f.Threshold, rule(spec.Threshold)))
+	case f.Interval != nil:
+		decision.Items = append(decision.Items, fmt.Sprintf("a prediction comes with an interval of %.4g to either side, which should hold %g %% of the values and held %.1f %% of the test rows'", f.Interval.HalfWidth, 100*f.Interval.Coverage, 100*f.Interval.Test))
+	}
+	decision.Items = append(decision.Items, "whether it goes into production is decided by the gate after this card was written: see the tags outcome and promotion of the run")
+	add(decision)
+	return c
+}
+
+const (
+	maxClassesShown = 12
+	maxColumnsShown = 20
+)
+
+func slicesBlock(spec *dataset.Spec, r *evaluate.Report) block {
+	b := block{Heading: "Slices, test rows"}
+	if len(r.Slices) == 0 {
+		b.Texts = []string{"The spec names none (slices)."}
+		return b
+	}
+	b.Head = append([]string{"column", "value", "rows"}, spec.Metrics...)
+	if spec.Task == dataset.Binary {
+		b.Head = append(b.Head, "base_rate")
+	}
+	b.Head = append(b.Head, "note")
+	for _, s := range r.Slices {
+		if s.Split != dataset.Test {
+			continue
+		}
+		row := []string{s.Column, s.Level, strconv.Itoa(s.Rows)}
+		for _, name := range b.Head[3 : len(b.Head)-1] {
+			row = append(row, shown(s.Figures, name))
+		}
+		b.Rows = append(b.Rows, append(row, s.Warning))
+	}
+	return b
+}
+
+// figureNames are those of a task in the order of its Figures.
+func figureNames(task string) []string {
+	switch task {
+	case dataset.Multiclass:
+		return evaluate.ClassFigures
+	case dataset.Regression:
+		return evaluate.ValueFigures
+	}
+	return evaluate.BinaryFigures
+}
+
+// shown is a figure with its interval.
+func shown(figures map[string]evaluate.Estimate, name string) string {
+	e, ok := figures[name]
+	if !ok {
+		return "–"
+	}
+	text := number(e.Value)
+	if len(e.Interval) == 2 {
+		text += " (" + number(e.Interval[0]) + " to " + number(e.Interval[1]) + ")"
+	}
+	return text
+}
+
+func number(x float64) string {
+	if x >= 100 || x <= -100 {
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(x, 'f', 4, 64)
+}
+
+// unit is what is drawn and parted.
+func unit(spec *dataset.Spec) string {
+	if spec.Group == "" {
+		return "row"
+	}
+	return "group of " + spec.Group
+}
+
+func parameters(c *dataset.Candidate) string {
+	var all []string
+	for name, value := range c.Params {
+		all = append(all, fmt.Sprintf("%s %v", name, value))
+	}
+	slices.Sort(all)
+	return fmt.Sprintf("at most %d rounds, early stopping after %d; %s", c.Rounds, c.EarlyStopping, strings.Join(all, ", "))
+}
+
+// rule is a threshold's rule in words.
+func rule(t dataset.Threshold) string {
+	switch {
+	case t.Recall != nil:
+		return fmt.Sprintf("a recall of at least %g", *t.Recall)
+	case t.Precision != nil:
+		return fmt.Sprintf("a precision of at least %g", *t.Precision)
+	case t.Cost != nil:
+		return fmt.Sprintf("the least cost, %g per false positive and %g per false negative", t.Cost.FalsePositive, t.Cost.FalseNegative)
+	case t.Fixed != nil:
+		return "the spec (fixed)"
+	}
+	return "the largest " + t.Maximize
+}
+
+// markdown renders the card.
+func (c card) markdown() []byte {
+	var b bytes.Buffer
+	clean := strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;")
+	fmt.Fprintf(&b, "# %s\n", clean.Replace(c.Title))
+	line := func(cells []string) {
+		b.WriteString("|")
+		for _, cell := range cells {
+			b.WriteString(" " + clean.Replace(cell) + " |")
+		}
+		b.WriteString("\n")
+	}
+	for _, p := range c.Blocks {
+		fmt.Fprintf(&b, "\n## %s\n", clean.Replace(p.Heading))
+		for _, t := range p.Texts {
+			fmt.Fprintf(&b, "%s\n\n", clean.Replace(t))
+		}
+		for _, i := range p.Items {
+			fmt.Fprintf(&b, "- %s\n", clean.Replace(i))
+		}
+		if len(p.Head) > 0 {
+			line(p.Head)
+			line(slices.Repeat([]string{"---"}, len(p.Head)))
+			for _, row := range p.Rows {
+				line(row)
+			}
+		}
+	}
+	return b.Bytes()
+}
+
+//go:embed card.html
+var cardPage string
+
+var cardTemplate = template.Must(template.New("card").Parse(cardPage))
+
+// html renders the card as one page.
+func (c card) html() ([]byte, error) {
+	var b bytes.Buffer
+	if err := cardTemplate.Execute(&b, c); err != nil {
+		return nil, fmt.Errorf("writing the model card: %w", err)
+	}
+	return b.Bytes(), nil
+}
