@@ -290,7 +290,7 @@ func (f *faults) admin(t *testing.T, database string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", secret["postgres-password"]), Path: "/" + database, RawQuery: "sslmode=disable"}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", secret["postgres-password"]), Path: "/" + database, RawQuery: "sslmode=prefer"}
 	u.Host = strings.TrimPrefix(forward(t, f.r, "postgres", 5432), "http://")
 	return pgx.Connect(t.Context(), u.String())
 }

@@ -183,9 +183,57 @@ waits for. (list . "mlflow" secret user-key password-key) */}}
     - name: PGPASSWORD
       valueFrom:
         secretKeyRef: {name: {{ index . 2 }}, key: {{ index . 4 }}}
-    - name: PGSSLMODE
-      value: {{ $root.Values.global.postgres.sslMode }}
+    {{- include "mlops.postgres.tls.env" $root | nindent 4 }}
   {{- include "mlops.setupContainer" $root | nindent 2 }}
+  {{- with include "mlops.postgres.tls.mount" $root }}
+  volumeMounts:
+    {{- . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{/* Not empty if Postgres' certificate is verified. */}}
+{{- define "mlops.postgres.tls.verified" -}}
+{{- if has .Values.global.postgres.sslMode (list "verify-ca" "verify-full") -}}yes{{- end -}}
+{{- end -}}
+{{/* Not empty if the bundled Postgres has TLS: connections to it require that. */}}
+{{- define "mlops.postgres.tls.serves" -}}
+{{- $g := .Values.global.postgres -}}
+{{- if and (not $g.host) (has $g.sslMode (list "require" "verify-ca" "verify-full")) -}}yes{{- end -}}
+{{- end -}}
+{{/* The Secret of the bundled Postgres' certificate. */}}
+{{- define "mlops.postgres.tls.secret" -}}
+{{- .Values.global.postgres.tlsSecret | default (include "mlops.name" (list . "postgres-tls")) -}}
+{{- end -}}
+{{/* The Secret with the certificates of the authorities whose servers are trusted; empty:
+those of the image. */}}
+{{- define "mlops.postgres.tls.authorities" -}}
+{{- if include "mlops.postgres.tls.verified" . -}}
+{{- if .Values.global.postgres.host -}}{{ .Values.global.postgres.caSecret }}{{- else -}}{{ include "mlops.postgres.tls.secret" . }}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- define "mlops.postgres.tls.rootcert" -}}
+{{- if include "mlops.postgres.tls.authorities" . -}}/etc/postgres-ca/ca.crt{{- else if include "mlops.postgres.tls.verified" . -}}system{{- end -}}
+{{- end -}}
+{{/* Variables of libpq, as items of a list. */}}
+{{- define "mlops.postgres.tls.env" -}}
+- {name: PGSSLMODE, value: {{ .Values.global.postgres.sslMode }}}
+{{- with include "mlops.postgres.tls.rootcert" . }}
+- {name: PGSSLROOTCERT, value: {{ . }}}
+{{- end }}
+{{- end -}}
+{{/* An item of volumeMounts, and one of volumes; empty: none is needed. */}}
+{{- define "mlops.postgres.tls.mount" -}}
+{{- if include "mlops.postgres.tls.authorities" . -}}
+- {name: postgres-ca, mountPath: /etc/postgres-ca, readOnly: true}
+{{- end -}}
+{{- end -}}
+{{- define "mlops.postgres.tls.volume" -}}
+{{- with include "mlops.postgres.tls.authorities" . -}}
+- name: postgres-ca
+  secret:
+    secretName: {{ . }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end -}}
 {{- end -}}
 
 {{/* Addresses of the services: the bundled ones, or those named in global. */}}
@@ -321,7 +369,7 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana postgres-tls signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

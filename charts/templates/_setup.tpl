@@ -14,7 +14,7 @@ Takes what mlops.setup.pod takes. */}}
 {{- if .postgres }}
 - {name: PGHOST, value: {{ include "mlops.postgres.host" $root | quote }}}
 - {name: PGPORT, value: {{ include "mlops.postgres.port" $root | quote }}}
-- {name: PGSSLMODE, value: {{ $g.postgres.sslMode }}}
+{{ include "mlops.postgres.tls.env" $root }}
 {{- if $v.postgres.enabled }}
 - {name: PGUSER, value: postgres}
 {{- else }}
@@ -148,6 +148,11 @@ spec:
         {{- if .table }}
         - {name: table, mountPath: /tables, readOnly: true}
         {{- end }}
+        {{- if .postgres }}
+        {{- with include "mlops.postgres.tls.mount" $root }}
+        {{- . | nindent 8 }}
+        {{- end }}
+        {{- end }}
   volumes:
     - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
     {{- if $registry }}
@@ -157,5 +162,10 @@ spec:
     {{- if .table }}
     - name: table
       configMap: {name: {{ include "mlops.name" (list $root "table") }}}
+    {{- end }}
+    {{- if .postgres }}
+    {{- with include "mlops.postgres.tls.volume" $root }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- end }}
 {{- end -}}

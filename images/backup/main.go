@@ -2,7 +2,7 @@
 // a volume (backup write), and brings them back (backup restore). It is `make backup`
 // and `make restore` for a cluster that nobody's machine has to reach.
 //
-// It reads the environment: PGHOST, PGPORT, PGSSLMODE, PGUSER (default: postgres) and
+// It reads the environment: PGHOST, PGPORT, PGSSLMODE, PGSSLROOTCERT, PGUSER (default: postgres) and
 // PGPASSWORD of a login that may create databases; MLOPS_DATABASES and MLOPS_BUCKETS,
 // separated by spaces; AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and
 // AWS_SECRET_ACCESS_KEY of the release's S3 store; BACKUP_AWS_ENDPOINT_URL,
@@ -29,6 +29,7 @@ import (
 	"mlops/internal/backup"
 	"mlops/internal/ingest"
 	"mlops/internal/kube"
+	"mlops/internal/pgtls"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
 	"mlops/internal/source"
@@ -68,7 +69,7 @@ func write(ctx context.Context, log *slog.Logger, args []string) error {
 	if keep < 0 {
 		return program.Inputf("keep is %d: want a number of backups, or 0 for all", keep)
 	}
-	release, err := parts(log)
+	release, err := parts(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 	if err != nil {
 		return err
 	}
-	release, err := parts(log)
+	release, err := parts(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -181,7 +182,7 @@ func report(what map[string]any) error {
 }
 
 // parts leads to the release's Postgres and S3 store.
-func parts(log *slog.Logger) (backup.Release, error) {
+func parts(ctx context.Context, log *slog.Logger) (backup.Release, error) {
 	if _, err := program.Env("PGHOST"); err != nil {
 		return backup.Release{}, err
 	}
@@ -190,7 +191,10 @@ func parts(log *slog.Logger) (backup.Release, error) {
 	if err != nil {
 		return backup.Release{}, program.Input(err)
 	}
-	env := append(os.Environ(), "PGUSER="+program.EnvOr("PGUSER", "postgres"))
+	env, err := pgtls.Local(ctx, append(os.Environ(), "PGUSER="+program.EnvOr("PGUSER", "postgres")), os.Getenv, log)
+	if err != nil {
+		return backup.Release{}, program.Input(err)
+	}
 	return backup.Release{Databases: backup.Local(env), Names: strings.Fields(program.EnvOr("MLOPS_DATABASES", strings.Join(backup.Names, " "))),
 		Store: store, Buckets: strings.Fields(os.Getenv("MLOPS_BUCKETS")), Log: log}, nil
 }

@@ -8,10 +8,15 @@ everything it has imported: half of the pod's memory. Here uvicorn takes its
 place, unless jobs are switched on: the first process then has work to do.
 """
 
+import contextlib
 import os
+import socket
+import ssl
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from datetime import datetime, timezone
 
 import mlflow.server
@@ -89,11 +94,16 @@ def dump(url, revision, store):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, f"mlflow-{revision}-{taken}.dump")
         command = [os.environ.get("MLOPS_PG_DUMP", "pg_dump"), "-Fc", "-Z", "3", "--no-owner", "--no-privileges", "-f", path]
-        for flag, value in ("-h", url.host), ("-p", url.port), ("-U", url.username):
-            if value:
-                command += [flag, str(value)]
         environment = os.environ | ({"PGPASSWORD": url.password} if url.password else {})
+        host = url.host
         try:
+            if os.environ.get("PGSSLMODE") in ("require", "verify-ca", "verify-full"):
+                host = bridge(url.host, url.port or 5432, folder)
+                environment |= {"PGSSLMODE": "disable"}
+                environment.pop("PGSSLROOTCERT", None)
+            for flag, value in ("-h", host), ("-p", url.port), ("-U", url.username):
+                if value:
+                    command += [flag, str(value)]
             subprocess.run([*command, url.database], env=environment, check=True, capture_output=True, text=True)
             get_artifact_repository(f"{store}/dumps").log_artifact(path)
         except Exception as error:
@@ -103,6 +113,54 @@ def dump(url, revision, store):
                 f"nothing was changed: {str(reason).strip()}. With a backup of your own, set MLOPS_MIGRATE_WITHOUT_DUMP=1"
             )
         print(f"MLflow's database was dumped to {store}/dumps/{os.path.basename(path)}", file=sys.stderr)
+
+
+def bridge(host, port, folder):
+    """Listens on a socket in a folder for pg_dump, which has no TLS, and puts TLS on what goes to the server.
+
+    The server's certificate is verified as libpq's variables say. Returns the folder, which is what
+    pg_dump takes for a host. Package pgtls does the same for our other programs.
+    """
+    mode, roots = os.environ["PGSSLMODE"], os.environ.get("PGSSLROOTCERT", "")
+    tls = ssl.create_default_context(cafile=None if roots in ("", "system") else roots)
+    tls.check_hostname = mode == "verify-full"
+    if mode == "require" and not roots:
+        tls.verify_mode = ssl.CERT_NONE
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.path.join(folder, f".s.PGSQL.{port}"))
+    listener.listen()
+
+    def carry(source, target):
+        try:
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        except OSError:
+            pass
+        finally:  # nothing in this protocol goes on after one side has ended
+            for end in source, target:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def serve():
+        while True:
+            client, _ = listener.accept()
+            try:
+                server = socket.create_connection((host, port), timeout=10)
+                server.sendall(struct.pack("!II", 8, 80877103))  # asks for TLS
+                if server.recv(1) != b"S":
+                    raise OSError(f"{host}:{port} has no TLS")
+                server = tls.wrap_socket(server, server_hostname=host)
+                server.settimeout(None)
+            except OSError as error:
+                text = b"SFATAL\0VFATAL\0C08006\0M" + str(error).encode() + b"\0\0"
+                client.sendall(b"E" + struct.pack("!I", len(text) + 4) + text)
+                client.close()
+                continue
+            for ends in (client, server), (server, client):
+                threading.Thread(target=carry, args=ends, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return folder
 
 
 def main(arguments):

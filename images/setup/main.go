@@ -1,5 +1,6 @@
-// Setup makes what the services of a release share (setup run), and waits for
-// services in init containers (setup wait TARGET...).
+// Setup makes what the services of a release share (setup run), waits for services in init
+// containers (setup wait TARGET...), and is the TLS of a Postgres that has none
+// (setup tls LISTEN SERVER FOLDER: addresses, and the folder of tls.crt and tls.key).
 //
 // run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of a role that may
 // create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,READ,MLFLOW,ARGO}_PASSWORD, with
@@ -18,8 +19,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +32,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"mlops/internal/mlflow"
+	"mlops/internal/pgtls"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
 	"mlops/internal/registry"
@@ -46,7 +50,7 @@ func main() { program.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
 	if len(os.Args) < 2 {
-		return program.Inputf("missing command: want run, or wait TARGET...")
+		return program.Inputf("missing command: want run, wait TARGET... or tls LISTEN SERVER FOLDER")
 	}
 	switch command, args := os.Args[1], os.Args[2:]; command {
 	case "wait":
@@ -57,9 +61,29 @@ func run(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 		return setup.Run(ctx, c)
+	case "tls":
+		if len(args) != 3 {
+			return program.Inputf("tls has %d arguments: want the address to listen on, the server's, and the folder of tls.crt and tls.key", len(args))
+		}
+		return serveTLS(ctx, log, args[0], args[1], args[2])
 	default:
-		return program.Inputf("unknown command %q: want run or wait", command)
+		return program.Inputf("unknown command %q: want run, wait or tls", command)
 	}
+}
+
+func serveTLS(ctx context.Context, log *slog.Logger, address, server, folder string) error {
+	cert, key := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		return program.Inputf("the server's certificate: %w", err)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	log.Info("serving TLS", "address", l.Addr().String(), "server", server)
+	return pgtls.Serve(ctx, l, pgtls.Certificate(cert, key), func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", server)
+	}, log)
 }
 
 func configure(log *slog.Logger) (setup.Config, error) {

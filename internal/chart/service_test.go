@@ -51,6 +51,75 @@ func TestAddresses(t *testing.T) {
 	})
 }
 
+// Every container that is told of Postgres verifies its certificate, if one does.
+func TestPostgresTLS(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		for _, test := range []struct {
+			name   string
+			flags  []string
+			secret string // the authorities' certificates; empty: the image's
+		}{
+			{"bundled", set("global.postgres.sslMode=verify-full"), "mlops-postgres-tls"},
+			{"bundled, an existing certificate", set("global.postgres.sslMode=verify-ca", "global.postgres.tlsSecret=mine"), "mine"},
+			{"elsewhere", set("postgres.enabled=false", "global.postgres.host=db.example.com", "global.postgres.existingSecret=p", "global.postgres.sslMode=verify-full", "global.postgres.caSecret=mine"), "mine"},
+			{"elsewhere, public", set("postgres.enabled=false", "global.postgres.host=db.example.com", "global.postgres.existingSecret=p", "global.postgres.sslMode=verify-full"), ""},
+		} {
+			r := render(t, helm, "mlops", "mlops", test.flags...)
+			steps := one[*corev1.ConfigMap](t, r, "mlops-steps").Data
+			told := 0
+			check := func(where string, c corev1.Container, volumes []corev1.Volume) {
+				env := map[string]string{}
+				for _, from := range c.EnvFrom {
+					if from.ConfigMapRef != nil && from.ConfigMapRef.Name == "mlops-steps" {
+						maps.Copy(env, steps)
+					}
+				}
+				for _, e := range c.Env {
+					env[e.Name] = e.Value
+				}
+				mode, root := env["PGSSLMODE"], env["PGSSLROOTCERT"]
+				if mode == "" && root == "" {
+					return
+				}
+				told++
+				if test.secret == "" {
+					if root != "system" {
+						t.Errorf("%s: %s trusts %q, want system", test.name, where, root)
+					}
+					return
+				}
+				mount := slices.IndexFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return root == m.MountPath+"/ca.crt" })
+				if mount < 0 {
+					t.Errorf("%s: %s trusts %q, which no volume is mounted at", test.name, where, root)
+					return
+				}
+				v := slices.IndexFunc(volumes, func(v corev1.Volume) bool { return v.Name == c.VolumeMounts[mount].Name })
+				if v < 0 || volumes[v].Secret == nil || volumes[v].Secret.SecretName != test.secret || len(volumes[v].Secret.Items) != 1 || volumes[v].Secret.Items[0].Key != "ca.crt" {
+					t.Errorf("%s: %s trusts what is not ca.crt alone of Secret %s", test.name, where, test.secret)
+				}
+			}
+			for _, p := range pods(t, r) {
+				for _, c := range p.containers() {
+					check(p.owner.String()+"/"+p.meta.Name+"/"+c.Name, c, p.spec.Volumes)
+				}
+			}
+			if told < 15 { // set-up, waiting, MLflow, Argo's two, ten steps
+				t.Errorf("%s: only %d containers are told of TLS", test.name, told)
+			}
+			postgres := all[*appsv1.StatefulSet](r)
+			served := slices.ContainsFunc(postgres, func(s *appsv1.StatefulSet) bool {
+				return slices.ContainsFunc(s.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return c.Name == "tls" })
+			})
+			if want := strings.HasPrefix(test.name, "bundled"); served != want {
+				t.Errorf("%s: Postgres has TLS: %t, want %t", test.name, served, want)
+			}
+		}
+		refused(t, helm, "mlops", "global.postgres.caSecret", set("global.postgres.sslMode=verify-full", "global.postgres.caSecret=mine")...)
+		refused(t, helm, "mlops", "global.postgres.tlsSecret", set("postgres.enabled=false", "global.postgres.host=db", "global.postgres.existingSecret=p", "global.postgres.tlsSecret=mine")...)
+		refused(t, helm, "mlops", "verify-ca: set global.postgres.caSecret", set("postgres.enabled=false", "global.postgres.host=db", "global.postgres.existingSecret=p", "global.postgres.sslMode=verify-ca")...)
+	})
+}
+
 func TestNodePorts(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
 		ports := func(flags ...string) map[string]int32 {

@@ -132,7 +132,7 @@ func (r *Release) postgres(ctx context.Context, secret map[string]string) (addre
 		return nil, nil, err
 	}
 	return func(database string) string {
-		u := url.URL{Scheme: "postgres", Host: f.Address, Path: "/" + database, RawQuery: "sslmode=disable",
+		u := url.URL{Scheme: "postgres", Host: f.Address, Path: "/" + database, RawQuery: "sslmode=prefer",
 			User: url.UserPassword(secret["PGUSER"], secret["PGPASSWORD"])}
 		return u.String()
 	}, f.Close, nil

@@ -6,6 +6,8 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -106,6 +108,9 @@ func Connect(ctx context.Context, cfg Config, database string, logger *slog.Logg
 	}
 	err = retry.Do(ctx, policy, func(ctx context.Context) (err error) {
 		conn, err = connect(ctx, pc)
+		if distrusts(err) {
+			return retry.Permanent(fmt.Errorf("connecting to Postgres at %s with TLS as PGSSLMODE asks for, and authorities as PGSSLROOTCERT names them: %w", server, Cause(err)))
+		}
 		if err != nil && !Transient(err) {
 			return retry.Permanent(fmt.Errorf("connecting to Postgres at %s: %w", server, Cause(err)))
 		}
@@ -187,8 +192,20 @@ func Transient(err error) bool {
 		}
 		return strings.HasPrefix(code, "08") // connection exceptions
 	}
+	if distrusts(err) {
+		return false
+	}
 	var ne net.Error
 	var oe *net.OpError
 	return errors.As(err, &oe) || errors.As(err, &ne) || pgconn.SafeToRetry(err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+// distrusts reports whether a server's TLS is not what sslmode demands.
+func distrusts(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError // as sslmode=verify-ca finds it
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &invalid) ||
+		err != nil && strings.Contains(err.Error(), "server refused TLS connection") // pgx has no type for it
 }

@@ -31,6 +31,6 @@ func shareDatabases(ctx context.Context, r *kube.Release, say func(string)) erro
 	if err != nil {
 		return err
 	}
-	cfg := postgres.Config{ConnString: postgres.ConnString(host, port, owner["PGUSER"], owner["PGPASSWORD"]) + " sslmode=disable"}
+	cfg := postgres.Config{ConnString: postgres.ConnString(host, port, owner["PGUSER"], owner["PGPASSWORD"]) + " sslmode=prefer"}
 	return ingest.Share(ctx, cfg, slog.New(slog.NewTextHandler(sayWriter(say), nil)))
 }

@@ -79,6 +79,14 @@ container. What a template says wins over its workflow and over Argo's defaults.
 {{- with $v.extraEnv -}}
 {{- $_ := set $template.container "env" (include "mlops.env" (list ($template.container.env | default list) .) | fromYamlArray) -}}
 {{- end -}}
+{{- with include "mlops.postgres.tls.mount" $root | fromYamlArray -}}
+{{- range $template.container.envFrom -}}
+{{- if eq (dig "configMapRef" "name" "" .) (include "mlops.name" (list $root "steps")) -}}
+{{- $_ := set $template.container "volumeMounts" (concat ($template.container.volumeMounts | default list) (include "mlops.postgres.tls.mount" $root | fromYamlArray)) -}}
+{{- $_ := set $template "volumes" (concat ($template.volumes | default list) (include "mlops.postgres.tls.volume" $root | fromYamlArray)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- with get $v.resources $template.name -}}
 {{- $_ := set $template.container "resources" (merge (deepCopy .) ($template.container.resources | default dict)) -}}
 {{- end -}}
