@@ -26,7 +26,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -156,6 +156,13 @@ lint: ## gofmt, go vet, static analysis, floors of packages, licences, spelling,
 
 licences: ## write docs/licences.md from what is linked and carried
 	@$(GO) build -C tools/lint -o $(CURDIR)/bin/lint/ ./licences && bin/lint/licences -write
+
+# promtool is built beside Prometheus, from a copy of the module's files: a change of
+# those would compile Kubernetes again.
+rules: ## test that each alert fires when it should and else stays quiet (builds promtool: a minute or two the first time)
+	@mkdir -p bin && cp tools/cluster/go.mod bin/promtool.mod && cp tools/cluster/go.sum bin/promtool.sum
+	@test -x bin/promtool || CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -mod=mod -modfile=$(CURDIR)/bin/promtool.mod -o $(CURDIR)/bin/promtool github.com/prometheus/prometheus/cmd/promtool
+	@cd charts/charts/prometheus && $(CURDIR)/bin/promtool check rules rules.yml && $(CURDIR)/bin/promtool test rules rules_test.yml
 
 screenshots: ## take the pictures of the documentation from a running demo (needs Chromium; SCREENSHOTS=flags)
 	@$(GO) run ./tools/screenshots $(SCREENSHOTS)

@@ -55,7 +55,7 @@ func fromWorkflows(t *testing.T) map[string][]string {
 	return series
 }
 
-var seriesName = regexp.MustCompile(`\b(?:mlops|argo_workflows)_[a-z_]+`)
+var seriesName = regexp.MustCompile(`\b(?:up\b|(?:mlops|argo_workflows)[_:][a-z_:0-9]+)`)
 
 // TestAlertsAskForWhatIsThere: a rule on a metric that nobody exports never fires.
 func TestAlertsAskForWhatIsThere(t *testing.T) {
@@ -63,10 +63,16 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text, err := os.ReadFile("../../charts/charts/prometheus/rules_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested := string(text)
 	workflows := fromWorkflows(t)
 	if _, ok := workflows["argo_workflows_mlops_rejected_rows"]; !ok {
 		t.Errorf("the workflows have the metrics %v, none of them the rejected rows", workflows)
 	}
+	recorded := map[string]bool{"up": true} // by Prometheus itself and by its rules
 	there := func(what, query string) {
 		t.Helper()
 		names := seriesName.FindAllString(query, -1)
@@ -80,7 +86,7 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 						t.Errorf("%s: %s has no label %s", what, name, by[1])
 					}
 				}
-			} else if !strings.Contains(string(listed), "| `"+name+"` |") {
+			} else if base := regexp.MustCompile(`_(?:bucket|sum|count)$`).ReplaceAllString(name, ""); !recorded[name] && !strings.Contains(string(listed), "| `"+name+"` |") && !strings.Contains(string(listed), "| `"+base+"` | histogram |") {
 				t.Errorf("%s asks for %s, which nothing exports", what, name)
 			}
 		}
@@ -98,8 +104,8 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 		var rules struct {
 			Groups []struct {
 				Rules []struct {
-					Alert, Expr string
-					Annotations map[string]string
+					Alert, Record, Expr string
+					Annotations         map[string]string
 				}
 			}
 		}
@@ -109,17 +115,29 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 		var alerts []string
 		for _, g := range rules.Groups {
 			for _, r := range g.Rules {
+				if r.Record != "" {
+					there(r.Record, r.Expr)
+					recorded[r.Record] = true
+					continue
+				}
 				alerts = append(alerts, r.Alert)
 				there(r.Alert, r.Expr)
 				if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 					t.Errorf("%s says neither what is wrong nor what to do: %v", r.Alert, r.Annotations)
+				}
+				// A runbook that names the alert, and a test of both its sides (make rules).
+				if book, err := os.ReadFile("../../" + r.Annotations["runbook"]); err != nil || !strings.Contains(string(book), "Alert: `"+r.Alert+"`.") {
+					t.Errorf("%s has the runbook %q: %v", r.Alert, r.Annotations["runbook"], err)
+				}
+				if !strings.Contains(tested, "{alertname=\""+r.Alert+"\"}', value: 1}") || !strings.Contains(tested, "alertname: "+r.Alert+"}") {
+					t.Errorf("rules_test.yml does not see %s fire and stay quiet", r.Alert)
 				}
 				if !strings.Contains(string(listed), "| `"+r.Alert+"` |") {
 					t.Errorf("%s is not in docs/reference/metrics.md", r.Alert)
 				}
 			}
 		}
-		if want := []string{"MlopsVersionRefused", "MlopsRegistryUnreachable", "MlopsRowsRejected"}; !slices.Equal(alerts, want) {
+		if want := []string{"MlopsVersionRefused", "MlopsRegistryUnreachable", "MlopsRowsRejected", "MlopsErrorBudgetBurns", "MlopsPredictionsSlow", "MlopsNoModel", "MlopsServerDown", "MlopsRecordsUnlikeTraining"}; !slices.Equal(alerts, want) {
 			t.Errorf("alerts %v, want %v", alerts, want)
 		}
 	})

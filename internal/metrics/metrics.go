@@ -4,11 +4,14 @@ package metrics
 
 import (
 	"net/http"
+	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"mlops/internal/versions"
 )
 
 // set is a registry and the metrics in it, apart from those of the Go runtime and of
@@ -21,12 +24,15 @@ type set struct {
 func newSet() set {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return set{r, promauto.With(r)}
+	s := set{r, promauto.With(r)}
+	s.make.NewGaugeVec(prometheus.GaugeOpts{Name: "mlops_build_info", Help: "1, with the platform's version and the Go version that the program was built with."},
+		[]string{"version", "goversion"}).WithLabelValues(versions.Platform, runtime.Version()).Set(1)
+	return s
 }
 
-// Handler serves the metrics as Prometheus reads them.
+// Handler serves the metrics as Prometheus reads them: as OpenMetrics, protobuf or text.
 func (s set) Handler() http.Handler {
-	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
 func (s set) counter(name, help string) prometheus.Counter {

@@ -31,6 +31,7 @@ func TestReference(t *testing.T) {
 	inference.Predictions.WithLabelValues("1")
 	inference.Warnings.WithLabelValues("c", "missing")
 	inference.Excluded.WithLabelValues("r")
+	inference.Scores("1")
 	inference.ModelInfo.WithLabelValues("n", "1", "r")
 	page := NewPage()
 	page.WatchConnections(zero, zero, zero)

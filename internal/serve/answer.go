@@ -127,6 +127,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 		}
 	}
 	s.respond(w, x, e, served)
+	switch {
+	case served.scores == nil:
+	case len(x.excluded) == 0:
+		served.scores.Add(x.scores)
+	default:
+		x.each(1, func(_ int, score []float32) { served.scores.Add(score) }, nil)
+	}
 	for _, e := range x.excluded {
 		served.excluded[e.rule].count.Inc()
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mlops/internal/api"
+	"mlops/internal/metrics"
 	"mlops/internal/model"
 	"mlops/internal/registry"
 )
@@ -40,6 +41,7 @@ type served struct {
 
 	description api.Model // GET /model's, without a refusal
 	warned      counted
+	scores      *metrics.Scores // nil: not a binary task
 	worded      worded
 }
 
@@ -216,6 +218,9 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		next.excluded = append(next.excluded, rule{prediction, s.metrics.Excluded.WithLabelValues(e.Because)})
 	}
 	next.task = newTask(m, s.metrics)
+	if next.task == nil {
+		next.scores = s.metrics.Scores(strconv.Itoa(v.Number))
+	}
 	next.description = description(next)
 	next.warned = warningCounters(s.metrics, m.Encoder)
 	if _, err := json.Marshal(next.description); err != nil { // before it is served
