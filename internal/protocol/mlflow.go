@@ -10,7 +10,8 @@ import (
 // {"dataframe_split": {"columns", "data"}}, {"dataframe_records": [...]},
 // {"instances": [...]} or {"inputs": {column: [...]}}. They take at most most bytes.
 func Invocations(body []byte, most int) ([]byte, error) {
-	if err := check(body); err != nil {
+	body, err := check(body)
+	if err != nil {
 		return nil, err
 	}
 	if first(body) != '{' {
@@ -18,7 +19,7 @@ func Invocations(body []byte, most int) ([]byte, error) {
 	}
 	var form string
 	var found []byte
-	err := members(bytes.TrimLeft(body, " \n\r\t"), func(name string, value []byte) error {
+	err = members(bytes.TrimLeft(body, " \n\r\t"), func(name string, value []byte) error {
 		switch name {
 		case "dataframe_split", "dataframe_records", "instances", "inputs":
 			if form != "" {

@@ -37,6 +37,7 @@ func TestInvocations(t *testing.T) {
 		{"instances", `{"instances":[{"a":1.50}]}`, `[{"a":1.5}]`},
 		{"inputs of columns", `{"inputs":{"a":[1,2],"b":["x",null]}}`, `[{"a":1,"b":"x"},{"a":2,"b":null}]`},
 		{"inputs of records", `{"inputs":[{"a":[{"b":1}]}]}`, `[{"a":[{"b":1}]}]`},
+		{"what Python writes for a missing number", `{"dataframe_split":{"columns":["a","NaN"],"data":[[NaN,"NaN\"NaN"]]}}`, `[{"a":null,"NaN":"NaN\"NaN"}]`},
 		{"inputs of nothing", `{"inputs":{}}`, `[]`},
 	} {
 		got, err := Invocations([]byte(test.body), most)

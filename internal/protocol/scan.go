@@ -25,10 +25,16 @@ var ErrTooLarge = errors.New("the records are too large")
 
 func bad(format string, args ...any) error { return &Error{Detail: fmt.Sprintf(format, args...)} }
 
-// check reports where a body is not JSON.
-func check(body []byte) error {
+// check returns a body that is JSON, or where it is not. Python's json writes NaN for a
+// missing number, and so do MLflow's client and others that use it: it becomes null.
+func check(body []byte) ([]byte, error) {
 	if json.Valid(body) {
-		return nil
+		return body, nil
+	}
+	if bytes.Contains(body, []byte("NaN")) {
+		if without := withoutNaN(body); json.Valid(without) {
+			return without, nil
+		}
 	}
 	var v any
 	err := json.Unmarshal(body, &v)
@@ -37,7 +43,29 @@ func check(body []byte) error {
 		at = min(at, int(syntax.Offset))
 	}
 	line := 1 + bytes.Count(body[:at], []byte("\n"))
-	return &Error{Detail: fmt.Sprintf("not JSON: %v (line %d, byte %d)", err, line, at-1-bytes.LastIndexByte(body[:at], '\n')), NotJSON: true}
+	return nil, &Error{Detail: fmt.Sprintf("not JSON: %v (line %d, byte %d)", err, line, at-1-bytes.LastIndexByte(body[:at], '\n')), NotJSON: true}
+}
+
+// withoutNaN writes null for each NaN outside strings.
+func withoutNaN(body []byte) []byte {
+	out := make([]byte, 0, len(body)+len(body)/8)
+	quoted := false
+	for i := 0; i < len(body); i++ {
+		switch b := body[i]; {
+		case quoted && b == '\\' && i+1 < len(body):
+			out = append(out, b, body[i+1])
+			i++
+			continue
+		case b == '"':
+			quoted = !quoted
+		case !quoted && bytes.HasPrefix(body[i:], []byte("NaN")):
+			out = append(out, "null"...)
+			i += 2
+			continue
+		}
+		out = append(out, body[i])
+	}
+	return out
 }
 
 // scanner reads over JSON that is known to be valid.

@@ -60,7 +60,8 @@ type InferenceRequest struct {
 // shape [n] or [n, 1].
 func Infer(body []byte, most int) ([]byte, InferenceRequest, error) {
 	var request InferenceRequest
-	if err := check(body); err != nil {
+	body, err := check(body)
+	if err != nil {
 		return nil, request, err
 	}
 	var in struct {
@@ -87,7 +88,7 @@ func Infer(body []byte, most int) ([]byte, InferenceRequest, error) {
 	}
 	var names [][]byte
 	var values [][][]byte
-	err := items(bytes.TrimLeft(in.Inputs, " \n\r\t"), func(i int, text []byte) error {
+	err = items(bytes.TrimLeft(in.Inputs, " \n\r\t"), func(i int, text []byte) error {
 		var t struct {
 			Tensor
 			Parameters map[string]any `json:"parameters"`
