@@ -204,8 +204,12 @@ func (e *Encoder) fill(column int, s *SeenColumn) error {
 	}
 	for i := range ops {
 		o := &ops[i]
-		if o.kind == days || e.behind(o) {
+		if o.kind == days && o.day == 0 || e.behind(o) {
 			continue // it depends on another column too, or is missing for features of earlier rows
+		}
+		if o.kind == days {
+			o.setDays(e.blank, value)
+			continue
 		}
 		switch x, counts, known := o.of(e.limits[column].value(value)); {
 		case counts:

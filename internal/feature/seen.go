@@ -28,8 +28,8 @@ type SeenColumn struct {
 	Levels  int      `json:"levels,omitempty"` // how many values a category had, those folded as rare included
 	Hashes  Hashes   `json:"hashes,omitempty"` // of these values; none if there are more than maxHashes
 
-	// Typical stands for a value that a record doesn't give: the median of a number,
-	// the most frequent value of a category, canonical. It is nil for a column that
+	// Typical stands for a value that a record doesn't give: the median of a number
+	// or a date, the most frequent value of a category, canonical. It is nil for a column that
 	// training saw without a value often enough to learn what that means, and where
 	// TypicalFolded is set: then the most frequent value is itself folded as rare.
 	Typical       *string `json:"typical,omitempty"`
@@ -99,6 +99,16 @@ func byRange(spec *dataset.Spec, column int) bool {
 	c := &spec.Columns[column]
 	return (c.Type == dataset.Integer || c.Type == dataset.Number) && slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool {
 		return f.LooksAtRow() && f.Category == "" && slices.Contains(f.Columns(), c.Name)
+	})
+}
+
+// byDay reports whether a feature looks at a date by itself: at a part of it, or at the
+// days to a fixed one. The days between two columns need both.
+func byDay(spec *dataset.Spec, column int) bool {
+	c := &spec.Columns[column]
+	return c.Type == dataset.Date && slices.ContainsFunc(spec.Features, func(f dataset.Feature) bool {
+		_, fixed := f.ToDate()
+		return f.LooksAtRow() && (f.Date == c.Name || f.DaysFrom == c.Name && fixed)
 	})
 }
 

@@ -3,6 +3,7 @@ package feature
 import (
 	"math"
 	"slices"
+	"time"
 
 	"mlops/internal/dataset"
 )
@@ -14,7 +15,8 @@ type tally struct {
 	ranged  bool
 	min     float64
 	max     float64
-	numbers map[uint64]bucket // nil where values are not compared with a range
+	numbers map[uint64]bucket // nil where values have no median
+	dated   bool              // numbers has the seconds since 1970 of dates, a bucket per day
 }
 
 // bucket is a number of values that are nearly equal, and the least of them.
@@ -33,7 +35,8 @@ func newTally(spec *dataset.Spec, column int) *tally {
 	if byLevel(spec, column) {
 		t.levels = map[string]int{}
 	}
-	if t.ranged = byRange(spec, column); t.ranged {
+	t.ranged = byRange(spec, column)
+	if t.dated = byDay(spec, column); t.ranged || t.dated {
 		t.numbers = map[uint64]bucket{}
 	}
 	return t
@@ -48,19 +51,27 @@ func (t *tally) add(value []byte) {
 	if t.levels != nil {
 		t.levels[string(value)]++
 	}
-	if !t.ranged {
-		return
-	}
-	if x, ok := dataset.ParseNumber(value); ok {
-		t.min, t.max = min(t.min, x), max(t.max, x)
-		key := ascending(x) >> bucketBits
-		b, there := t.numbers[key]
-		if !there || x < b.least {
-			b.least = x
+	switch {
+	case t.ranged:
+		if x, ok := dataset.ParseNumber(value); ok {
+			t.min, t.max = min(t.min, x), max(t.max, x)
+			t.count(ascending(x)>>bucketBits, x)
 		}
-		b.rows++
-		t.numbers[key] = b
+	case t.dated:
+		if when, ok := dataset.ParseDate(value); ok {
+			t.count(uint64(dayOf(when)), float64(when.Unix()))
+		}
 	}
+}
+
+// count adds a number to its bucket.
+func (t *tally) count(key uint64, x float64) {
+	b, there := t.numbers[key]
+	if !there || x < b.least {
+		b.least = x
+	}
+	b.rows++
+	t.numbers[key] = b
 }
 
 // ascending are a number's bits, so changed that they ascend with the number.
@@ -72,7 +83,8 @@ func ascending(x float64) uint64 {
 	return b | 1<<63
 }
 
-// median is the lower median of the numbers, exact to 1/256; a value that a row has.
+// median is the lower median of the numbers, exact to 1/256, of dates to a day; a value
+// that a row has.
 func (t *tally) median() (x float64, ok bool) {
 	rows := 0
 	keys := make([]uint64, 0, len(t.numbers))
@@ -129,6 +141,9 @@ func (t *tally) seen(name string, rows, fold int) SeenColumn {
 		}
 	} else if x, ok := t.median(); ok {
 		text := string(dataset.AppendNumber(nil, x))
+		if t.dated {
+			text = string(dataset.AppendDate(nil, time.Unix(int64(x), 0).UTC()))
+		}
 		s.Typical = &text
 	}
 	return s

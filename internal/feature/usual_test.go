@@ -91,3 +91,71 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 		t.Errorf("only %d values were known", known)
 	}
 }
+
+// A date that a record leaves out is the median of the training rows in what looks at it
+// alone; the days between two columns are missing without either.
+func TestTypicalDate(t *testing.T) {
+	t.Parallel()
+	s, err := dataset.Parse([]byte(`name: days
+model: days
+task: binary
+columns:
+  - {name: from, type: date}
+  - {name: until, type: date}
+  - {name: y, type: boolean}
+target: {column: y, positive: ["true"]}
+split: {salts: [s], train: 70, validation: 15, test: 15}
+features:
+  - {date: from, part: year}
+  - {date: from, part: month}
+  - {days_from: from, to: 2020-01-01}
+  - {days_from: from, to: until, name: between}
+candidates: [{name: one, rounds: 1}]
+threshold: {fixed: 0.5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := NewFitter(s)
+	for _, day := range []string{"2019-03-05", "2021-05-07", "2019-04-06T10:00:00", "2018-01-01", "2020-12-31"} {
+		if err := f.Add([][]byte{[]byte(day), []byte("2022-01-01"), []byte("true")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := f.Encoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	absent, given, other := make([]float32, e.Width()), make([]float32, e.Width()), make([]float32, e.Width())
+	e.Encode(absent, [][]byte{nil, []byte("2022-01-01"), nil})
+	e.Encode(given, [][]byte{[]byte("2019-04-06T10:00:00"), []byte("2022-01-01"), nil})
+	e.Encode(other, [][]byte{[]byte("2018-01-01"), []byte("2022-01-01"), nil})
+	if absent[0] != 2019 || absent[1] != 4 || absent[2] != given[2] || absent[2] != 270 {
+		t.Errorf("without the date %v, with the median one %v", absent, given)
+	}
+	if absent[3] == absent[3] || given[3] != 1001 {
+		t.Errorf("days between the dates: %v without the first, %v with it", absent[3], given[3])
+	}
+	if other[0] != 2018 || other[2] != 730 || other[3] != 1461 {
+		t.Errorf("another date: %v", other)
+	}
+	text, err := e.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Read(s, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := make([]float32, e.Width())
+	again.Encode(stored, [][]byte{nil, nil, nil})
+	if stored[2] != 270 {
+		t.Errorf("read again: %v", stored)
+	}
+	if said := again.Seen.Of("from").StandIn(s); said != "scored as 2019-04-06T10:00:00, the median" {
+		t.Errorf("the warning says %q", said)
+	}
+	if said := again.Seen.Of("until").StandIn(s); said != "scored as missing" {
+		t.Errorf("the warning of the other date says %q", said)
+	}
+}
