@@ -181,8 +181,9 @@ def iso_date(text):
     while s.skip(" "):
         pass
     clock = [0, 0, 0, 0]
+    basic = sep not in ("-", "/", ".")
     for i in range(3):
-        if i and not s.skip(":"):
+        if i and not s.skip(":") and not (basic and "0" <= s.peek() <= "9"):
             s.need(i == 2)
             break
         clock[i] = s.digits(2, 2)
@@ -605,7 +606,8 @@ class Rows:
                     self.apply(op, column, codes, texts, encoder.width)
         for feature, (start, end) in days.items():
             if start is not None and end is not None:
-                self.work[:, feature] = (end - start).astype(np.float32)
+                both = ~np.isnan(end - start)
+                self.work[both, feature] = (end - start)[both].astype(np.float32)
 
     def apply(self, op, column, codes, texts, width):
         change, add, to = np.zeros(len(texts), bool), op["kind"] == "count", np.zeros(len(texts), np.float32)

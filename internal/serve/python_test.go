@@ -115,7 +115,7 @@ func pythonCell(rng *rand.Rand, c *dataset.Column, row int, training bool) strin
 		return usual[rng.IntN(len(usual))]
 	}
 	absent := 12
-	if c.Required || slices.Contains([]string{"id", "who", "at"}, c.Name) || c.Name == "size" && training && rng.IntN(3) > 0 {
+	if c.Required || slices.Contains([]string{"id", "who", "at"}, c.Name) || c.Name == "size" && training && rng.IntN(3) > 0 || c.Name == "day" && training {
 		absent = 1 << 30
 	}
 	if rng.IntN(absent) == 0 {
@@ -145,7 +145,7 @@ func pythonCell(rng *rand.Rand, c *dataset.Column, row int, training bool) strin
 	case "smoker":
 		return pick([]string{"yes", "no", "TRUE", "0", "1"}, "Off", "1.0", "t", "9")
 	case "day":
-		return pick([]string{fmt.Sprintf("%02d.%02d.20%02d", 1+rng.IntN(28), 1+rng.IntN(12), 10+rng.IntN(15))}, "2024-02-29", "1.2.2023", "20240131", "?")
+		return pick([]string{fmt.Sprintf("%02d.%02d.20%02d", 1+rng.IntN(28), 1+rng.IntN(12), 10+rng.IntN(15))}, "2024-02-29", "1.2.2023", "20240131", "20240131T101500", "?")
 	case "until":
 		return pick([]string{fmt.Sprintf("20%02d-03-%02dT%02d:30:00", 10+rng.IntN(15), 1+rng.IntN(28), rng.IntN(24))}, "2024-02-29 23:30 +02:00", "2029/1/5", "2024-01-01T00:00:00.123456789Z")
 	case "y":
