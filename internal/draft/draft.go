@@ -32,6 +32,7 @@ type Options struct {
 	Target   string   // column; empty: guessed
 	Positive []string // values of the target that count as 1; empty: guessed
 	Task     string   // what the target is to a model, one of dataset.Tasks; empty: guessed
+	Leaks    []string // columns that may tell the target by themselves
 	Schema   string   // path or address of the JSON Schema that editors check by; empty: not named
 }
 
@@ -117,6 +118,13 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	if err := d.chooseTarget(o); err != nil {
 		return nil, err
 	}
+	for _, name := range o.Leaks {
+		i := slices.IndexFunc(d.columns, func(c *column) bool { return c.name == name || c.as == name })
+		if i < 0 {
+			return nil, &Error{fmt.Sprintf("no column is called %q; there are: %s", name, strings.Join(d.names(), ", "))}
+		}
+		d.columns[i].allowed = true
+	}
 	d.chooseKeys()
 	d.chooseFeatures()
 	d.companions(d.target)
@@ -148,7 +156,11 @@ func (d *Draft) parse() (err error) {
 				why = append(why, fmt.Sprintf("  %s: %s", shorten(c.name, 60), c.out))
 			}
 		}
-		return &Error{"no column is left that a model could learn from:\n" + strings.Join(why, "\n")}
+		remedy := ""
+		if slices.ContainsFunc(d.columns, func(c *column) bool { return strings.HasPrefix(c.out, "suspected leak") }) {
+			remedy = "\nA suspected leak that is known before the outcome is can stay: mlops init --allow-leak COLUMN (several: again)"
+		}
+		return &Error{"no column is left that a model could learn from:\n" + strings.Join(why, "\n") + remedy}
 	}
 	d.YAML = d.write()
 	if d.Spec, err = dataset.Parse(d.YAML); err != nil {

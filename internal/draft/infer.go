@@ -28,6 +28,7 @@ type column struct {
 	dateFormat string   // the spec's, empty for ISO 8601
 	unsure     string   // what of its spelling the table does not tell; empty: nothing
 	unit       string   // of its numbers
+	allowed    bool     // it may tell the target by itself
 	lossOf     int64    // cells that the type can't read
 	lossEx     string   // one of them
 	lossAt     int64

@@ -16,7 +16,7 @@ import (
 func (d *Draft) leaks() (any bool, err error) {
 	leave := func(name, why string) bool {
 		for _, c := range d.columns {
-			if c.drop == "" && c.as == name && c.out == "" {
+			if c.drop == "" && c.as == name && c.out == "" && !c.allowed {
 				c.out = "suspected leak: " + why + "; put it back if it is known before the outcome is"
 				d.companions(c)
 				return true
@@ -129,7 +129,7 @@ func (d *Draft) companions(of *column) {
 	}
 	for _, c := range d.columns {
 		words := tokens(c.name)
-		if c == of || c.out != "" || c.drop != "" || len(words) <= len(stem) || !slices.Equal(words[:len(stem)], stem) {
+		if c == of || c.allowed || c.out != "" || c.drop != "" || len(words) <= len(stem) || !slices.Equal(words[:len(stem)], stem) {
 			continue
 		}
 		if !slices.ContainsFunc(words[len(stem):], func(w string) bool { return !companion.MatchString(w) }) {

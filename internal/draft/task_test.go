@@ -119,3 +119,22 @@ func TestSplitOfSmallTable(t *testing.T) {
 		t.Error("no table needed another split, so this shows nothing")
 	}
 }
+
+// A column that the user says is known beforehand stays, though it tells the target.
+func TestAllowedLeak(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "sign,y\n"+rows(300, func(i int) string { return map[string]string{"yes": "up", "no": "down"}[yesNo(i)] + "," + yesNo(i) }))
+	if _, err := draft.Make(t.Context(), path, draft.Options{Target: "y"}); err == nil || !strings.Contains(err.Error(), "--allow-leak COLUMN") {
+		t.Errorf("error %v, want one with the remedy", err)
+	}
+	if _, err := draft.Make(t.Context(), path, draft.Options{Target: "y", Leaks: []string{"sing"}}); err == nil || !strings.Contains(err.Error(), `no column is called "sing"`) {
+		t.Errorf("error %v, want one about the name", err)
+	}
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "y", Leaks: []string{"sign"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Spec.Features) != 1 || !slices.Equal(d.Spec.AllowLeak, []string{"sign"}) {
+		t.Errorf("features %v, allowed %v\n%s", d.Spec.Features, d.Spec.AllowLeak, d.YAML)
+	}
+}

@@ -42,6 +42,15 @@ func (d *Draft) write() []byte {
 		}
 	}
 	d.writeTarget(line)
+	var leaks []string
+	for _, c := range d.columns {
+		if c.allowed && c.drop == "" {
+			leaks = append(leaks, c.as)
+		}
+	}
+	if len(leaks) > 0 {
+		line("\nallow_leak: [%s] # named by the user", quoteAll(leaks))
+	}
 	train, rest := d.shares()
 	line("\nsplit: # guessed: by the number of rows")
 	why := ""

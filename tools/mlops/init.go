@@ -34,6 +34,7 @@ type drafted struct {
 	target   string
 	task     string
 	positive several
+	leaks    several
 }
 
 func (d *drafted) flags(f *flag.FlagSet) {
@@ -42,6 +43,7 @@ func (d *drafted) flags(f *flag.FlagSet) {
 	if p := os.Getenv("POSITIVE"); p != "" {
 		d.positive = several{p}
 	}
+	f.Var(&d.leaks, "allow-leak", "`column` that may tell the target by itself, since it is known before the outcome is; may be given again")
 	f.Var(&d.positive, "positive", "`value` of the target that counts as 1, may be given again (also: POSITIVE; default: guessed)")
 }
 
@@ -87,7 +89,7 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	if out != "" {
 		folder = filepath.Dir(out)
 	}
-	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Schema: schemaFrom(folder)})
+	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, Schema: schemaFrom(folder)})
 	if err != nil {
 		return "", draftError(err)
 	}
@@ -166,7 +168,7 @@ func draftError(err error) error {
 // draftForDemo drafts the YAML of DATASET where the user named a target and no
 // YAML, and keeps it in the demo's home.
 func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafted) error {
-	d, err := draft.Make(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive, Task: what.task})
+	d, err := draft.Make(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks})
 	if err != nil {
 		return draftError(err)
 	}

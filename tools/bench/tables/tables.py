@@ -100,7 +100,7 @@ def encode(frame, job):
 
 def fit(job):
     frame, target = read(job)
-    x, known = encode(frame, job), ~target.isin(MISSING)
+    x, known = encode(frame, job), ~target.isin(MISSING - {"-"})  # + and - are two classes
     y = target.isin(job["positive"]).astype("float32")
     found = {}
     for salt, splits in job["splits"].items():
