@@ -167,8 +167,12 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 			o.rare = append(o.rare, v)
 			continue
 		}
+		whole := c.kind == dataset.Integer || c.kind == dataset.Number
+		if len(v.spellings) > 1 && !whole {
+			c.unsure = fmt.Sprintf("%q and %q differ only in how they are spelled, and are classes of their own: if they are one, write them one way in the table", v.spellings[0], v.spellings[1])
+		}
 		for _, s := range v.spellings {
-			if c.kind == dataset.Integer || c.kind == dataset.Number {
+			if whole {
 				s = canonical(s)
 			}
 			if !slices.Contains(o.classes, s) {

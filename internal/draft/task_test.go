@@ -138,3 +138,18 @@ func TestAllowedLeak(t *testing.T) {
 		t.Errorf("features %v, allowed %v\n%s", d.Spec.Features, d.Spec.AllowLeak, d.YAML)
 	}
 }
+
+// Spellings of one class can't be merged, and so are told.
+func TestSpellingsOfClasses(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "a,kind\n"+rows(900, func(i int) string {
+		return fmt.Sprintf("%d,%s", i%37, []string{"good", "bad", "Bad", "average"}[uint32(i)*2_654_435_761>>8%4])
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "kind"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"Bad" and "bad" differ only in how they are spelled`; !strings.Contains(d.Summary(), want) {
+		t.Errorf("the summary lacks %q:\n%s", want, d.Summary())
+	}
+}

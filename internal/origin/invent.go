@@ -27,9 +27,6 @@ type Invented struct {
 // Invent writes the YAML of a data set's synthetic twin and a table of the
 // generator for it, which is always the same, into a folder.
 func Invent(spec *dataset.Spec, dir string) (*Invented, error) {
-	if spec.Task != dataset.Binary {
-		return nil, program.Inputf("%s has task: %s, and rows are made up for task: %s only; give it a table (DATASET=)", spec.Name, spec.Task, dataset.Binary)
-	}
 	text, err := twin(spec)
 	if err != nil {
 		return nil, fmt.Errorf("making a synthetic data set of %s: %w", spec.Name, err)

@@ -18,6 +18,7 @@ import (
 
 const (
 	maxLevels = 5_000     // values of a column that are counted exactly
+	allLevels = 250_000   // the same over all columns
 	sampled   = 10_000    // values per column from which quantiles and histograms are made, and rows by which columns are judged
 	samples   = 1_500_000 // the same over all columns: a table of many columns has fewer of each
 	maxBars   = 20        // of a histogram
@@ -35,6 +36,7 @@ type Builder struct {
 	columns  []*builder
 	random   *rand.Rand
 	sampled  int64 // values per column that are kept
+	levels   int   // of a column that are counted exactly
 	group    int   // place of the group's column, or -1
 
 	// Labels and folds of the rows by which columns are judged; a column's values of
@@ -97,6 +99,7 @@ type point struct {
 func New(spec *dataset.Spec, least int64) *Builder {
 	b := &Builder{
 		spec: spec, least: least, random: rand.New(rand.NewPCG(1, 2)), group: spec.Column(spec.Group),
+		levels:  min(maxLevels, max(500, allLevels/max(1, len(spec.Columns)))),
 		sampled: min(sampled, max(500, samples/int64(max(1, len(spec.Columns))))),
 	}
 	for i := range spec.Columns {
@@ -139,7 +142,7 @@ func (b *Builder) Add(fields [][]byte) {
 		} else {
 			c.present++
 			n, place := c.levels[string(v)], int32(len(c.levels))
-			if n == nil && len(c.levels) < maxLevels {
+			if n == nil && len(c.levels) < b.levels {
 				n = &level{place: place}
 				c.levels[string(v)] = n
 			}
@@ -293,7 +296,7 @@ func (b *Builder) alone(c *builder) (alone, gives float64) {
 	none := math.NaN()
 	codes := 0
 	if !c.numeric {
-		codes = len(c.levels) + 1 // the last is of the values beyond maxLevels
+		codes = len(c.levels) + 1 // the last is of the values beyond those that are counted
 	}
 	switch b.spec.Task {
 	case dataset.Regression:

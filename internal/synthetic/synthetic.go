@@ -56,12 +56,13 @@ func Write(w io.Writer, spec *dataset.Spec, rows int, seed uint64) error {
 	}
 	rng := rand.New(rand.NewPCG(seed, 1))
 	record := make([]string, len(columns))
+	target := spec.Column(spec.Target.Column)
 	for row := range rows {
 		odds := intercept
 		for i := range columns {
 			record[i] = columns[i].draw(rng, row, rows, &odds)
 		}
-		record[spec.Column(spec.Target.Column)] = target(spec, rng.Float64() < 1/(1+math.Exp(-odds)))
+		record[target] = columns[target].outcome(spec, rng, odds)
 		if err := out.Write(record); err != nil {
 			return fmt.Errorf("writing a synthetic table: %w", err)
 		}
@@ -211,19 +212,39 @@ func weight(name string) float64 {
 	return rand.New(rand.NewPCG(h.Sum64(), 2)).Float64()*2 - 1
 }
 
-// target returns a value of the target that means positive or negative.
-func target(spec *dataset.Spec, positive bool) string {
-	if positive {
-		return spec.Target.Positive[0]
+// outcome returns a value of the target: the higher the odds, the likelier it means
+// positive, the later the class or the larger the value.
+func (c *column) outcome(spec *dataset.Spec, rng *rand.Rand, odds float64) string {
+	switch spec.Task {
+	case dataset.Multiclass:
+		classes := spec.Target.Classes
+		u := 1 / (1 + math.Exp(-2*(odds-intercept)-rng.NormFloat64()))
+		return classes[min(len(classes)-1, int(u*float64(len(classes))))]
+	case dataset.Regression:
+		x := c.min + c.span/(1+math.Exp(-2*(odds-intercept)-0.5*rng.NormFloat64()))
+		if c.spec.Type == dataset.Integer {
+			return strconv.Itoa(int(x))
+		}
+		return strings.Replace(strconv.FormatFloat(x, 'f', 2, 64), ".", c.decimal, 1)
 	}
-	column := &spec.Columns[spec.Column(spec.Target.Column)]
-	if column.Type == dataset.Boolean {
-		return map[string]string{"true": "false", "false": "true"}[spec.Target.Positive[0]]
+	positive := spec.Target.Positive
+	if rng.Float64() < 1/(1+math.Exp(-odds)) {
+		return positive[0]
 	}
-	for _, v := range column.Values {
-		if !slices.Contains(spec.Target.Positive, v) {
+	switch c.spec.Type {
+	case dataset.Boolean:
+		return map[string]string{"true": "false", "false": "true"}[positive[0]]
+	case dataset.Integer, dataset.Number:
+		for x := int(math.Ceil(c.min)); ; x++ {
+			if v := strconv.Itoa(x); !slices.Contains(positive, v) {
+				return v
+			}
+		}
+	}
+	for _, v := range c.spec.Values {
+		if !slices.Contains(positive, v) {
 			return v
 		}
 	}
-	return "not " + spec.Target.Positive[0]
+	return "not " + positive[0]
 }

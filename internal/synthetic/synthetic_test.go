@@ -68,3 +68,47 @@ func TestTableFitsItsSpec(t *testing.T) {
 		}
 	}
 }
+
+// The target of every task has values that the spec takes, and that the other columns
+// tell something of.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ task, column, target string }{
+		{"binary", "{name: y, type: integer}", `{column: y, positive: ["1"]}`},
+		{"binary", "{name: y, type: integer, min: 1}", `{column: y, positive: ["1"]}`},
+		{"multiclass", "{name: y, type: integer}", `{column: y, classes: ["1", "2", "7"]}`},
+		{"multiclass", "{name: y, type: category}", `{column: y, classes: [a, b, c, d]}`},
+		{"regression", "{name: y, type: number}", `{column: y}`},
+		{"regression", "{name: y, type: integer, min: 100, max: 900}", `{column: y}`},
+	} {
+		threshold := map[string]string{"binary": "threshold: {fixed: 0.5}\n"}[c.task]
+		spec, err := dataset.Parse([]byte(threshold + "name: t\nmodel: t\ntask: " + c.task + "\ncolumns: [{name: x, type: number}, " + c.column + "]\ntarget: " + c.target +
+			"\nsplit: {salts: [s], train: 60, validation: 20, test: 20}\nfeatures: [{number: x}]\ncandidates: [{name: one, rounds: 3}]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var table bytes.Buffer
+		if err := Write(&table, spec, 1000, 1); err != nil {
+			t.Fatal(err)
+		}
+		records, err := csv.NewReader(&table).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels := map[float32]int{}
+		for _, record := range records[1:] {
+			v, err := spec.Cell(1, []byte(record[1]))
+			if err != nil {
+				t.Fatalf("%s %s: %v", c.task, c.column, err)
+			}
+			label, known := spec.Label([][]byte{nil, v})
+			if !known {
+				t.Fatalf("%s %s: %q has no label", c.task, c.column, record[1])
+			}
+			labels[label]++
+		}
+		if want := map[string]int{"binary": 2, "multiclass": max(3, len(spec.Target.Classes)), "regression": 50}[c.task]; len(labels) < want {
+			t.Errorf("%s %s: %d different targets, want at least %d", c.task, c.column, len(labels), want)
+		}
+	}
+}
