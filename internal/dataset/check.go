@@ -157,6 +157,7 @@ func (c *checker) check(s *Spec) {
 	c.slices(s)
 	c.candidates(s)
 	c.search(s)
+	c.promote(s)
 }
 
 // values puts values that the spec names of a column into their canonical form,

@@ -36,6 +36,9 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"another program's type", "type: number, min", "type: float, min", "line 10", `did you mean "number"?`},
 		{"a misspelt key", "missing:", "mising:", "line 4", `did you mean "missing"?`},
 		{"a misspelt key further in", "fold_below", "foldbelow", "line 19", `did you mean "fold_below"?`},
+		{"a confidence beyond reach", "task: binary", "task: binary\npromote: {confidence: 100%}", "line 4", "below 100%"},
+		{"a margin that lets worse ones in", "task: binary", "task: binary\npromote: {margin: -0.1}", "line 4", "from 0 on"},
+		{"a calibration that none has", "task: binary", "task: binary\npromote:\n  calibration: 0%", "line 5", "100% leaves the check out"},
 		{"decimal and thousands alike", "task: binary", "task: binary\nsource: {decimal: \",\", thousands: \",\"}", "line 4", "another than decimal's"},
 	}
 	for p, want := range map[string]string{

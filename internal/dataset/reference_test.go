@@ -143,6 +143,10 @@ var reference = []key{
 	{"search.space.*.from", "least number", "none", "0.01"},
 	{"search.space.*.to", "largest number", "none", "0.3"},
 	{"search.space.*.log", "small numbers are as likely as large ones", "false", "true"},
+	{"promote", "when a candidate takes the place of the version in production", "its keys' defaults", "{margin: 0.002, confidence: 90%}"},
+	{"promote.margin", "by how much it has to be better, in units of the first metric", "0", "0.002"},
+	{"promote.confidence", "share of the bootstrap's draws of the validation rows in which it has to be better by more than margin", DefaultConfidence.String(), "90%"},
+	{"promote.calibration", "by how much its predictions may say too much on average, as a share of the target's standard deviation; 100%: not checked", DefaultCalibration.String(), "50%"},
 }
 
 // choices are the words that a key takes, where they are a closed list.

@@ -46,7 +46,8 @@ type Spec struct {
 	Metrics    []string    `yaml:"metrics"`   // logged, in this order; the first decides promotion
 	Slices     []string    `yaml:"slices"`    // columns by whose values the models are measured too
 	Candidates []Candidate `yaml:"candidates"`
-	Search     *Search     `yaml:"search"` // looks for one more candidate
+	Search     *Search     `yaml:"search"`  // looks for one more candidate
+	Promote    Promote     `yaml:"promote"` // when a candidate takes the place of the version in production
 
 	text     []byte
 	columns  map[string]int

@@ -152,6 +152,26 @@ func (r *Ranking) LogLoss() (float64, error) {
 	return sum / float64(r.Rows()), nil
 }
 
+// Gain returns how much smaller a row's log loss is on average than that of always
+// saying how frequent the positive rows are among these. The error is LogLoss's.
+func (r *Ranking) Gain() (Gain, error) {
+	if _, err := r.LogLoss(); err != nil {
+		return Gain{}, err
+	}
+	rate := r.BaseRate()
+	var m moments
+	for _, g := range r.groups {
+		p := min(max(g.score, r.epsilon), 1-r.epsilon)
+		for range g.pos {
+			m.add(math.Log(p) - math.Log(rate))
+		}
+		for range g.neg {
+			m.add(math.Log1p(-p) - math.Log1p(-rate))
+		}
+	}
+	return m.gain(), nil
+}
+
 // Confusion counts rows by their true and their assigned label.
 type Confusion struct {
 	TruePositives, FalsePositives int

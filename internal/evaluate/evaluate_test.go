@@ -275,3 +275,32 @@ func TestAUCByDefinition(t *testing.T) {
 		}
 	}
 }
+
+// A model that says the base rate gains nothing; one that knows gains what it saves.
+func TestGainOfARanking(t *testing.T) {
+	t.Parallel()
+	labels := []float32{1, 0, 0, 0, 1, 0, 0, 0}
+	for _, test := range []struct {
+		what           string
+		positive, rest float32
+		want           float64
+	}{
+		{"the base rate", 0.25, 0.25, 0},
+		{"better", 0.5, 0.1, 0.25*math.Log(2) + 0.75*math.Log(0.9/0.75)},
+		{"worse", 0.1, 0.5, 0.25*math.Log(0.4) + 0.75*math.Log(0.5/0.75)},
+	} {
+		scores := make([]float32, len(labels))
+		for i, l := range labels {
+			if scores[i] = test.rest; l == 1 {
+				scores[i] = test.positive
+			}
+		}
+		r, err := Rank(scores, labels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g, err := r.Gain(); err != nil || math.Abs(g.Mean-test.want) > 1e-6 || g.Low > g.Mean || g.High < g.Mean {
+			t.Errorf("%s: %+v, %v; want a mean of %.6f", test.what, g, err, test.want)
+		}
+	}
+}

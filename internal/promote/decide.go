@@ -34,6 +34,25 @@ type Contender struct {
 
 	Metric float64        // the first of the spec's metrics
 	Skill  evaluate.Skill // against a guess
+
+	// Constant is how much better its probabilities are than always saying how frequent
+	// the outcome is, and Reliability how far its predictions are off. They don't count
+	// where Loose says why its predictions need not be right on average.
+	Constant    *evaluate.Gain // of a binary task: the log loss that is saved; nil: Skill says it
+	Reliability evaluate.Reliability
+	Loose       string
+
+	Samples int      // stored predictions that it gave again
+	Against *Against // nil of the champion, and where none could be scored
+}
+
+// Against is a candidate compared with the champion on draws of the same rows.
+type Against struct {
+	Gain      float64 // of the first metric; below 0: it is worse
+	Low, High float64 // 95 % of the draws are between
+	Better    float64 // share of the draws in which it gains more than the margin
+	Draws     int
+	Groups    int // that are drawn
 }
 
 // Decision is what becomes of the contenders.
@@ -61,10 +80,12 @@ type refusal string
 func (r refusal) Error() string        { return string(r) }
 func (r refusal) Is(target error) bool { return target == ErrRefused }
 
-// Decide compares the candidates with each other and with the champion. A
-// candidate is promoted only if it is strictly better than the champion; of
-// equal candidates the one in production wins, then the oldest. One that somebody
-// rolled back is not promoted again, and none while the champion is pinned.
+// Decide compares the candidates with each other and with the champion. Only a
+// candidate that is fit may be in production: better than chance and than a constant,
+// and not off on average. The best of those takes the place of the champion if it is
+// surely better by the spec's margin; the next best, if that one is not. Of equal
+// candidates the one in production wins, then the oldest. One that somebody rolled
+// back is not promoted again, and none while the champion is pinned.
 func Decide(c Comparison) Decision {
 	if err := conflict(c.Champion, c.ChampionSpec, c.Spec); err != nil {
 		d := Decision{Version: c.Champion.Number, Reason: "refused: " + err.Error(), Err: err}
@@ -90,33 +111,37 @@ func Decide(c Comparison) Decision {
 	d := Decision{Version: best.Version.Number, Promoted: true}
 	on := fmt.Sprintf("by %s on %d validation rows", c.Spec.Metrics[0], c.Rows)
 	same := fmt.Sprintf("by %s on the same %d validation rows", c.Spec.Metrics[0], c.Rows)
+	next := best
+	if current != nil && best != current {
+		if next = c.challenger(current); next == nil {
+			next = best
+		}
+	}
 	switch {
 	case best == current:
 		d.Promoted = false
 		d.Reason = fmt.Sprintf("in production: %s is still the best, %s", best, on)
-	case current != nil && !c.Spec.Better(best.Metric, current.Metric):
+	case current != nil && c.short(next, current) != "":
 		d = Decision{Version: current.Version.Number}
-		d.Reason = fmt.Sprintf("not promoted: %s is no better than %s in production, %s", best, current, same)
+		d.Reason = fmt.Sprintf("not promoted: %s %s %s in production, %s%s", next, c.short(next, current), current, same, c.against(next))
 	case c.Pinned != "" && c.Champion.Number != 0:
 		d = Decision{Version: c.Champion.Number}
-		d.Reason = fmt.Sprintf("not promoted: version %d in production is pinned (%s); %s is the best, %s", c.Champion.Number, c.Pinned, best, on)
+		d.Reason = fmt.Sprintf("not promoted: version %d in production is pinned (%s); %s is the best, %s", c.Champion.Number, c.Pinned, next, on)
 	case current != nil:
-		d.Reason = fmt.Sprintf("promoted: %s is better than %s, %s", best, current, same)
+		d = Decision{Version: next.Version.Number, Promoted: true}
+		d.Reason = fmt.Sprintf("promoted: %s is better than %s, %s%s", next, current, same, c.against(next))
 	case c.Champion.Number != 0:
 		d.Reason = fmt.Sprintf("promoted: %s is the best, %s; version %d, in production until now, can't be scored: %v", best, on, c.Champion.Number, c.unusable())
 	default:
 		d.Reason = fmt.Sprintf("promoted: %s is the best, %s; nothing was in production", best, on)
 	}
-	d.Notes = c.notes(best, current, d)
+	d.Notes = c.notes(next, current, d)
 	return d
 }
 
 func (e *Contender) String() string {
 	return fmt.Sprintf("version %d (%s) with %.6f", e.Version.Number, e.Version.Candidate, e.Metric)
 }
-
-// chance reports whether it is no better than a guess.
-func (e *Contender) chance() bool { return !e.Skill.Any() }
 
 // leaders returns the best candidate that may be in production, and the champion
 // where it could be scored.
@@ -129,7 +154,7 @@ func (c *Comparison) leaders() (best, current *Contender) {
 		if e.Version.Number == c.Champion.Number {
 			current = e
 		}
-		if !e.Candidate || e.chance() || c.wasRolledBack(e) {
+		if !c.eligible(e) {
 			continue
 		}
 		if best == nil || c.Spec.Better(e.Metric, best.Metric) || e.Metric == best.Metric && e == current {
@@ -139,17 +164,11 @@ func (c *Comparison) leaders() (best, current *Contender) {
 	return best, current
 }
 
-// wasRolledBack reports whether somebody put another version in the place of this
-// one. The champion was not: its rollback was cut short.
-func (c *Comparison) wasRolledBack(e *Contender) bool {
-	return e.Version.Outcome == registry.RolledBack && e.Version.Number != c.Champion.Number
-}
-
 // rolledBack returns the best candidate that was rolled back.
 func (c *Comparison) rolledBack() (best *Contender) {
 	for i := range c.Contenders {
 		e := &c.Contenders[i]
-		if e.Candidate && e.Unusable == nil && c.wasRolledBack(e) && (best == nil || e.Metric > best.Metric) {
+		if e.Candidate && e.Unusable == nil && c.wasRolledBack(e) && (best == nil || c.Spec.Better(e.Metric, best.Metric)) {
 			best = e
 		}
 	}
@@ -175,19 +194,11 @@ func (c *Comparison) refuse(current *Contender) Decision {
 	} else if nearest == nil {
 		d.Err = fmt.Errorf("none of the %d candidates of this training can be served: %w", candidates, c.unusable())
 	} else {
-		d.Err = refusal(fmt.Sprintf("none of the %d candidates of %s is better than chance; the nearest is version %d (%s): %s; check that the target and the features are what they should be, or give it more rows",
-			candidates, c.Spec.Model, nearest.Version.Number, nearest.Version.Candidate, c.chanceOf(nearest)))
+		d.Err = refusal(fmt.Sprintf("none of the %d candidates of %s is %s; the nearest is version %d (%s): %s",
+			candidates, c.Spec.Model, c.lackOfAll(), nearest.Version.Number, nearest.Version.Candidate, c.unfit(nearest)))
 	}
 	d.Reason = "refused: " + d.Err.Error()
 	return d
-}
-
-func (c *Comparison) chanceOf(e *Contender) string {
-	s := e.Skill
-	if c.Spec.Task == dataset.Multiclass || c.Spec.Task == dataset.Regression {
-		return fmt.Sprintf("on %d validation rows it has a mean %s by %.4g, 95 %% interval %.4g to %.4g; a guess has %g", c.Rows, s.What, s.Value, s.Low, s.High, s.Guess)
-	}
-	return fmt.Sprintf("its %s is %.4f on %d validation rows, 95 %% interval %.4f to %.4f; a guess has %g", s.What, s.Value, c.Rows, s.Low, s.High, s.Guess)
 }
 
 // unusable says why contenders can't be served.
@@ -225,9 +236,12 @@ func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
 			note.Outcome, note.Reason = registry.Promoted, d.Reason
 		case e == best:
 			note.Outcome, note.Reason = registry.Lost, d.Reason
-		case e.chance():
+		case c.unfit(e) != "":
 			note.Outcome = registry.Refused
-			note.Reason = "refused: no better than chance: " + c.chanceOf(e)
+			note.Reason = fmt.Sprintf("refused: not %s: %s", c.lack(e), c.unfit(e))
+		case d.Promoted && current != nil && c.Spec.Better(e.Metric, best.Metric): // and yet not surely
+			note.Outcome = registry.Lost
+			note.Reason = fmt.Sprintf("not promoted: %s %s %s in production until now, by %s on the same %d validation rows%s", e, c.short(e, current), current, metric, c.Rows, c.against(e))
 		default:
 			note.Outcome = registry.Lost
 			note.Reason = fmt.Sprintf("not promoted: %.6f by %s, version %d has %.6f on the same %d validation rows", e.Metric, metric, best.Version.Number, best.Metric, c.Rows)

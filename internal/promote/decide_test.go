@@ -63,6 +63,47 @@ func interval(c promote.Contender, low, high float64) promote.Contender {
 	return c
 }
 
+// paired compares each contender with the champion, on draws that all say the same.
+func paired(champion int, contenders []promote.Contender) []promote.Contender {
+	for i := range contenders {
+		for _, c := range contenders {
+			e := &contenders[i]
+			if c.Version.Number != champion || c.Unusable != nil || e.Version.Number == champion || e.Against != nil {
+				continue
+			}
+			gain := e.Metric - c.Metric
+			e.Against = &promote.Against{Gain: gain, Low: gain, High: gain, Draws: 1000, Groups: 90}
+			if gain > 0 {
+				e.Against.Better = 1
+			}
+		}
+	}
+	return contenders
+}
+
+// better sets in what share of the draws a contender is better than the champion.
+func better(c promote.Contender, share float64) promote.Contender {
+	c.Against = &promote.Against{Gain: 0.01, Low: -0.005, High: 0.02, Better: share, Draws: 1000, Groups: 90}
+	return c
+}
+
+// off has predictions that are off by a share of the target's standard deviation.
+func off(c promote.Contender, share, sure float64) promote.Contender {
+	c.Reliability = evaluate.Reliability{Off: share / 2, Share: share, Sure: sure}
+	return c
+}
+
+func loose(c promote.Contender) promote.Contender {
+	c.Loose = "its rows are weighted"
+	return c
+}
+
+// saved is what the log loss of a contender is below a constant's.
+func saved(c promote.Contender, x float64) promote.Contender {
+	c.Constant = &evaluate.Gain{Mean: x, Low: x - 0.01, High: x + 0.01}
+	return c
+}
+
 func unusable(c promote.Contender) promote.Contender {
 	c.Unusable = fmt.Errorf("version %d is broken", c.Version.Number)
 	return c
@@ -79,7 +120,7 @@ func TestDecidePinned(t *testing.T) {
 	t.Parallel()
 	spec := parse(t)
 	c := promote.Comparison{Spec: spec, Rows: 100, Pinned: "an audit", Champion: registry.Version{Name: "things", Number: 1}, ChampionSpec: spec,
-		Contenders: []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)}}
+		Contenders: paired(1, []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)})}
 	d := promote.Decide(c)
 	if d.Version != 1 || d.Promoted || d.Err != nil {
 		t.Errorf("version %d, promoted %v, %v; want version 1 to stay", d.Version, d.Promoted, d.Err)
@@ -133,6 +174,32 @@ func TestDecide(t *testing.T) {
 		{"rolled back, and what replaced it can't be scored", 1, []promote.Contender{rolledBack(scored(2, 0.8)), unusable(outsider(scored(1, 0), promoted))},
 			1, false, map[int]registry.Outcome{2: rolled}, []string{"version 1 in production can't be scored", "version 2 (c2) with 0.800000, the best candidate, was rolled back", "mlops rollback -to N"}, false, true},
 
+		{"better, but not surely", 1, []promote.Contender{better(scored(2, 0.71), 0.949), outsider(scored(1, 0.7), promoted)},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.710000 is not surely better than version 1 (c1) with 0.700000 in production", "the gain is +0.010000, 95 % interval -0.005000 to +0.020000", "better in 94.9 % of 1000 draws of 90 groups, 95 % are asked for"}, false, false},
+		{"just surely better", 1, []promote.Contender{better(scored(2, 0.71), 0.95), outsider(scored(1, 0.7), promoted)},
+			2, true, map[int]registry.Outcome{1: replaced, 2: promoted}, []string{"in 95.0 % of 1000 draws"}, false, false},
+		{"nobody compared them", 1, []promote.Contender{{Version: registry.Version{Number: 2}, Candidate: true, Metric: 0.8, Skill: scored(2, 0.8).Skill, Against: &promote.Against{}}, outsider(scored(1, 0.7), promoted)},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"is not surely better"}, false, false},
+		{"the second best is surely better", 1, []promote.Contender{better(scored(2, 0.72), 0.9), better(scored(3, 0.71), 0.99), outsider(scored(1, 0.7), promoted)},
+			3, true, map[int]registry.Outcome{1: replaced, 2: lost, 3: promoted}, []string{"version 3 (c3) with 0.710000 is better than version 1"}, false, false},
+
+		{"off on average", 0, []promote.Contender{off(scored(1, 0.8), 0.4, 9)},
+			0, false, map[int]registry.Outcome{1: refused}, []string{"none of the 1 candidates of things is calibrated", "too much by 0.2 on average", "40 % of the target's standard deviation, 25 % is the bound", "promote: {calibration: ...}"}, true, true},
+		{"off within the bound", 0, []promote.Contender{off(scored(1, 0.8), 0.25, 9)},
+			1, true, map[int]registry.Outcome{1: promoted}, nil, false, false},
+		{"off, maybe by chance", 0, []promote.Contender{off(scored(1, 0.8), 0.4, 2.9)},
+			1, true, map[int]registry.Outcome{1: promoted}, nil, false, false},
+		{"off on purpose", 0, []promote.Contender{loose(saved(off(scored(1, 0.8), 0.4, 9), -0.1))},
+			1, true, map[int]registry.Outcome{1: promoted}, nil, false, false},
+		{"the best is off", 3, []promote.Contender{off(scored(1, 0.8), 0.4, 9), scored(2, 0.75), outsider(scored(3, 0.7), promoted)},
+			2, true, map[int]registry.Outcome{1: refused, 2: promoted, 3: replaced}, nil, false, false},
+		{"a constant is better", 0, []promote.Contender{saved(scored(1, 0.8), -0.02)},
+			0, false, map[int]registry.Outcome{1: refused}, []string{"none of the 1 candidates of things is better than a constant", "below that of always saying how frequent the outcome is by -0.02, 95 % interval -0.03 to -0.01"}, true, true},
+		{"maybe as good as a constant", 0, []promote.Contender{saved(scored(1, 0.8), -0.009)},
+			1, true, map[int]registry.Outcome{1: promoted}, nil, false, false},
+		{"each lacks something else", 0, []promote.Contender{saved(scored(1, 0.8), -0.02), off(scored(2, 0.8), 0.4, 9)},
+			0, false, map[int]registry.Outcome{1: refused, 2: refused}, []string{"is fit for production"}, true, true},
+
 		{"worse than chance", 0, []promote.Contender{interval(scored(1, 0.48), 0.4, 0.56)},
 			0, false, map[int]registry.Outcome{1: refused}, []string{"refused: none of the 1 candidates of things is better than chance", "version 1 (c1)", "0.4800 on 100 validation rows", "0.4000 to 0.5600", "a guess has 0.5"}, true, true},
 		{"exactly chance", 0, []promote.Contender{interval(scored(1, 0.5), 0.5, 0.5)},
@@ -147,7 +214,7 @@ func TestDecide(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			spec := parse(t)
-			c := promote.Comparison{Spec: spec, Rows: 100, Contenders: test.contenders}
+			c := promote.Comparison{Spec: spec, Rows: 100, Contenders: paired(test.champion, test.contenders)}
 			if test.champion != 0 {
 				c.Champion, c.ChampionSpec = registry.Version{Name: "things", Number: test.champion}, spec
 			}
@@ -214,7 +281,7 @@ func TestDecideRefusesAnotherQuestion(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c := promote.Comparison{Spec: parse(t), Rows: 100, Champion: registry.Version{Name: "things", Number: 1, Dataset: test.dataset},
-				Contenders: []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)}}
+				Contenders: paired(1, []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)})}
 			if test.change != nil {
 				c.ChampionSpec = parse(t, test.change...)
 			}

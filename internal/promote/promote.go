@@ -10,8 +10,6 @@ import (
 	"log/slog"
 
 	"mlops/internal/dataset"
-	"mlops/internal/evaluate"
-	"mlops/internal/feature"
 	"mlops/internal/history"
 	"mlops/internal/model"
 	"mlops/internal/registry"
@@ -78,7 +76,7 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 		if models, subjects, err = load(ctx, c, comparison.Contenders, comparison.Champion); err != nil {
 			return Decision{}, err
 		}
-		if comparison.Rows, err = score(ctx, c, comparison.Contenders, models); err != nil {
+		if err = score(ctx, c, &comparison, models); err != nil {
 			return Decision{}, err
 		}
 	}
@@ -128,11 +126,27 @@ func apply(ctx context.Context, reg *registry.Registry, c Comparison, d Decision
 		}
 	}
 	for _, n := range d.Notes {
-		if err := reg.Note(ctx, n.Version, n.Outcome, n.Reason); err != nil {
+		if err := note(ctx, reg, c, n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// note leaves a note, of a candidate that was scored with all that was looked at.
+func note(ctx context.Context, reg *registry.Registry, c Comparison, n Note) error {
+	for i := range c.Contenders {
+		e := &c.Contenders[i]
+		if e.Version.Number != n.Version.Number || !e.Candidate || e.Unusable != nil || c.Rows == 0 || n.Outcome == registry.RolledBack || n.Outcome == registry.Replaced {
+			continue
+		}
+		text, tags, err := c.record(e, n)
+		if err != nil {
+			return err
+		}
+		return reg.NoteDecision(ctx, n.Version, n.Outcome, n.Reason, text, tags)
+	}
+	return reg.Note(ctx, n.Version, n.Outcome, n.Reason)
 }
 
 // load reads the contenders' models, nil for one that is unusable, and what their
@@ -164,111 +178,4 @@ func load(ctx context.Context, c Config, contenders []Contender, champion regist
 		models[i], subjects[i] = m, subject
 	}
 	return models, subjects, nil
-}
-
-// scorer scores the rows of one spec by a model that may be of another.
-type scorer struct {
-	model   *model.Model
-	columns []int // of the rows' spec, for each column of the model's; -1: none
-	fields  [][]byte
-	stream  *feature.Stream
-	vector  []float32
-	outputs []float32 // of one row
-	scores  []float32 // of all rows
-}
-
-func newScorer(m *model.Model, spec *dataset.Spec) *scorer {
-	s := &scorer{model: m, stream: m.Encoder.Stream(), vector: make([]float32, m.Encoder.Width()), outputs: make([]float32, m.Trees.Outputs()), fields: make([][]byte, len(m.Spec.Columns))}
-	for _, col := range m.Spec.Columns {
-		s.columns = append(s.columns, spec.Column(col.Name))
-	}
-	return s
-}
-
-// add takes the next row; counts says whether its score is wanted.
-func (s *scorer) add(fields [][]byte, counts bool) error {
-	for to, from := range s.columns {
-		s.fields[to] = nil
-		if from >= 0 {
-			s.fields[to] = fields[from]
-		}
-	}
-	if !counts {
-		return s.stream.Encode(nil, s.fields)
-	}
-	if err := s.stream.Encode(s.vector, s.fields); err != nil {
-		return err
-	}
-	s.model.Trees.ScoreBatch(s.vector, s.outputs)
-	s.scores = append(s.scores, s.outputs...)
-	return nil
-}
-
-// comparable is an error if the rows of a spec come in an order in which the model
-// can't look at earlier ones.
-func comparable(m *model.Model, spec *dataset.Spec) error {
-	if m.Spec.HasHistory() && (!spec.HasHistory() || m.Spec.Group != spec.Group || m.Spec.Order != spec.Order) {
-		return fmt.Errorf("it looks at earlier rows by group %s and order %s, and the spec does not: it can't be compared on the same rows", m.Spec.Group, m.Spec.Order)
-	}
-	return nil
-}
-
-// score scores all contenders on the same rows: those that the present spec
-// takes, with the target as it says. A model of an older spec gets the columns
-// it knows by their names.
-func score(ctx context.Context, c Config, contenders []Contender, models []*model.Model) (rows int, err error) {
-	scorers := make([]*scorer, len(models))
-	for i, m := range models {
-		if m != nil {
-			scorers[i] = newScorer(m, c.Spec)
-		}
-	}
-	var labels []float32
-	err = c.Rows(ctx, func(split string, fields [][]byte) error {
-		label, known := c.Spec.Label(fields)
-		if split != dataset.Validation {
-			return nil // no group has rows in two splits
-		}
-		counts := known && !c.Spec.Excluded(fields)
-		if counts {
-			labels = append(labels, label)
-		} else if !c.Spec.HasHistory() {
-			return nil
-		}
-		for _, s := range scorers {
-			if s == nil {
-				continue
-			}
-			if err := s.add(fields, counts); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("scoring the validation rows: %w", err)
-	}
-	for i, s := range scorers {
-		if s == nil {
-			continue
-		}
-		e := &contenders[i]
-		if err := e.measure(s, labels, c.Spec); err != nil {
-			return 0, fmt.Errorf("version %d on the validation rows: %w", e.Version.Number, err)
-		}
-	}
-	return len(labels), nil
-}
-
-// measure sets what a contender scored.
-func (e *Contender) measure(s *scorer, labels []float32, spec *dataset.Spec) error {
-	rated, err := evaluate.Rate(spec, s.scores, labels)
-	if err != nil {
-		return err
-	}
-	if e.Metric, err = rated.Metric(spec.Metrics[0], s.model.Serving.Threshold); err != nil {
-		return err
-	}
-	e.Skill = rated.Skill(spec.Metrics[0])
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"mlops/internal/dataset"
 	"mlops/internal/mlflow"
@@ -181,6 +184,48 @@ func (w *world) tag(s *dataset.Spec, version int, name string) string {
 	return v.Tags[name]
 }
 
+// decision checks decision.json of a version, and the tags of its run.
+func (w *world) decision(s *dataset.Spec, version int, outcome registry.Outcome, results map[string]string) {
+	w.t.Helper()
+	v, err := w.client.GetVersion(w.t.Context(), s.Model, version)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	run, err := w.client.GetRun(w.t.Context(), v.RunID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	root, err := w.client.ArtifactPath(run.ArtifactURI)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	file := filepath.Join(w.t.TempDir(), registry.FileDecision)
+	if err := w.client.DownloadArtifact(w.t.Context(), path.Join(root, registry.FileDecision), file, 1<<20); err != nil {
+		w.t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var r promote.Record
+	if err := json.Unmarshal(text, &r); err != nil {
+		w.t.Fatalf("%v in %s", err, text)
+	}
+	got := map[string]string{}
+	for _, c := range r.Checks {
+		got[c.Name] = c.Result
+		if want := c.Result + ": " + c.Found; c.Found == "" || run.Tags["gate."+c.Name] != want {
+			w.t.Errorf("version %d: tag gate.%s is %q, want %q", version, c.Name, run.Tags["gate."+c.Name], want)
+		}
+	}
+	if diff := cmp.Diff(results, got); diff != "" {
+		w.t.Errorf("version %d: checks (-want +got):\n%s\n%s", version, diff, text)
+	}
+	if r.Version != version || r.Outcome != string(outcome) || r.Rows == 0 || r.Value == 0 || len(r.Contenders) == 0 || r.Reason != v.Tags[registry.TagPromotion] && outcome == registry.Promoted && v.Tags[registry.TagOutcome] == string(outcome) {
+		w.t.Errorf("version %d: %s", version, text)
+	}
+}
+
 func contains(t *testing.T, what, text string, words ...string) {
 	t.Helper()
 	for _, word := range words {
@@ -318,6 +363,9 @@ func TestPromotion(t *testing.T) {
 	}
 	contains(t, "reason of the better one", w.tag(good, second.Version, registry.TagPromotion), "promoted: version", "is better than version", "same")
 	contains(t, "reason on the one before", w.tag(good, first.Version, registry.TagPromotion), "replaced by version "+strconv.Itoa(second.Version))
+
+	w.decision(good, second.Version, registry.Promoted, map[string]string{"chance": "passed", "constant": "passed", "calibration": "passed", "samples": "passed", "better": "passed"})
+	w.decision(poor, first.Version, registry.Promoted, map[string]string{"chance": "passed", "constant": "passed", "calibration": "passed", "samples": "passed"})
 
 	// A later training whose candidates are no better.
 	worse := w.spec(append(weak, "Sex of a penguin", "Another title")...)

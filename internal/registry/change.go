@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strconv"
 
 	"mlops/internal/mlflow"
@@ -186,20 +188,61 @@ const maxReason = 4000
 // nothing where the version says so already: the outcome is written last, so
 // that one there means that all of it is.
 func (r *Registry) Note(ctx context.Context, v Version, o Outcome, reason string) error {
-	if cut := []rune(reason); len(cut) > maxReason {
-		reason = string(cut[:maxReason-1]) + "…"
-	}
-	if v.noted && v.Outcome == o && v.Reason == reason {
+	return r.note(ctx, v, o, reason, nil, nil)
+}
+
+// FileDecision is the artifact of a run that has all that the gate looked at when it
+// decided on the run's version.
+const FileDecision = "decision.json"
+
+// NoteDecision is Note that also leaves FileDecision and tags on the run.
+func (r *Registry) NoteDecision(ctx context.Context, v Version, o Outcome, reason string, decision []byte, tags map[string]string) error {
+	return r.note(ctx, v, o, reason, decision, tags)
+}
+
+func (r *Registry) note(ctx context.Context, v Version, o Outcome, reason string, decision []byte, more map[string]string) error {
+	if v.noted && v.Outcome == o && v.Reason == cut(reason) {
 		return nil
 	}
-	tags := map[string]string{TagOutcome: string(o), TagPromotion: reason}
+	if decision != nil {
+		if err := r.attach(ctx, v, FileDecision, decision); err != nil {
+			return err
+		}
+	}
+	tags := map[string]string{TagOutcome: string(o), TagPromotion: cut(reason)}
+	for key, value := range more {
+		tags[key] = cut(value)
+	}
 	if err := r.client.LogBatch(ctx, v.RunID, mlflow.Batch{Tags: tags}); err != nil {
 		return fmt.Errorf("noting the outcome on the run of version %d of %s: %w", v.Number, r.model, err)
 	}
-	if err := r.tag(ctx, v, TagPromotion, reason); err != nil {
+	if err := r.tag(ctx, v, TagPromotion, cut(reason)); err != nil {
 		return err
 	}
 	return r.tag(ctx, v, TagOutcome, string(o))
+}
+
+func cut(text string) string {
+	if runes := []rune(text); len(runes) > maxReason {
+		return string(runes[:maxReason-1]) + "…"
+	}
+	return text
+}
+
+// attach stores a file beside the other artifacts of a version's run.
+func (r *Registry) attach(ctx context.Context, v Version, name string, content []byte) error {
+	run, err := r.client.GetRun(ctx, v.RunID)
+	if err != nil {
+		return fmt.Errorf("looking up the run of version %d of %s: %w", v.Number, r.model, err)
+	}
+	root, err := r.client.ArtifactPath(run.ArtifactURI)
+	if err == nil {
+		err = r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content))
+	}
+	if err != nil {
+		return fmt.Errorf("storing %s with the run of version %d of %s: %w", name, v.Number, r.model, err)
+	}
+	return nil
 }
 
 func (r *Registry) tag(ctx context.Context, v Version, key, value string) error {

@@ -1,0 +1,162 @@
+package promote
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"mlops/internal/dataset"
+	"mlops/internal/registry"
+)
+
+// surely is by how many standard errors predictions have to be off for it to be no
+// chance.
+const surely = 3
+
+// eligible reports whether a contender may be put into production.
+func (c *Comparison) eligible(e *Contender) bool {
+	return e.Candidate && e.Unusable == nil && !c.wasRolledBack(e) && c.unfit(e) == ""
+}
+
+// lack is what a contender that is unfit is not.
+func (c *Comparison) lack(e *Contender) string {
+	switch {
+	case !e.Skill.Any():
+		return "better than chance"
+	case worseThanConstant(e):
+		return "better than a constant"
+	}
+	return "calibrated"
+}
+
+// lackOfAll is what all candidates that could be scored lack.
+func (c *Comparison) lackOfAll() string {
+	all := ""
+	for i := range c.Contenders {
+		e := &c.Contenders[i]
+		if !e.Candidate || e.Unusable != nil {
+			continue
+		}
+		if l := c.lack(e); all == "" || all == l {
+			all = l
+			continue
+		}
+		return "fit for production"
+	}
+	return all
+}
+
+// unfit says why a contender must not be in production, however it compares: "" if it
+// may.
+func (c *Comparison) unfit(e *Contender) string {
+	const remedy = "check that the target and the features are what they should be, or give it more rows"
+	switch {
+	case !e.Skill.Any():
+		return c.chanceOf(e) + "; " + remedy
+	case worseThanConstant(e):
+		return fmt.Sprintf("%s; %s", c.constantOf(e), remedy)
+	case c.off(e):
+		return fmt.Sprintf("%s; give it fewer and simpler trees, or more rows; promote: {calibration: ...} sets another bound, 100%% none", c.offOf(e))
+	}
+	return ""
+}
+
+// worseThanConstant reports whether always saying how frequent the outcome is among
+// these very rows is surely better.
+func worseThanConstant(e *Contender) bool {
+	return e.Loose == "" && e.Constant != nil && e.Constant.High <= 0
+}
+
+func (c *Comparison) constantOf(e *Contender) string {
+	return fmt.Sprintf("on %d validation rows its log loss is below that of always saying how frequent the outcome is by %.4g, 95 %% interval %.4g to %.4g", c.Rows, e.Constant.Mean, e.Constant.Low, e.Constant.High)
+}
+
+// off reports whether a contender's predictions are surely off by more than the spec's
+// bound.
+func (c *Comparison) off(e *Contender) bool {
+	return e.Loose == "" && e.Reliability.Share > c.Spec.Gate().Calibration && e.Reliability.Sure > surely
+}
+
+func (c *Comparison) offOf(e *Contender) string {
+	what := "its predictions say"
+	if c.Spec.Task != dataset.Regression {
+		what = "its probabilities say"
+	}
+	bound := ""
+	if b := c.Spec.Gate().Calibration; !math.IsInf(b, 1) {
+		bound = fmt.Sprintf(", %.3g %% is the bound", 100*b)
+	}
+	return fmt.Sprintf("on %d validation rows %s too much by %.4g on average over tenths of the rows, %.3g %% of the target's standard deviation%s",
+		c.Rows, what, e.Reliability.Off, 100*e.Reliability.Share, bound)
+}
+
+func (c *Comparison) chanceOf(e *Contender) string {
+	s := e.Skill
+	if c.Spec.Task == dataset.Multiclass || c.Spec.Task == dataset.Regression {
+		return fmt.Sprintf("on %d validation rows it has a mean %s by %.4g, 95 %% interval %.4g to %.4g; a guess has %g", c.Rows, s.What, s.Value, s.Low, s.High, s.Guess)
+	}
+	return fmt.Sprintf("its %s is %.4f on %d validation rows, 95 %% interval %.4f to %.4f; a guess has %g", s.What, s.Value, c.Rows, s.Low, s.High, s.Guess)
+}
+
+// challenger returns the best candidate that lacks nothing to take the champion's
+// place, nil where there is none.
+func (c *Comparison) challenger(champion *Contender) *Contender {
+	var all []*Contender
+	for i := range c.Contenders {
+		if e := &c.Contenders[i]; e != champion && c.eligible(e) {
+			all = append(all, e)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *Contender) int {
+		switch {
+		case c.Spec.Better(a.Metric, b.Metric):
+			return -1
+		case c.Spec.Better(b.Metric, a.Metric):
+			return 1
+		}
+		return 0
+	})
+	for _, e := range all {
+		if c.short(e, champion) == "" {
+			return e
+		}
+	}
+	return nil
+}
+
+// short says what a candidate lacks to take the champion's place, in front of the
+// champion's name; "" if nothing.
+func (c *Comparison) short(e, champion *Contender) string {
+	gate := c.Spec.Gate()
+	switch {
+	case !c.Spec.Better(e.Metric, champion.Metric):
+		return "is no better than"
+	case e.Against == nil || e.Against.Better < gate.Confidence:
+		return "is not surely better than"
+	}
+	return ""
+}
+
+// against is how a candidate compares with the champion, to be put behind a sentence.
+func (c *Comparison) against(e *Contender) string {
+	if e.Against == nil {
+		return ""
+	}
+	return "; " + c.betterOf(e)
+}
+
+func (c *Comparison) betterOf(e *Contender) string {
+	a, gate := e.Against, c.Spec.Gate()
+	by := ""
+	if gate.Margin > 0 {
+		by = fmt.Sprintf(" by more than %.4g", gate.Margin)
+	}
+	return fmt.Sprintf("the gain is %+.6f, 95 %% interval %+.6f to %+.6f, and it is better%s in %.1f %% of %d draws of %d groups, %.4g %% are asked for",
+		a.Gain, a.Low, a.High, by, math.Floor(1000*a.Better)/10, a.Draws, a.Groups, 100*gate.Confidence)
+}
+
+// wasRolledBack reports whether somebody put another version in the place of this
+// one. The champion was not: its rollback was cut short.
+func (c *Comparison) wasRolledBack(e *Contender) bool {
+	return e.Version.Outcome == registry.RolledBack && e.Version.Number != c.Champion.Number
+}

@@ -1,0 +1,219 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+
+	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
+	"mlops/internal/feature"
+	"mlops/internal/model"
+)
+
+// scorer scores the rows of one spec by a model that may be of another.
+type scorer struct {
+	model   *model.Model
+	columns []int // of the rows' spec, for each column of the model's; -1: none
+	fields  [][]byte
+	stream  *feature.Stream
+	vector  []float32
+	outputs []float32 // of one row
+	scores  []float32 // of all rows
+}
+
+func newScorer(m *model.Model, spec *dataset.Spec) *scorer {
+	s := &scorer{model: m, stream: m.Encoder.Stream(), vector: make([]float32, m.Encoder.Width()), outputs: make([]float32, m.Trees.Outputs()), fields: make([][]byte, len(m.Spec.Columns))}
+	for _, col := range m.Spec.Columns {
+		s.columns = append(s.columns, spec.Column(col.Name))
+	}
+	return s
+}
+
+// add takes the next row; counts says whether its score is wanted.
+func (s *scorer) add(fields [][]byte, counts bool) error {
+	for to, from := range s.columns {
+		s.fields[to] = nil
+		if from >= 0 {
+			s.fields[to] = fields[from]
+		}
+	}
+	if !counts {
+		return s.stream.Encode(nil, s.fields)
+	}
+	if err := s.stream.Encode(s.vector, s.fields); err != nil {
+		return err
+	}
+	s.model.Trees.ScoreBatch(s.vector, s.outputs)
+	s.scores = append(s.scores, s.outputs...)
+	return nil
+}
+
+// comparable is an error if the rows of a spec come in an order in which the model
+// can't look at earlier ones.
+func comparable(m *model.Model, spec *dataset.Spec) error {
+	if m.Spec.HasHistory() && (!spec.HasHistory() || m.Spec.Group != spec.Group || m.Spec.Order != spec.Order) {
+		return fmt.Errorf("it looks at earlier rows by group %s and order %s, and the spec does not: it can't be compared on the same rows", m.Spec.Group, m.Spec.Order)
+	}
+	return nil
+}
+
+// rows is the validation rows that count.
+type rows struct {
+	labels []float32
+	group  []int32 // of each, numbered from 0
+	next   int32
+	groups map[string]int32
+	column int // of the group; -1: each row is its own
+}
+
+// add takes the next row.
+func (r *rows) add(label float32, fields [][]byte) {
+	r.labels = append(r.labels, label)
+	if r.column >= 0 && fields[r.column] != nil {
+		name := string(fields[r.column])
+		g, known := r.groups[name]
+		if known {
+			r.group = append(r.group, g)
+			return
+		}
+		r.groups[name] = r.next
+	}
+	r.group = append(r.group, r.next)
+	r.next++
+}
+
+// score scores all contenders on the same rows: those that the present spec
+// takes, with the target as it says. A model of an older spec gets the columns
+// it knows by their names.
+func score(ctx context.Context, c Config, comparison *Comparison, models []*model.Model) error {
+	scorers := make([]*scorer, len(models))
+	for i, m := range models {
+		if m != nil {
+			scorers[i] = newScorer(m, c.Spec)
+		}
+	}
+	r := &rows{groups: map[string]int32{}, column: c.Spec.Column(c.Spec.Group)}
+	err := c.Rows(ctx, func(split string, fields [][]byte) error {
+		label, known := c.Spec.Label(fields)
+		if split != dataset.Validation {
+			return nil // no group has rows in two splits
+		}
+		counts := known && !c.Spec.Excluded(fields)
+		if counts {
+			r.add(label, fields)
+		} else if !c.Spec.HasHistory() {
+			return nil
+		}
+		for _, s := range scorers {
+			if s == nil {
+				continue
+			}
+			if err := s.add(fields, counts); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("scoring the validation rows: %w", err)
+	}
+	comparison.Rows = len(r.labels)
+	for i, s := range scorers {
+		if s == nil {
+			continue
+		}
+		e := &comparison.Contenders[i]
+		if err := e.measure(s, r.labels, c.Spec); err != nil {
+			return fmt.Errorf("version %d on the validation rows: %w", e.Version.Number, err)
+		}
+	}
+	return compare(ctx, c.Spec, comparison, scorers, r)
+}
+
+// measure sets what a contender scored.
+func (e *Contender) measure(s *scorer, labels []float32, spec *dataset.Spec) error {
+	rated, err := evaluate.Rate(spec, s.scores, labels)
+	if err != nil {
+		return err
+	}
+	if e.Metric, err = rated.Metric(spec.Metrics[0], s.model.Serving.Threshold); err != nil {
+		return err
+	}
+	e.Skill = rated.Skill(spec.Metrics[0])
+	e.Reliability = evaluate.RateReliability(spec.Task, s.scores, labels)
+	e.Loose, e.Samples = loose(s.model), len(s.model.Serving.Samples)
+	if r := rated.Ranking; r != nil {
+		saved, err := r.Gain()
+		if err != nil {
+			return err
+		}
+		e.Constant = &saved
+	}
+	return nil
+}
+
+// loose says why a model's predictions need not be right on average; "" if they do.
+func loose(m *model.Model) string {
+	if w := m.Spec.Weights; w.Balanced || w.Column != "" {
+		return "its rows are weighted (weights), so its predictions are not right on average of the rows"
+	}
+	candidate := m.Spec.Candidate(m.Serving.Candidate)
+	if candidate == nil {
+		return ""
+	}
+	switch o := m.Spec.Objective(candidate); o {
+	case "reg:absoluteerror", "reg:pseudohubererror":
+		return "its objective " + o + " predicts medians, which are not right on average"
+	}
+	if w, set := candidate.Params["scale_pos_weight"]; set && fmt.Sprint(w) != "1" {
+		return fmt.Sprintf("its rows are weighted (scale_pos_weight %v), so its probabilities are not how frequent the outcome is", w)
+	}
+	return ""
+}
+
+// compare sets how each candidate compares with the champion on draws of the rows.
+func compare(ctx context.Context, spec *dataset.Spec, c *Comparison, scorers []*scorer, r *rows) error {
+	champion, others := -1, []int{}
+	measures := make([]evaluate.Weighed, len(scorers))
+	for i, s := range scorers {
+		if s == nil {
+			continue
+		}
+		if c.Contenders[i].Version.Number == c.Champion.Number {
+			champion = i
+		} else {
+			others = append(others, i)
+		}
+		var err error
+		if measures[i], err = evaluate.Weigh(spec, spec.Metrics[0], s.model.Serving.Threshold, s.scores, r.labels); err != nil {
+			return fmt.Errorf("version %d on the validation rows: %w", c.Contenders[i].Version.Number, err)
+		}
+	}
+	if champion < 0 || len(others) == 0 {
+		return nil
+	}
+	draws := evaluate.NewDraws(r.group)
+	gains := make([][]float64, len(scorers))
+	draws.Each(func(weights []int32) {
+		if ctx.Err() != nil {
+			return
+		}
+		than := measures[champion](weights)
+		for _, i := range others {
+			gains[i] = append(gains[i], spec.Gain(measures[i](weights), than))
+		}
+	})
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	gate := spec.Gate()
+	for _, i := range others {
+		e, spread := &c.Contenders[i], evaluate.NewSpread(gains[i])
+		e.Against = &Against{
+			Gain: spec.Gain(e.Metric, c.Contenders[champion].Metric), Draws: draws.Count(), Groups: draws.Groups(),
+			Better: spread.Above(gate.Margin) * float64(len(spread)) / float64(draws.Count()),
+		}
+		e.Against.Low, e.Against.High = spread.Interval(0.95)
+	}
+	return nil
+}
