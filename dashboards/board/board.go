@@ -181,7 +181,9 @@ type Tooltip struct {
 }
 
 // All returns every dashboard by file name.
-func All() map[string]Dashboard { return map[string]Dashboard{"serving.json": Serving()} }
+func All() map[string]Dashboard {
+	return map[string]Dashboard{"serving.json": Serving(), "model.json": Model()}
+}
 
 // JSON returns a dashboard as Grafana reads it, always the same text.
 func JSON(d Dashboard) ([]byte, error) {

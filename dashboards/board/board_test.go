@@ -130,7 +130,7 @@ func TestCheck(t *testing.T) {
 		if (err == nil) != (test.want == "") || (err != nil && !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: error %v, want %q", test.reason, err, test.want)
 		}
-		if n := len(Expressions(time.Minute)); err != nil && strings.Count(err.Error(), "serving.json, ") != n {
+		if n := len(Expressions(time.Minute)); err != nil && strings.Count(err.Error(), ".json, ") != n {
 			t.Errorf("%s: not all of %d expressions are named:\n%v", test.reason, n, err)
 		}
 	}

@@ -30,7 +30,7 @@ func main() { program.Main(run) }
 func run(ctx context.Context, log *slog.Logger) error {
 	args := os.Args[1:]
 	if len(args) > 0 {
-		commands := map[string]func(context.Context, *slog.Logger, []string) error{"serve": serve, "plan": plan}
+		commands := map[string]func(context.Context, *slog.Logger, []string) error{"serve": serve, "plan": plan, "capacity": capacity, "compare": compare}
 		if command := commands[args[0]]; command != nil {
 			return command(ctx, log, args[1:])
 		}

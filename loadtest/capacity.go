@@ -1,0 +1,150 @@
+package loadtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Search says how Capacity looks for the most load that a server sustains.
+type Search struct {
+	Rate   bool    // look for requests per second instead of users
+	From   float64 // the first level tried; default 1 user or 10 requests per second
+	Most   float64 // the highest; default 10,000 users or a million requests per second
+	Repeat int     // how often the search is done; default 5
+	// OnTry is called after each stage, if set.
+	OnTry func(Stage)
+}
+
+// Capacity is the most users or requests per second at which a server keeps its
+// objective.
+type Capacity struct {
+	Unit      string    `json:"unit"`
+	Found     []float64 `json:"found"` // by each search, ascending
+	Median    float64   `json:"median"`
+	Low       float64   `json:"low"`
+	High      float64   `json:"high"`
+	Sure      float64   `json:"sure"`      // the probability with which Low to High holds the median of all searches
+	Unlimited bool      `json:"unlimited"` // the highest level was sustained in some search
+	Stages    []Stage   `json:"stages"`    // of all levels tried
+}
+
+// relative is how closely a search ends: the level that is not sustained is at most
+// this part above the one that is (or one user).
+const relative = 0.05
+
+// FindCapacity searches Repeat times: it doubles the level until a stage is not
+// sustained and then halves the gap. The objective is cfg's MaxErrors and P99, and each
+// stage lasts cfg's Duration.
+func FindCapacity(ctx context.Context, cfg Config, s Search) (Capacity, error) {
+	c := Capacity{Unit: "users"}
+	s.From = max(s.From, 1)
+	if s.Rate {
+		c.Unit, s.From = "requests per second", max(s.From, 10)
+		if s.Most == 0 {
+			s.Most = maxRate
+		}
+	}
+	if s.Most == 0 {
+		s.Most = maxUsers
+	}
+	if s.Repeat == 0 {
+		s.Repeat = 5
+	}
+	if s.Repeat < 1 || s.Most < s.From {
+		return c, fmt.Errorf("%d searches from %v to %v can't be", s.Repeat, s.From, s.Most)
+	}
+	if cfg.Bodies == nil {
+		var err error
+		if cfg, err = cfg.defaults(); err != nil {
+			return c, err
+		}
+		if cfg.Bodies, err = Samples(ctx, cfg.Target, cfg.Key); err != nil {
+			return c, err
+		}
+	}
+	try := func(level float64) (bool, error) {
+		cfg := cfg
+		cfg.Users, cfg.Rates = []int{int(level)}, nil
+		if s.Rate {
+			cfg.Users, cfg.Rates = nil, []float64{level}
+		}
+		r, err := Run(ctx, cfg)
+		if err != nil {
+			return false, err
+		}
+		if r.Stopped {
+			return false, errors.New("the search was stopped")
+		}
+		c.Stages = append(c.Stages, r.Stages...)
+		if s.OnTry != nil {
+			s.OnTry(r.Stages[0])
+		}
+		return r.Passed(), nil
+	}
+	for range s.Repeat {
+		found, unlimited, err := highest(try, s.From, s.Most, !s.Rate)
+		if err != nil {
+			return c, err
+		}
+		c.Found = append(c.Found, found)
+		c.Unlimited = c.Unlimited || unlimited
+	}
+	slices.Sort(c.Found)
+	c.Median, c.Low, c.High = c.Found[(len(c.Found)-1)/2], c.Found[0], c.Found[len(c.Found)-1]
+	// The median lies outside of the smallest and largest of n only if all are on one
+	// side of it.
+	c.Sure = 1 - math.Pow(2, 1-float64(len(c.Found)))
+	return c, nil
+}
+
+// highest returns the highest level that passes, 0 if not even the first does, and
+// whether the highest one allowed does.
+func highest(try func(level float64) (bool, error), from, most float64, whole bool) (level float64, unlimited bool, err error) {
+	passed, failed := 0.0, 0.0
+	for next := from; failed == 0; next = min(2*next, most) {
+		ok, err := try(next)
+		switch {
+		case err != nil:
+			return 0, false, err
+		case !ok:
+			failed = next
+		case next == most:
+			return most, true, nil
+		default:
+			passed = next
+		}
+	}
+	for passed > 0 && failed-passed > relative*failed {
+		middle := (passed + failed) / 2
+		if whole {
+			if middle = math.Floor(middle); middle <= passed {
+				break
+			}
+		}
+		ok, err := try(middle)
+		switch {
+		case err != nil:
+			return 0, false, err
+		case ok:
+			passed = middle
+		default:
+			failed = middle
+		}
+	}
+	return passed, false, nil
+}
+
+// Sum states the capacity in a line.
+func (c *Capacity) Sum() string {
+	if c.Median == 0 && !c.Unlimited {
+		return "the objective was not kept at the lowest level tried"
+	}
+	text := fmt.Sprintf("keeps the objective up to %.5g %s (median of %d searches; %.5g to %.5g, an interval for the median at %.0f %%)", c.Median, c.Unit, len(c.Found), c.Low, c.High, 100*c.Sure)
+	if c.Unlimited {
+		text += "; the highest level allowed was kept, so it may be more"
+	}
+	return text
+}
