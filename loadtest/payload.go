@@ -90,7 +90,7 @@ func ReadRecords(r io.Reader, template string) (bodies []Body, note string, err 
 	rows := csv.NewReader(in)
 	rows.ReuseRecord = true
 	first, err := rows.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, "", errors.New("there are no records")
 	}
 	if err != nil {

@@ -54,9 +54,14 @@ func Local(ctx context.Context, env []string, getenv func(string) string, log *s
 	if err != nil {
 		return nil, err
 	}
-	go Bridge(ctx, l, func(ctx context.Context) (net.Conn, error) {
-		return Dial(ctx, net.JoinHostPort(server.Host, port), server.TLSConfig)
-	}, log)
+	go func() {
+		err := Bridge(ctx, l, func(ctx context.Context) (net.Conn, error) {
+			return Dial(ctx, net.JoinHostPort(server.Host, port), server.TLSConfig)
+		}, log)
+		if err != nil {
+			log.Error("the bridge to Postgres has ended", "error", err)
+		}
+	}()
 	var local []string
 	for _, line := range env {
 		switch name, _, _ := strings.Cut(line, "="); name {

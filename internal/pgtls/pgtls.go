@@ -185,9 +185,8 @@ func splice(ctx context.Context, a, b net.Conn) error {
 	for _, pair := range [][2]net.Conn{{a, b}, {b, a}} {
 		go func() {
 			_, err := io.Copy(pair[0], pair[1])
-			if c, ok := pair[0].(interface{ CloseWrite() error }); ok {
-				c.CloseWrite()
-			} else {
+			c, ok := pair[0].(interface{ CloseWrite() error })
+			if !ok || c.CloseWrite() != nil {
 				pair[0].Close()
 			}
 			done <- err

@@ -23,7 +23,7 @@ func (s *Server) readForm(r *http.Request) (loadtest.Plan, error) {
 		return loadtest.Plan{}, fmt.Errorf("reading the form: %w", err)
 	}
 	if r.MultipartForm != nil {
-		defer r.MultipartForm.RemoveAll()
+		defer func() { _ = r.MultipartForm.RemoveAll() }() // the system clears what is left
 	}
 	if text := r.FormValue("plan"); strings.TrimSpace(text) != "" {
 		plan, err := loadtest.ReadPlan(strings.NewReader(text))

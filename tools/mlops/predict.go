@@ -275,7 +275,8 @@ func (p *scoring) explain(problem *api.Problem, b *part) error {
 }
 
 // write writes a part's records with their predictions.
-func (p *scoring) write(w *bufio.Writer, header []byte, separator byte, b *part, first bool) error {
+func (p *scoring) write(to io.Writer, header []byte, separator byte, b *part, first bool) error {
+	var w bytes.Buffer
 	reply := csv.NewReader(bytes.NewReader(b.reply))
 	reply.ReuseRecord = true
 	names, err := reply.Read()
@@ -293,7 +294,7 @@ func (p *scoring) write(w *bufio.Writer, header []byte, separator byte, b *part,
 				}
 			}
 			w.WriteByte(separator)
-			writeField(w, name, separator)
+			writeField(&w, name, separator)
 		}
 		w.WriteByte('\n')
 	}
@@ -307,19 +308,20 @@ func (p *scoring) write(w *bufio.Writer, header []byte, separator byte, b *part,
 		begin = end
 		for _, f := range fields {
 			w.WriteByte(separator)
-			writeField(w, f, separator)
+			writeField(&w, f, separator)
 		}
-		if err := w.WriteByte('\n'); err != nil {
-			return fmt.Errorf("writing: %w", err)
-		}
+		w.WriteByte('\n')
 	}
 	if _, err := reply.Read(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s has responded with more predictions than there are records", p.client.Base())
 	}
+	if _, err := w.WriteTo(to); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
 	return nil
 }
 
-func writeField(w *bufio.Writer, text string, separator byte) {
+func writeField(w *bytes.Buffer, text string, separator byte) {
 	if strings.IndexByte(text, separator) < 0 && !strings.ContainsAny(text, "\"\n\r") {
 		w.WriteString(text)
 		return
