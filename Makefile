@@ -108,7 +108,7 @@ check-demo: ## verify what a running demo serves (CHECK=flags, such as -rows=101
 	@$(MLOPS) check-demo $(CHECK)
 
 test: ## run every test with the race detector, on real Postgres, MLflow and MinIO (PKG=, TESTFLAGS=)
-	@$(MLOPS) scratch -services -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
+	@$(MLOPS) scratch -services -no-sync -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
 	@$(if $(PKG),,CGO_ENABLED=1 $(GO) test -C tools/cluster -race $(TESTFLAGS) $(CLUSTER))
 
 test-short: ## run the tests that need no service: under a minute once compiled (PKG=, TESTFLAGS=)

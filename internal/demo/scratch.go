@@ -27,11 +27,16 @@ import (
 // everything that the command starts.
 const scratchMark = "MLOPS_SCRATCH="
 
-// Scratch runs a command with a state of its own, which ends with the command;
-// with services, Postgres, MLflow and MinIO run in it and MLOPS_TEST_* name them.
+// ScratchOptions says what Scratch starts for its command.
+type ScratchOptions struct {
+	Services bool // Postgres, MLflow and MinIO, named in MLOPS_TEST_*
+	NoSync   bool // their Postgres does not wait for the disk
+}
+
+// Scratch runs a command with a state of its own, which ends with the command.
 // What killed scratch commands left is cleared first: each holds a lock on its
 // folder while it lives. A command that fails comes back as *CommandError.
-func Scratch(ctx context.Context, c *Config, d *progress.Reporter, withServices bool, argv []string) (err error) {
+func Scratch(ctx context.Context, c *Config, d *progress.Reporter, o ScratchOptions, argv []string) (err error) {
 	if len(argv) == 0 {
 		return program.Inputf("no command to run: mlops scratch [-services] -- COMMAND [ARGUMENTS]")
 	}
@@ -54,8 +59,8 @@ func Scratch(ctx context.Context, c *Config, d *progress.Reporter, withServices 
 		return err
 	}
 	env := append(c.Environ[:len(c.Environ):len(c.Environ)], "MLOPS_HOME="+dir, "MLOPS_CACHE_HOME="+c.State.Cache, scratchMark+dir)
-	if withServices {
-		own, err := testServices(ctx, c, d, state)
+	if o.Services {
+		own, err := testServices(ctx, c, d, state, o.NoSync)
 		if err != nil {
 			d.Close()
 			return err
@@ -109,7 +114,7 @@ func newScratch(ctx context.Context, c *Config, d *progress.Reporter, root strin
 
 // testServices starts what the integration tests need and returns the
 // environment that names it.
-func testServices(ctx context.Context, c *Config, d *progress.Reporter, state *local.State) ([]string, error) {
+func testServices(ctx context.Context, c *Config, d *progress.Reporter, state *local.State, noSync bool) ([]string, error) {
 	var env []string
 	var minioEnv string
 	group, ctx := errgroup.WithContext(ctx)
@@ -128,6 +133,11 @@ func testServices(ctx context.Context, c *Config, d *progress.Reporter, state *l
 		err = d.Do("Postgres", func(log *slog.Logger) (_ string, err error) {
 			if pg, err = state.Postgres(ctx, log, v); err != nil {
 				return "", err
+			}
+			if noSync {
+				if err := pg.NoSync(ctx); err != nil {
+					return "", err
+				}
 			}
 			return portOf(pg.Record), nil
 		})

@@ -310,6 +310,7 @@ func TestRolesAfterUpgrade(t *testing.T) {
 
 // The gate writes the history, whoever asks reads it, and nobody else sees it.
 func TestRolesOfTheHistory(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id")
 	as := roles(t, cfg)
 	open := func(role string) *history.Log {

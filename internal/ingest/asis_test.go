@@ -50,6 +50,7 @@ func windows(t *testing.T, text string) string {
 // TestTableAsItIs loads a table with every key that says how it is written, and the
 // same rows again in other spellings.
 func TestTableAsItIs(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id")
 	cfg.Spec = parse(t, asIsSpec)
 	cfg.All = true
@@ -122,6 +123,7 @@ func TestTableAsItIs(t *testing.T) {
 // TestSeparatorsInRaw loads one table with each separator, with bytes that COPY
 // escapes in its fields.
 func TestSeparatorsInRaw(t *testing.T) {
+	t.Parallel()
 	for key, sep := range map[string]string{`","`: ",", `";"`: ";", "tab": "\t", `"|"`: "|"} {
 		t.Run(key, func(t *testing.T) {
 			cfg := setup(t, "")
@@ -143,6 +145,7 @@ func TestSeparatorsInRaw(t *testing.T) {
 // TestTableOfAnotherEncoding has a table of few accents, in an encoding that the spec
 // does not name: what is lost is said, with the key that would read it.
 func TestTableOfAnotherEncoding(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id")
 	text := table(100, func(i int) string { return fmt.Sprintf("%d,Zoë,%d,yes", i, i) })
 	for _, tt := range []struct{ why, text, want string }{

@@ -35,6 +35,7 @@ const (
 // TestChangedSpec changes the spec after a table was loaded: clean is made anew
 // from raw, says why, and every row keeps its split.
 func TestChangedSpec(t *testing.T) {
+	t.Parallel()
 	text := table(60, func(i int) string {
 		return fmt.Sprintf("%d,%d,%d.0,%s", i, i%7, i*10, []string{"yes", "no"}[i%2])
 	}) // 29 sizes are above 300
@@ -107,6 +108,7 @@ func TestChangedSpec(t *testing.T) {
 // TestAddedColumn has a column that the table always had and the spec did not:
 // it is filled in from the file, and the rows of another file lack it.
 func TestAddedColumn(t *testing.T) {
+	t.Parallel()
 	for _, key := range []string{"key: id", ""} {
 		cfg := setup(t, key).with(t, "task: binary", "task: binary\nsource: {ignore: all}", "  - "+who+"\n", "")
 		cfg.All, cfg.Batch = true, 20
@@ -169,6 +171,7 @@ func TestAddedColumn(t *testing.T) {
 // TestChangedSpecLosesTooMuch has a spec that most rows of raw don't fit: clean
 // is as it was before, and raw keeps its rows.
 func TestChangedSpecLosesTooMuch(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, good))
 	if _, err := pipeline(cfg); err != nil {
 		t.Fatal(err)
@@ -200,6 +203,7 @@ func TestChangedSpecLosesTooMuch(t *testing.T) {
 
 // TestSpecPutBackHalfWay has a run that was broken off while clean was made anew.
 func TestSpecPutBackHalfWay(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, good))
 	if _, err := pipeline(cfg); err != nil {
 		t.Fatal(err)
@@ -225,6 +229,7 @@ func TestSpecPutBackHalfWay(t *testing.T) {
 // TestTablesDroppedByHand has the tables of clean dropped by somebody who does not
 // know of the one that says what their columns mean.
 func TestTablesDroppedByHand(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, good))
 	if _, err := pipeline(cfg); err != nil {
 		t.Fatal(err)
@@ -245,6 +250,7 @@ func TestTablesDroppedByHand(t *testing.T) {
 // TestKilledRebuild kills process-data at random moments while it makes clean
 // anew.
 func TestKilledRebuild(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 4))
 	const n = 12_000
 	cfg := setup(t, "key: id").from(t, table(n, good))
@@ -275,6 +281,7 @@ func TestKilledRebuild(t *testing.T) {
 // TestChangedSpecOfAnEarlierRelease has tables that say nothing of what their
 // columns meant.
 func TestChangedSpecOfAnEarlierRelease(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "").from(t, table(50, good))
 	if _, err := pipeline(cfg); err != nil {
 		t.Fatal(err)

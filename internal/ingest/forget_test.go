@@ -10,6 +10,7 @@ import (
 // TestForget forgets a data set beside another one, also half way through a
 // rebuild, and loads it again under another key.
 func TestForget(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(50, good))
 	other := cfg.with(t, "name: things", "name: others")
 	for _, c := range []Config{cfg, other} {

@@ -45,17 +45,37 @@ func bigTable(n int) (text string, clean []string) {
 	return b.String(), clean
 }
 
-// programs builds the three steps as they are shipped.
+// stepFolder is where the first test that needs the three steps compiles them.
+var stepFolder string
+
+func TestMain(m *testing.M) {
+	var err error
+	if stepFolder, err = os.MkdirTemp("", "ingest-steps-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(stepFolder)
+	os.Exit(code)
+}
+
+var compileSteps = sync.OnceValue(func() error {
+	cmd := exec.Command("go", "build", "-o", stepFolder, "mlops/images/load-raw-data", "mlops/images/process-data", "mlops/images/load-val-test-data")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the steps: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// programs returns the paths of the three steps, as they are shipped, by their names.
 func programs(t *testing.T) map[string]string {
 	t.Helper()
-	dir := t.TempDir()
+	if err := compileSteps(); err != nil {
+		t.Fatal(err)
+	}
 	steps := map[string]string{}
 	for _, name := range []string{"load-raw-data", "process-data", "load-val-test-data"} {
-		steps[name] = filepath.Join(dir, name)
-	}
-	cmd := exec.Command("go", "build", "-o", dir, "mlops/images/load-raw-data", "mlops/images/process-data", "mlops/images/load-val-test-data")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building the steps: %v\n%s", err, out)
+		steps[name] = filepath.Join(stepFolder, name)
 	}
 	return steps
 }
@@ -118,6 +138,7 @@ func killTimes(t *testing.T, rng *rand.Rand, most time.Duration, start func() *e
 }
 
 func TestKilledSteps(t *testing.T) {
+	t.Parallel()
 	text, want := bigTable(20_000)
 	cfg := setup(t, "key: id\ngroup: who").from(t, text)
 	proxy := newProxy(t, cfg)
@@ -156,6 +177,7 @@ func checkAll(t *testing.T, cfg Config, want []string) {
 }
 
 func TestTwoRunsAtOnce(t *testing.T) {
+	t.Parallel()
 	text, want := bigTable(20_000)
 	cfg := setup(t, "key: id\ngroup: who").from(t, text)
 	proxy := newProxy(t, cfg)
@@ -180,6 +202,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 // TestLostConnections cuts every connection after a random number of bytes, and
 // now and then stays away for a while.
 func TestLostConnections(t *testing.T) {
+	t.Parallel()
 	text, want := bigTable(20_000)
 	cfg := setup(t, "key: id\ngroup: who").from(t, text)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
@@ -209,6 +232,7 @@ func TestLostConnections(t *testing.T) {
 // TestLostCommit cuts the connection after a COMMIT went to the server and
 // before its answer came back, for every second COMMIT.
 func TestLostCommit(t *testing.T) {
+	t.Parallel()
 	text, want := bigTable(20_000)
 	cfg := setup(t, "key: id\ngroup: who").from(t, text)
 	proxy := newProxy(t, cfg, func(p *proxy) { p.cutCommits = true })
@@ -233,6 +257,7 @@ func TestLostCommit(t *testing.T) {
 
 // TestPostgresStaysAway has the server gone for good in the middle.
 func TestPostgresStaysAway(t *testing.T) {
+	t.Parallel()
 	text, _ := bigTable(20_000)
 	cfg := setup(t, "key: id").from(t, text)
 	proxy := newProxy(t, cfg, func(p *proxy) {

@@ -25,6 +25,7 @@ const (
 )
 
 func TestLoadRaw(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id").from(t, header+
 		"1,ann,1.5,yes\r\n"+ // 2
 		"2,\"b,\\\"\"o\tb\",?,no\n"+ // 3: a comma, a backslash, a quote, a tab
@@ -79,6 +80,7 @@ func TestLoadRaw(t *testing.T) {
 }
 
 func TestGrownSourceByKey(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id")
 	cfg.Batch = 2
 	first := header + "1,a,1,yes\n2,b,2,no\n3,c,3,no\n4,d,4,no\n"
@@ -113,6 +115,7 @@ func TestGrownSourceByKey(t *testing.T) {
 }
 
 func TestGrownSourceWithoutKey(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "")
 	cfg.Batch = 2
 	first := header + "1,a,1,yes\n1,a,1,yes\n3,c,3,no\n"
@@ -136,6 +139,7 @@ func TestGrownSourceWithoutKey(t *testing.T) {
 // TestKnownInAnotherSpelling has a re-export that writes the same values
 // differently: its rows are known, with and without a key.
 func TestKnownInAnotherSpelling(t *testing.T) {
+	t.Parallel()
 	for _, keys := range []string{"key: id", ""} {
 		cfg := setup(t, keys)
 		cfg.All, cfg.Batch = true, 2
@@ -157,6 +161,7 @@ func TestKnownInAnotherSpelling(t *testing.T) {
 
 // TestManyRejected has more rejected lines in one batch than wait in memory.
 func TestManyRejected(t *testing.T) {
+	t.Parallel()
 	var b strings.Builder
 	b.WriteString(header)
 	for i := range 4000 {
@@ -171,6 +176,7 @@ func TestManyRejected(t *testing.T) {
 }
 
 func TestLoadRawRefuses(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id").from(t, header+"1,a,1,yes\n")
 	load(t, cfg)
 	other := func(old, new string) Config {
@@ -213,6 +219,7 @@ func TestLoadRawRefuses(t *testing.T) {
 // TestLedgerGoesBack has the server lose its last two batches, as one that does
 // not wait for its disk may in a crash, in the middle of a run.
 func TestLedgerGoesBack(t *testing.T) {
+	t.Parallel()
 	text, want := bigTable(2000)
 	cfg := setup(t, "key: id").from(t, text)
 	cfg.Batch, cfg.All = 300, true

@@ -101,6 +101,7 @@ func checkEmpty(t *testing.T, cfg Config) {
 // run stops with the step, the column, the count, an example and the setting
 // that would help, and leaves nothing behind.
 func TestLossesStop(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		why   string
 		table string
@@ -151,6 +152,7 @@ func TestLossesStop(t *testing.T) {
 // A row without a value in a required column is rejected, whatever says that it has
 // none, and the others stay.
 func TestRequired(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id")
 	cfg.Spec = parse(t, strings.Replace(specText("key: id"), "max: 300}", "max: 300, required: true}", 1))
 	cfg.All = true
@@ -177,6 +179,7 @@ func TestRequired(t *testing.T) {
 
 // TestLossesMendedBySpec runs the same table again with a spec that reads it.
 func TestLossesMendedBySpec(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, every(4, func(i int) string { return fmt.Sprintf("%d,p,\"1,%03d.94\",yes", i, i) })))
 	if _, err := pipeline(cfg); ExitCode(err) != 2 {
 		t.Fatalf("got %v, want a LossError", err)
@@ -205,6 +208,7 @@ func TestLossesMendedBySpec(t *testing.T) {
 // TestLossesLeaveOldRows has a second source above the limit: what the first one
 // brought stays as it is.
 func TestLossesLeaveOldRows(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, good))
 	if _, err := pipeline(cfg); err != nil {
 		t.Fatal(err)
@@ -245,6 +249,7 @@ func TestLossesLeaveOldRows(t *testing.T) {
 
 // TestLossesWithin has a table below the limit: it goes on, and the reports tell.
 func TestLossesWithin(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, func(i int) string {
 		switch i {
 		case 10:
@@ -299,6 +304,7 @@ func TestLossesWithin(t *testing.T) {
 // TestUnfinishedLoadIsNotCleaned has a load that was broken off: its batches wait
 // until it is finished, or until another source is loaded.
 func TestUnfinishedLoadIsNotCleaned(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, good))
 	if _, err := LoadRaw(context.Background(), cfg); err != nil {
 		t.Fatal(err)
@@ -335,6 +341,7 @@ func TestUnfinishedLoadIsNotCleaned(t *testing.T) {
 // TestNamesDoNotClash has columns that Postgres and the platform use themselves,
 // and data sets named like what is kept beside another.
 func TestNamesDoNotClash(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "")
 	cfg.All = true
 	names := []string{"xmin", "xmax", "cmin", "cmax", "ctid", "tableoid", "split", "oid", "batch", "line", "select", "user", "column"}
@@ -377,6 +384,7 @@ func TestNamesDoNotClash(t *testing.T) {
 }
 
 func TestRemedies(t *testing.T) {
+	t.Parallel()
 	spec := parse(t, specText("key: id"))
 	for value, want := range map[string]string{
 		"1,461.94":   `thousands: ","`,
@@ -418,6 +426,7 @@ func TestRemedies(t *testing.T) {
 
 // TestTarget has a target of which no row, or every row, is positive.
 func TestTarget(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ why, column, positive, want string }{
 		{"another case", "{name: good, type: category}", `["yes"]`, `no row has good = "yes"; there are "No" (75) and "Yes" (25)`},
 		{"every row", "{name: good, type: category}", `["Yes", "No"]`, `every row with a target is positive; good is "No" (75) and "Yes" (25)`},

@@ -12,6 +12,7 @@ import (
 // TestOrderedRows reads rows by group and order, says when each came, and finds late
 // and tied rows and those without a place or a group.
 func TestOrderedRows(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "group: who\norder: id")
 	cfg.Spec = parse(t, strings.Replace(specText("group: who\norder: id"), "features:\n", "features:\n  - {history: count}\n", 1))
 	cfg = cfg.from(t, header+"5,b,1,yes\n9,a,2,no\n7,a,3,yes\n"+ // batch 1

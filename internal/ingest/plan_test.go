@@ -26,6 +26,7 @@ func contents(t *testing.T, cfg Config) []string {
 // TestRowsWithoutKey has files that follow one another; each adds what is new in
 // it, by content and count, and nothing else.
 func TestRowsWithoutKey(t *testing.T) {
+	t.Parallel()
 	a, b, c, d, e := "1,a,1,yes", "2,b,2,no", "3,c,3,no", "4,d,4,yes", "5,e,5,no"
 	for _, tt := range []struct {
 		why    string
@@ -72,6 +73,7 @@ func TestRowsWithoutKey(t *testing.T) {
 // TestPlanIsMadeAnew has two sources that are loaded a batch at a time, in turns,
 // the plan's tables emptied as by a crash, and the spec changed in between.
 func TestPlanIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "")
 	cfg.Batch = 2
 	conn := connect(t, cfg, cfg.Postgres.Raw)
@@ -111,6 +113,7 @@ func TestPlanIsMadeAnew(t *testing.T) {
 // TestPlanIsTakenBack has a keyless source that loses too many: the rows are as
 // they were, and its mended form adds what is new.
 func TestPlanIsTakenBack(t *testing.T) {
+	t.Parallel()
 	cfg := strict(t, "")
 	if _, err := pipeline(cfg.from(t, table(100, good))); err != nil {
 		t.Fatal(err)
@@ -148,6 +151,7 @@ func shuffled(rng *rand.Rand, n int) string {
 // TestKilledWithoutKey kills load-raw-data, and loses connections and answers to
 // COMMIT, while a larger table in another order is loaded.
 func TestKilledWithoutKey(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
 	const n = 9000
 	want := n + n/3

@@ -36,6 +36,7 @@ func split(t testing.TB, cfg Config) Report {
 }
 
 func TestProcess(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id").from(t, header+
 		"7, ann ,1.50,yes\n"+ // 2: spaces go
 		"07,bob,1,no\n"+ // 3: the same key once it is typed
@@ -88,6 +89,7 @@ func TestProcess(t *testing.T) {
 // TestKeyTypedLater has keys that were loaded as texts and become numbers: those
 // that are the same number are one key in clean.
 func TestKeyTypedLater(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "key: id").from(t, header+"7,a,1,yes\n07,b,1,no\n8,c,1,no\n007,d,1,no\n")
 	cfg.Batch, cfg.All = 3, true
 	text := cfg
@@ -105,6 +107,7 @@ func TestKeyTypedLater(t *testing.T) {
 }
 
 func TestProcessNothing(t *testing.T) {
+	t.Parallel()
 	cfg := setup(t, "")
 	if diff := cmp.Diff(Report{}, process(t, cfg), counts); diff != "" {
 		t.Errorf("an empty raw (-want +got):\n%s", diff)
@@ -133,6 +136,7 @@ func people(from, n int) string {
 }
 
 func TestSplit(t *testing.T) {
+	t.Parallel()
 	for _, keys := range []string{"key: id\ngroup: who", "group: who", "key: id", ""} {
 		t.Run(strings.ReplaceAll(keys, "\n", ", "), func(t *testing.T) {
 			cfg := setup(t, keys)
@@ -202,6 +206,7 @@ func TestSplit(t *testing.T) {
 }
 
 func TestSplitBeforeProcess(t *testing.T) {
+	t.Parallel()
 	_, err := Split(context.Background(), setup(t, ""))
 	if err == nil || !strings.Contains(err.Error(), "process-data makes it") {
 		t.Errorf("got %v", err)
@@ -211,6 +216,7 @@ func TestSplitBeforeProcess(t *testing.T) {
 // TestSplitOf pins values: a row's split must be the same in every version of
 // this program. They were computed with Python's hashlib.
 func TestSplitOf(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ salt, group, want string }{
 		{"diabetes-1", "8222157", "train"},
 		{"diabetes-1", "55629189", "train"},
@@ -235,6 +241,7 @@ func TestSplitOf(t *testing.T) {
 }
 
 func TestRows(t *testing.T) {
+	t.Parallel()
 	text := header + people(0, 200)
 	cfg := setup(t, "key: id\ngroup: who").from(t, text)
 	cfg.Batch, cfg.All = 60, true

@@ -27,6 +27,7 @@ func replacing(t testing.TB, keys string) Config {
 const historyOf = `SELECT h.id, who, "Size-cm", 'b' || _batch, _line, 'by b' || _replaced_by FROM things_replaced h ORDER BY _replaced_by, _batch, _line`
 
 func TestReplace(t *testing.T) {
+	t.Parallel()
 	cfg := replacing(t, "key: id\ngroup: who")
 	raw, clean := connect(t, cfg, cfg.Postgres.Raw), connect(t, cfg, cfg.Postgres.Clean)
 	first := cfg.from(t, header+"1,ann,1,yes\n2,bob,2,no\n3,cid,3,no\n4,dee,4,yes\n5,eve,none,no\n")
@@ -109,6 +110,7 @@ func TestReplace(t *testing.T) {
 // TestReplaceDoesNotDependOnBatches loads the same two sources in batches of many
 // sizes, and cleans after each source or after both.
 func TestReplaceDoesNotDependOnBatches(t *testing.T) {
+	t.Parallel()
 	old := header + "1,a,1,yes\n2,b,2,no\n3,c,3,no\n1,a,9,no\n"
 	// Key 1: known, then replacing, then a repetition; key 2 replaces at once.
 	next := header + "1,a,1,yes\n1,a,5,yes\n1,a,1,yes\n2,b,7,no\n2,b,7,no\n4,d,4,no\n3,c,3.0,no\n"
@@ -163,6 +165,7 @@ func state(t *testing.T, cfg Config) []string {
 // TestReplacedIsTakenBack has sources that replace rows and lose too many: what
 // was there before is there again, whichever step stops.
 func TestReplacedIsTakenBack(t *testing.T) {
+	t.Parallel()
 	cfg := replacing(t, "key: id")
 	cfg.Spec = parse(t, strings.Replace(string(cfg.Spec.Text()), "rejects: {at_most: 100%}\n", "", 1))
 	cfg.Batch = 20
@@ -212,6 +215,7 @@ func TestReplacedIsTakenBack(t *testing.T) {
 // TestKilledReplace kills the steps at random moments while every other row of a
 // source replaces one.
 func TestKilledReplace(t *testing.T) {
+	t.Parallel()
 	const n = 6000
 	row := func(i, size int) string {
 		return fmt.Sprintf("%d,p%d,%d,%s", i, i%50, size, []string{"yes", "no"}[i%2])

@@ -112,6 +112,17 @@ func connect(t testing.TB, cfg Config, database string) *pgx.Conn {
 	return conn
 }
 
+// briefly connects until end is called: a check after each of many kills must not use up
+// the server's connections.
+func briefly(t testing.TB, cfg Config, database string) (conn *pgx.Conn, end func()) {
+	t.Helper()
+	conn, err := postgres.Connect(context.Background(), cfg.Postgres, database, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, func() { conn.Close(context.Background()) }
+}
+
 // query returns a query's rows, their fields joined by "|".
 func query(t testing.TB, conn *pgx.Conn, sql string) []string {
 	t.Helper()
@@ -153,11 +164,8 @@ func checkReport(t testing.TB, r Report) {
 // and the rejected lines that it says, and nothing else is there.
 func checkRaw(t testing.TB, cfg Config) {
 	t.Helper()
-	conn, err := postgres.Connect(context.Background(), cfg.Postgres, cfg.Postgres.Raw, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
+	conn, end := briefly(t, cfg, cfg.Postgres.Raw)
+	defer end()
 	if ok, err := exists(context.Background(), conn, "things_batches"); err != nil || !ok {
 		return // killed before the first transaction
 	}
@@ -181,7 +189,10 @@ func checkRaw(t testing.TB, cfg Config) {
 // checkClean checks the same of clean, and that raw = clean + rejected.
 func checkClean(t testing.TB, cfg Config) {
 	t.Helper()
-	raw, clean := connect(t, cfg, cfg.Postgres.Raw), connect(t, cfg, cfg.Postgres.Clean)
+	raw, endRaw := briefly(t, cfg, cfg.Postgres.Raw)
+	defer endRaw()
+	clean, endClean := briefly(t, cfg, cfg.Postgres.Clean)
+	defer endClean()
 	for _, c := range []*pgx.Conn{raw, clean} {
 		if ok, err := exists(context.Background(), c, "things_batches"); err != nil || !ok {
 			return // killed before the first transaction

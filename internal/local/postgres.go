@@ -278,6 +278,22 @@ func (p *Postgres) prepare(ctx context.Context, log *slog.Logger) error {
 	return ingest.Share(ctx, postgres.Config{ConnString: p.Admin("postgres")}, log)
 }
 
+// NoSync has the server not wait for the disk: quicker, and a crash of the machine may
+// cost the data.
+func (p *Postgres) NoSync(ctx context.Context) error {
+	c, err := pgx.Connect(ctx, p.Admin("postgres"))
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	for _, sql := range []string{"ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()"} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("setting up a server that does not wait for the disk: %w", err)
+		}
+	}
+	return nil
+}
+
 func postgresURL(user, password string, port int, database string) string {
 	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable&connect_timeout=5", user, password, port, database)
 }

@@ -21,10 +21,7 @@ const VolumeSetting = "mlops.volume"
 // smaller than the volume claims is not seen.
 func Free(ctx context.Context, conn *pgx.Conn) (free int64, known bool, err error) {
 	var volume string
-	var used int64
-	err = conn.QueryRow(ctx, `SELECT coalesce(current_setting($1, true), ''), pg_size_bytes(current_setting('max_wal_size')) +
-		(SELECT sum(pg_database_size(oid)) FROM pg_database WHERE has_database_privilege(oid, 'CONNECT'))::bigint`, VolumeSetting).Scan(&volume, &used)
-	if err != nil {
+	if err := conn.QueryRow(ctx, "SELECT coalesce(current_setting($1, true), '')", VolumeSetting).Scan(&volume); err != nil {
 		return 0, false, fmt.Errorf("asking for the size of Postgres' volume: %w", err)
 	}
 	if strings.HasPrefix(volume, "/") {
@@ -34,7 +31,15 @@ func Free(ctx context.Context, conn *pgx.Conn) (free int64, known bool, err erro
 		return free, true, nil
 	}
 	size, ok := quantity(volume)
-	return max(0, size-used), ok, nil
+	if !ok {
+		return 0, false, nil
+	}
+	var used int64
+	if err := conn.QueryRow(ctx, `SELECT pg_size_bytes(current_setting('max_wal_size')) +
+		(SELECT sum(pg_database_size(oid)) FROM pg_database WHERE has_database_privilege(oid, 'CONNECT'))::bigint`).Scan(&used); err != nil {
+		return 0, false, fmt.Errorf("asking for the size of the databases: %w", err)
+	}
+	return max(0, size-used), true, nil
 }
 
 // quantity reads a size as Kubernetes writes it: 10Gi, 500M.

@@ -186,13 +186,14 @@ ends, everything that runs in that home is stopped and the home is deleted.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
 			services := f.Bool("services", false, "start Postgres, MLflow and MinIO, and name them in MLOPS_TEST_*")
+			noSync := f.Bool("no-sync", false, "with -services: Postgres does not wait for the disk; for tests, whose data ends with them")
 			return func(ctx context.Context, _ io.Writer, args []string) error {
 				c, err := in.config()
 				if err != nil {
 					return err
 				}
 				d := progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
-				return demo.Scratch(ctx, c, d, *services, args)
+				return demo.Scratch(ctx, c, d, demo.ScratchOptions{Services: *services, NoSync: *noSync}, args)
 			}
 		},
 	}}
