@@ -139,8 +139,9 @@ func TestIngressHosts(t *testing.T) {
 		want := map[string]string{
 			"m.example.com/": "mlops mlops-ui", "mlflow.example.com/": "mlops mlops-mlflow", "argo.example.com/": "mlops mlops-argo",
 			"grafana.example.com/": "mlops mlops-grafana", "prometheus.example.com/": "mlops mlops-prometheus",
-			"api.example.com/predict": "mlops-api mlops-inference", "api.example.com/model": "mlops-api mlops-inference",
-			"api.example.com/openapi.json": "mlops-api mlops-inference", "api.example.com/docs": "mlops-api mlops-inference",
+		}
+		for _, path := range []string{"predict", "model", "openapi.json", "docs", "invocations", "v1", "v2", "ping", "health", "version"} {
+			want["api.example.com/"+path] = "mlops-api mlops-inference"
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("routes (-want +got):\n%s", diff)

@@ -173,7 +173,10 @@ func TestIngress(t *testing.T) {
 				}
 			}
 		}
-		want := map[string]string{"/": "mlops-ui", "/predict": "mlops-inference", "/model": "mlops-inference", "/openapi.json": "mlops-inference", "/docs": "mlops-inference"}
+		want := map[string]string{"/": "mlops-ui"}
+		for _, path := range []string{"/predict", "/model", "/openapi.json", "/docs", "/invocations", "/v1", "/v2", "/ping", "/health", "/version"} {
+			want[path] = "mlops-inference"
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("paths (-want +got):\n%s", diff)
 		}

@@ -33,8 +33,9 @@ func predictionSchema(spec *dataset.Spec) object {
 	probability := object{"type": "number", "minimum": 0, "maximum": 1}
 	warnings := object{"type": "array", "description": "In what the record is unlike the training rows; left out if in nothing",
 		"items": object{"$ref": "#/components/schemas/Warning"}}
+	why := object{"$ref": "#/components/schemas/Contributions"}
 	binary := object{"type": "object", "required": []string{"label", "probability"}, "properties": object{
-		"label": object{"type": "integer", "enum": []int{0, 1}}, "probability": probability, "warnings": warnings}}
+		"label": object{"type": "integer", "enum": []int{0, 1}}, "probability": probability, "warnings": warnings, "contributions": why}}
 	label, probabilities := object{"type": "string"}, object{"type": "object", "additionalProperties": probability}
 	if spec != nil && spec.Task == dataset.Multiclass {
 		each := object{}
@@ -45,11 +46,11 @@ func predictionSchema(spec *dataset.Spec) object {
 		probabilities = object{"type": "object", "properties": each, "required": spec.Target.Classes}
 	}
 	classes := object{"type": "object", "required": []string{"label", "probabilities"}, "properties": object{
-		"label": label, "probabilities": probabilities, "warnings": warnings}}
+		"label": label, "probabilities": probabilities, "warnings": warnings, "contributions": why}}
 	value := object{"type": "object", "required": []string{"value", "interval"}, "properties": object{
 		"value":    object{"type": "number"},
 		"interval": object{"type": "array", "items": object{"type": "number"}, "minItems": 2, "maxItems": 2, "description": "Where the true value is, with the coverage that GET /model says"},
-		"warnings": warnings}}
+		"warnings": warnings, "contributions": why}}
 	switch {
 	case spec == nil:
 		return object{"oneOf": []any{binary, classes, value}}
@@ -85,9 +86,34 @@ func (s *Server) document() object {
 		return object{"description": text, "content": object{media: object{"schema": ref(schema)}}}
 	}
 	text := func(description string) object { return object{"description": description} }
-	get := func(summary string, responses object) object {
-		return object{"get": object{"summary": summary, "responses": responses}}
+	get := func(id, summary string, responses object) object {
+		return object{"get": object{"operationId": id, "tags": []string{"server"}, "summary": summary, "responses": responses}}
 	}
+	failures := func(codes ...string) object {
+		said := map[string]string{
+			"400": "Not JSON, not in one of the forms of the path, without a record, or incomplete",
+			"404": "There is no such path or model",
+			"408": "The body did not arrive in time",
+			"413": "The body is longer than 32 MiB, or unpacks to more",
+			"415": "The body is in none of the path's formats, or has another Content-Encoding than gzip or zstd",
+			"422": "A record has an unknown column or an invalid value, or lacks a required one; no record is scored",
+			"500": "The server failed; its log says why",
+			"503": "No model is loaded, or the server is overloaded; Retry-After says when to try again",
+		}
+		list := object{}
+		for _, code := range codes {
+			list[code] = answer(said[code], "Problem")
+		}
+		return list
+	}
+	predicted := failures("400", "408", "413", "415", "422", "500", "503")
+	predicted["200"] = answer("One prediction per record, in the request's order; a record that the cohort leaves out has the reason instead", "Predictions")
+	for _, media := range []string{"text/csv", "application/x-ndjson"} {
+		predicted["200"].(object)["content"].(object)[media] = object{"schema": object{"type": "string"}}
+	}
+	predicted["422"].(object)["content"].(object)[api.ProblemMediaType].(object)["example"] = api.Problem{
+		Type: api.InvalidRecord, Title: "The request can't be scored", Status: 422, Detail: "record 0, age: is required, and not given",
+		Errors: []api.FieldError{{Record: 0, Field: "age", Detail: "is required, and not given"}}}
 	body := object{"schema": object{"anyOf": []any{
 		ref("Record"),
 		object{"type": "array", "items": ref("Record"), "minItems": 1},
@@ -97,53 +123,54 @@ func (s *Server) document() object {
 	if example != nil {
 		body["example"] = example
 	}
-	return object{
+	document := object{
 		"openapi": "3.1.0",
 		"info":    object{"title": title, "version": "1", "description": "Scores records with the model version in production."},
 		"paths": object{
 			"/predict": object{"post": object{
 				"summary":     "Score one record, an array of records, or {\"instances\": [...]}",
-				"requestBody": object{"required": true, "content": object{"application/json": body}},
-				"responses": object{
-					"200": answer("One prediction per record, in the request's order; a record that the cohort leaves out has the reason instead", "Predictions"),
-					"400": answer("Not JSON, not in one of the three forms, without a record, or incomplete", "Problem"),
-					"413": answer("The body is longer than 32 MiB", "Problem"),
-					"408": answer("The body did not arrive in time", "Problem"),
-					"415": answer("The body is not application/json, or has a Content-Encoding", "Problem"),
-					"422": answer("A record has an unknown column or an invalid value, or lacks a required one; no record is scored", "Problem"),
-					"500": answer("The server failed; its log says why", "Problem"),
-					"503": answer("No model is loaded, or the server is overloaded; Retry-After says when to try again", "Problem"),
-				},
+				"operationId": "predict", "tags": []string{"predict"},
+				"parameters": []any{object{"name": "explain", "in": "query", "description": "Adds to each prediction what it is made of: true, or how many of the largest contributions to list",
+					"schema": object{"type": "string", "pattern": "^(true|false|[0-9]+)$"}, "example": "5"}},
+				"requestBody": object{"required": true, "content": object{"application/json": body,
+					"text/csv": object{"schema": object{"type": "string"}}, "application/x-ndjson": object{"schema": object{"type": "string"}}}},
+				"responses": predicted,
 			}},
-			"/model":        get("The served version, its data set, metrics and samples", object{"200": text("The served version"), "503": answer("No model is loaded", "Problem")}),
-			"/healthz":      get("Whether the process is alive", object{"200": text("Alive")}),
-			"/readyz":       get("Whether the server takes requests", object{"200": text("Ready"), "503": answer("Not ready", "Problem")}),
-			"/metrics":      get("Prometheus metrics", object{"200": text("Metrics")}),
-			"/openapi.json": get("This document", object{"200": text("OpenAPI 3.1")}),
-			"/docs":         get("This document as a page", object{"200": text("HTML")}),
+			"/model":        get("model", "The served version, its data set, metrics and samples", object{"200": text("The served version"), "503": answer("No model is loaded", "Problem")}),
+			"/healthz":      get("healthz", "Whether the process is alive", object{"200": text("Alive")}),
+			"/readyz":       get("readyz", "Whether the server takes requests", object{"200": text("Ready"), "503": answer("Not ready", "Problem")}),
+			"/metrics":      get("metrics", "Prometheus metrics", object{"200": text("Metrics")}),
+			"/openapi.json": get("openapi", "This document", object{"200": text("OpenAPI 3.1")}),
+			"/docs":         get("docs", "This document as a page", object{"200": text("HTML")}),
 		},
 		"components": object{"schemas": object{
 			"Record": record,
-			"Predictions": object{"type": "object", "properties": object{
-				"model": object{"type": "object", "properties": object{
+			"Predictions": object{"type": "object", "required": []string{"model", "predictions"}, "properties": object{
+				"model": object{"type": "object", "required": []string{"name", "version", "run_id"}, "properties": object{
 					"name": object{"type": "string"}, "version": object{"type": "string"}, "run_id": object{"type": "string"}}},
 				"predictions": object{"type": "array", "items": object{"oneOf": []any{ref("Prediction"), ref("Excluded")}}},
 			}},
-			"Warning": object{"type": "object", "properties": object{
+			"Warning": object{"type": "object", "required": []string{"column", "kind", "detail"}, "properties": object{
 				"column": object{"type": "string", "description": "Empty if it is about the whole record"},
 				"kind":   object{"type": "string", "enum": []string{api.UnseenLevel, api.OutOfRange, api.NotGiven, api.HardlyGiven, api.HistoryUnavailable}},
 				"detail": object{"type": "string"},
 			}},
-			"Prediction": prediction,
+			"Prediction":    prediction,
+			"Contributions": contributionsSchema(),
 			"Excluded": object{"type": "object", "required": []string{"excluded"}, "additionalProperties": false,
 				"description": "No score: the cohort leaves the record out", "properties": object{"excluded": reasons}},
-			"Problem": object{"type": "object", "properties": object{
-				"type": object{"type": "string"}, "title": object{"type": "string"}, "status": object{"type": "integer"}, "detail": object{"type": "string"},
+			"Problem": object{"type": "object", "required": []string{"type", "title", "status"}, "properties": object{
+				"type": object{"type": "string"}, "title": object{"type": "string"}, "status": object{"type": "integer"}, "detail": object{"type": "string"}, "error": object{"type": "string", "description": "The detail again, on the paths of KServe's protocols"},
 				"errors": object{"type": "array", "maxItems": maxErrors, "items": object{"type": "object", "properties": object{
 					"record": object{"type": "integer"}, "field": object{"type": "string"}, "detail": object{"type": "string"}}}},
 			}},
 		}},
 	}
+	paths := document["paths"].(object)
+	for path, item := range protocolPaths(s.options.Model, ref, example, failures) {
+		paths[path] = item
+	}
+	return document
 }
 
 // reasonsOf lists why the cohort leaves records out, each reason once.

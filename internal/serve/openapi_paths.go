@@ -1,0 +1,91 @@
+package serve
+
+import (
+	"mlops/internal/api"
+)
+
+// contributionsSchema is that of a prediction's reasons.
+func contributionsSchema() object {
+	number, text := object{"type": "number"}, object{"type": "string"}
+	entry := func(name string, more object) object {
+		properties := object{name: text, "label": text, "value": object{}, "name": object{"type": "string", "description": "What a coded value means"}, "contribution": number}
+		for k, v := range more {
+			properties[k] = v
+		}
+		return object{"type": "array", "description": "The largest first, whatever the sign",
+			"items": object{"type": "object", "required": []string{name, "label", "value", "contribution"}, "properties": properties}}
+	}
+	rest := object{"type": "object", "description": "Those that are not listed", "required": []string{"count", "contribution"},
+		"properties": object{"count": object{"type": "integer"}, "contribution": number}}
+	return object{"type": "object", "description": "Only if the request asks for it: what each feature, and each column, adds to the margin (Shapley values)",
+		"required": []string{"scale", "base", "margin", "features", "columns"}, "properties": object{
+			"scale": object{"type": "string", "enum": []string{"log-odds", "log", "score", "value"}}, "of": object{"type": "string", "description": "The class that is explained"},
+			"base": number, "margin": number, "features": entry("feature", object{"columns": object{"type": "array", "items": text}}), "columns": entry("column", nil),
+			"other_features": rest, "other_columns": rest}}
+}
+
+// tensorSchema is that of a tensor of the Open Inference Protocol.
+func tensorSchema(data bool) object {
+	required := []string{"name", "shape", "datatype"}
+	properties := object{"name": object{"type": "string"}, "shape": object{"type": "array", "items": object{"type": "integer", "minimum": -1}},
+		"datatype": object{"type": "string", "enum": []string{"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"}}}
+	if data {
+		required = append(required, "data")
+		properties["data"] = object{"type": "array"}
+	}
+	return object{"type": "object", "required": required, "properties": properties}
+}
+
+// protocolPaths are the paths of the other protocols.
+func protocolPaths(model string, ref func(string) object, example any, failures func(codes ...string) object) object {
+	content := func(schema object) object { return object{api.MediaType: object{"schema": schema}} }
+	reply := func(text string, schema object) object {
+		return object{"description": text, "content": content(schema)}
+	}
+	plain := func(text string) object {
+		return object{"description": text, "content": object{"text/plain": object{"schema": object{"type": "string"}}}}
+	}
+	get := func(id, tag, summary string, responses object) object {
+		return object{"get": object{"operationId": id, "tags": []string{tag}, "summary": summary, "responses": responses}}
+	}
+	with := func(responses object, ok object) object { responses["200"] = ok; return responses }
+	records := object{"type": "array", "items": ref("Record"), "minItems": 1}
+	bare := reply("One prediction per record", object{"type": "object", "required": []string{"predictions"}, "properties": object{
+		"predictions": object{"type": "array", "items": object{"oneOf": []any{ref("Prediction"), ref("Excluded")}}}}})
+	post := func(id, tag, summary string, body, ok object) object {
+		return object{"post": object{"operationId": id, "tags": []string{tag}, "summary": summary,
+			"requestBody": object{"required": true, "content": body}, "responses": with(failures("400", "404", "408", "413", "415", "422", "500", "503"), ok)}}
+	}
+	single := content(object{"type": "object", "required": []string{"instances"}, "properties": object{"instances": records}})
+	invocations := object{api.MediaType: object{"schema": object{"type": "object", "minProperties": 1, "properties": object{
+		"dataframe_split": object{"type": "object", "required": []string{"columns", "data"}, "properties": object{
+			"columns": object{"type": "array", "items": object{"type": "string"}}, "data": object{"type": "array", "items": object{"type": "array"}}, "index": object{"type": "array"}}},
+		"dataframe_records": records, "instances": records, "inputs": object{"type": []string{"object", "array"}}, "params": object{"type": "object", "maxProperties": 0}}}},
+		"text/csv": object{"schema": object{"type": "string"}}}
+	if example != nil {
+		instances := object{"instances": []any{example}}
+		single[api.MediaType].(object)["example"] = instances
+		invocations[api.MediaType].(object)["example"] = instances
+	}
+	infer := content(object{"type": "object", "required": []string{"inputs"}, "properties": object{"id": object{"type": "string"}, "inputs": object{"type": "array", "items": tensorSchema(true)},
+		"outputs": object{"type": "array", "items": object{"type": "object", "required": []string{"name"}, "properties": object{"name": object{"type": "string"}}}}}})
+	inferred := reply("A tensor per part of the prediction", object{"type": "object", "required": []string{"model_name", "model_version", "outputs"}, "properties": object{
+		"model_name": object{"type": "string"}, "model_version": object{"type": "string"}, "id": object{"type": "string"}, "outputs": object{"type": "array", "items": tensorSchema(true)}}})
+	tensors := object{"type": "array", "items": tensorSchema(false)}
+	v1, v2 := "/v1/models/"+model, "/v2/models/"+model
+	return object{
+		"/invocations":     post("invocations", "mlflow", "Score records in MLflow's forms", invocations, bare),
+		"/ping":            get("ping", "mlflow", "Whether a model is served", with(failures("503"), plain("It is"))),
+		"/health":          get("health", "mlflow", "Whether a model is served", with(failures("503"), plain("It is"))),
+		"/version":         get("version", "mlflow", "The server's version", object{"200": plain("The version")}),
+		"/v1/models":       get("v1Models", "kserve", "The model's name", object{"200": reply("One name", object{"type": "object", "required": []string{"models"}, "properties": object{"models": object{"type": "array", "items": object{"type": "string"}}}})}),
+		v1:                 get("v1Model", "kserve", "Whether the model is served", object{"200": reply("Its state", object{"type": "object", "required": []string{"name", "ready"}, "properties": object{"name": object{"type": "string"}, "ready": object{"type": "boolean"}}})}),
+		v1 + ":predict":    post("v1Predict", "kserve", "Score records in KServe's first protocol", single, bare),
+		"/v2":              get("v2Server", "open inference", "The server", object{"200": reply("Name, version and extensions", object{"type": "object", "required": []string{"name", "version", "extensions"}})}),
+		"/v2/health/live":  get("v2Live", "open inference", "Whether the process is alive", object{"200": reply("Alive", object{"type": "object", "required": []string{"live"}})}),
+		"/v2/health/ready": get("v2Ready", "open inference", "Whether a model is served", with(failures("503"), reply("Ready", object{"type": "object", "required": []string{"ready"}}))),
+		v2:                 get("v2Model", "open inference", "The tensors that the model takes and gives", with(failures("503"), reply("Metadata", object{"type": "object", "required": []string{"name", "versions", "platform", "inputs", "outputs"}, "properties": object{"inputs": tensors, "outputs": tensors}}))),
+		v2 + "/ready":      get("v2ModelReady", "open inference", "Whether the model is served", with(failures("503"), reply("Ready", object{"type": "object", "required": []string{"name", "ready"}}))),
+		v2 + "/infer":      post("v2Infer", "open inference", "Score records given as a tensor per column", infer, inferred),
+	}
+}
