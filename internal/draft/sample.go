@@ -2,7 +2,9 @@ package draft
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
@@ -141,17 +143,28 @@ func (s *sample) inspect() (j judged, err error) {
 		return j, nil // training says so
 	}
 	features := inspect.FeaturesOf(s.spec, encoder)
-	values := make([]float32, n)
+	found := make([]*inspect.Finding, len(features))
+	wrong := make([]error, len(features))
+	var wait sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		wait.Go(func() {
+			values := make([]float32, n)
+			for i := w; i < len(features); i += workers {
+				for row := range values {
+					values[row] = x[row*width+i]
+				}
+				found[i], wrong[i] = inspect.Leak(s.spec, features[i], values, y, folds)
+			}
+		})
+	}
+	wait.Wait()
 	for i, f := range features {
-		for row := range values {
-			values[row] = x[row*width+i]
+		if wrong[i] != nil {
+			return j, wrong[i]
 		}
-		leak, err := inspect.Leak(s.spec, f, values, y, folds)
-		if err != nil {
-			return j, err
-		}
-		if leak != nil {
-			j.leaks, j.features = append(j.leaks, *leak), append(j.features, f)
+		if found[i] != nil {
+			j.leaks, j.features = append(j.leaks, *found[i]), append(j.features, f)
 		}
 	}
 	if len(j.leaks) == 0 && s.spec.Task == dataset.Binary {

@@ -8,8 +8,10 @@ import (
 	"cmp"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"mlops/internal/dataset"
@@ -275,16 +277,26 @@ func (b *Builder) Profile() *Profile {
 		}
 	}
 	roles[s.Key], roles[s.Group], roles[s.Target.Column] = "key", "group", "target"
+	p.Columns = make([]Column, len(s.Columns))
+	var wait sync.WaitGroup
+	turn := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for i := range s.Columns {
-		c := b.columns[i].describe(&s.Columns[i], b.least)
-		if c.Role = roles[c.Name]; c.Role == "key" || c.Role == "group" {
-			c.Bars, c.Others, c.Numeric = nil, Bar{}, false // of identifiers only their number tells
-		} else if c.Role != "target" && c.Present > 0 {
-			c.Alone, c.gives = b.alone(b.columns[i])
-		}
-		c.scale = line
-		c.warn(p)
-		p.Columns = append(p.Columns, c)
+		turn <- struct{}{}
+		wait.Go(func() {
+			c := b.columns[i].describe(&s.Columns[i], b.least)
+			if c.Role = roles[c.Name]; c.Role == "key" || c.Role == "group" {
+				c.Bars, c.Others, c.Numeric = nil, Bar{}, false // of identifiers only their number tells
+			} else if c.Role != "target" && c.Present > 0 {
+				c.Alone, c.gives = b.alone(b.columns[i])
+			}
+			c.scale = line
+			p.Columns[i] = c
+			<-turn
+		})
+	}
+	wait.Wait()
+	for i := range p.Columns {
+		p.Columns[i].warn(p)
 	}
 	p.warn()
 	return p
