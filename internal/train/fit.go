@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
@@ -29,7 +30,8 @@ type Fitted struct {
 	Samples   []model.Sample
 	Test      []float32 // outputs of the test rows, concatenated
 	Report    *evaluate.Report
-	Search    *Found // that found the candidate; nil if it was listed
+	Measuring time.Duration // that Report took
+	Search    *Found        // that found the candidate; nil if it was listed
 }
 
 // Options of a fit.
@@ -98,7 +100,10 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 	if f.Samples, err = score(lib, booster, spec, d); err != nil || o.NoReport {
 		return f, err
 	}
-	return f, f.evaluate(lib, booster, spec, d, scores)
+	start := time.Now()
+	err = f.evaluate(lib, booster, spec, d, scores)
+	f.Measuring = time.Since(start)
+	return f, err
 }
 
 // choose chooses the threshold of a binary task, and measures the interval of a

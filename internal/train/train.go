@@ -106,9 +106,10 @@ func Run(ctx context.Context, c Config) (int, error) {
 		return 0, fmt.Errorf("candidate %s: %w", candidate.Name, err)
 	}
 	fitted.Search = searched
-	took := time.Since(start)
+	took := time.Since(start) - fitted.Measuring
 	c.Log.Info("progress", "done", len(fitted.Rounds), "total", len(fitted.Rounds), "unit", "trees")
 	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
+	c.Log.Info("measured", "slices", len(fitted.Report.Slices), "took", fitted.Measuring.Round(time.Millisecond).String())
 	if few := warnings(fitted.Report); few != "" {
 		c.Log.Warn("slices with few validation rows: their figures say little", "slices", few)
 	}

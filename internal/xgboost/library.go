@@ -19,7 +19,8 @@ import (
 // All calls run one after the other on a thread of the library's own. Its last
 // error is kept for each thread, and OpenMP starts a team for each thread that
 // calls it: two teams would be more threads than processors, which makes OpenMP
-// wait in a slower way.
+// wait in a slower way. Trainings at the same time take turns there with the same
+// random numbers: to get the same model again, train one after another.
 type Library struct {
 	version string
 	calls   chan func()
