@@ -19,9 +19,10 @@ type Measure struct {
 
 // NewMeasure takes outputs and labels as Rate does. rows says which rows of a larger
 // table they are, so that Values finds how often each counts; nil: they are all of
-// them, in its order.
+// them, in its order. Of a part of a table calibration is not measured.
 func NewMeasure(spec *dataset.Spec, outputs, labels []float32, threshold float64, rows []int32) (*Measure, error) {
-	if rows == nil {
+	whole := rows == nil
+	if whole {
 		rows = make([]int32, len(labels))
 		for i := range rows {
 			rows[i] = int32(i)
@@ -42,7 +43,7 @@ func NewMeasure(spec *dataset.Spec, outputs, labels []float32, threshold float64
 		}
 		m.names, m.values = ValueFigures, (&valueSums{v, rows}).values
 	default:
-		b, err := newBinarySums(outputs, labels, threshold, rows)
+		b, err := newBinarySums(outputs, labels, threshold, rows, whole)
 		if err != nil {
 			return nil, err
 		}
@@ -76,8 +77,8 @@ var BinaryFigures = []string{
 // however often they count.
 type binarySums struct {
 	rows      []binaryRow
-	labelled  int // rows from the start whose label is positive
-	slope     *logistic
+	labelled  int       // rows from the start whose label is positive
+	slope     *logistic // nil: calibration is not measured
 	intercept *logistic // with the slope held at 1
 }
 
@@ -92,7 +93,7 @@ type binaryRow struct {
 	g, h        float32
 }
 
-func newBinarySums(scores, labels []float32, threshold float64, rows []int32) (*binarySums, error) {
+func newBinarySums(scores, labels []float32, threshold float64, rows []int32, calibrated bool) (*binarySums, error) {
 	positive, err := positives(labels)
 	if err != nil {
 		return nil, err
@@ -120,6 +121,9 @@ func newBinarySums(scores, labels []float32, threshold float64, rows []int32) (*
 		if p >= threshold {
 			b.labelled = i + 1
 		}
+	}
+	if !calibrated {
+		return b, nil
 	}
 	b.slope, b.intercept = fitLogistic(odds, sorted, false), fitLogistic(odds, sorted, true)
 	for i := range b.rows {
@@ -159,9 +163,11 @@ func (b *binarySums) values(weights []int32, out []float64) {
 		x := float64(w)
 		loss += x * r.loss
 		brier += x * r.brier
-		slope.add(x, r.terms)
-		held.g += x * float64(r.g)
-		held.h += x * float64(r.h)
+		if b.slope != nil {
+			slope.add(x, r.terms)
+			held.g += x * float64(r.g)
+			held.h += x * float64(r.h)
+		}
 		if !r.last {
 			continue
 		}
@@ -296,7 +302,7 @@ func (l *logistic) newton(s total5) (intercept, slope float64) {
 // step returns the slope, or the intercept where the slope is fixed, with the rows
 // weighted so that the terms have these sums.
 func (l *logistic) step(s total5) float64 {
-	if l.undefined {
+	if l == nil || l.undefined {
 		return math.NaN()
 	}
 	a, b := l.newton(s)

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	maxTrainRows = 10_000 // training rows that are measured, an even choice
-	maxProbes    = 1000   // validation rows that are shuffled
+	maxTrainRows = 5000 // training rows that are measured, an even choice
+	maxProbes    = 1000 // validation rows that are shuffled
 
 	// Fewer rows, or fewer of a class, make a slice's figures say little.
 	fewRows    = 100

@@ -109,7 +109,7 @@ func TestReport(t *testing.T) {
 	spec := stays(t)
 	d, f := fitted(t, spec, visits(9000))
 	r := f.Report
-	if len(r.Splits) != 3 || r.Splits[0].Rows != 5400 || r.Splits[2].Rows != 1800 || r.Splits[2].Groups != 600 || r.Splits[1].Draws != 1000 {
+	if len(r.Splits) != 3 || r.Splits[0].Rows != 2700 || r.Splits[0].Of != 5400 || r.Splits[2].Rows != 1800 || r.Splits[2].Groups != 600 || r.Splits[1].Draws != 1000 {
 		t.Errorf("splits %+v", r.Splits)
 	}
 	for _, s := range r.Splits[1:] {
@@ -163,7 +163,7 @@ func TestReport(t *testing.T) {
 	c := newCard(spec, d, f, nil, time.Unix(0, 0), "d")
 	text := string(c.markdown())
 	page, err := c.html()
-	for _, want := range []string{"5400 to train on, 1800 to validate on", "calibration_slope", "the largest f1", "| far |"} {
+	for _, want := range []string{"5400 to train on, 1800 to validate on", "2700 of 5400 were measured", "calibration_slope", "the largest f1", "| far |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the card doesn't say %q:\n%s", want, text)
 		}

@@ -3,6 +3,7 @@ package train
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,13 +45,16 @@ const tagTables = "mlflow.loggedArtifacts"
 
 func slicesTable(spec *dataset.Spec, r *evaluate.Report) tableArtifact {
 	t := tableArtifact{Columns: []string{"split", "column", "value", "rows"}}
-	for _, name := range figureNames(spec.Task) {
+	names := slices.DeleteFunc(slices.Clone(figureNames(spec.Task)), func(name string) bool {
+		return strings.HasPrefix(name, "calibration") // not measured of slices
+	})
+	for _, name := range names {
 		t.Columns = append(t.Columns, name, name+"_low", name+"_high")
 	}
 	t.Columns = append(t.Columns, "warning")
 	for _, s := range r.Slices {
 		row := []any{s.Split, s.Column, s.Level, s.Rows}
-		for _, name := range figureNames(spec.Task) {
+		for _, name := range names {
 			e, ok := s.Figures[name]
 			switch {
 			case !ok:
