@@ -5,15 +5,19 @@ import "math"
 // Promote says when a candidate takes the place of the version in production. All are
 // optional; Gate has the values that count.
 type Promote struct {
-	Margin      *float64 `yaml:"margin"`      // by how much it has to be better, in units of the first metric
-	Confidence  *Percent `yaml:"confidence"`  // how surely
-	Calibration *Percent `yaml:"calibration"` // by how much its predictions may say too much on average, as a share of the target's standard deviation
+	Margin      *float64 `yaml:"margin"`       // by how much it has to be better, in units of the first metric
+	Confidence  *Percent `yaml:"confidence"`   // how surely
+	SliceMargin *float64 `yaml:"slice_margin"` // by how much it may be worse in a slice, in units of the first metric
+	Calibration *Percent `yaml:"calibration"`  // by how much its predictions may say too much on average, as a share of the target's standard deviation
 }
 
 // What a spec without promote asks for; docs/decisions/0024 has the measurements.
 const (
 	DefaultConfidence  Percent = 95
 	DefaultCalibration Percent = 25
+
+	defaultSliceMargin = 0.02 // of a metric from 0 to 1
+	defaultSliceShare  = 0.05 // of a loss: of the champion's
 )
 
 // Gate is what a candidate has to reach.
@@ -42,6 +46,18 @@ func (s *Spec) Gate() Gate {
 	return g
 }
 
+// SliceMargin returns by how much a candidate may be worse in a slice than a champion
+// with that value of the first metric on all rows.
+func (s *Spec) SliceMargin(champion float64) float64 {
+	switch {
+	case s.Promote.SliceMargin != nil:
+		return *s.Promote.SliceMargin
+	case metricOf(s.Task, s.Metrics[0]).lower:
+		return defaultSliceShare * math.Abs(champion)
+	}
+	return defaultSliceMargin
+}
+
 // Gain returns how much better a value of the first metric is than another: below 0
 // where it is worse.
 func (s *Spec) Gain(value, than float64) float64 {
@@ -54,8 +70,10 @@ func (s *Spec) Gain(value, than float64) float64 {
 // promote checks what a candidate has to reach.
 func (c *checker) promote(s *Spec) {
 	p := s.Promote
-	if v := p.Margin; v != nil && *v < 0 {
-		c.bad(at("promote", "margin"), "promote.margin is %g; it can be from 0 on", *v)
+	for name, v := range map[string]*float64{"margin": p.Margin, "slice_margin": p.SliceMargin} {
+		if v != nil && *v < 0 {
+			c.bad(at("promote", name), "promote.%s is %g; it can be from 0 on", name, *v)
+		}
 	}
 	if v := p.Confidence; v != nil && !(*v >= 50 && *v < 100) {
 		c.bad(at("promote", "confidence"), "promote.confidence is %s; it can be from 50%% to below 100%%", *v)

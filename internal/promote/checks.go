@@ -133,16 +133,22 @@ func (c *Comparison) short(e, champion *Contender) string {
 		return "is no better than"
 	case e.Against == nil || e.Against.Better < gate.Confidence:
 		return "is not surely better than"
+	case c.worst(e) != nil:
+		return "is surely worse in a slice than"
 	}
 	return ""
 }
 
 // against is how a candidate compares with the champion, to be put behind a sentence.
-func (c *Comparison) against(e *Contender) string {
+func (c *Comparison) against(e, champion *Contender) string {
 	if e.Against == nil {
 		return ""
 	}
-	return "; " + c.betterOf(e)
+	text := "; " + c.betterOf(e)
+	if len(e.Against.Slices) > 0 {
+		text += "; " + c.slicesOf(e, champion)
+	}
+	return text
 }
 
 func (c *Comparison) betterOf(e *Contender) string {

@@ -53,6 +53,8 @@ type Against struct {
 	Better    float64 // share of the draws in which it gains more than the margin
 	Draws     int
 	Groups    int // that are drawn
+
+	Slices []SliceGain // those that the spec names and that have enough rows
 }
 
 // Decision is what becomes of the contenders.
@@ -123,13 +125,13 @@ func Decide(c Comparison) Decision {
 		d.Reason = fmt.Sprintf("in production: %s is still the best, %s", best, on)
 	case current != nil && c.short(next, current) != "":
 		d = Decision{Version: current.Version.Number}
-		d.Reason = fmt.Sprintf("not promoted: %s %s %s in production, %s%s", next, c.short(next, current), current, same, c.against(next))
+		d.Reason = fmt.Sprintf("not promoted: %s %s %s in production, %s%s", next, c.short(next, current), current, same, c.against(next, current))
 	case c.Pinned != "" && c.Champion.Number != 0:
 		d = Decision{Version: c.Champion.Number}
 		d.Reason = fmt.Sprintf("not promoted: version %d in production is pinned (%s); %s is the best, %s", c.Champion.Number, c.Pinned, next, on)
 	case current != nil:
 		d = Decision{Version: next.Version.Number, Promoted: true}
-		d.Reason = fmt.Sprintf("promoted: %s is better than %s, %s%s", next, current, same, c.against(next))
+		d.Reason = fmt.Sprintf("promoted: %s is better than %s, %s%s", next, current, same, c.against(next, current))
 	case c.Champion.Number != 0:
 		d.Reason = fmt.Sprintf("promoted: %s is the best, %s; version %d, in production until now, can't be scored: %v", best, on, c.Champion.Number, c.unusable())
 	default:
@@ -241,7 +243,7 @@ func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
 			note.Reason = fmt.Sprintf("refused: not %s: %s", c.lack(e), c.unfit(e))
 		case d.Promoted && current != nil && c.Spec.Better(e.Metric, best.Metric): // and yet not surely
 			note.Outcome = registry.Lost
-			note.Reason = fmt.Sprintf("not promoted: %s %s %s in production until now, by %s on the same %d validation rows%s", e, c.short(e, current), current, metric, c.Rows, c.against(e))
+			note.Reason = fmt.Sprintf("not promoted: %s %s %s in production until now, by %s on the same %d validation rows%s", e, c.short(e, current), current, metric, c.Rows, c.against(e, current))
 		default:
 			note.Outcome = registry.Lost
 			note.Reason = fmt.Sprintf("not promoted: %.6f by %s, version %d has %.6f on the same %d validation rows", e.Metric, metric, best.Version.Number, best.Metric, c.Rows)

@@ -87,6 +87,14 @@ func better(c promote.Contender, share float64) promote.Contender {
 	return c
 }
 
+// inSlice is a candidate that gains in all, and is worse in a slice in that share of
+// the draws.
+func inSlice(c promote.Contender, worse float64) promote.Contender {
+	c = better(c, 1)
+	c.Against.Slices = []promote.SliceGain{{Column: "kind", Level: "x", Rows: 200, Gain: 0.01}, {Column: "kind", Level: "y", Rows: 60, Gain: -0.05, Worse: worse}}
+	return c
+}
+
 // off has predictions that are off by a share of the target's standard deviation.
 func off(c promote.Contender, share, sure float64) promote.Contender {
 	c.Reliability = evaluate.Reliability{Off: share / 2, Share: share, Sure: sure}
@@ -182,6 +190,11 @@ func TestDecide(t *testing.T) {
 			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"is not surely better"}, false, false},
 		{"the second best is surely better", 1, []promote.Contender{better(scored(2, 0.72), 0.9), better(scored(3, 0.71), 0.99), outsider(scored(1, 0.7), promoted)},
 			3, true, map[int]registry.Outcome{1: replaced, 2: lost, 3: promoted}, []string{"version 3 (c3) with 0.710000 is better than version 1"}, false, false},
+
+		{"worse in a slice", 1, []promote.Contender{inSlice(scored(2, 0.8), 0.95), outsider(scored(1, 0.7), promoted)},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.800000 is surely worse in a slice than version 1 (c1)", "where kind is y (60 rows) the gain is -0.05, and it is worse by more than 0.02 in 95.0 % of the draws"}, false, false},
+		{"maybe worse in a slice", 1, []promote.Contender{inSlice(scored(2, 0.8), 0.94), outsider(scored(1, 0.7), promoted)},
+			2, true, map[int]registry.Outcome{1: replaced, 2: promoted}, []string{"in none of 2 slices with at least 30 rows is it surely worse by more than 0.02"}, false, false},
 
 		{"off on average", 0, []promote.Contender{off(scored(1, 0.8), 0.4, 9)},
 			0, false, map[int]registry.Outcome{1: refused}, []string{"none of the 1 candidates of things is calibrated", "too much by 0.2 on average", "40 % of the target's standard deviation, 25 % is the bound", "promote: {calibration: ...}"}, true, true},

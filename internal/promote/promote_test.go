@@ -338,7 +338,8 @@ func TestPromotion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	ctx := t.Context()
-	poor, good := w.spec(weak...), w.spec()
+	sliced := []string{"metrics: [auc", "slices: [year, island]\n\nmetrics: [auc"}
+	poor, good := w.spec(append(weak, sliced...)...), w.spec(sliced...)
 	if _, err := promote.Run(ctx, promote.Config{Spec: poor, DataDigest: digest, Rows: w.rows(poor), Registry: registry.New(w.client, poor.Model), Log: quiet()}); err == nil || !strings.Contains(err.Error(), "train-model") {
 		t.Errorf("without any version: error %v, want one that says to train", err)
 	}
@@ -364,7 +365,7 @@ func TestPromotion(t *testing.T) {
 	contains(t, "reason of the better one", w.tag(good, second.Version, registry.TagPromotion), "promoted: version", "is better than version", "same")
 	contains(t, "reason on the one before", w.tag(good, first.Version, registry.TagPromotion), "replaced by version "+strconv.Itoa(second.Version))
 
-	w.decision(good, second.Version, registry.Promoted, map[string]string{"chance": "passed", "constant": "passed", "calibration": "passed", "samples": "passed", "better": "passed"})
+	w.decision(good, second.Version, registry.Promoted, map[string]string{"chance": "passed", "constant": "passed", "calibration": "passed", "samples": "passed", "better": "passed", "slices": "passed"})
 	w.decision(poor, first.Version, registry.Promoted, map[string]string{"chance": "passed", "constant": "passed", "calibration": "passed", "samples": "passed"})
 
 	// A later training whose candidates are no better.

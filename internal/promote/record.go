@@ -35,10 +35,11 @@ type Scored struct {
 
 // Answer is to one thing that the gate asks.
 type Answer struct {
-	Name    string             `json:"check"`             // chance, constant, calibration, samples or better
+	Name    string             `json:"check"`             // chance, constant, calibration, samples, better or slices
 	Result  string             `json:"result"`            // passed, failed, or skipped
 	Found   string             `json:"found"`             // in words
 	Figures map[string]float64 `json:"figures,omitempty"` // that it goes by
+	Slices  []SliceGain        `json:"slices,omitempty"`
 }
 
 // tagCheck begins the tags of a run that have the checks' results.
@@ -48,29 +49,43 @@ const tagCheck = "gate."
 func (c *Comparison) checks(e *Contender) []Answer {
 	result := map[bool]string{true: "passed", false: "failed"}
 	list := []Answer{{"chance", result[e.Skill.Any()], c.chanceOf(e),
-		map[string]float64{"value": e.Skill.Value, "low": e.Skill.Low, "high": e.Skill.High, "guess": e.Skill.Guess}}}
+		map[string]float64{"value": e.Skill.Value, "low": e.Skill.Low, "high": e.Skill.High, "guess": e.Skill.Guess}, nil}}
 	if k := e.Constant; k != nil {
 		list = append(list, Answer{"constant", result[!worseThanConstant(e)], c.constantOf(e),
-			map[string]float64{"gain": k.Mean, "low": k.Low, "high": k.High}})
+			map[string]float64{"gain": k.Mean, "low": k.Low, "high": k.High}, nil})
 	}
 	r := e.Reliability
 	list = append(list, Answer{"calibration", result[!c.off(e)], c.offOf(e),
-		map[string]float64{"off": r.Off, "share": r.Share, "timid": r.Timid}})
+		map[string]float64{"off": r.Off, "share": r.Share, "timid": r.Timid}, nil})
 	if e.Loose != "" {
 		for i := range list[1:] {
 			list[i+1].Result, list[i+1].Found = "skipped", e.Loose
 		}
 	}
 	list = append(list, Answer{"samples", "passed", fmt.Sprintf("%d stored predictions are given again within %g", e.Samples, model.Tolerance),
-		map[string]float64{"samples": float64(e.Samples), "tolerance": model.Tolerance}})
+		map[string]float64{"samples": float64(e.Samples), "tolerance": model.Tolerance}, nil})
 	if a := e.Against; a != nil {
 		gate := c.Spec.Gate()
 		list = append(list, Answer{"better", result[a.Gain > 0 && a.Better >= gate.Confidence], c.betterOf(e), map[string]float64{
 			"gain": a.Gain, "low": a.Low, "high": a.High, "better": a.Better, "draws": float64(a.Draws), "groups": float64(a.Groups),
 			"margin": gate.Margin, "confidence": gate.Confidence,
-		}})
+		}, nil})
+		if champion := c.champion(); champion != nil && len(a.Slices) > 0 {
+			list = append(list, Answer{"slices", result[c.worst(e) == nil], c.slicesOf(e, champion),
+				map[string]float64{"bound": c.Spec.SliceMargin(champion.Metric), "confidence": gate.Confidence, "least_rows": leastSlice}, a.Slices})
+		}
 	}
 	return list
+}
+
+// champion returns the version in production, nil where it could not be scored.
+func (c *Comparison) champion() *Contender {
+	for i := range c.Contenders {
+		if e := &c.Contenders[i]; e.Version.Number == c.Champion.Number && e.Unusable == nil {
+			return e
+		}
+	}
+	return nil
 }
 
 // record is what is written down about a candidate, with the tags of its run.

@@ -64,11 +64,18 @@ type rows struct {
 	next   int32
 	groups map[string]int32
 	column int // of the group; -1: each row is its own
+
+	slices  []int // columns of the spec's slices
+	levels  []evaluate.Levels
+	numbers [][]int32 // of each column, a row's value
 }
 
 // add takes the next row.
 func (r *rows) add(label float32, fields [][]byte) {
 	r.labels = append(r.labels, label)
+	for i, column := range r.slices {
+		r.numbers[i] = append(r.numbers[i], r.levels[i].Of(fields[column]))
+	}
 	if r.column >= 0 && fields[r.column] != nil {
 		name := string(fields[r.column])
 		g, known := r.groups[name]
@@ -93,6 +100,10 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 		}
 	}
 	r := &rows{groups: map[string]int32{}, column: c.Spec.Column(c.Spec.Group)}
+	for _, name := range c.Spec.Slices {
+		r.slices = append(r.slices, c.Spec.Column(name))
+	}
+	r.levels, r.numbers = make([]evaluate.Levels, len(r.slices)), make([][]int32, len(r.slices))
 	err := c.Rows(ctx, func(split string, fields [][]byte) error {
 		label, known := c.Spec.Label(fields)
 		if split != dataset.Validation {
@@ -127,7 +138,10 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 			return fmt.Errorf("version %d on the validation rows: %w", e.Version.Number, err)
 		}
 	}
-	return compare(ctx, c.Spec, comparison, scorers, r)
+	if err := compare(ctx, c.Spec, comparison, scorers, r); err != nil {
+		return err
+	}
+	return compareSlices(ctx, c.Spec, comparison, scorers, r)
 }
 
 // measure sets what a contender scored.

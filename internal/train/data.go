@@ -43,9 +43,9 @@ type Data struct {
 	places  []int64        // of each training row, among all rows of the data set
 	folds   []uint8        // of each training row; see inspect.Part
 
-	levels []levels   // by column of Spec.Slices
-	probes [][][]byte // every few validation rows, to be shuffled
-	every  int        // of which one is a probe
+	levels []evaluate.Levels // by column of Spec.Slices
+	probes [][][]byte        // every few validation rows, to be shuffled
+	every  int               // of which one is a probe
 }
 
 // maxTargets bounds the values of the target that are counted.
@@ -109,7 +109,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	}
 	every := max(1, counts[dataset.Test]/wantSamples)
 	d.every = max(1, (counts[dataset.Validation]+maxProbes-1)/maxProbes)
-	d.levels = make([]levels, len(spec.Slices))
+	d.levels = make([]evaluate.Levels, len(spec.Slices))
 	d.places, d.folds = make([]int64, 0, counts[dataset.Train]), make([]uint8, 0, counts[dataset.Train])
 	place, stream := int64(-1), d.Encoder.Stream()
 	last := recent{spec: spec}

@@ -102,17 +102,17 @@ func measure(spec *dataset.Spec, d *Data, split string, p *Part, outputs []float
 	measures := []*evaluate.Measure{whole}
 	each := len(outputs) / len(p.Y)
 	for i := range p.levels {
-		for _, part := range d.slice(spec, i, p) {
-			some, labels := make([]float32, 0, each*len(part.rows)), make([]float32, 0, len(part.rows))
-			for _, row := range part.rows {
+		for _, part := range d.levels[i].Parts(&spec.Columns[spec.Column(spec.Slices[i])], p.levels[i]) {
+			some, labels := make([]float32, 0, each*len(part.Rows)), make([]float32, 0, len(part.Rows))
+			for _, row := range part.Rows {
 				some, labels = append(some, outputs[int(row)*each:(int(row)+1)*each]...), append(labels, p.Y[row])
 			}
-			one, err := evaluate.NewMeasure(spec, some, labels, threshold, part.rows)
+			one, err := evaluate.NewMeasure(spec, some, labels, threshold, part.Rows)
 			if err != nil {
 				return m, err
 			}
 			measures = append(measures, one)
-			m.slices = append(m.slices, evaluate.Slice{Column: spec.Slices[i], Level: part.level, Split: split, Rows: len(labels), Warning: few(spec, labels)})
+			m.slices = append(m.slices, evaluate.Slice{Column: spec.Slices[i], Level: part.Level, Split: split, Rows: len(labels), Warning: few(spec, labels)})
 		}
 	}
 	estimates := evaluate.Estimates(draws, measures...)

@@ -2,39 +2,10 @@ package train
 
 import (
 	"bytes"
-	"cmp"
-	"fmt"
-	"slices"
 	"strconv"
 
 	"mlops/internal/dataset"
 )
-
-const (
-	// maxLevelsShown is how many values of a column make a slice each. Numbers with more
-	// are cut into quarters; of a category, the others are one slice together.
-	maxLevelsShown = 20
-	quarters       = 4
-)
-
-// levels are the values that rows have in a column of slices.
-type levels struct {
-	names []string
-	known map[string]int32
-}
-
-func (l *levels) of(value []byte) int32 {
-	i, known := l.known[string(value)]
-	if !known {
-		if l.known == nil {
-			l.known = map[string]int32{}
-		}
-		i = int32(len(l.names))
-		name := string(value)
-		l.known[name], l.names = i, append(l.names, name)
-	}
-	return i
-}
 
 // describe keeps what is known of a row besides its vector.
 func (d *Data) describe(spec *dataset.Spec, split string, p *Part, fields [][]byte) {
@@ -57,7 +28,7 @@ func (d *Data) describe(spec *dataset.Spec, split string, p *Part, fields [][]by
 		p.levels = make([][]int32, len(spec.Slices))
 	}
 	for i, name := range spec.Slices {
-		p.levels[i] = append(p.levels[i], d.levels[i].of(fields[spec.Column(name)]))
+		p.levels[i] = append(p.levels[i], d.levels[i].Of(fields[spec.Column(name)]))
 	}
 	if split == dataset.Validation && len(p.Y)%d.every == 0 {
 		row := make([][]byte, len(fields))
@@ -66,86 +37,6 @@ func (d *Data) describe(spec *dataset.Spec, split string, p *Part, fields [][]by
 		}
 		d.probes = append(d.probes, row)
 	}
-}
-
-// part is some rows of a split, those of one slice.
-type part struct {
-	level string
-	rows  []int32
-}
-
-// slice parts the rows of a split by a column of slices: by value, the most frequent
-// first (of numbers in their order), what is missing last.
-func (d *Data) slice(spec *dataset.Spec, column int, p *Part) []part {
-	names := d.levels[column].names
-	byLevel := make([][]int32, len(names))
-	for row, level := range p.levels[column] {
-		byLevel[level] = append(byLevel[level], int32(row))
-	}
-	var missing []int32
-	var parts []part
-	for level, rows := range byLevel {
-		switch {
-		case names[level] == "":
-			missing = rows
-		case len(rows) > 0:
-			parts = append(parts, part{names[level], rows})
-		}
-	}
-	c := &spec.Columns[spec.Column(spec.Slices[column])]
-	if numeric := c.Type == dataset.Integer || c.Type == dataset.Number; numeric {
-		number := func(p part) float64 { x, _ := dataset.ParseNumber([]byte(p.level)); return x }
-		slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(number(a), number(b)) })
-		if len(parts) > maxLevelsShown {
-			parts = inQuarters(parts)
-		}
-	} else {
-		slices.SortFunc(parts, func(a, b part) int {
-			return cmp.Or(cmp.Compare(len(b.rows), len(a.rows)), cmp.Compare(a.level, b.level))
-		})
-		if len(parts) > maxLevelsShown {
-			other := part{level: fmt.Sprintf("%d rarer values", len(parts)-maxLevelsShown)}
-			for _, p := range parts[maxLevelsShown:] {
-				other.rows = append(other.rows, p.rows...)
-			}
-			slices.Sort(other.rows)
-			parts = append(parts[:maxLevelsShown:maxLevelsShown], other)
-		}
-	}
-	if len(missing) > 0 {
-		parts = append(parts, part{"missing", missing})
-	}
-	return parts
-}
-
-// inQuarters joins the parts of a number's values, in their order, into four of about
-// as many rows.
-func inQuarters(values []part) []part {
-	total := 0
-	for _, v := range values {
-		total += len(v.rows)
-	}
-	var out []part
-	var rows []int32
-	first, done := "", 0
-	for i, v := range values {
-		if rows == nil {
-			first = v.level
-		}
-		rows = append(rows, v.rows...)
-		if (done+len(rows))*quarters < total*(len(out)+1) && i+1 < len(values) {
-			continue
-		}
-		level := first
-		if first != v.level {
-			level += " to " + v.level
-		}
-		slices.Sort(rows)
-		out = append(out, part{level, rows})
-		done += len(rows)
-		rows = nil
-	}
-	return out
 }
 
 // weights are how much each training row counts; nil if each counts 1.

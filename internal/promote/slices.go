@@ -1,0 +1,132 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
+)
+
+// leastSlice is how many rows a slice needs to be compared.
+const leastSlice = 30
+
+// SliceGain is how a candidate compares with the champion on the rows of a slice.
+type SliceGain struct {
+	Column string  `json:"column"`
+	Level  string  `json:"level"`
+	Rows   int     `json:"rows"`
+	Gain   float64 `json:"gain"`  // of the first metric; below 0: it is worse
+	Worse  float64 `json:"worse"` // share of the draws in which it is worse by more than the bound
+}
+
+// compareSlices sets how each candidate compares with the champion in each slice that
+// has enough rows, and on which the metric is known.
+func compareSlices(ctx context.Context, spec *dataset.Spec, c *Comparison, scorers []*scorer, r *rows) error {
+	for column := range r.slices {
+		for _, part := range r.levels[column].Parts(&spec.Columns[r.slices[column]], r.numbers[column]) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if len(part.Rows) >= leastSlice {
+				c.compareSlice(spec, scorers, r, spec.Slices[column], part)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Comparison) compareSlice(spec *dataset.Spec, scorers []*scorer, r *rows, column string, part evaluate.Part) {
+	measures := make([]evaluate.Weighed, len(scorers))
+	champion, weights := -1, make([]int32, len(part.Rows))
+	labels, group := make([]float32, len(part.Rows)), make([]int32, len(part.Rows))
+	numbers := map[int32]int32{}
+	for i, row := range part.Rows {
+		labels[i], weights[i] = r.labels[row], 1
+		if _, known := numbers[r.group[row]]; !known {
+			numbers[r.group[row]] = int32(len(numbers))
+		}
+		group[i] = numbers[r.group[row]]
+	}
+	values, gains := make([]float64, len(scorers)), make([][]float64, len(scorers))
+	for i, s := range scorers {
+		if s == nil || c.Contenders[i].Against == nil && c.Contenders[i].Version.Number != c.Champion.Number {
+			continue
+		}
+		width := len(s.scores) / len(r.labels)
+		var outputs []float32
+		for _, row := range part.Rows {
+			outputs = append(outputs, s.scores[int(row)*width:(int(row)+1)*width]...)
+		}
+		measure, err := evaluate.Weigh(spec, spec.Metrics[0], s.model.Serving.Threshold, outputs, labels)
+		if err != nil {
+			return // all rows are of one class
+		}
+		if measures[i], values[i] = measure, measure(weights); c.Contenders[i].Version.Number == c.Champion.Number {
+			champion = i
+		}
+	}
+	if champion < 0 {
+		return
+	}
+	draws := evaluate.NewDraws(group)
+	draws.Each(func(weights []int32) {
+		than := measures[champion](weights)
+		for i, measure := range measures {
+			if measure != nil && i != champion {
+				gains[i] = append(gains[i], spec.Gain(measure(weights), than))
+			}
+		}
+	})
+	bound := spec.SliceMargin(c.Contenders[champion].Metric)
+	for i := range gains {
+		if gains[i] == nil {
+			continue
+		}
+		gain := spec.Gain(values[i], values[champion])
+		if math.IsNaN(gain) {
+			continue
+		}
+		worse := 0
+		for _, g := range gains[i] {
+			if g < -bound {
+				worse++
+			}
+		}
+		a := c.Contenders[i].Against
+		a.Slices = append(a.Slices, SliceGain{column, part.Level, len(part.Rows), gain, float64(worse) / float64(draws.Count())})
+	}
+}
+
+// worst returns the slice in which a candidate is most surely worse by more than the
+// bound, nil where it is so in none.
+func (c *Comparison) worst(e *Contender) *SliceGain {
+	if e.Against == nil || len(e.Against.Slices) == 0 {
+		return nil
+	}
+	worst := slices.MaxFunc(e.Against.Slices, func(a, b SliceGain) int {
+		if a.Worse != b.Worse {
+			if a.Worse < b.Worse {
+				return -1
+			}
+			return 1
+		}
+		return 0
+	})
+	if worst.Worse < c.Spec.Gate().Confidence {
+		return nil
+	}
+	return &worst
+}
+
+// slicesOf says how a candidate compares with the champion in slices.
+func (c *Comparison) slicesOf(e, champion *Contender) string {
+	bound := c.Spec.SliceMargin(champion.Metric)
+	if w := c.worst(e); w != nil {
+		return fmt.Sprintf("where %s is %s (%d rows) the gain is %+.4g, and it is worse by more than %.4g in %.1f %% of the draws, %.4g %% are too many",
+			w.Column, w.Level, w.Rows, w.Gain, bound, math.Floor(1000*w.Worse)/10, 100*c.Spec.Gate().Confidence)
+	}
+	return fmt.Sprintf("in none of %d slices with at least %d rows is it surely worse by more than %.4g", len(e.Against.Slices), leastSlice, bound)
+}
