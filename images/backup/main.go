@@ -167,8 +167,12 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 	log.Info("backup restored", "backup", m.Name, "place", place.String(), "databases", done.Databases, "put", done.Put, "same", done.Same, "extra", done.Extra)
 	// Argo's controller runs this very workflow. It connects to its archive again by
 	// itself.
-	if err := k.Restart(ctx, "mlflow", "argo", "inference"); err != nil {
+	missing, err := k.Restart(ctx, "mlflow", "argo", "inference")
+	if err != nil {
 		return err
+	}
+	if len(missing) > 0 {
+		log.Warn("not restarted, since the release does not have them: restart your own", "deployments", missing)
 	}
 	return report(map[string]any{"backup": m.Name, "databases": done.Databases, "put": done.Put, "same": done.Same, "extra": done.Extra})
 }

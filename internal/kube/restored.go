@@ -38,31 +38,32 @@ func (r *Release) Trust(ctx context.Context, signers string) error {
 }
 
 // Restart replaces the pods of deployments, one deployment after another, and waits
-// until they are ready. Those that the release does not have are left out.
-func (r *Release) Restart(ctx context.Context, names ...string) error {
+// until they are ready. It returns the names of those that the release does not have.
+func (r *Release) Restart(ctx context.Context, names ...string) (missing []string, err error) {
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339))
 	apps := r.Client.AppsV1().Deployments(r.Namespace)
 	for _, name := range names {
 		_, err := apps.Patch(ctx, r.Service(name), types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 		if apierrors.IsNotFound(err) {
+			missing = append(missing, name)
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("restarting %s: %w", name, err)
+			return missing, fmt.Errorf("restarting %s: %w", name, err)
 		}
 		for {
 			d, err := apps.Get(ctx, r.Service(name), metav1.GetOptions{})
 			if err != nil {
-				return fmt.Errorf("restarting %s: %w", name, err)
+				return missing, fmt.Errorf("restarting %s: %w", name, err)
 			}
 			s := d.Status
 			if s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == *d.Spec.Replicas && s.AvailableReplicas == s.Replicas && s.Replicas == *d.Spec.Replicas {
 				break
 			}
 			if !retry.Sleep(ctx, time.Second) {
-				return context.Cause(ctx)
+				return missing, context.Cause(ctx)
 			}
 		}
 	}
-	return nil
+	return missing, nil
 }

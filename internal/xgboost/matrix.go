@@ -79,9 +79,6 @@ func (l *Library) NewMatrix(data []float32, rows, cols int, names []string, cate
 	return m, nil
 }
 
-// Rows returns the number of rows.
-func (m *Matrix) Rows() int { return m.rows }
-
 // SetLabels gives each row its label, for a binary objective 0 or 1.
 func (m *Matrix) SetLabels(labels []float32) error { return m.setInfo("label", labels) }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"filippo.io/age"
+	"github.com/minio/minio-go/v7"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -179,7 +180,11 @@ func restore(ctx context.Context, c *config) error {
 		return err
 	}
 	return c.do("restart", func(func(string)) (string, error) {
-		return "MLflow, Argo and the server read what was restored", r.Restart(ctx, "mlflow", "argo-controller", "argo", "inference")
+		missing, err := r.Restart(ctx, "mlflow", "argo-controller", "argo", "inference")
+		if len(missing) > 0 {
+			return "not in this release, so restart your own: " + strings.Join(missing, ", "), err
+		}
+		return "MLflow, Argo and the server read what was restored", err
 	})
 }
 
@@ -236,24 +241,33 @@ func (c *config) parts(ctx context.Context, r *kube.Release, say func(string)) (
 	if i < 0 {
 		return release, nil, fmt.Errorf("none of the release's %d Postgres pods is ready; an existing Postgres is backed up with its own tools", len(pods))
 	}
-	keys, err := r.Secret(ctx, "s3")
+	store, closed, err := objects(ctx, r)
 	if apierrors.IsNotFound(err) {
 		return release, nil, errors.New("the release has no S3 store of its own; an existing one is backed up with its own tools")
 	}
 	if err != nil {
 		return release, nil, err
 	}
+	return backup.Release{Databases: inPod(r, pods[i].Name), Names: backup.Names, Store: store, Buckets: []string{mlflowBucket, sourceBucket},
+		Log: slog.New(slog.NewTextHandler(sayWriter(say), nil))}, closed, nil
+}
+
+// objects leads to a release's own S3 store, until closed is called.
+func objects(ctx context.Context, r *kube.Release) (store *minio.Client, closed func(), err error) {
+	keys, err := r.Secret(ctx, "s3")
+	if err != nil {
+		return nil, nil, err
+	}
 	f, err := r.Forward(ctx, r.Service("minio"), 9000, 0)
 	if err != nil {
-		return release, nil, err
+		return nil, nil, err
 	}
-	store, err := source.S3{Endpoint: "http://" + f.Address, AccessKey: keys["AWS_ACCESS_KEY_ID"], SecretKey: keys["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
+	store, err = source.S3{Endpoint: "http://" + f.Address, AccessKey: keys["AWS_ACCESS_KEY_ID"], SecretKey: keys["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
 	if err != nil {
 		f.Close()
-		return release, nil, err
+		return nil, nil, err
 	}
-	return backup.Release{Databases: inPod(r, pods[i].Name), Names: backup.Names, Store: store, Buckets: []string{mlflowBucket, sourceBucket},
-		Log: slog.New(slog.NewTextHandler(sayWriter(say), nil))}, f.Close, nil
+	return store, f.Close, nil
 }
 
 // sayWriter passes lines on.

@@ -20,7 +20,6 @@ import (
 	"mlops/internal/overview"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
-	"mlops/internal/source"
 )
 
 // forget is `make forget ON=cluster`: it removes a data set's rows and files from the
@@ -133,19 +132,14 @@ func deleteObjects(ctx context.Context, r *kube.Release, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	keys, err := r.Secret(ctx, "s3")
-	if err != nil {
+	store, closed, err := objects(ctx, r)
+	if apierrors.IsNotFound(err) {
 		return fmt.Errorf("the release has no S3 store of its own; delete them in yours: %s: %w", strings.Join(names, ", "), err)
 	}
-	f, err := r.Forward(ctx, r.Service("minio"), 9000, 0)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	store, err := source.S3{Endpoint: "http://" + f.Address, AccessKey: keys["AWS_ACCESS_KEY_ID"], SecretKey: keys["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
-	if err != nil {
-		return err
-	}
+	defer closed()
 	var errs []error
 	for _, name := range names {
 		if err := store.RemoveObject(ctx, sourceBucket, name, minio.RemoveObjectOptions{}); err != nil {

@@ -23,7 +23,6 @@ import (
 	"mlops/internal/program"
 	"mlops/internal/retry"
 	"mlops/internal/setup"
-	"mlops/internal/source"
 )
 
 // up brings the platform to a served model and prints where it is. Each part
@@ -223,20 +222,12 @@ func journey(w *wfv1.Workflow) (*overview.Journey, error) {
 }
 
 func upload(ctx context.Context, r *kube.Release, file string) (digest, said string, err error) {
-	secret, err := r.Secret(ctx, "s3")
+	store, closed, err := objects(ctx, r)
 	if err != nil {
 		return "", "", err
 	}
-	f, err := r.Forward(ctx, r.Service("minio"), 9000, 0)
-	if err != nil {
-		return "", "", err
-	}
-	defer f.Close()
-	client, err := source.S3{Endpoint: "http://" + f.Address, AccessKey: secret["AWS_ACCESS_KEY_ID"], SecretKey: secret["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
-	if err != nil {
-		return "", "", err
-	}
-	digest, put, err := setup.Upload(ctx, client, sourceBucket, file)
+	defer closed()
+	digest, put, err := setup.Upload(ctx, store, sourceBucket, file)
 	if err != nil {
 		return "", "", fmt.Errorf("putting %s into MinIO: %w", file, err)
 	}
