@@ -178,7 +178,7 @@ lint-modules: ## go vet of what takes long to compile: the programs of tools/clu
 	cd tools/versitygw && $(GO) mod verify
 
 # PARTS are those of tools/bench/main.go; demo needs a home of its own.
-PARTS ?= demo ingest training evaluator accuracy scoring serving tables
+PARTS ?= demo ingest training evaluator accuracy scoring serving tables loadtest
 bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
 	@$(if $(filter demo,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench demo)
 	@$(if $(filter-out demo,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo,$(PARTS)))

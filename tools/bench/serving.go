@@ -55,7 +55,7 @@ func serving(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	}
 	defer s.close()
 	var figures []figure
-	for _, part := range []func(context.Context) ([]figure, error){s.start, s.handler, s.sideBySide, s.plainHTTP, s.keyed, s.python, s.batches, s.thousand, s.overload, s.swaps} {
+	for _, part := range []func(context.Context) ([]figure, error){s.start, s.handler, s.preset, s.sideBySide, s.plainHTTP, s.keyed, s.python, s.batches, s.thousand, s.overload, s.swaps} {
 		found, err := part(ctx)
 		for _, f := range found {
 			fmt.Fprintf(os.Stderr, "  %s: %.4g %s (%s)\n", f.Name, f.Value, f.Unit, f.How)
