@@ -5,6 +5,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -117,6 +118,8 @@ type Model struct {
 	Trees   *tree.Model
 	Serving Serving
 	Earlier *feature.Snapshot // rows that features look back at; nil if the version has none
+
+	notebook bool // a notebook logged it
 }
 
 // Read reads a model version's files and checks that they belong together and
@@ -130,6 +133,11 @@ func Read(files fs.FS) (*Model, error) {
 		return b, nil
 	}
 	text, err := read(FileSpec)
+	if errors.Is(err, fs.ErrNotExist) {
+		if mlmodel, notThere := fs.ReadFile(files, fileMLmodel); notThere == nil && !bytes.Contains(mlmodel, []byte(modulePrefix)) {
+			return notebooks(files, mlmodel)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +197,9 @@ func readEarlier(files fs.FS, e *feature.Encoder) (*feature.Snapshot, error) {
 // Verify checks that the parts match and that the model gives its samples the
 // scores stored with them, within Tolerance.
 func (m *Model) Verify() error {
+	if m.Trees.Categories() != nil && !m.notebook {
+		return errors.New(FileTrees + " holds its own encoding of categories (cats), want one trained on codes")
+	}
 	if got, want := m.Trees.Features(), m.Encoder.Width(); got != want {
 		return fmt.Errorf("%s takes %d features, %s makes %d", FileTrees, got, fileEncoder, want)
 	}

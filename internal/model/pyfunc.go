@@ -26,11 +26,14 @@ import (
 //go:embed encoder.py
 var encoderPython []byte
 
+// modulePrefix begins the module's name in every version of ours.
+const modulePrefix = "mlops_encoder_"
+
 // pythonModule is the module's name in a version. It ends with the digest of its text,
 // since a process that loads two versions keeps the first module of each name.
 var pythonModule = func() string {
 	sum := sha256.Sum256(encoderPython)
-	return "mlops_encoder_" + hex.EncodeToString(sum[:4])
+	return modulePrefix + hex.EncodeToString(sum[:4])
 }()
 
 // Names of the files that only Python reads.

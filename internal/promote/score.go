@@ -51,6 +51,9 @@ func (s *scorer) add(fields [][]byte, counts bool) error {
 // comparable is an error if the rows of a spec come in an order in which the model
 // can't look at earlier ones.
 func comparable(m *model.Model, spec *dataset.Spec) error {
+	if m.Spec.Task != spec.Task { // of a notebook's model
+		return fmt.Errorf("its task is %s, the spec's %s: it can't be compared on the same rows", m.Spec.Task, spec.Task)
+	}
 	if m.Spec.HasHistory() && (!spec.HasHistory() || m.Spec.Group != spec.Group || m.Spec.Order != spec.Order) {
 		return fmt.Errorf("it looks at earlier rows by group %s and order %s, and the spec does not: it can't be compared on the same rows", m.Spec.Group, m.Spec.Order)
 	}

@@ -182,7 +182,14 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 		}
 		group.Go(func() error { return one(together, name, limit) })
 	}
-	if err := group.Wait(); err != nil || !slices.Contains(files, model.FileSpec) || len(files) < len(model.Files) {
+	err = group.Wait()
+	if errors.Is(err, mlflow.ErrNotFound) && slices.Contains(files, model.FileSpec) && len(files) == len(model.Files) {
+		// A notebook's version has other files.
+		if r.notebooks(ctx, root) {
+			return downloadNotebooks(ctx, dir, one)
+		}
+	}
+	if err != nil || !slices.Contains(files, model.FileSpec) || len(files) < len(model.Files) {
 		return err
 	}
 	if spec, err := dataset.Read(filepath.Join(dir, model.FileSpec)); err != nil || !spec.HasHistory() {
@@ -246,6 +253,36 @@ func (r *Registry) read(ctx context.Context, v Version, files []string, read fun
 	}
 	if err := read(dir); err != nil {
 		return fmt.Errorf("version %d of %s: %w: %w", v.Number, r.model, err, ErrUnusable)
+	}
+	return nil
+}
+
+// notebooks reports whether the files below root are what a notebook logged.
+func (r *Registry) notebooks(ctx context.Context, root string) bool {
+	list, err := r.client.ListArtifacts(ctx, root)
+	if err != nil {
+		return false
+	}
+	var names []string
+	for _, a := range list {
+		names = append(names, a.Path)
+	}
+	return model.IsNotebooks(names)
+}
+
+// downloadNotebooks downloads the files of a notebook's version.
+func downloadNotebooks(ctx context.Context, dir string, one func(ctx context.Context, name string, limit int64) error) error {
+	if err := one(ctx, model.FileMLmodel, maxOther); err != nil {
+		return err
+	}
+	names, err := model.Names(os.DirFS(dir))
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, ErrUnusable)
+	}
+	for _, name := range names {
+		if err := one(ctx, name, maxTrees); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,9 +40,9 @@ func (v Version) Same(other Version) bool {
 
 // Subject is what the version's signature is over, if its files are in this folder.
 func (v Version) Subject(files fs.FS) (signature.Subject, error) {
-	names := model.Files
-	if _, err := fs.Stat(files, model.FileEarlier); err == nil {
-		names = append(slices.Clone(names), model.FileEarlier)
+	names, err := model.Names(files)
+	if err != nil {
+		return signature.Subject{}, err
 	}
 	return signature.Of(v.Name, v.Number, files, names)
 }

@@ -52,7 +52,14 @@ func (s *Server) fits(dir string) error {
 		return nil
 	}
 	var files int64
-	for _, name := range model.Files {
+	names, err := model.Names(os.DirFS(dir))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == model.FileEarlier {
+			continue
+		}
 		fi, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			return fmt.Errorf("reading model version: %w", err)

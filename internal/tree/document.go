@@ -32,7 +32,7 @@ type learnerDocument struct {
 			TreeInfo []int32        `json:"tree_info"`
 			Trees    []treeDocument `json:"trees"`
 			Cats     struct {
-				Enc []anything `json:"enc"`
+				Enc []categoriesDocument `json:"enc"`
 			} `json:"cats"`
 		} `json:"model"`
 	} `json:"gradient_booster"`
@@ -76,8 +76,10 @@ func (d *treeDocument) checkNodes() error {
 	return nil
 }
 
-// anything is a value that is only counted.
-type anything struct{}
-
-// UnmarshalJSON takes any value.
-func (*anything) UnmarshalJSON([]byte) error { return nil }
+// categoriesDocument are the categories that a feature had in training, in the order of
+// their codes: whole numbers, or texts, of which Values are the bytes one after another
+// and Offsets where each begins and the last one ends. It is empty for a number.
+type categoriesDocument struct {
+	Offsets []int64 `json:"offsets"`
+	Values  []int64 `json:"values"`
+}

@@ -13,14 +13,15 @@ import (
 // classes of multi:softprob, the targets of a regression. It is immutable; any
 // number of goroutines may score with it at once.
 type Model struct {
-	features int
-	names    []string
-	link     link
-	bases    []float32 // by output, the margin before the first tree
-	trees    []tree
-	forest   *forest    // nil: the trees are walked node by node
-	pool     *sync.Pool // of the forest's *scratch
-	slabs    *sync.Pool // of the forest's *slab
+	features   int
+	names      []string
+	categories [][]string
+	link       link
+	bases      []float32 // by output, the margin before the first tree
+	trees      []tree
+	forest     *forest    // nil: the trees are walked node by node
+	pool       *sync.Pool // of the forest's *scratch
+	slabs      *sync.Pool // of the forest's *slab
 
 	explainOnce sync.Once
 	explain     *explainer
@@ -46,6 +47,22 @@ func (m *Model) Features() int { return m.features }
 // FeatureNames returns the features' names in the order of a row; nil if the
 // model has none.
 func (m *Model) FeatureNames() []string { return slices.Clone(m.names) }
+
+// Categories returns the texts of each feature's categories in the order of their
+// codes, nil for a number. It is nil for a model that was trained on codes.
+func (m *Model) Categories() [][]string { return m.categories }
+
+// SplitsByCategory reports whether a tree splits by a feature's codes.
+func (m *Model) SplitsByCategory(feature int) bool {
+	for i := range m.trees {
+		for _, n := range m.trees[i].nodes {
+			if n.left != 0 && n.categorical && int(n.feature) == feature {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Trees returns the number of trees.
 func (m *Model) Trees() int { return len(m.trees) }

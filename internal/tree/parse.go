@@ -86,8 +86,6 @@ func (d *document) model() (*Model, error) {
 		return nil, fmt.Errorf("booster %q is not supported, only gbtree", booster.Name)
 	case !known:
 		return nil, fmt.Errorf("objective %q is not supported, only %s", learner.Objective.Name, strings.Join(slices.Sorted(maps.Keys(links)), ", "))
-	case len(booster.Model.Cats.Enc) > 0:
-		return nil, errors.New("it holds its own encoding of categories (cats), want one trained on codes")
 	}
 	outputs, err := learner.outputs(l)
 	if err != nil {
@@ -99,6 +97,10 @@ func (d *document) model() (*Model, error) {
 	}
 	if n := len(learner.FeatureNames); n > 0 && n != int(features) {
 		return nil, fmt.Errorf("it has %d feature names for %d features", n, features)
+	}
+	categories, err := categoriesOf(booster.Model.Cats.Enc, int(features))
+	if err != nil {
+		return nil, err
 	}
 	bases, err := baseMargins(learner.Param.BaseScore, l, outputs)
 	if err != nil {
@@ -121,7 +123,9 @@ func (d *document) model() (*Model, error) {
 		t.output = output
 		checked = append(checked, t)
 	}
-	return newModel(int(features), learner.FeatureNames, l, bases, checked), nil
+	m := newModel(int(features), learner.FeatureNames, l, bases, checked)
+	m.categories = categories
+	return m, nil
 }
 
 // outputs returns how many numbers the model gives a row: its classes, or targets.

@@ -329,8 +329,18 @@ func (r *ubjReader) booster(d *document) {
 							return
 						}
 						r.array(func(int) {
-							r.skip()
-							booster.Model.Cats.Enc = append(booster.Model.Cats.Enc, anything{})
+							var c categoriesDocument
+							r.object(func(key string) {
+								switch key {
+								case "offsets":
+									c.Offsets = numbers[int64](r)
+								case "values":
+									c.Values = numbers[int64](r)
+								default:
+									r.skip()
+								}
+							})
+							booster.Model.Cats.Enc = append(booster.Model.Cats.Enc, c)
 						})
 					})
 				default:

@@ -1,0 +1,297 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+
+	"mlops/internal/dataset"
+	"mlops/internal/feature"
+	"mlops/internal/tree"
+)
+
+// A version that a notebook logged with mlflow.xgboost.log_model has none of our files.
+// Its columns, their types and levels come from the model itself and its signature, its
+// samples from its input example.
+
+// notebook is what is read of the MLmodel of such a version.
+type notebook struct {
+	Flavors struct {
+		XGBoost *struct {
+			Data string `yaml:"data"`
+		} `yaml:"xgboost"`
+	} `yaml:"flavors"`
+	Signature struct {
+		Inputs string `yaml:"inputs"`
+	} `yaml:"signature"`
+	Example struct {
+		Path   string `yaml:"artifact_path"`
+		Orient string `yaml:"pandas_orient"`
+	} `yaml:"saved_input_example_info"`
+	Metadata struct {
+		MLOps notebookSays `yaml:"mlops"`
+	} `yaml:"metadata"`
+}
+
+// notebookSays is what a notebook may say besides, as log_model's metadata={"mlops": ...}.
+type notebookSays struct {
+	Title     string   `yaml:"title"`
+	Threshold *float64 `yaml:"threshold"`  // of a binary task; 0.5 where it is not said
+	Coverage  float64  `yaml:"coverage"`   // of a regression's intervals
+	HalfWidth *float64 `yaml:"half_width"` // of a regression's intervals
+}
+
+func readNotebook(mlmodel []byte) (*notebook, error) {
+	n := &notebook{}
+	if err := yaml.Unmarshal(mlmodel, n); err != nil {
+		return nil, fmt.Errorf("%s: %w", fileMLmodel, err)
+	}
+	switch {
+	case n.Flavors.XGBoost == nil:
+		return nil, fmt.Errorf("%s: the model has no flavor xgboost, so it can't be served: log it with mlflow.xgboost.log_model", fileMLmodel)
+	case n.Example.Path == "":
+		return nil, fmt.Errorf("%s: the model has no input example, so nothing can show what it takes: log it with input_example=frame.head()", fileMLmodel)
+	}
+	for _, name := range n.files() {
+		if !fs.ValidPath(name) || slices.Contains(Files[1:], name) && name != FileTrees {
+			return nil, fmt.Errorf("%s: %q is no name of a file of the model", fileMLmodel, name)
+		}
+	}
+	return n, nil
+}
+
+func (n *notebook) files() []string {
+	return []string{fileMLmodel, n.Flavors.XGBoost.Data, n.Example.Path}
+}
+
+// IsNotebooks reports whether a version's files, by name, are what a notebook logged.
+func IsNotebooks(names []string) bool {
+	return slices.Contains(names, fileMLmodel) && !slices.Contains(names, FileSpec) && !slices.Contains(names, fileServing)
+}
+
+// FileMLmodel says what else a notebook's version has.
+const FileMLmodel = fileMLmodel
+
+// Names returns the names of the files that a server reads of the version in a folder.
+// All of them are signed.
+func Names(files fs.FS) ([]string, error) {
+	if _, err := fs.Stat(files, FileSpec); errors.Is(err, fs.ErrNotExist) {
+		if text, err := fs.ReadFile(files, fileMLmodel); err == nil {
+			n, err := readNotebook(text)
+			if err != nil {
+				return nil, err
+			}
+			return n.files(), nil
+		}
+	}
+	names := Files
+	if _, err := fs.Stat(files, FileEarlier); err == nil {
+		names = append(slices.Clone(names), FileEarlier)
+	}
+	return names, nil
+}
+
+// notebooks reads the version of a notebook.
+func notebooks(files fs.FS, mlmodel []byte) (*Model, error) {
+	n, err := readNotebook(mlmodel)
+	if err != nil {
+		return nil, err
+	}
+	text, err := fs.ReadFile(files, n.Flavors.XGBoost.Data)
+	if err != nil {
+		return nil, fmt.Errorf("reading model version: %w", err)
+	}
+	trees, err := tree.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", n.Flavors.XGBoost.Data, err)
+	}
+	spec, features, err := n.spec(trees)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Spec: spec, Trees: trees, notebook: true}
+	if m.Encoder, err = feature.New(spec, features, nil); err != nil {
+		return nil, err
+	}
+	m.Serving = Serving{Candidate: "notebook", Threshold: 0, Metrics: map[string]float64{}}
+	says := n.Metadata.MLOps
+	switch spec.Task {
+	case dataset.Binary:
+		m.Serving.Threshold = *spec.Threshold.Fixed
+	case dataset.Regression:
+		if says.HalfWidth == nil || !(says.Coverage > 0 && says.Coverage < 1) {
+			return nil, errors.New("the model predicts a value, and nothing says how far off it may be: log it with metadata={\"mlops\": {\"coverage\": 0.9, \"half_width\": ...}}, where half_width is the 90 % quantile of the absolute errors on rows that it was not trained on")
+		}
+		m.Serving.Interval = &Interval{Coverage: says.Coverage, HalfWidth: *says.HalfWidth, Test: says.Coverage}
+	}
+	if m.Serving.Samples, err = n.samples(files, m); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.Example.Path, err)
+	}
+	return m, m.Verify()
+}
+
+// types are the columns' types in the signature; none if it has none by name.
+func (n *notebook) types() (map[string]string, error) {
+	if n.Signature.Inputs == "" {
+		return nil, nil
+	}
+	var inputs []struct {
+		Name string `json:"name"`
+		Type any    `json:"type"`
+	}
+	if err := json.Unmarshal([]byte(n.Signature.Inputs), &inputs); err != nil {
+		return nil, fmt.Errorf("%s: signature: %w", fileMLmodel, err)
+	}
+	types := map[string]string{}
+	for _, in := range inputs {
+		kind, _ := in.Type.(string)
+		if in.Name != "" && kind != "tensor" {
+			types[in.Name] = kind
+		}
+	}
+	return types, nil
+}
+
+// spec makes a spec and fitted features of what the model says.
+func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, error) {
+	names, levels := trees.FeatureNames(), trees.Categories()
+	if len(names) == 0 {
+		return nil, nil, errors.New("the model doesn't know its columns' names: train it on a pandas DataFrame, not on an array")
+	}
+	types, err := n.types()
+	if err != nil {
+		return nil, nil, err
+	}
+	var columns, made []map[string]any
+	var fitted []feature.Feature
+	for i, name := range names {
+		kind, known := types[name]
+		if len(types) > 0 && !known {
+			return nil, nil, fmt.Errorf("the model has a feature %q, which its signature has no column for", name)
+		}
+		f := feature.Feature{Name: name}
+		column, one := map[string]any{"name": name, "type": "number"}, map[string]any{"number": name}
+		switch {
+		case levels != nil && levels[i] != nil:
+			f.Categorical, f.Levels = true, levels[i]
+			column["type"], column["values"], one = "category", levels[i], map[string]any{"category": name}
+		case trees.SplitsByCategory(i):
+			return nil, nil, fmt.Errorf("column %q is a category, and the model doesn't say what its codes stand for: XGBoost 3.1 and later say it", name)
+		case kind == "boolean":
+			column["type"] = "boolean"
+		case kind == "string":
+			return nil, nil, fmt.Errorf("column %q is text in the signature, and a number in the model: whatever turns one into the other is not part of the model", name)
+		}
+		column["form"] = "Record"
+		columns, made, fitted = append(columns, column), append(made, one), append(fitted, f)
+	}
+	target := "prediction"
+	for slices.Contains(names, target) {
+		target += "_"
+	}
+	says := n.Metadata.MLOps
+	title := says.Title
+	if title == "" {
+		title = "A notebook's model"
+	}
+	text := map[string]any{
+		"name": "notebook", "title": title, "description": title, "model": "notebook", "samples": "real", "features": made,
+		"split":      map[string]any{"salts": []string{"notebook"}, "train": 60, "validation": 20, "test": 20},
+		"candidates": []any{map[string]any{"name": "notebook", "rounds": max(1, trees.Trees())}},
+	}
+	switch {
+	case trees.Outputs() > 1 && trees.Scale() == tree.Score:
+		var classes []string
+		for k := range trees.Outputs() {
+			classes = append(classes, strconv.Itoa(k))
+		}
+		text["task"], text["target"] = dataset.Multiclass, map[string]any{"column": target, "classes": classes}
+	case trees.Outputs() > 1:
+		return nil, nil, fmt.Errorf("the model has %d outputs per row, which are no classes", trees.Outputs())
+	case trees.Scale() == tree.LogOdds:
+		threshold := 0.5
+		if says.Threshold != nil {
+			threshold = *says.Threshold
+		}
+		text["task"], text["target"], text["threshold"] = dataset.Binary, map[string]any{"column": target, "positive": []string{"1"}}, map[string]any{"fixed": threshold}
+	default:
+		text["task"], text["target"] = dataset.Regression, map[string]any{"column": target}
+	}
+	kind := "category"
+	if text["task"] == dataset.Regression {
+		kind = "number"
+	}
+	text["columns"] = append(columns, map[string]any{"name": target, "type": kind})
+	written, err := yaml.Marshal(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("writing a spec of the model: %w", err)
+	}
+	spec, err := dataset.Parse(written)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the model's columns make no spec: %w", err)
+	}
+	return spec, fitted, nil
+}
+
+// samples are the rows of the input example with the outputs of the trees.
+func (n *notebook) samples(files fs.FS, m *Model) ([]Sample, error) {
+	text, err := fs.ReadFile(files, n.Example.Path)
+	if err != nil {
+		return nil, err
+	}
+	if n.Example.Orient != "split" {
+		return nil, fmt.Errorf("it is written by %q, want a pandas DataFrame", n.Example.Orient)
+	}
+	var frame splitFrame
+	d := json.NewDecoder(bytes.NewReader(withoutNaN(text)))
+	d.UseNumber()
+	if err := d.Decode(&frame); err != nil {
+		return nil, err
+	}
+	var samples []Sample
+	vector, outputs := make([]float32, m.Encoder.Width()), make([]float32, m.Trees.Outputs())
+	for i, row := range frame.Data {
+		if len(row) != len(frame.Columns) {
+			return nil, fmt.Errorf("row %d has %d cells, want %d", i, len(row), len(frame.Columns))
+		}
+		record := map[string]string{}
+		for k, cell := range row {
+			if m.Spec.Column(frame.Columns[k]) >= 0 && cell != nil {
+				record[frame.Columns[k]] = fmt.Sprint(cell)
+			}
+		}
+		if err := m.EncodeRecord(vector, record); err != nil {
+			return nil, fmt.Errorf("row %d: %w", i, err)
+		}
+		m.Trees.ScoreBatch(vector, outputs)
+		samples = append(samples, NewSample(m.Spec, record, nil, outputs))
+	}
+	return samples, nil
+}
+
+// withoutNaN returns JSON as MLflow writes it with null for NaN, which JSON doesn't have.
+func withoutNaN(text []byte) []byte {
+	var out []byte
+	quoted := false
+	for i := 0; i < len(text); i++ {
+		switch {
+		case quoted && text[i] == '\\' && i+1 < len(text):
+			out = append(out, text[i])
+			i++
+		case text[i] == '"':
+			quoted = !quoted
+		case !quoted && bytes.HasPrefix(text[i:], []byte("NaN")):
+			out = append(out, "null"...)
+			i += len("NaN") - 1
+			continue
+		}
+		out = append(out, text[i])
+	}
+	return out
+}

@@ -1,0 +1,107 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mlops/internal/model"
+	"mlops/internal/registry"
+)
+
+// notebookFolder is a registry of one version that a notebook logged.
+type notebookFolder string
+
+func (f notebookFolder) Production(context.Context) (registry.Version, error) {
+	return registry.Version{Name: "tiny", Number: 1, RunID: "r"}, nil
+}
+
+func (f notebookFolder) Download(_ context.Context, _ registry.Version, dir string) error {
+	names, err := model.Names(os.DirFS(string(f)))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(string(f), name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestNotebook serves what mlflow.xgboost logs, and compares it with XGBoost.
+func TestNotebook(t *testing.T) {
+	t.Parallel()
+	venv := os.Getenv("MLOPS_VENV")
+	if venv == "" {
+		t.Skip("SKIPPED, NOT PASSED: MLOPS_VENV is not set; make test sets it")
+	}
+	root := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "python"), filepath.Join("testdata", "notebook.py"), root)
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "MLFLOW_DISABLE_TELEMETRY=true")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, test := range []struct {
+		name    string
+		refused string // part of the reason
+	}{
+		{name: "classifier"}, {name: "booster"}, {name: "numbers"}, {name: "classes"}, {name: "value"},
+		{"no interval", "how far off"},
+		{"an array", "DataFrame, not on an array"},
+	} {
+		dir := filepath.Join(root, test.name)
+		s := newServer(t, notebookFolder(dir), t.TempDir())
+		poll(t, s)
+		if test.refused != "" {
+			if r := s.refused.Load(); r == nil || !strings.Contains(r.Reason, test.refused) {
+				t.Errorf("%s: refused %+v, want %q", test.name, r, test.refused)
+			}
+			continue
+		}
+		if r := s.refused.Load(); r != nil {
+			t.Errorf("%s: refused: %s", test.name, r.Reason)
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "expected.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want struct {
+			Records json.RawMessage
+			Outputs [][]float64
+		}
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		spec := s.served.Load().model.Spec
+		got := predict(t, s, string(want.Records)).Predictions
+		if len(got) != len(want.Outputs) || len(got) == 0 {
+			t.Fatalf("%s: %d predictions, want %d", test.name, len(got), len(want.Outputs))
+		}
+		for i := range got {
+			numbers := said(spec, &got[i])
+			for k, w := range want.Outputs[i] {
+				g := numbers[0]
+				if spec.Task != "regression" {
+					g = numbers[k+1]
+				}
+				if d := math.Abs(g.(float64) - w); !(d <= 1e-6*max(1, math.Abs(w))) {
+					t.Fatalf("%s, row %d: %v, XGBoost says %v", test.name, i, numbers, want.Outputs[i])
+				}
+			}
+		}
+		if d := describedAs(t, s); len(d.Samples) != 5 {
+			t.Errorf("%s: %d samples, want those of the input example", test.name, len(d.Samples))
+		}
+	}
+}
