@@ -63,6 +63,9 @@ func (s *shelf) Production(context.Context) (registry.Version, error) {
 
 func (s *shelf) Download(_ context.Context, _ registry.Version, dir string) error {
 	for name, text := range s.files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			return err
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
