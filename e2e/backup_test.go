@@ -112,7 +112,8 @@ func testBackup(t *testing.T, f *faults) {
 
 	r := m.namespace(t, "restored")
 	volume(t, r, "vault-2", vault)
-	m.install(t, "restored", "--set", values, "--wait", "--timeout", "5m")
+	// Everything that reaches Postgres here does so over TLS, and verifies its certificate.
+	m.install(t, "restored", "--set", values+",global.postgres.sslMode=verify-full", "--wait", "--timeout", "5m")
 	began = time.Now()
 	f.run(t, r, "restore", nil, "")
 	base := forward(t, r, "inference", 8000)
