@@ -165,9 +165,7 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 		}
 	}
 	log.Info("backup restored", "backup", m.Name, "place", place.String(), "databases", done.Databases, "put", done.Put, "same", done.Same, "extra", done.Extra)
-	// Argo's controller runs this very workflow. It connects to its archive again by
-	// itself.
-	missing, err := k.Restart(ctx, "mlflow", "argo", "inference")
+	missing, err := k.Restart(ctx, kube.Restored...)
 	if err != nil {
 		return err
 	}

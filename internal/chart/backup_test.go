@@ -11,7 +11,11 @@ import (
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"mlops/internal/kube"
 )
 
 const recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
@@ -121,5 +125,26 @@ func TestReuseValues(t *testing.T) {
 		if diff := cmp.Diff(strings.Split(render(t, helm, "mlops", "mlops").text, "\n"), strings.Split(got, "\n")); diff != "" {
 			t.Errorf("with the new values against those from before (-want +got):\n%s", diff)
 		}
+	})
+}
+
+// The account of the workflow restore may restart what a restore restarts, and each of these
+// is a deployment of the chart.
+func TestRestoreRestarts(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		r := render(t, helm, "mlops", "mlops")
+		var want []string
+		for _, name := range kube.Restored {
+			want = append(want, one[*appsv1.Deployment](t, r, "mlops-"+name).Name)
+		}
+		for _, rule := range one[*rbacv1.Role](t, r, "mlops-restore").Rules {
+			if slices.Contains(rule.Resources, "deployments") {
+				if diff := cmp.Diff(want, rule.ResourceNames); diff != "" {
+					t.Errorf("deployments (-want +got):\n%s", diff)
+				}
+				return
+			}
+		}
+		t.Error("no rule about deployments")
 	})
 }
