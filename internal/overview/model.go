@@ -65,7 +65,7 @@ func Example(ctx context.Context, server *api.Client, m *api.Model, spec *datase
 	if p.Excluded != "" {
 		return "", fmt.Errorf("the sample gets no score: %s", p.Excluded)
 	}
-	return fmt.Sprintf("  in production: %s version %s (%s), on the test rows: %s\n\n", m.Model.Name, m.Model.Number, m.Model.Candidate, testMetrics(spec, m.Metrics)) +
+	return fmt.Sprintf("  in production: %s version %s (%s), on the test rows: %s\n\n", m.Model.Name, m.Model.Number, m.Model.Candidate, splitMetrics(spec.Metrics, "test_", m.Metrics)) +
 		fmt.Sprintf("  Paste this to score %s:\n\n  curl -s %s/predict%s -H 'Content-Type: application/json' -d '%s'\n\n", what, server.Base(), key, strings.ReplaceAll(string(body), "'", `'\''`)) +
 		fmt.Sprintf("  The answer: %s.%s\n\n", answer(m, p), truth), nil
 }
@@ -138,15 +138,4 @@ func compareSample(s *api.Sample, p *api.Prediction) error {
 		}
 	}
 	return nil
-}
-
-// testMetrics writes the metrics of the test rows in the spec's order.
-func testMetrics(spec *dataset.Spec, m map[string]float64) string {
-	var words []string
-	for _, name := range spec.Metrics {
-		if v, ok := m["test_"+name]; ok {
-			words = append(words, fmt.Sprintf("%s %.4f", strings.ReplaceAll(name, "_", " "), v))
-		}
-	}
-	return strings.Join(words, ", ")
 }

@@ -1,11 +1,11 @@
 package overview
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -31,13 +31,10 @@ func WriteModel(ctx context.Context, out io.Writer, client *mlflow.Client, name 
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "\nRUNS OF %s\tSTATUS\tSTARTED\tVALIDATION AUC\n", name)
+	fmt.Fprintf(w, "\nRUNS OF %s\tSTATUS\tSTARTED\tON THE VALIDATION ROWS\n", name)
 	for _, r := range runs {
-		auc := "-"
-		if v, ok := r.Metrics["validation_auc"]; ok {
-			auc = fmt.Sprintf("%.4f", v)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Name, strings.ToLower(string(r.Status)), r.Start.Local().Format("2006-01-02 15:04:05"), auc)
+		first := splitMetrics(metricsOf(r)[:1], "validation_", r.Metrics)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Name, strings.ToLower(string(r.Status)), r.Start.Local().Format("2006-01-02 15:04:05"), cmp.Or(first, "-"))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("writing status: %w", err)
@@ -55,15 +52,32 @@ func WriteModel(ctx context.Context, out io.Writer, client *mlflow.Client, name 
 		fmt.Fprint(out, "\n  SYNTHETIC: trained on made-up rows; its scores say nothing about the real world")
 	}
 	if run, err := client.GetRun(ctx, v.RunID); err == nil {
-		var words []string
-		for metric, value := range run.Metrics {
-			if rest, ok := strings.CutPrefix(metric, "test_"); ok {
-				words = append(words, fmt.Sprintf("%s %.4f", strings.ReplaceAll(rest, "_", " "), value))
-			}
-		}
-		slices.Sort(words)
-		fmt.Fprintf(out, "\n  test rows: %s", strings.Join(words, ", "))
+		fmt.Fprintf(out, "\n  on the test rows, with 95 %% intervals: %s", splitMetrics(metricsOf(run), "test_", run.Metrics))
 	}
 	fmt.Fprintln(out)
 	return nil
+}
+
+// metricsOf are the spec's metrics, the one that decides first. Runs of earlier releases
+// do not say; they had two classes.
+func metricsOf(r mlflow.Run) []string {
+	return strings.Split(cmp.Or(r.Params["metrics"], "auc, average_precision, precision, recall, accuracy"), ", ")
+}
+
+// splitMetrics are a run's figures on the rows of one split, with their intervals.
+func splitMetrics(names []string, split string, m map[string]float64) string {
+	var words []string
+	for _, name := range names {
+		v, ok := m[split+name]
+		if !ok {
+			continue
+		}
+		text := fmt.Sprintf("%s %.4f", strings.ReplaceAll(name, "_", " "), v)
+		low, known := m[split+name+"_low"]
+		if high, ok := m[split+name+"_high"]; ok && known {
+			text += fmt.Sprintf(" (%.4f to %.4f)", low, high)
+		}
+		words = append(words, text)
+	}
+	return strings.Join(words, ", ")
 }

@@ -142,6 +142,7 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 		"rows_unlabeled": strconv.Itoa(d.Unlabeled),
 		"xgboost":        r.config.Library.Version(),
 		"model_digest":   digest(f.UBJ),
+		"metrics":        strings.Join(r.spec.Metrics, ", "),
 	}}
 	for _, p := range Parameters(r.spec, f.Candidate, r.config.Threads) {
 		b.Params[p[0]] = p[1]
