@@ -226,6 +226,7 @@ func TestPodsFindWhatTheyRead(t *testing.T) {
 		}
 		// Those that exist in the scenarios.
 		there["Secret my-postgres"] = []string{"postgres-user", "postgres-password"}
+		there["Secret my-ca"], there["Secret my-cert"] = []string{"ca.crt"}, []string{"ca.crt", "tls.crt", "tls.key"}
 		there["Secret my-app"] = []string{"PGUSER", "PGPASSWORD"}
 		there["Secret my-mlflow"] = []string{"PGUSER", "PGPASSWORD"}
 		there["Secret my-argo"] = []string{"username", "password"}
@@ -299,7 +300,9 @@ func TestServicesLeadToPods(t *testing.T) {
 				continue
 			}
 			for _, port := range s.Spec.Ports {
-				if !slices.ContainsFunc(found[0].spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == port.TargetPort.StrVal }) {
+				if !slices.ContainsFunc(found[0].spec.Containers, func(c corev1.Container) bool {
+					return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == port.TargetPort.StrVal })
+				}) {
 					t.Errorf("Service %s forwards to port %s, which %s doesn't have", s.Name, port.TargetPort.StrVal, found[0])
 				}
 			}
