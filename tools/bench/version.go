@@ -188,6 +188,9 @@ func (b *bench) store(name string, files map[string][]byte) (dir string, err err
 		return "", fmt.Errorf("storing a version: %w", err)
 	}
 	for name, content := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			return "", fmt.Errorf("storing a version: %w", err)
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return "", fmt.Errorf("storing a version: %w", err)
 		}
