@@ -55,11 +55,12 @@ func (d *decoder) decode(text []byte, encoder *feature.Encoder, next func() []fl
 	} else {
 		d.seen = d.seen[:n]
 	}
-	read := d.body
-	if d.table {
-		read = d.csv
+	var err error
+	if d.table { // called by name, so that next stays on the stack
+		err = d.csv(next)
+	} else {
+		err = d.body(next)
 	}
-	err := read(next)
 	if err == nil && len(d.errs) == 0 {
 		return nil
 	}
