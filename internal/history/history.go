@@ -88,7 +88,8 @@ func Share(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 		sql := []string{create, "GRANT USAGE ON SCHEMA registry TO " + postgres.ReadRole, "GRANT SELECT ON registry.history TO " + postgres.ReadRole,
-			"ALTER TABLE registry.history OWNER TO " + postgres.PromoteRole, "ALTER SCHEMA registry OWNER TO " + postgres.PromoteRole}
+			// In this order: a table's new owner has to be one that may create tables in its schema.
+			"ALTER SCHEMA registry OWNER TO " + postgres.PromoteRole, "ALTER TABLE registry.history OWNER TO " + postgres.PromoteRole}
 		for _, s := range sql {
 			if _, err := tx.Exec(ctx, s); err != nil {
 				return err

@@ -1,12 +1,15 @@
 package history_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/history"
 	"mlops/internal/postgres"
@@ -102,4 +105,57 @@ func TestMadeOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// A database that comes back from a dump has neither owners nor rights: its owner, no
+// superuser, has made all of it anew and gives the history to the gate's role again.
+func TestShareByTheOwner(t *testing.T) {
+	url := os.Getenv("MLOPS_TEST_POSTGRES")
+	if url == "" {
+		t.Skip("SKIPPED, NOT PASSED: MLOPS_TEST_POSTGRES names no server")
+	}
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func(database, user, password string) *pgx.Conn {
+		c := config.Copy()
+		c.Database = database
+		if user != "" {
+			c.User, c.Password = user, password
+		}
+		conn, err := pgx.ConnectConfig(context.Background(), c) // also when t has ended
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close(context.Background()) })
+		return conn
+	}
+	admin := connect(config.Database, "", "")
+	name := fmt.Sprintf("shared_%d", time.Now().UnixNano())
+	for _, role := range []string{postgres.PromoteRole, postgres.ReadRole} {
+		if _, err := admin.Exec(t.Context(), "DO $$ BEGIN CREATE ROLE "+role+"; EXCEPTION WHEN duplicate_object THEN NULL; END $$"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		admin := connect(config.Database, "", "")
+		admin.Exec(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)")
+		admin.Exec(context.Background(), "DROP ROLE "+name)
+	})
+	for _, sql := range []string{"CREATE ROLE " + name + " LOGIN PASSWORD 'secret'", "GRANT " + postgres.PromoteRole + " TO " + name, "CREATE DATABASE " + name + " OWNER " + name} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner := connect(name, name, "secret")
+	for range 2 { // it may be repeated
+		if err := history.Share(t.Context(), owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var schema, table string
+	if err := owner.QueryRow(t.Context(), "SELECT pg_get_userbyid(nspowner), pg_get_userbyid(relowner) FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid WHERE nspname = 'registry' AND relname = 'history'").Scan(&schema, &table); err != nil || schema != postgres.PromoteRole || table != schema {
+		t.Errorf("the schema is %s's and the table %s's, %v; want %s's", schema, table, err, postgres.PromoteRole)
+	}
 }
