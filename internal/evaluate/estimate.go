@@ -29,6 +29,21 @@ func (g *Numbered) Add(key []byte) {
 	g.Of = append(g.Of, group)
 }
 
+// Some returns the groups of some of the rows, numbered from 0 again.
+func (g *Numbered) Some(rows []int32) []int32 {
+	of := make([]int32, len(rows))
+	known := map[int32]int32{}
+	for i, row := range rows {
+		group, ok := known[g.Of[row]]
+		if !ok {
+			group = int32(len(known))
+			known[g.Of[row]] = group
+		}
+		of[i] = group
+	}
+	return of
+}
+
 // Estimate is a figure with the bounds of its 95 % interval.
 type Estimate struct {
 	Value    float64   `json:"value"`

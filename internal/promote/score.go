@@ -63,9 +63,7 @@ func comparable(m *model.Model, spec *dataset.Spec) error {
 // rows is the validation rows that count.
 type rows struct {
 	labels []float32
-	group  []int32 // of each, numbered from 0
-	next   int32
-	groups map[string]int32
+	groups evaluate.Numbered
 	column int // of the group; -1: each row is its own
 
 	slices  []int // columns of the spec's slices
@@ -79,17 +77,11 @@ func (r *rows) add(label float32, fields [][]byte) {
 	for i, column := range r.slices {
 		r.numbers[i] = append(r.numbers[i], r.levels[i].Of(fields[column]))
 	}
-	if r.column >= 0 && fields[r.column] != nil {
-		name := string(fields[r.column])
-		g, known := r.groups[name]
-		if known {
-			r.group = append(r.group, g)
-			return
-		}
-		r.groups[name] = r.next
+	var group []byte
+	if r.column >= 0 {
+		group = fields[r.column]
 	}
-	r.group = append(r.group, r.next)
-	r.next++
+	r.groups.Add(group)
 }
 
 // score scores all contenders on the same rows: those that the present spec
@@ -102,7 +94,7 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 			scorers[i] = newScorer(m, c.Spec)
 		}
 	}
-	r := &rows{groups: map[string]int32{}, column: c.Spec.Column(c.Spec.Group)}
+	r := &rows{column: c.Spec.Column(c.Spec.Group)}
 	for _, name := range c.Spec.Slices {
 		r.slices = append(r.slices, c.Spec.Column(name))
 	}
@@ -209,17 +201,8 @@ func compare(ctx context.Context, spec *dataset.Spec, c *Comparison, scorers []*
 	if champion < 0 || len(others) == 0 {
 		return nil
 	}
-	draws := evaluate.NewDraws(r.group)
-	gains := make([][]float64, len(scorers))
-	draws.Each(func(weights []int32) {
-		if ctx.Err() != nil {
-			return
-		}
-		than := measures[champion](weights)
-		for _, i := range others {
-			gains[i] = append(gains[i], spec.Gain(measures[i](weights), than))
-		}
-	})
+	draws := evaluate.NewDraws(r.groups.Of)
+	gains := drawnGains(ctx, spec, draws, measures, champion)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -233,4 +216,22 @@ func compare(ctx context.Context, spec *dataset.Spec, c *Comparison, scorers []*
 		e.Against.Low, e.Against.High = spread.Interval(0.95)
 	}
 	return nil
+}
+
+// drawnGains are each model's gains over the champion, by draw; nil of the champion
+// itself, and where there is no measure. Once the context has ended they are incomplete.
+func drawnGains(ctx context.Context, spec *dataset.Spec, draws *evaluate.Draws, measures []evaluate.Weighed, champion int) [][]float64 {
+	gains := make([][]float64, len(measures))
+	draws.Each(func(weights []int32) {
+		if ctx.Err() != nil {
+			return
+		}
+		than := measures[champion](weights)
+		for i, measure := range measures {
+			if measure != nil && i != champion {
+				gains[i] = append(gains[i], spec.Gain(measure(weights), than))
+			}
+		}
+	})
+	return gains
 }

@@ -31,26 +31,20 @@ func compareSlices(ctx context.Context, spec *dataset.Spec, c *Comparison, score
 				return err
 			}
 			if len(part.Rows) >= leastSlice {
-				c.compareSlice(spec, scorers, r, spec.Slices[column], part)
+				c.compareSlice(ctx, spec, scorers, r, spec.Slices[column], part)
 			}
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
-func (c *Comparison) compareSlice(spec *dataset.Spec, scorers []*scorer, r *rows, column string, part evaluate.Part) {
+func (c *Comparison) compareSlice(ctx context.Context, spec *dataset.Spec, scorers []*scorer, r *rows, column string, part evaluate.Part) {
 	measures := make([]evaluate.Weighed, len(scorers))
-	champion, weights := -1, make([]int32, len(part.Rows))
-	labels, group := make([]float32, len(part.Rows)), make([]int32, len(part.Rows))
-	numbers := map[int32]int32{}
+	champion, labels := -1, make([]float32, len(part.Rows))
 	for i, row := range part.Rows {
-		labels[i], weights[i] = r.labels[row], 1
-		if _, known := numbers[r.group[row]]; !known {
-			numbers[r.group[row]] = int32(len(numbers))
-		}
-		group[i] = numbers[r.group[row]]
+		labels[i] = r.labels[row]
 	}
-	values, gains := make([]float64, len(scorers)), make([][]float64, len(scorers))
+	values := make([]float64, len(scorers))
 	for i, s := range scorers {
 		if s == nil || c.Contenders[i].Against == nil && c.Contenders[i].Version.Number != c.Champion.Number {
 			continue
@@ -64,22 +58,18 @@ func (c *Comparison) compareSlice(spec *dataset.Spec, scorers []*scorer, r *rows
 		if err != nil {
 			return // all rows are of one class
 		}
-		if measures[i], values[i] = measure, measure(weights); c.Contenders[i].Version.Number == c.Champion.Number {
+		if measures[i], values[i] = measure, measure(nil); c.Contenders[i].Version.Number == c.Champion.Number {
 			champion = i
 		}
 	}
 	if champion < 0 {
 		return
 	}
-	draws := evaluate.NewDraws(group)
-	draws.Each(func(weights []int32) {
-		than := measures[champion](weights)
-		for i, measure := range measures {
-			if measure != nil && i != champion {
-				gains[i] = append(gains[i], spec.Gain(measure(weights), than))
-			}
-		}
-	})
+	draws := evaluate.NewDraws(r.groups.Some(part.Rows))
+	gains := drawnGains(ctx, spec, draws, measures, champion)
+	if ctx.Err() != nil { // compareSlices says so
+		return
+	}
 	bound := spec.SliceMargin(c.Contenders[champion].Metric)
 	for i := range gains {
 		if gains[i] == nil {

@@ -148,16 +148,12 @@ func (d *Data) choice(split string, most int) *Part {
 		return p
 	}
 	out := &Part{}
-	known := map[int32]int32{} // groups by their number in the split
+	var rows []int32
 	for i := 0; i < len(p.Y); i += every {
 		out.X, out.Y = append(out.X, p.X[i*width:(i+1)*width]...), append(out.Y, p.Y[i])
-		group, ok := known[p.groups.Of[i]]
-		if !ok {
-			group = int32(len(known))
-			known[p.groups.Of[i]] = group
-		}
-		out.groups.Of = append(out.groups.Of, group)
+		rows = append(rows, int32(i))
 	}
+	out.groups.Of = p.groups.Some(rows)
 	return out
 }
 
