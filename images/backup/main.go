@@ -193,7 +193,7 @@ func parts(ctx context.Context, log *slog.Logger) (backup.Release, error) {
 	if err != nil {
 		return backup.Release{}, program.Input(err)
 	}
-	env, err := pgtls.Local(ctx, append(os.Environ(), "PGUSER="+program.EnvOr("PGUSER", "postgres")), os.Getenv, log)
+	env, err := pgtls.Local(ctx, append(os.Environ(), "PGUSER="+program.EnvOr("PGUSER", "postgres")), log)
 	if err != nil {
 		return backup.Release{}, program.Input(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,26 +24,17 @@ func Certificate(cert, key string) *tls.Config {
 	}}
 }
 
-// Local returns an environment in which Postgres' own programs, built without TLS, reach
-// the server that libpq's variables name in env: where its TLS is required, over a bridge
-// that listens on a socket of this machine until the context ends. The server's
-// certificate is verified as PGSSLMODE says. getenv reads env.
-func Local(ctx context.Context, env []string, getenv func(string) string, log *slog.Logger) ([]string, error) {
-	switch getenv("PGSSLMODE") {
-	case "", "disable", "allow", "prefer":
-		if getenv("PGSSLROOTCERT") != "system" {
-			return env, nil
-		}
-	}
-	var text strings.Builder // libpq's format
-	for _, p := range [][2]string{{"host", "PGHOST"}, {"port", "PGPORT"}, {"sslmode", "PGSSLMODE"}, {"sslrootcert", "PGSSLROOTCERT"}} {
-		if v := getenv(p[1]); v != "" {
-			fmt.Fprintf(&text, "%s='%s' ", p[0], strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(v))
-		}
-	}
-	server, err := pgconn.ParseConfig(text.String() + "user=nobody")
+// Local returns env changed so that Postgres' own programs, built without TLS, reach the
+// server that libpq's variables name: where its TLS is required, over a bridge that
+// listens on a socket of this machine until the context ends. The server's certificate
+// is verified as PGSSLMODE says.
+func Local(ctx context.Context, env []string, log *slog.Logger) ([]string, error) {
+	server, err := pgconn.ParseConfig("") // of libpq's variables alone
 	if err != nil {
 		return nil, fmt.Errorf("the connection to Postgres: %w", err)
+	}
+	if server.TLSConfig == nil || slices.ContainsFunc(server.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil }) {
+		return env, nil // a client without TLS may connect
 	}
 	dir, err := os.MkdirTemp("", "pg") // short: a socket's path has at most 107 bytes
 	if err != nil {

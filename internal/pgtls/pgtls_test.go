@@ -146,22 +146,17 @@ func TestModes(t *testing.T) {
 
 // A client that can't do TLS reaches such a server over a socket of its own.
 func TestBridge(t *testing.T) {
-	t.Parallel()
 	server := backend(t)
 	cert, key, ca := authority(t, "localhost")
 	port := front(t, server, cert, key)
 	psql, err := exec.LookPath("psql")
-	env := []string{"PGHOST=localhost", "PGPORT=" + strconv.Itoa(port), "PGUSER=" + server.User, "PGPASSWORD=" + server.Password,
-		"PGSSLMODE=verify-full", "PGSSLROOTCERT=" + ca}
-	lookup := func(name string) string {
-		for _, line := range env {
-			if k, v, _ := strings.Cut(line, "="); k == name {
-				return v
-			}
-		}
-		return ""
+	var env []string
+	for _, v := range [][2]string{{"PGHOST", "localhost"}, {"PGPORT", strconv.Itoa(port)}, {"PGUSER", server.User}, {"PGPASSWORD", server.Password},
+		{"PGSSLMODE", "verify-full"}, {"PGSSLROOTCERT", ca}} {
+		t.Setenv(v[0], v[1])
+		env = append(env, v[0]+"="+v[1])
 	}
-	bridged, err2 := Local(t.Context(), env, lookup, quiet)
+	bridged, err2 := Local(t.Context(), env, quiet)
 	if err2 != nil {
 		t.Fatal(err2)
 	}
@@ -195,11 +190,15 @@ func TestBridge(t *testing.T) {
 }
 
 func TestLocalWithoutTLS(t *testing.T) {
-	t.Parallel()
-	env := []string{"PGHOST=db", "PGSSLMODE=prefer"}
-	got, err := Local(t.Context(), env, func(name string) string { return map[string]string{"PGHOST": "db", "PGSSLMODE": "prefer"}[name] }, quiet)
-	if err != nil || strings.Join(got, " ") != strings.Join(env, " ") {
-		t.Errorf("%v, %v: want it unchanged, since a client without TLS may connect", got, err)
+	t.Setenv("PGHOST", "db")
+	t.Setenv("PGSSLROOTCERT", "")
+	env := []string{"PGHOST=db", "PGSSLMODE=?"}
+	for _, mode := range []string{"", "disable", "allow", "prefer"} {
+		t.Setenv("PGSSLMODE", mode)
+		got, err := Local(t.Context(), env, quiet)
+		if err != nil || strings.Join(got, " ") != strings.Join(env, " ") {
+			t.Errorf("%s: %v, %v: want it unchanged, since a client without TLS may connect", mode, got, err)
+		}
 	}
 }
 

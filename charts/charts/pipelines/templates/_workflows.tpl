@@ -79,10 +79,11 @@ container. What a template says wins over its workflow and over Argo's defaults.
 {{- with $v.extraEnv -}}
 {{- $_ := set $template.container "env" (include "mlops.env" (list ($template.container.env | default list) .) | fromYamlArray) -}}
 {{- end -}}
-{{- with include "mlops.postgres.tls.mount" $root | fromYamlArray -}}
+{{- $mount := include "mlops.postgres.tls.mount" $root | fromYamlArray -}}
+{{- if $mount -}}
 {{- range $template.container.envFrom -}}
 {{- if eq (dig "configMapRef" "name" "" .) (include "mlops.name" (list $root "steps")) -}}
-{{- $_ := set $template.container "volumeMounts" (concat ($template.container.volumeMounts | default list) (include "mlops.postgres.tls.mount" $root | fromYamlArray)) -}}
+{{- $_ := set $template.container "volumeMounts" (concat ($template.container.volumeMounts | default list) $mount) -}}
 {{- $_ := set $template "volumes" (concat ($template.volumes | default list) (include "mlops.postgres.tls.volume" $root | fromYamlArray)) -}}
 {{- end -}}
 {{- end -}}
