@@ -19,10 +19,12 @@ import (
 	"mlops/internal/tree"
 )
 
-// Files of a model version: the data set's YAML, and XGBoost's model.
+// Files of a model version: the data set's YAML, XGBoost's model, and what MLflow is told
+// of it, which says what else a notebook's version has.
 const (
-	FileSpec  = "spec.yaml"
-	FileTrees = "model.ubj"
+	FileSpec    = "spec.yaml"
+	FileTrees   = "model.ubj"
+	FileMLmodel = "MLmodel"
 )
 
 // FileEarlier is the file that holds the rows that features look back at, in a version
@@ -34,13 +36,12 @@ const MaxEarlier = 256 << 20
 
 // Names of the other files of a model version.
 const (
-	fileMLmodel = "MLmodel"
 	fileEncoder = "encoder.json"
 	fileServing = "serving.json"
 )
 
 // Files are the names of the files that every model version has.
-var Files = []string{fileMLmodel, FileTrees, FileSpec, fileEncoder, fileServing}
+var Files = []string{FileMLmodel, FileTrees, FileSpec, fileEncoder, fileServing}
 
 // Tolerance is how far a score may be from the stored one, which libxgboost
 // computed, for the model to be served.
@@ -134,7 +135,7 @@ func Read(files fs.FS) (*Model, error) {
 	}
 	text, err := read(FileSpec)
 	if errors.Is(err, fs.ErrNotExist) {
-		if mlmodel, notThere := fs.ReadFile(files, fileMLmodel); notThere == nil && !bytes.Contains(mlmodel, []byte(modulePrefix)) {
+		if mlmodel, notThere := fs.ReadFile(files, FileMLmodel); notThere == nil && !bytes.Contains(mlmodel, []byte(modulePrefix)) {
 			return notebooks(files, mlmodel)
 		}
 	}
@@ -300,7 +301,7 @@ func Write(p Parts) (map[string][]byte, error) {
 		return nil, fmt.Errorf("writing %s: %w", fileServing, err)
 	}
 	files := map[string][]byte{
-		fileMLmodel: mlmodel(p, signature),
+		FileMLmodel: mlmodel(p, signature),
 		FileTrees:   p.UBJ,
 		FileSpec:    p.Spec.Text(),
 		fileEncoder: encoder,

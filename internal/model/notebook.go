@@ -50,39 +50,36 @@ type notebookSays struct {
 func readNotebook(mlmodel []byte) (*notebook, error) {
 	n := &notebook{}
 	if err := yaml.Unmarshal(mlmodel, n); err != nil {
-		return nil, fmt.Errorf("%s: %w", fileMLmodel, err)
+		return nil, fmt.Errorf("%s: %w", FileMLmodel, err)
 	}
 	switch {
 	case n.Flavors.XGBoost == nil:
-		return nil, fmt.Errorf("%s: the model has no flavor xgboost, so it can't be served: log it with mlflow.xgboost.log_model", fileMLmodel)
+		return nil, fmt.Errorf("%s: the model has no flavor xgboost, so it can't be served: log it with mlflow.xgboost.log_model", FileMLmodel)
 	case n.Example.Path == "":
-		return nil, fmt.Errorf("%s: the model has no input example, so nothing can show what it takes: log it with input_example=frame.head()", fileMLmodel)
+		return nil, fmt.Errorf("%s: the model has no input example, so nothing can show what it takes: log it with input_example=frame.head()", FileMLmodel)
 	}
 	for _, name := range n.files() {
 		if !fs.ValidPath(name) || slices.Contains(Files[1:], name) && name != FileTrees {
-			return nil, fmt.Errorf("%s: %q is no name of a file of the model", fileMLmodel, name)
+			return nil, fmt.Errorf("%s: %q is no name of a file of the model", FileMLmodel, name)
 		}
 	}
 	return n, nil
 }
 
 func (n *notebook) files() []string {
-	return []string{fileMLmodel, n.Flavors.XGBoost.Data, n.Example.Path}
+	return []string{FileMLmodel, n.Flavors.XGBoost.Data, n.Example.Path}
 }
 
 // IsNotebooks reports whether a version's files, by name, are what a notebook logged.
 func IsNotebooks(names []string) bool {
-	return slices.Contains(names, fileMLmodel) && !slices.Contains(names, FileSpec) && !slices.Contains(names, fileServing)
+	return slices.Contains(names, FileMLmodel) && !slices.Contains(names, FileSpec) && !slices.Contains(names, fileServing)
 }
-
-// FileMLmodel says what else a notebook's version has.
-const FileMLmodel = fileMLmodel
 
 // Names returns the names of the files that a server reads of the version in a folder.
 // All of them are signed.
 func Names(files fs.FS) ([]string, error) {
 	if _, err := fs.Stat(files, FileSpec); errors.Is(err, fs.ErrNotExist) {
-		if text, err := fs.ReadFile(files, fileMLmodel); err == nil {
+		if text, err := fs.ReadFile(files, FileMLmodel); err == nil {
 			n, err := readNotebook(text)
 			if err != nil {
 				return nil, err
@@ -146,7 +143,7 @@ func (n *notebook) types() (map[string]string, error) {
 		Type any    `json:"type"`
 	}
 	if err := json.Unmarshal([]byte(n.Signature.Inputs), &inputs); err != nil {
-		return nil, fmt.Errorf("%s: signature: %w", fileMLmodel, err)
+		return nil, fmt.Errorf("%s: signature: %w", FileMLmodel, err)
 	}
 	types := map[string]string{}
 	for _, in := range inputs {
