@@ -184,14 +184,12 @@ func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.D
 // store writes a version's files into a folder below the temporary one.
 func (b *bench) store(name string, files map[string][]byte) (dir string, err error) {
 	dir = filepath.Join(b.dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("storing a version: %w", err)
-	}
 	for name, content := range files {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return "", fmt.Errorf("storing a version: %w", err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+		if err := os.WriteFile(path, content, 0o644); err != nil {
 			return "", fmt.Errorf("storing a version: %w", err)
 		}
 	}
