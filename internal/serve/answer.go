@@ -144,8 +144,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 
 // respond writes the predictions.
 func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served *served) {
+	w.Header()["Content-Type"] = mediaTypes[x.out]
 	if e.tensors || x.out == csvFormat {
-		w.Header()["Content-Type"] = mediaTypes[x.out]
 		x.tally(s, served)
 		if e.tensors {
 			x.writeTensors(w, served)
@@ -154,14 +154,17 @@ func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served
 		}
 		return
 	}
-	w.Header()["Content-Type"] = mediaTypes[x.out]
 	if served.task == nil {
-		positives := x.write(w, served)
-		s.predictions[1].Add(float64(positives))
-		s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
+		s.count(x, x.write(w, served))
 	} else {
 		x.writeTask(w, served)
 	}
+}
+
+// count counts the predictions of a binary task.
+func (s *Server) count(x *exchange, positives int) {
+	s.predictions[1].Add(float64(positives))
+	s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
 }
 
 // negotiate settles the formats of body and response, and whether predictions are
@@ -256,9 +259,7 @@ func (x *exchange) tally(s *Server, served *served) {
 		}
 		return
 	}
-	positives := x.positives(0, x.excluded, served.model.Serving.Threshold)
-	s.predictions[1].Add(float64(positives))
-	s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
+	s.count(x, x.positives(0, x.excluded, served.model.Serving.Threshold))
 }
 
 // each calls scored with the outputs of each record that has a score, and excluded with
