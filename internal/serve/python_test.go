@@ -224,15 +224,7 @@ func fitted(t *testing.T, lib *xgboost.Library, text, dir string) *dataset.Spec 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeFiles(t, dir, files)
 	return spec
 }
 

@@ -113,6 +113,12 @@ func (s *shelf) store(t testing.TB, number string, files map[string][]byte) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	writeFiles(t, dir, files)
+}
+
+// writeFiles writes a version's files, which have folders, below a folder.
+func writeFiles(t testing.TB, dir string, files map[string][]byte) {
+	t.Helper()
 	for name, text := range files {
 		file := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

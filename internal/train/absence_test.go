@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
 	"mlops/internal/tree"
-	"mlops/internal/xgboost"
 )
 
 // earners is a table like the Adult census data: nine rows in ten have no gain, and
@@ -68,14 +66,7 @@ candidates:
 // extreme. An encoder that leaves it to the trees' untrained missing branches does,
 // so the test can fail.
 func TestAbsenceAlone(t *testing.T) {
-	path := os.Getenv("MLOPS_XGBOOST")
-	if path == "" {
-		t.Skip("SKIPPED, NOT PASSED: MLOPS_XGBOOST names no library")
-	}
-	lib, err := xgboost.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lib := library(t)
 	spec, rows := earners(t)
 	data, err := Prepare(t.Context(), spec, rows)
 	if err != nil {
