@@ -80,7 +80,7 @@ func Samples(ctx context.Context, target, key string) ([]Body, error) {
 		if s.Record == nil {
 			continue
 		}
-		text, err := json.Marshal(s.Body(model.Dataset.History != nil))
+		text, err := json.Marshal(s.Body(model.Dataset.Earlier != nil))
 		if err != nil {
 			return nil, fmt.Errorf("encoding a sample: %w", err)
 		}

@@ -56,10 +56,10 @@ func gate(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	memory, session := step.History(log)
+	events, session := step.History(log)
 	defer session.Close()
 	decision, err := promote.Run(ctx, promote.Config{
-		History:    memory,
+		History:    events,
 		By:         step.By(),
 		Signer:     signer,
 		Trusted:    trusted,

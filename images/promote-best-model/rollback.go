@@ -34,9 +34,9 @@ func rollback(ctx context.Context, log *slog.Logger, args []string) error {
 	if err != nil {
 		return err
 	}
-	return person(ctx, log, by, func(reg *registry.Registry, memory *history.Log, by string) (history.Event, error) {
+	return person(ctx, log, by, func(reg *registry.Registry, events *history.Log, by string) (history.Event, error) {
 		return promote.Rollback(ctx, promote.RollbackConfig{
-			Registry: reg, History: memory, Trusted: trusted,
+			Registry: reg, History: events, Trusted: trusted,
 			To: to, Why: why, By: by, Log: log,
 		})
 	})
@@ -56,13 +56,13 @@ func pin(ctx context.Context, log *slog.Logger, args []string) error {
 	if (why == "") != off {
 		return program.Inputf("say why with -why: the history keeps it; or -off to allow automatic promotion again")
 	}
-	return person(ctx, log, by, func(reg *registry.Registry, memory *history.Log, by string) (history.Event, error) {
-		return promote.Pin(ctx, reg, memory, why, by)
+	return person(ctx, log, by, func(reg *registry.Registry, events *history.Log, by string) (history.Event, error) {
+		return promote.Pin(ctx, reg, events, why, by)
 	})
 }
 
 // person does what somebody asked for, under the gate's lock.
-func person(ctx context.Context, log *slog.Logger, by string, do func(reg *registry.Registry, memory *history.Log, by string) (history.Event, error)) error {
+func person(ctx context.Context, log *slog.Logger, by string, do func(reg *registry.Registry, events *history.Log, by string) (history.Event, error)) error {
 	spec, err := step.Spec()
 	if err != nil {
 		return err
@@ -77,12 +77,12 @@ func person(ctx context.Context, log *slog.Logger, by string, do func(reg *regis
 	if _, err := lock.Conn(ctx); err != nil {
 		return err
 	}
-	memory, session := step.History(log)
+	events, session := step.History(log)
 	defer session.Close()
 	if by == "" {
 		by = step.By()
 	}
-	e, err := do(registry.New(client, spec.Model), memory, by)
+	e, err := do(registry.New(client, spec.Model), events, by)
 	if errors.Is(err, promote.ErrRefused) {
 		return program.Input(err)
 	}

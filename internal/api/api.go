@@ -67,8 +67,8 @@ type Dataset struct {
 	Target      Target   `json:"target"`
 	Columns     []Column `json:"columns"` // in the table's order, without the key and the target
 
-	// History is set if the model looks at earlier records.
-	History *History `json:"history,omitempty"`
+	// Earlier is set if the model looks at earlier records.
+	Earlier *Earlier `json:"history,omitempty"`
 
 	// Cohort are the rules by which records are left out: these get no score. A
 	// rule on the target holds in training only.
@@ -181,15 +181,15 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 // it when the model was trained.
 type Sample struct {
 	Record      Record   `json:"record"`
-	History     []Record `json:"history,omitempty"` // earlier records of its group, the newest last
+	Earlier     []Record `json:"history,omitempty"` // earlier records of its group, the newest last
 	Probability float64  `json:"probability"`       // of a binary task
 
 	Probabilities map[string]float64 `json:"probabilities,omitempty"` // of several classes
 	Value         *float64           `json:"value,omitempty"`         // of a regression
 }
 
-// HistoryMember is the member of a record to predict that holds the earlier ones.
-const HistoryMember = "history"
+// EarlierMember is the member of a record to predict that holds the earlier ones.
+const EarlierMember = "history"
 
 // Body is the sample as a request has it. Where a model looks at earlier records, it
 // says so too if there are none.
@@ -197,15 +197,15 @@ func (s Sample) Body(looksBack bool) any {
 	if !looksBack {
 		return s.Record
 	}
-	body := map[string]any{HistoryMember: append([]Record{}, s.History...)}
+	body := map[string]any{EarlierMember: append([]Record{}, s.Earlier...)}
 	for name, value := range s.Record {
 		body[name] = value
 	}
 	return body
 }
 
-// History says by what a model finds the earlier records of a record.
-type History struct {
+// Earlier says by what a model finds the earlier records of a record.
+type Earlier struct {
 	Group string `json:"group"` // column
 	Order string `json:"order"` // column
 
@@ -242,7 +242,7 @@ const (
 	NotGiven    = "missing"      // no value, though every training row has one
 	HardlyGiven = "hardly_given" // hardly any column of the record has a value
 
-	// HistoryUnavailable: nobody knows the record's earlier ones, so it is scored as
+	// EarlierUnavailable: nobody knows the record's earlier ones, so it is scored as
 	// the first of its group.
-	HistoryUnavailable = "history_unavailable"
+	EarlierUnavailable = "history_unavailable"
 )

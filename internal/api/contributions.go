@@ -34,7 +34,7 @@ type FeatureContribution struct {
 
 // ColumnContribution is what a column contributes by all features that are made of it.
 // A feature of several columns counts in equal parts for each; features of earlier
-// records count for the column history.
+// records count as a column of their own, called history.
 type ColumnContribution struct {
 	Column       string          `json:"column"`
 	Label        string          `json:"label"`          // for people

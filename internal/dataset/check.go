@@ -150,7 +150,7 @@ func (c *checker) check(s *Spec) {
 	}
 	c.split(s)
 	c.features(s)
-	c.history(s)
+	c.earlier(s)
 	c.weights(s)
 	c.threshold(s)
 	c.metrics(s)
@@ -257,7 +257,7 @@ func (c *checker) features(s *Spec) {
 				set++
 			}
 		}
-		if f.History == HistoryCount {
+		if f.Earlier == EarlierCount {
 			if set != 0 {
 				c.bad(here, "history: count takes nothing more than a name: it counts the earlier rows")
 				continue
@@ -312,7 +312,7 @@ func (c *checker) features(s *Spec) {
 			c.bad(here, "fold_below is %d", f.FoldBelow)
 		}
 		c.dateFeature(here, s, f)
-		c.historyFeature(here, f)
+		c.earlierFeature(here, f)
 		if (len(f.Table) > 0) != (f.Ranges != "") {
 			c.bad(here, "ranges and table go together")
 		}
@@ -344,9 +344,9 @@ func (c *checker) dateFeature(here []any, s *Spec, f *Feature) {
 	if f.Part != "" && f.Date == "" {
 		c.bad(here, "part goes with date")
 	}
-	if f.Date != "" && f.History == HistoryDaysSince {
+	if f.Date != "" && f.Earlier == EarlierDaysSince {
 		if f.Part != "" {
-			c.bad(here, "history: %s takes no part of a date", HistoryDaysSince)
+			c.bad(here, "history: %s takes no part of a date", EarlierDaysSince)
 		}
 	} else if f.Date != "" && !slices.Contains(Parts, f.Part) {
 		c.bad(here, "part is %q; it can be: %s%s", f.Part, strings.Join(Parts, ", "), meant(f.Part, Parts))

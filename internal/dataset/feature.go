@@ -29,12 +29,12 @@ func (f *Feature) ToDate() (time.Time, bool) { return ParseDate([]byte(f.To)) }
 
 // Categorical reports whether the feature's values are levels.
 func (f *Feature) Categorical() bool {
-	return (f.Category != "" || f.Ranges != "") && (f.History == "" || f.History == HistoryLast)
+	return (f.Category != "" || f.Ranges != "") && (f.Earlier == "" || f.Earlier == EarlierLast)
 }
 
 // usualName is what the feature is called where the spec gives it no name.
 func (f *Feature) usualName() string {
-	if f.History == HistoryCount {
+	if f.Earlier == EarlierCount {
 		return "history_count"
 	}
 	name := f.Columns()[0]
@@ -46,8 +46,8 @@ func (f *Feature) usualName() string {
 	case f.DaysFrom != "":
 		name = "days_from_" + f.DaysFrom + "_to_" + f.To
 	}
-	if f.History != "" {
-		name = f.History + "_" + name
+	if f.Earlier != "" {
+		name = f.Earlier + "_" + name
 	}
 	return name
 }

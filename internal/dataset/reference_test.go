@@ -172,7 +172,7 @@ func choices(path string) []string {
 	case "features[].part":
 		return Parts
 	case "features[].history":
-		return HistoryKinds
+		return EarlierKinds
 	case "threshold.maximize":
 		return []string{"f1", "youden"}
 	case "samples":

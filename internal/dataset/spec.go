@@ -31,7 +31,7 @@ type Spec struct {
 	OnChange string   `yaml:"on_change"` // what happens to a row with a known key and other values: OnChangeReject (the default) or OnChangeReplace
 	Key      string   `yaml:"key"`       // column that identifies a row; empty: digest and line number do
 	Group    string   `yaml:"group"`     // column whose rows must stay in one split; empty: each row alone
-	Order    string   `yaml:"order"`     // column that orders the rows of a group; History features look at the earlier ones
+	Order    string   `yaml:"order"`     // column that orders the rows of a group; features with history look at the earlier ones
 	Columns  []Column `yaml:"columns"`
 
 	Target     Target      `yaml:"target"`
@@ -52,7 +52,7 @@ type Spec struct {
 	text     []byte
 	columns  map[string]int
 	required []int // columns
-	history  bool  // a feature looks at earlier rows
+	earlier  bool  // a feature looks at earlier rows
 }
 
 // Source says where the table is found when nobody names another place.
@@ -213,7 +213,7 @@ type Split struct {
 }
 
 // Feature is one input of the model. Exactly one of Number, Category, Ranges,
-// Count, Date and DaysFrom is set; none with HistoryCount.
+// Count, Date and DaysFrom is set; none with EarlierCount.
 type Feature struct {
 	Name string `yaml:"name"` // the column's name where empty (for Count it is required)
 
@@ -247,10 +247,10 @@ type Feature struct {
 	DaysFrom string `yaml:"days_from"`
 	To       string `yaml:"to"`
 
-	// History makes the feature of the group's earlier rows, cohort or not, instead
-	// of the row itself: one of HistoryKinds. The other keys say what is looked at
+	// Earlier makes the feature of the group's earlier rows, cohort or not, instead
+	// of the row itself: one of EarlierKinds. The other keys say what is looked at
 	// in each of them.
-	History string `yaml:"history"`
+	Earlier string `yaml:"history"`
 }
 
 // Range is an entry of a look-up: values that are numbers in [From, To), or

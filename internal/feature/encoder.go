@@ -101,7 +101,7 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 		if f.Categorical() != fitted.Categorical {
 			return nil, fmt.Errorf("feature %q: encoder and spec differ on whether it is a category", f.Name)
 		}
-		if f.History != "" {
+		if f.Earlier != "" {
 			if err := e.addPast(i, f, fitted, slots); err != nil {
 				return nil, err
 			}
@@ -291,7 +291,7 @@ func (o *op) lookup(v value) (float32, bool) {
 // Encode makes vector that of a whole record without earlier ones: fields holds one
 // cleaned value a column of the spec, nil where it is missing.
 func (e *Encoder) Encode(vector []float32, fields [][]byte) {
-	if !e.HasHistory() {
+	if !e.LooksBack() {
 		e.encode(vector, fields)
 		return
 	}

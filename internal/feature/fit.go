@@ -74,7 +74,7 @@ func (f *Fitter) Encoder() (*Encoder, error) {
 			fitted[i].Levels = rangeNames(s.Table)
 		case s.Category != "":
 			var levels map[string]int
-			if s.History == "" {
+			if s.Earlier == "" {
 				levels = f.columns[f.spec.Column(s.Category)].levels
 			} else {
 				levels = f.last.levels[i]
@@ -82,7 +82,7 @@ func (f *Fitter) Encoder() (*Encoder, error) {
 			for level, n := range levels {
 				if n >= s.FoldBelow {
 					fitted[i].Levels = append(fitted[i].Levels, level)
-				} else if s.History != "" {
+				} else if s.Earlier != "" {
 					fitted[i].Rare++
 				}
 			}
@@ -103,7 +103,7 @@ func (f *Fitter) seen() *Seen {
 		if t != nil {
 			fold := 0
 			for i := range f.spec.Features {
-				if f.spec.Features[i].History == "" && f.spec.Features[i].Category == f.spec.Columns[c].Name {
+				if f.spec.Features[i].Earlier == "" && f.spec.Features[i].Category == f.spec.Columns[c].Name {
 					fold = max(fold, f.spec.Features[i].FoldBelow)
 				}
 			}
@@ -141,7 +141,7 @@ type lastLevels struct {
 func newLastLevels(spec *dataset.Spec) *lastLevels {
 	l := &lastLevels{spec: spec, levels: make([]map[string]int, len(spec.Features))}
 	for i := range spec.Features {
-		if f := &spec.Features[i]; f.History == dataset.HistoryLast && f.Category != "" {
+		if f := &spec.Features[i]; f.Earlier == dataset.EarlierLast && f.Category != "" {
 			l.features = append(l.features, i)
 			l.levels[i] = map[string]int{}
 		}

@@ -11,13 +11,13 @@ import (
 // Oddity is in what a record is unlike the training rows.
 type Oddity uint8
 
-// Oddities of one column, and Scarce and NoHistory of a whole record. The zero value is none.
+// Oddities of one column, and Scarce and NoEarlier of a whole record. The zero value is none.
 const (
 	Missing    Oddity = iota + 1 // no value
 	Unseen                       // a level that no training row has
 	OutOfRange                   // a number below or above all of training
 	Scarce                       // hardly any value in the whole record
-	NoHistory                    // nobody knows the whole record's earlier rows
+	NoEarlier                    // nobody knows the whole record's earlier rows
 )
 
 // limit is what training saw of a column, for its values to be compared with.

@@ -17,7 +17,7 @@ import (
 // pastFeature is a feature of earlier rows.
 type pastFeature struct {
 	feature int
-	kind    string // one of dataset.HistoryKinds
+	kind    string // one of dataset.EarlierKinds
 	slot    int    // the value that it looks at
 }
 
@@ -77,8 +77,8 @@ func (p *Past) copy(from *Past) {
 	copy(p.slots, from.slots)
 }
 
-// HasHistory reports whether a feature looks at earlier rows.
-func (e *Encoder) HasHistory() bool { return len(e.pasts) > 0 }
+// LooksBack reports whether a feature looks at earlier rows.
+func (e *Encoder) LooksBack() bool { return len(e.pasts) > 0 }
 
 // Room is the length of a working vector.
 func (e *Encoder) Room() int { return len(e.blank) }
@@ -87,30 +87,30 @@ func (e *Encoder) Room() int { return len(e.blank) }
 func (e *Encoder) Complete(work []float32, p *Past) {
 	for i := range e.pasts {
 		f := &e.pasts[i]
-		if f.kind == dataset.HistoryCount {
+		if f.kind == dataset.EarlierCount {
 			work[f.feature] = float32(p.rows)
 			continue
 		}
 		s, own := &p.slots[f.slot], work[e.Width()+f.slot]
 		x := float32(math.NaN())
 		switch f.kind {
-		case dataset.HistorySum:
+		case dataset.EarlierSum:
 			if s.values > 0 {
 				x = float32(s.sum)
 			}
-		case dataset.HistoryMean:
+		case dataset.EarlierMean:
 			if s.values > 0 {
 				x = float32(s.sum / float64(s.values))
 			}
-		case dataset.HistoryLargest:
+		case dataset.EarlierLargest:
 			if s.values > 0 {
 				x = s.largest
 			}
-		case dataset.HistoryLast:
+		case dataset.EarlierLast:
 			x = s.last
-		case dataset.HistoryChange, dataset.HistoryDaysSince:
+		case dataset.EarlierChange, dataset.EarlierDaysSince:
 			x = float32(float64(own) - float64(s.last))
-		case dataset.HistorySame:
+		case dataset.EarlierSame:
 			if own == s.last {
 				x = 1
 			} else if own == own && s.last == s.last {
@@ -128,14 +128,14 @@ func (e *Encoder) Complete(work []float32, p *Past) {
 // another feature looks at it too. slots has the places of these values.
 func (e *Encoder) addPast(i int, f *dataset.Feature, fitted *Feature, slots map[string]int) error {
 	e.blank[i] = float32(math.NaN())
-	if f.History == dataset.HistoryCount {
-		e.pasts = append(e.pasts, pastFeature{feature: i, kind: f.History})
+	if f.Earlier == dataset.EarlierCount {
+		e.pasts = append(e.pasts, pastFeature{feature: i, kind: f.Earlier})
 		return nil
 	}
 	value := *f
-	value.Name, value.History = "", ""
-	if f.History == dataset.HistoryDaysSince || f.History == dataset.HistorySame && f.Category != "" {
-		value.History = f.History
+	value.Name, value.Earlier = "", ""
+	if f.Earlier == dataset.EarlierDaysSince || f.Earlier == dataset.EarlierSame && f.Category != "" {
+		value.Earlier = f.Earlier
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -155,7 +155,7 @@ func (e *Encoder) addPast(i int, f *dataset.Feature, fitted *Feature, slots map[
 			}
 		}
 	}
-	e.pasts = append(e.pasts, pastFeature{feature: i, kind: f.History, slot: slot})
+	e.pasts = append(e.pasts, pastFeature{feature: i, kind: f.Earlier, slot: slot})
 	return nil
 }
 
@@ -163,9 +163,9 @@ func (e *Encoder) addPast(i int, f *dataset.Feature, fitted *Feature, slots map[
 func planPast(spec *dataset.Spec, column int, f *dataset.Feature, fitted *Feature) (op, float32) {
 	nan := float32(math.NaN())
 	switch {
-	case f.History == dataset.HistoryDaysSince:
+	case f.Earlier == dataset.EarlierDaysSince:
 		return op{kind: dayed}, nan
-	case f.History == dataset.HistorySame && f.Category != "":
+	case f.Earlier == dataset.EarlierSame && f.Category != "":
 		return op{kind: hashed}, nan
 	}
 	levels := *fitted
@@ -229,7 +229,7 @@ type Stream struct {
 // Stream returns a new stream.
 func (e *Encoder) Stream() *Stream {
 	s := &Stream{e: e}
-	if e.HasHistory() {
+	if e.LooksBack() {
 		s.group, s.order = e.spec.Column(e.spec.Group), e.spec.Column(e.spec.Order)
 		s.work, s.before, s.until = make([]float32, e.Room()), e.NewPast(), e.NewPast()
 	}
@@ -239,7 +239,7 @@ func (e *Encoder) Stream() *Stream {
 // Encode makes vector, if it is not nil, that of the next row. Rows for which nobody
 // wants a vector have to be passed too, since later ones look at them.
 func (s *Stream) Encode(vector []float32, fields [][]byte) error {
-	if !s.e.HasHistory() {
+	if !s.e.LooksBack() {
 		if vector != nil {
 			s.e.Encode(vector, fields)
 		}

@@ -63,7 +63,7 @@ type RecipeRange struct {
 // RecipePast is a feature of earlier rows.
 type RecipePast struct {
 	Feature int    `json:"feature"`
-	Kind    string `json:"kind"` // one of dataset.HistoryKinds
+	Kind    string `json:"kind"` // one of dataset.EarlierKinds
 	Slot    int    `json:"slot"` // the value that it looks at, from the first behind the features
 }
 
@@ -83,7 +83,7 @@ func (e *Encoder) Recipe() Recipe {
 		}
 		r.Blank = append(r.Blank, known)
 	}
-	if e.HasHistory() {
+	if e.LooksBack() {
 		r.Group, r.Order = e.spec.Group, e.spec.Order
 	}
 	for _, p := range e.pasts {

@@ -43,7 +43,7 @@ func Rows(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, sel Selection
 		return fmt.Errorf("reading %s: %w", spec.Name, err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	if !spec.HasHistory() {
+	if !spec.LooksBack() {
 		if _, err := tx.Exec(ctx, "SET LOCAL enable_sort = off"); err != nil {
 			return fmt.Errorf("reading %s: %w", spec.Name, err)
 		}
@@ -113,7 +113,7 @@ func dateOf(b, text []byte) ([]byte, error) {
 // rowOrder is the order in which Rows reads. Rows without an order value come after
 // those of their group that have one.
 func rowOrder(spec *dataset.Spec) string {
-	if !spec.HasHistory() {
+	if !spec.LooksBack() {
 		return "_batch, _line"
 	}
 	group := quoteColumn(spec.Group)

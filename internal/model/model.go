@@ -50,15 +50,15 @@ const Tolerance = 1e-6
 // Sample is a raw record and what libxgboost predicted for it in training.
 type Sample struct {
 	Record        map[string]string   `json:"record"`                  // column to value; missing ones are left out
-	History       []map[string]string `json:"history,omitempty"`       // earlier records of its group, the newest last
+	Earlier       []map[string]string `json:"history,omitempty"`       // earlier records of its group, the newest last
 	Probability   float64             `json:"probability,omitempty"`   // of a binary task
 	Probabilities []float64           `json:"probabilities,omitempty"` // of several classes, in the spec's order
 	Value         *float64            `json:"value,omitempty"`         // of a regression
 }
 
 // NewSample is a sample with the model's outputs.
-func NewSample(spec *dataset.Spec, record map[string]string, history []map[string]string, outputs []float32) Sample {
-	s := Sample{Record: record, History: history}
+func NewSample(spec *dataset.Spec, record map[string]string, earlier []map[string]string, outputs []float32) Sample {
+	s := Sample{Record: record, Earlier: earlier}
 	switch spec.Task {
 	case dataset.Multiclass:
 		for _, p := range outputs {
@@ -167,7 +167,7 @@ func Read(files fs.FS) (*Model, error) {
 	if err := m.Serving.checkNames(); err != nil {
 		return nil, err
 	}
-	if m.Encoder.HasHistory() {
+	if m.Encoder.LooksBack() {
 		if m.Earlier, err = readEarlier(files, m.Encoder); err != nil {
 			return nil, err
 		}
@@ -224,7 +224,7 @@ func (m *Model) Verify() error {
 	vector, outputs := make([]float32, m.Encoder.Width()), make([]float32, m.Trees.Outputs())
 	for i := range m.Serving.Samples {
 		s := &m.Serving.Samples[i]
-		if err := m.EncodeRecord(vector, s.Record, s.History...); err != nil {
+		if err := m.EncodeRecord(vector, s.Record, s.Earlier...); err != nil {
 			return fmt.Errorf("%s: sample %d: %w", fileServing, i, err)
 		}
 		m.Trees.ScoreBatch(vector, outputs)
@@ -242,18 +242,18 @@ func (m *Model) Verify() error {
 }
 
 // EncodeRecord encodes a raw record with earlier ones of its group, the newest last.
-func (m *Model) EncodeRecord(vector []float32, record map[string]string, history ...map[string]string) error {
+func (m *Model) EncodeRecord(vector []float32, record map[string]string, earlier ...map[string]string) error {
 	fields, err := m.fields(record)
 	if err != nil {
 		return err
 	}
-	earlier := make([][][]byte, len(history))
-	for i, r := range history {
-		if earlier[i], err = m.fields(r); err != nil {
+	rows := make([][][]byte, len(earlier))
+	for i, r := range earlier {
+		if rows[i], err = m.fields(r); err != nil {
 			return fmt.Errorf("earlier record %d: %w", i, err)
 		}
 	}
-	m.Encoder.EncodeAfter(vector, fields, earlier)
+	m.Encoder.EncodeAfter(vector, fields, rows)
 	return nil
 }
 

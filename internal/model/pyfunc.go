@@ -120,7 +120,7 @@ func newSignature(spec *dataset.Spec, said encoding) (signatureLines, error) {
 		inputs = append(inputs, colSpec{"any", c.Name, c.Required})
 	}
 	if said.Recipe.Group != "" {
-		inputs = append(inputs, colSpec{"any", dataset.HistoryMember, false})
+		inputs = append(inputs, colSpec{"any", dataset.EarlierMember, false})
 	}
 	var outputs []colSpec
 	switch spec.Task {
@@ -169,9 +169,9 @@ func example(p Parts, r feature.Recipe) (splitFrame, error) {
 	for _, c := range r.Columns {
 		f.Columns = append(f.Columns, c.Name)
 	}
-	history := r.Group != ""
-	if history {
-		f.Columns = append(f.Columns, dataset.HistoryMember)
+	looksBack := r.Group != ""
+	if looksBack {
+		f.Columns = append(f.Columns, dataset.EarlierMember)
 	}
 	for _, s := range p.Serving.Samples[:min(mostExamples, len(p.Serving.Samples))] {
 		row := []any{}
@@ -192,8 +192,8 @@ func example(p Parts, r feature.Recipe) (splitFrame, error) {
 				row = append(row, value)
 			}
 		}
-		if history {
-			earlier := s.History
+		if looksBack {
+			earlier := s.Earlier
 			if earlier == nil {
 				earlier = []map[string]string{}
 			}

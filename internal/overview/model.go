@@ -21,7 +21,7 @@ func Scores(ctx context.Context, server *api.Client, m *api.Model) error {
 	}
 	records := make([]any, len(m.Samples))
 	for i, s := range m.Samples {
-		records[i] = s.Body(m.Dataset.History != nil)
+		records[i] = s.Body(m.Dataset.Earlier != nil)
 	}
 	got, err := server.Predict(ctx, records)
 	if err != nil {
@@ -37,7 +37,7 @@ func Example(ctx context.Context, server *api.Client, m *api.Model, spec *datase
 		return "", fmt.Errorf("version %s of %s has no samples", m.Model.Number, m.Model.Name)
 	}
 	record := m.Samples[0].Record
-	request := m.Samples[0].Body(m.Dataset.History != nil)
+	request := m.Samples[0].Body(m.Dataset.Earlier != nil)
 	got, err := server.Predict(ctx, request)
 	if err != nil {
 		return "", err

@@ -49,7 +49,7 @@ func Replay(ctx context.Context, server *api.Client, tracking *mlflow.Client, db
 		}
 		for i, p := range got.Predictions {
 			for _, w := range p.Warnings {
-				if w.Kind == api.HistoryUnavailable {
+				if w.Kind == api.EarlierUnavailable {
 					return fmt.Errorf("test row %d: %s", rows+i, w.Detail)
 				}
 			}

@@ -193,7 +193,7 @@ func findSample(m *api.Model, asked string) sampleView {
 	v.Number, v.Next = number, number%n+1
 	s := &m.Samples[number-1]
 	binary := m.Task == "" || m.Task == api.Binary
-	if binary && len(s.History) == 0 { // the form has no place for earlier records
+	if binary && len(s.Earlier) == 0 { // the form has no place for earlier records
 		v.Probability = &s.Probability
 	}
 	return v

@@ -15,8 +15,8 @@ import (
 	"mlops/internal/registry"
 )
 
-// memory is the history in the test's Postgres.
-func memory(t *testing.T) *history.Log {
+// historyLog is the history in the test's Postgres.
+func historyLog(t *testing.T) *history.Log {
 	t.Helper()
 	url := os.Getenv("MLOPS_TEST_POSTGRES")
 	if url == "" {
@@ -46,7 +46,7 @@ func (w *world) gate(s *dataset.Spec, log *history.Log) promote.Decision {
 func TestRollback(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	log := memory(t)
+	log := historyLog(t)
 	poor, good := w.spec(weak...), w.spec()
 	reg := registry.New(w.client, good.Model)
 	gate := func(s *dataset.Spec) promote.Decision { return w.gate(s, log) }
@@ -161,7 +161,7 @@ func TestRollback(t *testing.T) {
 func TestRollbackIsEnded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	log := memory(t)
+	log := historyLog(t)
 	poor, good := w.spec(weak...), w.spec()
 	first := w.train(poor, "shallow")
 	w.promote(poor)
@@ -192,7 +192,7 @@ func TestRollbackIsEnded(t *testing.T) {
 func TestMovedByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	log := memory(t)
+	log := historyLog(t)
 	poor, good := w.spec(weak...), w.spec()
 	gate := func(s *dataset.Spec) promote.Decision { return w.gate(s, log) }
 	first := w.train(poor, "shallow")

@@ -54,7 +54,7 @@ func comparable(m *model.Model, spec *dataset.Spec) error {
 	if m.Spec.Task != spec.Task { // of a notebook's model
 		return fmt.Errorf("its task is %s, the spec's %s: it can't be compared on the same rows", m.Spec.Task, spec.Task)
 	}
-	if m.Spec.HasHistory() && (!spec.HasHistory() || m.Spec.Group != spec.Group || m.Spec.Order != spec.Order) {
+	if m.Spec.LooksBack() && (!spec.LooksBack() || m.Spec.Group != spec.Group || m.Spec.Order != spec.Order) {
 		return fmt.Errorf("it looks at earlier rows by group %s and order %s, and the spec does not: it can't be compared on the same rows", m.Spec.Group, m.Spec.Order)
 	}
 	return nil
@@ -107,7 +107,7 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 		counts := known && !c.Spec.Excluded(fields)
 		if counts {
 			r.add(label, fields)
-		} else if !c.Spec.HasHistory() {
+		} else if !c.Spec.LooksBack() {
 			return nil
 		}
 		for _, s := range scorers {

@@ -192,7 +192,7 @@ func (r *Registry) download(ctx context.Context, v Version, dir string, files []
 	if err != nil || !slices.Contains(files, model.FileSpec) || len(files) < len(model.Files) {
 		return err
 	}
-	if spec, err := dataset.Read(filepath.Join(dir, model.FileSpec)); err != nil || !spec.HasHistory() {
+	if spec, err := dataset.Read(filepath.Join(dir, model.FileSpec)); err != nil || !spec.LooksBack() {
 		return nil // a spec that can't be read is the reader's to refuse
 	}
 	return one(ctx, model.FileEarlier, model.MaxEarlier)

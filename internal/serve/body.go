@@ -32,7 +32,7 @@ type exchange struct {
 	excluded []exclusion // by record
 	response []byte
 
-	earlier *feature.Snapshot // looked up for records without their history; may be nil
+	earlier *feature.Snapshot // looked up for records that bring none; may be nil
 
 	explained *explanation // nil: predictions are not explained
 	in, out   format       // of the body and of the response

@@ -189,8 +189,8 @@ func (d *decoder) members(vector []float32) error {
 		c, err := d.member(guess)
 		switch {
 		case err != nil || c == noColumn:
-		case c == historyMember:
-			err = d.history()
+		case c == earlierMember:
+			err = d.earlierRecords()
 		case d.seen[c]:
 			guess = c
 			err = d.skip(d.spec.Columns[c].Name, "given twice")
@@ -302,8 +302,8 @@ func (d *decoder) member(guess int) (column int, err error) {
 		return 0, d.syntax("expected : after %q", clip(key))
 	}
 	d.pos++
-	if c < 0 && d.back.on && !d.back.within && name == dataset.HistoryMember {
-		return historyMember, nil
+	if c < 0 && d.back.on && !d.back.within && name == dataset.EarlierMember {
+		return earlierMember, nil
 	}
 	if c < 0 {
 		return noColumn, d.noColumn(name)

@@ -74,8 +74,8 @@ func description(s *served) api.Model {
 	for _, e := range spec.Cohort {
 		m.Dataset.Cohort = append(m.Dataset.Cohort, api.Exclusion{Column: e.Column, Values: e.Values, Because: e.Because})
 	}
-	if spec.HasHistory() {
-		m.Dataset.History = s.describeHistory()
+	if spec.LooksBack() {
+		m.Dataset.Earlier = s.describeEarlier()
 	}
 	m.Model.Candidate = serving.Candidate
 	for _, sample := range serving.Samples {
@@ -89,7 +89,7 @@ func description(s *served) api.Model {
 
 // wireSample is a sample as the API shows it.
 func wireSample(spec *dataset.Spec, s model.Sample) api.Sample {
-	out := api.Sample{Record: s.Record, History: earlierOf(s.History), Probability: s.Probability, Value: s.Value}
+	out := api.Sample{Record: s.Record, Earlier: earlierOf(s.Earlier), Probability: s.Probability, Value: s.Value}
 	if s.Probabilities != nil {
 		out.Probabilities = make(map[string]float64, len(s.Probabilities))
 		for k, p := range s.Probabilities {

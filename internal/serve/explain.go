@@ -154,7 +154,7 @@ func newWording(m *model.Model) *wording {
 		f, fitted := &spec.Features[i], &m.Encoder.Features[i]
 		names := f.Columns()
 		label := fitted.Name
-		if len(names) == 1 && f.History == "" && f.Ranges == "" && spec.Columns[spec.Column(names[0])].Label != "" {
+		if len(names) == 1 && f.Earlier == "" && f.Ranges == "" && spec.Columns[spec.Column(names[0])].Label != "" {
 			label = spec.Columns[spec.Column(names[0])].Label
 		}
 		list, err := json.Marshal(append([]string{}, names...))
@@ -176,8 +176,8 @@ func newWording(m *model.Model) *wording {
 		if fitted.Folded {
 			fw.levels = append(fw.levels, []byte(`null,"name":"a rare value"`))
 		}
-		if f.History != "" {
-			fw.columns = []int{column(dataset.HistoryMember, "Earlier records")}
+		if f.Earlier != "" {
+			fw.columns = []int{column(dataset.EarlierMember, "Earlier records")}
 		} else {
 			for _, name := range names {
 				label := spec.Columns[spec.Column(name)].Label
@@ -335,7 +335,7 @@ func (e *explanation) next() {
 func (l *locator) begin(body []byte, e *feature.Encoder) {
 	d := &l.d
 	d.text, d.encoder, d.spec = body, e, e.Spec()
-	d.back.on = e.HasHistory()
+	d.back.on = e.LooksBack()
 	l.values = make([][2]int, len(d.spec.Columns))
 	if d.peek() == '{' && d.spec.Column("instances") < 0 {
 		if d.pos++; d.peek() == '"' {

@@ -72,7 +72,7 @@ func (s *Server) document() object {
 		title = spec.Title
 		record = recordSchema(spec)
 		prediction = predictionSchema(spec)
-		example = served.description.Samples[0].Body(spec.HasHistory())
+		example = served.description.Samples[0].Body(spec.LooksBack())
 		if because := reasonsOf(spec); len(because) > 0 {
 			reasons["enum"] = because
 		}
@@ -152,7 +152,7 @@ func (s *Server) document() object {
 			}},
 			"Warning": object{"type": "object", "required": []string{"column", "kind", "detail"}, "properties": object{
 				"column": object{"type": "string", "description": "Empty if it is about the whole record"},
-				"kind":   object{"type": "string", "enum": []string{api.UnseenLevel, api.OutOfRange, api.NotGiven, api.HardlyGiven, api.HistoryUnavailable}},
+				"kind":   object{"type": "string", "enum": []string{api.UnseenLevel, api.OutOfRange, api.NotGiven, api.HardlyGiven, api.EarlierUnavailable}},
 				"detail": object{"type": "string"},
 			}},
 			"Prediction":    prediction,
@@ -226,16 +226,16 @@ func recordSchema(spec *dataset.Spec) object {
 		if spec.Ignored(i) {
 			p["description"] = c.Label + " (accepted, but ignored)"
 		}
-		if spec.HasHistory() && c.Name == spec.Group {
+		if spec.LooksBack() && c.Name == spec.Group {
 			p["description"] = c.Label + " (the group whose earlier records are looked up)"
 		}
-		if spec.HasHistory() && c.Name == spec.Order {
+		if spec.LooksBack() && c.Name == spec.Order {
 			p["description"] = c.Label + " (only records before it are looked at; all, if it is left out)"
 		}
 		properties[c.Name] = p
 	}
-	if spec.HasHistory() {
-		properties[dataset.HistoryMember] = object{"type": []string{"array", "null"}, "items": object{"type": "object"},
+	if spec.LooksBack() {
+		properties[dataset.EarlierMember] = object{"type": []string{"array", "null"}, "items": object{"type": "object"},
 			"description": "Earlier records of the group, the newest last; if left out, the server looks them up"}
 	}
 	record := object{"type": "object", "properties": properties, "additionalProperties": false}
@@ -257,7 +257,7 @@ func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
 		spec := served.model.Spec
 		view.Spec, view.Title, view.Version = spec, spec.Title, strconv.Itoa(served.version.Number)
 		view.Columns, view.Cohort = columns(served.model.Encoder), spec.Cohort
-		if example, err := json.MarshalIndent(served.description.Samples[0].Body(spec.HasHistory()), "", "  "); err == nil {
+		if example, err := json.MarshalIndent(served.description.Samples[0].Body(spec.LooksBack()), "", "  "); err == nil {
 			view.Example = string(example)
 		}
 	}
@@ -290,7 +290,7 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 </table>
 <p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers; a required column must not be missing. The key and the target are accepted, but ignored.</p>
 <p>A record that is unlike the training rows is scored all the same, and its prediction has <code>warnings</code>, each with column, kind and detail: <code>unseen_level</code> (no training row has this value of a category), <code>out_of_range</code> (a number below or above all of training), <code>missing</code> (no value, though every training row has one), <code>hardly_given</code> (hardly any column has a value), <code>history_unavailable</code> (nobody knows the record's earlier ones).</p>
-{{if and .Spec .Spec.HasHistory}}<p>The model looks at the earlier records of a record's group. They may be sent as <code>history</code> beside its columns: an array of records, the newest last, <code>[]</code> if there are none. Without it the server looks up the rows of <code>{{.Spec.Group}}</code> that are before <code>{{.Spec.Order}}</code>, or all of them where the record has none.</p>{{end}}
+{{if and .Spec .Spec.LooksBack}}<p>The model looks at the earlier records of a record's group. They may be sent as <code>history</code> beside its columns: an array of records, the newest last, <code>[]</code> if there are none. Without it the server looks up the rows of <code>{{.Spec.Group}}</code> that are before <code>{{.Spec.Order}}</code>, or all of them where the record has none.</p>{{end}}
 <p>Errors are <code>application/problem+json</code> with one entry in <code>errors</code> for each invalid value, up to 20: the record's index, the field and a detail. If any value is invalid, no record is scored.</p>
 {{if .Cohort}}<h2>Records that get no score</h2>
 <p>The model was not trained on such records. Each gets <code>{"excluded": "the reason"}</code> instead of a label and a probability; the other records of the request are scored.</p>

@@ -134,7 +134,7 @@ func (s *Server) v2Metadata(w http.ResponseWriter, r *http.Request) {
 	m := protocol.Metadata{Name: s.options.Model, Versions: []string{strconv.Itoa(served.version.Number)}, Platform: "mlops_xgboost"}
 	for i := range spec.Columns {
 		c := &spec.Columns[i]
-		if spec.Ignored(i) && !(spec.HasHistory() && (c.Name == spec.Group || c.Name == spec.Order)) {
+		if spec.Ignored(i) && !(spec.LooksBack() && (c.Name == spec.Group || c.Name == spec.Order)) {
 			continue
 		}
 		datatype := protocol.Bytes

@@ -306,16 +306,16 @@ func newPythonCase(t *testing.T, s *Server, spec *dataset.Spec, dir string) pyth
 		c.Columns = append(c.Columns, spec.Columns[i].Name)
 	}
 	rows := pythonRows(spec, 2, 700, false)
-	history := spec.HasHistory()
-	if history {
-		c.Columns = append(c.Columns, dataset.HistoryMember)
+	looksBack := spec.LooksBack()
+	if looksBack {
+		c.Columns = append(c.Columns, dataset.EarlierMember)
 	}
 	for i, r := range rows {
 		var text, typed []any
 		for _, name := range c.Columns {
 			value, there := r[name]
 			switch {
-			case name == dataset.HistoryMember && i%3 == 0: // the other rows are looked up
+			case name == dataset.EarlierMember && i%3 == 0: // the other rows are looked up
 				var earlier []any
 				for _, e := range rows[max(0, i-i%4):i] {
 					e := map[string]any{"size": e["size"], "count": e["count"], "kind": e["kind"], "diagnosis": e["diagnosis"], "day": e["day"]}

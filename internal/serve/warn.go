@@ -80,8 +80,8 @@ func (d *decoder) note(w warning) error {
 
 // wire is a warning as a response has it.
 func (w *warning) wire(x *exchange, e *feature.Encoder) api.Warning {
-	if w.odd == feature.NoHistory {
-		return noHistory(w, e.Spec())
+	if w.odd == feature.NoEarlier {
+		return noEarlier(w, e.Spec())
 	}
 	if w.column == wholeRecord {
 		return api.Warning{Kind: api.HardlyGiven, Detail: fmt.Sprintf("only %d of the %d columns that the model uses have a value, and 99 of 100 training rows have at least %d; the others are scored with their usual values", w.end, len(e.Seen.Columns), e.Seen.Fewest)}
@@ -104,7 +104,7 @@ func (w *warning) wire(x *exchange, e *feature.Encoder) api.Warning {
 }
 
 // kinds are the oddities on the wire.
-var kinds = [...]string{feature.Missing: api.NotGiven, feature.Unseen: api.UnseenLevel, feature.OutOfRange: api.OutOfRange, feature.Scarce: api.HardlyGiven, feature.NoHistory: api.HistoryUnavailable}
+var kinds = [...]string{feature.Missing: api.NotGiven, feature.Unseen: api.UnseenLevel, feature.OutOfRange: api.OutOfRange, feature.Scarce: api.HardlyGiven, feature.NoEarlier: api.EarlierUnavailable}
 
 // shown is a value of a body as a person reads it, kept short.
 func shown(value []byte, in format) string {
@@ -128,8 +128,8 @@ func warningCounters(m *metrics.Inference, e *feature.Encoder) counted {
 	add := func(column int, name string, odd feature.Oddity) {
 		c[[2]int{column, int(odd)}] = m.Warnings.WithLabelValues(name, kinds[odd])
 	}
-	if e.HasHistory() {
-		add(wholeRecord, "", feature.NoHistory)
+	if e.LooksBack() {
+		add(wholeRecord, "", feature.NoEarlier)
 	}
 	if e.Seen == nil {
 		return c

@@ -71,7 +71,7 @@ func count(n int) string {
 // wrong notes what is wrong with a field of the record being read.
 func (d *decoder) wrong(field, detail string) error {
 	if d.back.within {
-		field = fmt.Sprintf("%s[%d].%s", dataset.HistoryMember, d.back.index, field)
+		field = fmt.Sprintf("%s[%d].%s", dataset.EarlierMember, d.back.index, field)
 	}
 	if len(d.errs) == maxErrors {
 		return errTooMany

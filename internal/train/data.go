@@ -114,14 +114,14 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	place, stream := int64(-1), d.Encoder.Stream()
 	last := recent{spec: spec}
 	var earlier *feature.SnapshotBuilder
-	if spec.HasHistory() {
+	if spec.LooksBack() {
 		earlier = d.Encoder.NewSnapshotBuilder(model.MaxEarlier)
 		stream.Visit = earlier.Add
 	}
 	err = rows(ctx, func(split string, fields [][]byte) error {
 		place++
 		var before [][][]byte
-		if spec.RealSamples() && spec.HasHistory() && split == dataset.Test {
+		if spec.RealSamples() && spec.LooksBack() && split == dataset.Test {
 			before = last.add(fields)
 		}
 		label, known := spec.Label(fields)

@@ -240,7 +240,7 @@ func shuffled(spec *dataset.Spec) []shuffledColumn {
 			of := f.Columns()
 			switch {
 			case !slices.Contains(of, s.name):
-			case len(of) == 1 || f.History != "":
+			case len(of) == 1 || f.Earlier != "":
 				s.whole = append(s.whole, i)
 			default:
 				s.remade = append(s.remade, i)
@@ -251,7 +251,7 @@ func shuffled(spec *dataset.Spec) []shuffledColumn {
 		}
 	}
 	for i := range spec.Features {
-		if f := &spec.Features[i]; f.History == dataset.HistoryCount {
+		if f := &spec.Features[i]; f.Earlier == dataset.EarlierCount {
 			out = append(out, shuffledColumn{name: f.Name, column: -1, whole: []int{i}})
 		}
 	}

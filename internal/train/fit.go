@@ -148,7 +148,7 @@ func score(lib *xgboost.Library, booster *xgboost.Booster, spec *dataset.Spec, d
 	samples := make([]model.Sample, len(d.samples))
 	each := len(outputs) / len(samples)
 	for i, s := range d.samples {
-		samples[i] = model.NewSample(spec, s.record, s.history, outputs[i*each:(i+1)*each])
+		samples[i] = model.NewSample(spec, s.record, s.earlier, outputs[i*each:(i+1)*each])
 	}
 	return samples, nil
 }

@@ -19,7 +19,7 @@ import (
 // sample is a raw record that is stored with a version, and its vector.
 type sample struct {
 	record  map[string]string
-	history []map[string]string // earlier records, the newest last
+	earlier []map[string]string // earlier records, the newest last
 	vector  []float32
 }
 
@@ -134,7 +134,7 @@ func (m *maker) make(n int, encoder *feature.Encoder) []sample {
 	for i := range samples {
 		fields := row()
 		var earlier [][][]byte
-		if m.spec.HasHistory() {
+		if m.spec.LooksBack() {
 			fields, earlier = m.before(fields, i%(wantEarlier+1), row)
 		}
 		samples[i] = newSample(m.spec, encoder, fields, earlier)
@@ -162,7 +162,7 @@ func (m *maker) before(fields [][]byte, n int, row func() [][]byte) (latest [][]
 func newSample(spec *dataset.Spec, encoder *feature.Encoder, fields [][]byte, earlier [][][]byte) sample {
 	s := sample{record: model.Record(spec, fields), vector: make([]float32, encoder.Width())}
 	for _, r := range earlier {
-		s.history = append(s.history, model.Record(spec, r))
+		s.earlier = append(s.earlier, model.Record(spec, r))
 	}
 	encoder.EncodeAfter(s.vector, fields, earlier)
 	return s

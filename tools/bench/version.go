@@ -47,7 +47,7 @@ func (b *bench) oneRow() error {
 		return strings.Contains(line, "{history:") || strings.Contains(line, ", history:") || strings.HasPrefix(line, "order:")
 	})
 	spec, err := dataset.Parse([]byte(strings.Join(lines, "\n")))
-	if err == nil && spec.HasHistory() {
+	if err == nil && spec.LooksBack() {
 		err = errors.New("a feature still looks at earlier rows")
 	}
 	if err != nil {

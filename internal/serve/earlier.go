@@ -11,7 +11,7 @@ import (
 // What member returns for a member that is no column.
 const (
 	noColumn      = -1
-	historyMember = -2
+	earlierMember = -2
 )
 
 // lookBack is what a decoder knows of a record's earlier ones.
@@ -27,7 +27,7 @@ type lookBack struct {
 	key   []byte        // of the record's group
 	keyed bool
 	place int64 // of the record
-	given bool  // the record brought its history
+	given bool  // the record brought its earlier ones
 
 	within bool // an earlier record is being read
 	index  int  // of it
@@ -42,7 +42,7 @@ func (b *lookBack) prepare(e *feature.Encoder) {
 	if b.of == e {
 		return
 	}
-	b.of, b.on = e, e.HasHistory()
+	b.of, b.on = e, e.LooksBack()
 	if !b.on {
 		return
 	}
@@ -91,18 +91,18 @@ func (d *decoder) where(c int, text []byte, literal bool) error {
 	return nil
 }
 
-// history reads the earlier records of a record, the newest last.
-func (d *decoder) history() error {
+// earlierRecords reads those that a record brings, the newest last.
+func (d *decoder) earlierRecords() error {
 	b := &d.back
 	if b.given {
-		return d.skip(dataset.HistoryMember, "given twice")
+		return d.skip(dataset.EarlierMember, "given twice")
 	}
 	switch d.peek() {
 	case 'n':
 		return d.literal("null")
 	case '[':
 	default:
-		return d.skip(dataset.HistoryMember, "must be an array of earlier records, the newest last")
+		return d.skip(dataset.EarlierMember, "must be an array of earlier records, the newest last")
 	}
 	d.pos++
 	b.given = true
@@ -112,9 +112,9 @@ func (d *decoder) history() error {
 	}
 	for b.index = 0; ; b.index++ {
 		if d.peek() != '{' {
-			return d.syntax("expected { for an earlier record in %s", dataset.HistoryMember)
+			return d.syntax("expected { for an earlier record in %s", dataset.EarlierMember)
 		}
-		if err := d.earlier(); err != nil {
+		if err := d.earlierRecord(); err != nil {
 			return err
 		}
 		switch d.peek() {
@@ -124,13 +124,13 @@ func (d *decoder) history() error {
 			d.pos++
 			return nil
 		default:
-			return d.syntax("expected , or ] after an earlier record in %s", dataset.HistoryMember)
+			return d.syntax("expected , or ] after an earlier record in %s", dataset.EarlierMember)
 		}
 	}
 }
 
-// earlier reads one earlier record.
-func (d *decoder) earlier() error {
+// earlierRecord reads one of them.
+func (d *decoder) earlierRecord() error {
 	b, unknown, absent := &d.back, d.unknown, len(d.absent)
 	d.pos++ // {
 	d.encoder.Reset(b.row)
@@ -151,21 +151,21 @@ func (d *decoder) earlier() error {
 	return err
 }
 
-// checkPlaces refuses a history that is not earlier than the record.
+// checkPlaces refuses earlier records that are not before the record.
 func (d *decoder) checkPlaces() error {
 	if b := &d.back; b.given && b.known && b.latest >= b.place {
-		return d.wrong(dataset.HistoryMember, fmt.Sprintf("has a record that is not before the record itself by %s", d.spec.Order))
+		return d.wrong(dataset.EarlierMember, fmt.Sprintf("has a record that is not before the record itself by %s", d.spec.Order))
 	}
 	return nil
 }
 
-// What a warning about missing history says in its end.
+// What a warning about earlier records that nobody knows says in its end.
 const (
 	noGroup    = iota // the record names no group
 	noSnapshot        // the server has nothing to look up
 )
 
-// lookBack completes the record with what came before it: the history that it brought,
+// lookBack completes the record with what came before it: the records that it brought,
 // or else what the server knows of its group.
 func (d *decoder) lookBack() error {
 	b := &d.back
@@ -177,9 +177,9 @@ func (d *decoder) lookBack() error {
 	switch {
 	case b.given:
 	case !b.keyed:
-		err = d.note(warning{column: wholeRecord, odd: feature.NoHistory, end: noGroup})
+		err = d.note(warning{column: wholeRecord, odd: feature.NoEarlier, end: noGroup})
 	case held == nil:
-		err = d.note(warning{column: wholeRecord, odd: feature.NoHistory, end: noSnapshot})
+		err = d.note(warning{column: wholeRecord, odd: feature.NoEarlier, end: noSnapshot})
 	default:
 		held.Before(b.past, b.row[d.encoder.Width():], b.key, b.place)
 	}
@@ -188,21 +188,21 @@ func (d *decoder) lookBack() error {
 	return err
 }
 
-// noHistory is a warning about missing history as a response has it.
-func noHistory(w *warning, spec *dataset.Spec) api.Warning {
-	out := api.Warning{Kind: api.HistoryUnavailable}
+// noEarlier is a warning about earlier records that nobody knows as a response has it.
+func noEarlier(w *warning, spec *dataset.Spec) api.Warning {
+	out := api.Warning{Kind: api.EarlierUnavailable}
 	if w.end == noGroup {
-		out.Detail = fmt.Sprintf("no %s and no %s: scored as the first record of its group", spec.Group, dataset.HistoryMember)
+		out.Detail = fmt.Sprintf("no %s and no %s: scored as the first record of its group", spec.Group, dataset.EarlierMember)
 	} else {
-		out.Detail = fmt.Sprintf("the server has no earlier records to look up: scored as the first of its %s; send them as %s", spec.Group, dataset.HistoryMember)
+		out.Detail = fmt.Sprintf("the server has no earlier records to look up: scored as the first of its %s; send them as %s", spec.Group, dataset.EarlierMember)
 	}
 	return out
 }
 
-// describeHistory is what GET /model says of earlier records.
-func (s *served) describeHistory() *api.History {
+// describeEarlier is what GET /model says of earlier records.
+func (s *served) describeEarlier() *api.Earlier {
 	spec := s.model.Spec
-	h := &api.History{Group: spec.Group, Order: spec.Order}
+	h := &api.Earlier{Group: spec.Group, Order: spec.Order}
 	if held := s.model.Earlier; held != nil {
 		h.Groups, h.Rows, h.Bytes = held.Groups(), held.Rows(), held.Bytes()
 	}
@@ -210,9 +210,9 @@ func (s *served) describeHistory() *api.History {
 }
 
 // earlierOf are a sample's earlier records on the wire.
-func earlierOf(history []map[string]string) []api.Record {
+func earlierOf(earlier []map[string]string) []api.Record {
 	var list []api.Record
-	for _, r := range history {
+	for _, r := range earlier {
 		list = append(list, r)
 	}
 	return list

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestHistoryFeatures(t *testing.T) {
+func TestEarlierFeatures(t *testing.T) {
 	t.Parallel()
 	text := strings.Replace(tiny, "group: who", "group: who\norder: id", 1)
 	text = strings.Replace(text, "features:\n", `features:
@@ -19,8 +19,8 @@ func TestHistoryFeatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.HasHistory() {
-		t.Error("the spec has no history")
+	if !s.LooksBack() {
+		t.Error("the spec does not look at earlier rows")
 	}
 	for i, want := range []string{"history_count", "sum_size", "last_kind", "same_kind"} {
 		f := &s.Features[i]

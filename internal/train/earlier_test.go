@@ -85,7 +85,7 @@ func TestPrepareLooksBack(t *testing.T) {
 		}
 		with := 0
 		for i, s := range d.samples {
-			if len(s.history) > 0 {
+			if len(s.earlier) > 0 {
 				with++
 			}
 			vector := make([]float32, d.Encoder.Width())
@@ -97,7 +97,7 @@ func TestPrepareLooksBack(t *testing.T) {
 				return list
 			}
 			var earlier [][][]byte
-			for _, h := range s.history {
+			for _, h := range s.earlier {
 				earlier = append(earlier, fields(h))
 			}
 			d.Encoder.EncodeAfter(vector, fields(s.record), earlier)
@@ -106,8 +106,8 @@ func TestPrepareLooksBack(t *testing.T) {
 					t.Errorf("%s sample %d: feature %s is %g, stored with %g", samples, i, d.Encoder.Features[j].Name, vector[j], s.vector[j])
 				}
 			}
-			if vector[1] != float32(len(s.history)) {
-				t.Errorf("%s sample %d has %d earlier records and counts %g", samples, i, len(s.history), vector[1])
+			if vector[1] != float32(len(s.earlier)) {
+				t.Errorf("%s sample %d has %d earlier records and counts %g", samples, i, len(s.earlier), vector[1])
 			}
 		}
 		if with < len(d.samples)/2 {

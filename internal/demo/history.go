@@ -22,11 +22,11 @@ import (
 // first. An empty model is the only one that there is.
 func History(ctx context.Context, c *Config, out io.Writer, model string, limit int) error {
 	return withModel(ctx, c, model, func(m *servedModel) error {
-		events, err := m.memory.List(ctx, m.registry.Model(), limit)
+		list, err := m.events.List(ctx, m.registry.Model(), limit)
 		if err != nil {
 			return err
 		}
-		return overview.WriteHistory(out, m.registry.Model(), events)
+		return overview.WriteHistory(out, m.registry.Model(), list)
 	})
 }
 
@@ -43,7 +43,7 @@ func Rollback(ctx context.Context, c *Config, out io.Writer, model string, to in
 	}
 	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
 		return promote.Rollback(ctx, promote.RollbackConfig{
-			Registry: m.registry, History: m.memory, Trusted: trusted,
+			Registry: m.registry, History: m.events, Trusted: trusted,
 			To: to, Why: why, By: by, Log: slog.New(slog.DiscardHandler),
 		})
 	})
@@ -53,7 +53,7 @@ func Rollback(ctx context.Context, c *Config, out io.Writer, model string, to in
 // where why is empty.
 func Pin(ctx context.Context, c *Config, out io.Writer, model, why, by string) error {
 	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
-		return promote.Pin(ctx, m.registry, m.memory, why, by)
+		return promote.Pin(ctx, m.registry, m.events, why, by)
 	})
 }
 
@@ -80,7 +80,7 @@ func decide(ctx context.Context, c *Config, out io.Writer, model string, do func
 // servedModel is a registered model of a running demo.
 type servedModel struct {
 	registry *registry.Registry
-	memory   *history.Log
+	events   *history.Log
 	postgres postgres.Config
 }
 
@@ -123,5 +123,5 @@ func withModel(ctx context.Context, c *Config, model string, work func(*servedMo
 	pg := postgres.Config{ConnString: secrets.StepsURL(ports["postgres"], "clean")}.Defaults()
 	session := postgres.NewSession(pg, pg.Clean, "", slog.New(slog.DiscardHandler))
 	defer session.Close()
-	return work(&servedModel{registry: registry.New(client, model), memory: history.New(session), postgres: pg})
+	return work(&servedModel{registry: registry.New(client, model), events: history.New(session), postgres: pg})
 }

@@ -12,8 +12,8 @@ import (
 	"mlops/internal/program"
 )
 
-// memoryCommands show and change what is in production.
-func memoryCommands() []command {
+// historyCommands show and change what is in production.
+func historyCommands() []command {
 	return []command{{
 		name:  "history",
 		short: "what was in production of the demo's model, when, by whom and why",

@@ -132,24 +132,24 @@ func sameVector(a, b []float32) bool {
 	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) || x != x && y != y })
 }
 
-// TestHistoryIsThatOfTraining scores stored rows with what came before them, sent along
+// TestEarlierIsThatOfTraining scores stored rows with what came before them, sent along
 // or looked up: the vector is training's, bit for bit.
-func TestHistoryIsThatOfTraining(t *testing.T) {
+func TestEarlierIsThatOfTraining(t *testing.T) {
 	t.Parallel()
 	rows := visitRows(300)
 	e, want, held := looking(t, rows)
-	var byOrder, byHistory []any
+	var byOrder, byEarlier []any
 	for i, r := range rows {
 		byOrder = append(byOrder, sent(e.Spec(), r))
-		history := []any{}
-		for _, earlier := range rows[i-i%7 : i] {
-			history = append(history, sent(e.Spec(), earlier, []string{"", "at", "y"}[i%3]))
+		earlier := []any{}
+		for _, row := range rows[i-i%7 : i] {
+			earlier = append(earlier, sent(e.Spec(), row, []string{"", "at", "y"}[i%3]))
 		}
 		record := sent(e.Spec(), r, "who")
-		record["history"] = history
-		byHistory = append(byHistory, record)
+		record["history"] = earlier
+		byEarlier = append(byEarlier, record)
 	}
-	for name, body := range map[string][]any{"looked up": byOrder, "sent": byHistory} {
+	for name, body := range map[string][]any{"looked up": byOrder, "sent": byEarlier} {
 		got, warnings, err := decodeWith(t, e, held, body)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -163,16 +163,16 @@ func TestHistoryIsThatOfTraining(t *testing.T) {
 			}
 		}
 		for _, w := range warnings {
-			if w.odd == feature.NoHistory {
+			if w.odd == feature.NoEarlier {
 				t.Fatalf("%s: record %d: %v", name, w.record, w.wire(&exchange{}, e))
 			}
 		}
 	}
 }
 
-// TestHistoryLookedUp has records that say less: which rows they see, and whether the
+// TestEarlierLookedUp has records that say less: which rows they see, and whether the
 // response says that nobody knows.
-func TestHistoryLookedUp(t *testing.T) {
+func TestEarlierLookedUp(t *testing.T) {
 	t.Parallel()
 	rows := visitRows(70)
 	e, _, held := looking(t, rows)
@@ -208,7 +208,7 @@ func TestHistoryLookedUp(t *testing.T) {
 			}
 			said := ""
 			for _, w := range warnings {
-				if wire := w.wire(&exchange{}, e); wire.Kind == api.HistoryUnavailable {
+				if wire := w.wire(&exchange{}, e); wire.Kind == api.EarlierUnavailable {
 					said = wire.Detail
 				}
 			}
@@ -219,7 +219,7 @@ func TestHistoryLookedUp(t *testing.T) {
 	}
 }
 
-func TestHistoryMistakes(t *testing.T) {
+func TestEarlierMistakes(t *testing.T) {
 	t.Parallel()
 	e, _, held := looking(t, visitRows(70))
 	for _, test := range []struct{ body, want string }{
@@ -243,7 +243,7 @@ func TestHistoryMistakes(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", test.body, err, test.want)
 		}
 	}
-	// The next request of the same decoder is not within a history any more.
+	// The next request of the same decoder is not within earlier records any more.
 	d := decoder{}
 	if err := d.decode([]byte(`{"history": [{"size":`), e, func() []float32 { return make([]float32, e.Width()) }); err == nil {
 		t.Error("half a request was read")
