@@ -26,11 +26,12 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
 
-help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ This machine
 # A small program installs the virtual environment and compiles the rest at the same
 # time; a line every few seconds says that it is being compiled itself.
 demo: ## run the whole platform on this machine, without Kubernetes, to a served model (SPEC=, DATASET=, TARGET=)
@@ -39,27 +40,47 @@ demo: ## run the whole platform on this machine, without Kubernetes, to a served
 	  CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/launch ./tools/launch
 	@bin/launch
 
-init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value, TASK=)
-	@test -n "$(DATASET)" || { echo "init needs a table: make init DATASET=my.csv TARGET=column"; exit 2; }
-	@$(MLOPS) init $(if $(OUT),--out "$(OUT)") "$$DATASET"
+status: ## show services or pods, workflows, rows, runs and the version in production
+	@if test -e "$${MLOPS_HOME:-$$HOME/.mlops}/platform.json" || test -e /var/lib/mlops/platform.json; then $(MAKE) --no-print-directory platform; fi
+	@$(MLOPS) status
 
-check: ## tell everything that would go wrong with a table and its YAML, before anything is loaded (SPEC=, DATASET=)
-	@test -n "$(SPEC)" || { echo "check needs a data set's YAML: make check SPEC=my.yaml DATASET=my.csv"; exit 2; }
-	@$(MLOPS) check "$$SPEC" $(if $(DATASET),"$$DATASET")
-
-demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
-	@$(MLOPS) demo down
+check-demo: ## verify what a running demo serves (SPEC=, CHECK=flags, such as -rows=101766)
+	@$(MLOPS) check-demo $(CHECK)
 
 loadtest: ## open the load tester's page on port 8089 against the demo (TARGET_URL=another server's)
 	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/loadtest ./images/loadtest
 	@$(MLOPS) loadtest $(if $(TARGET_URL),-target "$(TARGET_URL)")
 
+demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
+	@$(MLOPS) demo down
+
+##@ Your table
+init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value, TASK=)
+	@test -n "$(DATASET)" || { echo "init needs a table: make init DATASET=my.csv TARGET=column"; exit 2; }
+	@$(MLOPS) init $(if $(OUT),--out "$(OUT)") "$$DATASET"
+
+check: ## report everything that would go wrong with a table and its YAML, before anything is loaded (SPEC=, DATASET=)
+	@test -n "$(SPEC)" || { echo "check needs a data set's YAML: make check SPEC=my.yaml DATASET=my.csv"; exit 2; }
+	@$(MLOPS) check "$$SPEC" $(if $(DATASET),"$$DATASET")
+
 forget: ## remove one data set's rows and files; its models stay (SPEC=, YES=1, ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform forget,$(MLOPS) forget)
 
+##@ The model in production
+# The tool for Kubernetes is compiled only if the platform was installed from here.
+history: ## show what was in production of the model, when, by whom and why (N=20, ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform history,$(MLOPS) history $(if $(N),-n $(N)))
+
+rollback: ## put an earlier version of the model back into production (WHY=, TO=, ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform rollback,$(MLOPS) rollback $(if $(TO),-to $(TO)))
+
+pin: ## keep the version in production, whatever a pipeline finds (WHY=; OFF=1 ends it; ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform pin,$(MLOPS) pin $(if $(filter 1,$(OFF)),-off))
+
+##@ Kubernetes
 # Kubernetes' client and Argo's types take minutes to compile the first time, and
 # the compiler prints nothing meanwhile.
-platform: # the tool behind up, down, forward and status
+platform: # the tool behind all targets for Kubernetes
 	@test -x bin/platform || echo "compiling the tool for Kubernetes: some minutes the first time"
 	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/platform ./tools/platform
 
@@ -72,41 +93,25 @@ down: platform ## stop the platform on Kubernetes; PURGE=1 deletes its data
 forward: platform ## forward local ports to the services on Kubernetes, until interrupted
 	@bin/platform forward
 
-backup: platform ## copy a release's databases and buckets to a folder or a bucket (TO=, KEEP=, RECIPIENT=, NAMESPACE=)
+backup: platform ## back up a release's databases and buckets to a folder or a bucket (TO=, KEEP=, RECIPIENT=, NAMESPACE=)
 	@bin/platform backup
 
-key: platform ## make an API key for a release, and print it once (NAME=, SCOPE=predict,read, RATE=100/s, NAMESPACE=)
+restore: platform ## restore such a backup into an installed release (FROM=, BACKUP=, IDENTITY=, REPLACE=1, NAMESPACE=)
+	@bin/platform restore
+
+key: platform ## create an API key for a release, and print it once (NAME=, SCOPE=predict,read, RATE=100/s, NAMESPACE=)
 	@bin/platform key
 
 keys: platform ## list a release's API keys (NAMESPACE=)
 	@bin/platform keys
 
-key-revoke: platform ## take an API key of a release away (ID= or NAME=, NAMESPACE=)
+key-revoke: platform ## revoke an API key of a release (ID= or NAME=, NAMESPACE=)
 	@bin/platform key-revoke
-
-restore: platform ## bring such a copy back into an installed release (FROM=, BACKUP=, IDENTITY=, REPLACE=1, NAMESPACE=)
-	@bin/platform restore
-
-# The tool for Kubernetes is compiled only if the platform was installed from here.
-history: ## show what was in production of the model, when, by whom and why (N=20, ON=cluster)
-	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform history,$(MLOPS) history $(if $(N),-n $(N)))
-
-rollback: ## put an earlier version of the model back into production (WHY=, TO=, ON=cluster)
-	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform rollback,$(MLOPS) rollback $(if $(TO),-to $(TO)))
-
-pin: ## keep the version in production, whatever a pipeline finds (WHY=; OFF=1 ends it; ON=cluster)
-	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform pin,$(MLOPS) pin $(if $(filter 1,$(OFF)),-off))
-
-status: ## show services or pods, workflows, rows, runs and the version in production
-	@if test -e "$${MLOPS_HOME:-$$HOME/.mlops}/platform.json" || test -e /var/lib/mlops/platform.json; then $(MAKE) --no-print-directory platform; fi
-	@$(MLOPS) status
 
 images: ## build every image into dist/, without Docker (ARCH=amd64,arm64, NAMES=; REGISTRY= pushes them, COSIGN_KEY= signs them)
 	@CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/images $(if $(ARCH),-arch $(ARCH)) $(if $(REGISTRY),-push $(REGISTRY)) $(NAMES)
 
-check-demo: ## verify what a running demo serves (CHECK=flags, such as -rows=101766)
-	@$(MLOPS) check-demo $(CHECK)
-
+##@ Development
 test: ## run every test with the race detector, on real Postgres, MLflow and MinIO (PKG=, TESTFLAGS=)
 	@$(MLOPS) scratch -services -no-sync -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
 	@$(if $(PKG),,CGO_ENABLED=1 $(GO) test -C tools/cluster -race $(TESTFLAGS) $(CLUSTER))
@@ -114,6 +119,29 @@ test: ## run every test with the race detector, on real Postgres, MLflow and Min
 test-short: ## run the tests that need no service: under a minute once compiled (PKG=, TESTFLAGS=)
 	@CGO_ENABLED=0 $(GO) test -short $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
 	@$(if $(PKG),,CGO_ENABLED=0 $(GO) test -C tools/cluster -short $(TESTFLAGS) $(CLUSTER))
+
+fmt: ## format the Go code
+	@gofmt -l -w $$(git ls-files -co --exclude-standard '*.go')
+
+lint: ## gofmt, go vet, static analysis, floors of packages, licences, spelling, scripts, YAML, Argo's validation of workflows/
+	@files="$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))"; \
+	  test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./e2e
+	CGO_ENABLED=0 $(GO) vet -C tools/cluster $(CLUSTER)
+	$(GO) mod verify
+	$(GO) run ./tools/lint-workflows
+	@tools/lint/run
+
+# With the flags of the programs' own builds (bin/cluster build, internal/local), so
+# that what those compiled, Kubernetes and MinIO, is not compiled again.
+lint-modules: ## go vet of what takes long to compile: the programs of tools/cluster, tools/minio
+	CGO_ENABLED=0 $(GO) vet -C tools/cluster -trimpath -mod=readonly ./...
+	CGO_ENABLED=0 $(GO) vet -C tools/minio -trimpath ./...
+	cd tools/cluster && $(GO) mod verify
+	cd tools/minio && $(GO) mod verify
+	cd tools/argo && $(GO) mod verify
+	cd tools/versitygw && $(GO) mod verify
 
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
 	@grep -rl --include='*_test.go' '^func Fuzz' internal loadtest | while read -r file; do \
@@ -123,8 +151,24 @@ fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
 	  done; \
 	done
 
-fmt: ## format the Go code
-	@gofmt -l -w $$(git ls-files -co --exclude-standard '*.go')
+# promtool is built beside Prometheus, from a copy of the module's files: a change of
+# those would compile Kubernetes again.
+rules: ## test that each alert fires when it should and else stays quiet (builds promtool: a minute or two the first time)
+	@mkdir -p bin && cp tools/cluster/go.mod bin/promtool.mod && cp tools/cluster/go.sum bin/promtool.sum
+	@test -x bin/promtool || CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -mod=mod -modfile=$(CURDIR)/bin/promtool.mod -o $(CURDIR)/bin/promtool github.com/prometheus/prometheus/cmd/promtool
+	@cd charts/charts/prometheus && $(CURDIR)/bin/promtool check rules rules.yml && $(CURDIR)/bin/promtool test rules rules_test.yml
+
+licences: ## write docs/licences.md from what is linked and carried
+	@$(GO) build -C tools/lint -o $(CURDIR)/bin/lint/ ./licences && bin/lint/licences -write
+
+screenshots: ## take the pictures of the documentation from a running demo (needs Chromium; SCREENSHOTS=flags)
+	@$(GO) run ./tools/screenshots $(SCREENSHOTS)
+
+# PARTS are those of tools/bench/main.go; demo needs a home of its own.
+PARTS ?= demo ingest training evaluator accuracy scoring serving tables loadtest
+bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
+	@$(if $(filter demo,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench demo)
+	@$(if $(filter-out demo,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo,$(PARTS)))
 
 helms: # Helm 3 and 4, built from source into the cache
 	@CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -o $(CURDIR)/bin/cluster .
@@ -143,42 +187,3 @@ e2e-faults: helms platform ## the same with faults: steps, databases, controller
 
 e2e-soak: helms platform ## load for MINUTES (30) with trainings beside: memory, goroutines and connections stay flat
 	@MINUTES=$(MINUTES) $(GO) test -tags e2e -count=1 -timeout 170m -v -run 'TestSoak' $(E2E) ./e2e
-
-lint: ## gofmt, go vet, static analysis, floors of packages, licences, spelling, scripts, YAML, Argo's validation of workflows/
-	@files="$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))"; \
-	  test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
-	$(GO) vet ./...
-	$(GO) vet -tags e2e ./e2e
-	CGO_ENABLED=0 $(GO) vet -C tools/cluster $(CLUSTER)
-	$(GO) mod verify
-	$(GO) run ./tools/lint-workflows
-	@tools/lint/run
-
-licences: ## write docs/licences.md from what is linked and carried
-	@$(GO) build -C tools/lint -o $(CURDIR)/bin/lint/ ./licences && bin/lint/licences -write
-
-# promtool is built beside Prometheus, from a copy of the module's files: a change of
-# those would compile Kubernetes again.
-rules: ## test that each alert fires when it should and else stays quiet (builds promtool: a minute or two the first time)
-	@mkdir -p bin && cp tools/cluster/go.mod bin/promtool.mod && cp tools/cluster/go.sum bin/promtool.sum
-	@test -x bin/promtool || CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -mod=mod -modfile=$(CURDIR)/bin/promtool.mod -o $(CURDIR)/bin/promtool github.com/prometheus/prometheus/cmd/promtool
-	@cd charts/charts/prometheus && $(CURDIR)/bin/promtool check rules rules.yml && $(CURDIR)/bin/promtool test rules rules_test.yml
-
-screenshots: ## take the pictures of the documentation from a running demo (needs Chromium; SCREENSHOTS=flags)
-	@$(GO) run ./tools/screenshots $(SCREENSHOTS)
-
-# With the flags of the programs' own builds (bin/cluster build, internal/local), so
-# that what those compiled, Kubernetes and MinIO, is not compiled again.
-lint-modules: ## go vet of what takes long to compile: the programs of tools/cluster, tools/minio
-	CGO_ENABLED=0 $(GO) vet -C tools/cluster -trimpath -mod=readonly ./...
-	CGO_ENABLED=0 $(GO) vet -C tools/minio -trimpath ./...
-	cd tools/cluster && $(GO) mod verify
-	cd tools/minio && $(GO) mod verify
-	cd tools/argo && $(GO) mod verify
-	cd tools/versitygw && $(GO) mod verify
-
-# PARTS are those of tools/bench/main.go; demo needs a home of its own.
-PARTS ?= demo ingest training evaluator accuracy scoring serving tables loadtest
-bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
-	@$(if $(filter demo,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench demo)
-	@$(if $(filter-out demo,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo,$(PARTS)))

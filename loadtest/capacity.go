@@ -54,7 +54,7 @@ func FindCapacity(ctx context.Context, cfg Config, s Search) (Capacity, error) {
 		s.Repeat = 5
 	}
 	if s.Repeat < 1 || s.Most < s.From {
-		return c, fmt.Errorf("%d searches from %v to %v can't be", s.Repeat, s.From, s.Most)
+		return c, fmt.Errorf("can't search %d times from %v to %v", s.Repeat, s.From, s.Most)
 	}
 	if cfg.Bodies == nil {
 		var err error

@@ -208,7 +208,7 @@ func placeOf(ctx context.Context, address string, r backup.Release, log *slog.Lo
 		return nil, program.Inputf("no place for backups: set pipelines.backup.to, or the workflow's parameter, to s3://bucket/folder, or to %s with a volume (pipelines.backup.volume.size)", volume)
 	case address == volume || strings.HasPrefix(address, volume+"/"):
 		if _, err := os.Stat(volume); err != nil {
-			return nil, program.Inputf("%s is no volume: set pipelines.backup.volume.size or .existingClaim", volume)
+			return nil, program.Inputf("%s is not a volume: set pipelines.backup.volume.size or .existingClaim", volume)
 		}
 		return backup.Folder(address), nil
 	}

@@ -80,7 +80,7 @@ func (g *Guard) problem(w http.ResponseWriter, want Scope, why *refusal) api.Pro
 	case TooFast:
 		seconds := max(1, int64(math.Ceil(why.wait.Seconds())))
 		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
-		return api.Problem{Type: api.RateLimited, Title: "The API key's rate is used up", Status: http.StatusTooManyRequests,
+		return api.Problem{Type: api.RateLimited, Title: "The API key's rate is exceeded", Status: http.StatusTooManyRequests,
 			Detail: fmt.Sprintf("key %s has sent more requests than its rate allows; try again in %d s, put several records into one request, or ask for a key with a higher rate", why.key, seconds)}
 	case NoKey:
 		challenge("")

@@ -94,7 +94,7 @@ type Bucket struct {
 func ParseBucket(address string) (name, prefix string, err error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "s3" || u.Host == "" || u.User != nil || u.RawQuery != "" {
-		return "", "", fmt.Errorf("%q is no address of a bucket; write s3://bucket or s3://bucket/folder", address)
+		return "", "", fmt.Errorf("%q is not the address of a bucket; write s3://bucket or s3://bucket/folder", address)
 	}
 	if prefix = strings.Trim(u.Path, "/"); prefix != "" {
 		prefix += "/"

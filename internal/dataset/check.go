@@ -298,7 +298,7 @@ func (c *checker) features(s *Spec) {
 		}
 		for v, x := range f.Values {
 			if !finite(x) {
-				c.bad(at("features", i, "values", v), "%g is no number that a model takes", x)
+				c.bad(at("features", i, "values", v), "%g is not a number that a model takes", x)
 			}
 		}
 		names[f.Name] = true

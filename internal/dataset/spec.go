@@ -335,7 +335,7 @@ func (i *Ignore) UnmarshalYAML(n *yaml.Node) error {
 				e = e.Alias
 			}
 			if e.Kind != yaml.ScalarNode || e.ShortTag() == "!!null" && e.Value == "" {
-				return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: an entry of ignore is no name", e.Line)}}
+				return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: an entry of ignore is not a name", e.Line)}}
 			}
 			i.Names = append(i.Names, strings.TrimSpace(e.Value))
 		}

@@ -59,7 +59,7 @@ func Forget(ctx context.Context, c *Config, in io.Reader, out io.Writer, yes boo
 	}
 	removal := overview.Removal{
 		Spec: spec, Place: c.State.Dir, Rows: n, Goes: []string{"the ledgers, and what the demo keeps of its table"},
-		Stays: []string{fmt.Sprintf("Models of %s stay; the server and the page go on with the one in production.", spec.Model)},
+		Stays: []string{fmt.Sprintf("Models of %s stay; the server and the page keep serving the one in production.", spec.Model)},
 	}
 	if ml, err := c.State.Record("mlflow"); err == nil && ml != nil && ml.Alive() {
 		client, err := mlflow.New(ml.URL(), mlflow.Options{Tries: 1, UserAgent: "mlops-demo"})
@@ -67,7 +67,7 @@ func Forget(ctx context.Context, c *Config, in io.Reader, out io.Writer, yes boo
 			return err
 		}
 		if said, err := overview.MadeOf(ctx, client, spec); err == nil {
-			removal.Stays = []string{said, "The server and the page go on; make demo-down stops them."}
+			removal.Stays = []string{said, "The server and the page keep running; make demo-down stops them."}
 		}
 	}
 	removal.Stays = append(removal.Stays, "The cluster of make up is not touched (ON=cluster forgets there).")

@@ -46,7 +46,7 @@ func Up(ctx context.Context, c *Config, d *progress.Reporter) (string, error) {
 	var made *origin.Invented
 	if c.Synthetic {
 		if c.Dataset != "" {
-			return "", program.Inputf("DATASET names a table and SYNTHETIC=1 asks for made-up rows: take one of them away")
+			return "", program.Inputf("DATASET names a table and SYNTHETIC=1 asks for made-up rows: leave one of them out")
 		}
 		if made, err = origin.Invent(spec, c.State.Path("synthetic")); err != nil {
 			return "", err

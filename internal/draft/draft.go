@@ -279,7 +279,7 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 		return nil, &Error{fmt.Sprintf("%s has no row that can be read%s", d.Source, why)}
 	}
 	if totals.Match(last) {
-		d.total = fmt.Sprintf("line %s, the last one, begins with %q: if it sums up the others it is no row; take it out of the table", comma(lastLine), shorten(string(last), 40))
+		d.total = fmt.Sprintf("line %s, the last one, begins with %q: if it sums up the others it is not a record; take it out of the table", comma(lastLine), shorten(string(last), 40))
 	}
 	return sketches, nil
 }

@@ -114,7 +114,7 @@ func every(path string, spec *dataset.Spec) dataset.Rows {
 }
 
 // What belongs to a leak or to the target by its name is no feature either, whether or
-// not it tells the target by itself.
+// not it predicts the target by itself.
 func TestCompanionsOfLeaks(t *testing.T) {
 	t.Parallel()
 	path := table(t, "t.csv", "lead,reservation_status,reservation_status_date,ReservationStatusDate2,status_of_guest,Churn Reason,churned_friends,Churn\n"+rows(900, func(i int) string {

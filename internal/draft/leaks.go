@@ -32,7 +32,7 @@ func (d *Draft) leaks() (any bool, err error) {
 		left := false
 		for i, leak := range found.leaks {
 			for _, name := range found.features[i].Columns {
-				left = leave(name, fmt.Sprintf("it tells the target by itself (%s %.3f)", d.Profile.Measure(), leak.Value)) || left
+				left = leave(name, fmt.Sprintf("it predicts the target by itself (%s %.3f)", d.Profile.Measure(), leak.Value)) || left
 			}
 		}
 		for name, why := range d.afterwards() {

@@ -17,7 +17,7 @@ func (d *Draft) write() []byte {
 		line("# yaml-language-server: $schema=%s", shorten(d.schema, 1000))
 	}
 	line("# Drafted by `mlops init` from %s: %s rows, %d columns.", shorten(d.Source, 200), comma(d.Rows), len(d.columns))
-	line("# Lines that say \"guessed\" were inferred from the table: read them, and mend what is wrong.")
+	line("# Lines that say \"guessed\" were inferred from the table: read them, and correct what is wrong.")
 	line("# Then: mlops check %s.yaml %s", d.Name, shellQuote(shorten(d.Source, 200)))
 	if d.rejected > 0 {
 		line("#")

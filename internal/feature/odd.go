@@ -200,7 +200,7 @@ func (e *Encoder) fill(column int, s *SeenColumn) error {
 		return err
 	}
 	if string(value) != *s.Typical {
-		return fmt.Errorf("its typical value %q is none", *s.Typical)
+		return fmt.Errorf("its typical value %q is not a value of the column", *s.Typical)
 	}
 	for i := range ops {
 		o := &ops[i]

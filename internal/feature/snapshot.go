@@ -211,7 +211,7 @@ func (s *Snapshot) Write() ([]byte, error) {
 }
 
 // errSnapshot says that a written snapshot is not one of this encoder.
-var errSnapshot = errors.New("these are no earlier rows of this encoder")
+var errSnapshot = errors.New("the file does not hold earlier rows of this encoder")
 
 // ReadSnapshot reads what Write wrote for an encoder of the same features. It refuses
 // more than most bytes.

@@ -81,7 +81,7 @@ func (r *Results) write() error {
 // Table writes all figures for people.
 func (r *Results) Table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FIGURE\tMEASURED\tASKED FOR\tHOW\tWHEN")
+	fmt.Fprintln(t, "FIGURE\tMEASURED\tTARGET\tHOW\tWHEN")
 	parts := make([]string, 0, len(r.Figures))
 	for p := range r.Figures {
 		parts = append(parts, p)

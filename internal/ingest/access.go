@@ -172,7 +172,7 @@ func share(ctx context.Context, conn *pgx.Conn, owner string, others []string, a
 		if err := tx.QueryRow(ctx, "SELECT quote_ident(current_database())").Scan(&database); err != nil {
 			return fmt.Errorf("sharing a database: %w", err)
 		}
-		// CREATE on the database is for the schema of tables that are made anew.
+		// CREATE on the database is for the schema of tables that are rebuilt.
 		sql := []string{
 			fmt.Sprintf("REVOKE ALL ON DATABASE %s FROM PUBLIC", database),
 			fmt.Sprintf("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE %s TO %s", database, quote(owner)),

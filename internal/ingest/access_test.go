@@ -290,7 +290,7 @@ func TestRolesAfterUpgrade(t *testing.T) {
 		as[name] = c.from(t, otherThings)
 	}
 	eachAs(t, as)
-	// The spec changes: clean is made anew in a schema of its own.
+	// The spec changes: clean is rebuilt in a schema of its own.
 	for name, c := range as {
 		c.Spec = parse(t, strings.Replace(specText("key: id\ngroup: who"), `missing: ["?"]`, `missing: ["?", "b"]`, 1))
 		as[name] = c

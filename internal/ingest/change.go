@@ -18,7 +18,7 @@ import (
 // it; a column that the spec adds is added to it, one that the spec leaves out
 // stays, and one that only has another name now is renamed. Clean says in a table
 // what its columns meant when it was made; where the spec means something else,
-// it is made anew from raw (rebuild.go).
+// it is rebuilt from raw (rebuild.go).
 
 // forgetHint ends errors about what a changed spec can't bring about by itself.
 func forgetHint(spec *dataset.Spec) string {

@@ -32,7 +32,7 @@ const (
 	who  = "{name: who, type: category}"
 )
 
-// TestChangedSpec changes the spec after a table was loaded: clean is made anew
+// TestChangedSpec changes the spec after a table was loaded: clean is rebuilt
 // from raw, says why, and every row keeps its split.
 func TestChangedSpec(t *testing.T) {
 	t.Parallel()
@@ -201,7 +201,7 @@ func TestChangedSpecLosesTooMuch(t *testing.T) {
 	}
 }
 
-// TestSpecPutBackHalfWay has a run that was broken off while clean was made anew.
+// TestSpecPutBackHalfWay has a run that was broken off while clean was rebuilt.
 func TestSpecPutBackHalfWay(t *testing.T) {
 	t.Parallel()
 	cfg := strict(t, "key: id").from(t, table(100, good))

@@ -21,7 +21,7 @@ var kinds = map[dataset.Type]string{
 }
 
 // createClean makes the data set's tables in the database clean where they are
-// missing, and begins to make them anew where they are of another spec. The caller holds the lock.
+// missing, and begins to rebuild them where they are of another spec. The caller holds the lock.
 //
 // The table's pages are left half empty: Split then writes each row's new
 // version beside the old one and no index has to change.

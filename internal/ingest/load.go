@@ -134,7 +134,7 @@ func (l *loader) run(ctx context.Context, s *postgres.Session) error {
 		return err
 	}
 	if l.report.Batches == 0 {
-		l.logger.Info("the source is used up: every record of it was read before", "digest", l.table.Digest, "batches", l.last.batch)
+		l.logger.Info("the source is exhausted: all of its records have been read", "digest", l.table.Digest, "batches", l.last.batch)
 	}
 	return l.settle(ctx, s)
 }
@@ -240,7 +240,7 @@ func (l *loader) next(ctx context.Context, conn *pgx.Conn) error {
 	if postgres.Code(err) == postgres.UniqueViolation && !l.careful {
 		// The same key twice. Going by the staging table for the rest of the
 		// run reads each batch twice at most, however many such keys there are.
-		l.logger.Info("a key is there twice, going on row by row", "batch", l.last.batch+1)
+		l.logger.Info("duplicate keys: continuing row by row", "batch", l.last.batch+1)
 		l.careful = true
 		e, err = l.load(ctx, conn)
 	}

@@ -450,7 +450,7 @@ func TestTarget(t *testing.T) {
 		})
 	}
 	numbers := make([]class, maxClasses+1)
-	if got := targetProblem(&dataset.Spec{Task: dataset.Binary, Target: dataset.Target{Column: "y", Positive: []string{"1"}}}, numbers); !strings.HasSuffix(got, "and others: mend target.positive in the spec") {
+	if got := targetProblem(&dataset.Spec{Task: dataset.Binary, Target: dataset.Target{Column: "y", Positive: []string{"1"}}}, numbers); !strings.HasSuffix(got, "and others: correct target.positive in the spec") {
 		t.Errorf("many values: %s", got)
 	}
 }

@@ -28,12 +28,12 @@ import (
 //
 // The plan follows from the source, the rows that are there and the spec. It
 // holds while the ledger's last batch is the one that it was made or continued
-// with, and is made anew otherwise: rows of the same source that are there
+// with, and is rebuilt otherwise: rows of the same source that are there
 // already count among those known, so the lines that are left come out the same
 // whenever it is made. docs/decisions/0013-data-that-changes.md says more.
 
 // planTables are a plan's tables, the same for all runs of a data set. They are
-// unlogged: a crash of the server empties both, and the plan is made anew.
+// unlogged: a crash of the server empties both, and the plan is rebuilt.
 type planTables struct{ of, lines string }
 
 func planOf(spec *dataset.Spec) planTables {
@@ -277,7 +277,7 @@ func (l *loader) exemplify(ctx context.Context, conn interface {
 	return nil
 }
 
-// dropPlan removes the plan of a source that is used up.
+// dropPlan removes the plan of a source that is exhausted.
 func (l *loader) dropPlan(ctx context.Context, conn *pgx.Conn) error {
 	p := planOf(l.cfg.Spec)
 	if _, err := conn.Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %s, %s", p.of, p.lines)); err != nil {

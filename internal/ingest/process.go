@@ -44,7 +44,7 @@ type processor struct {
 	report  Report
 	first   int32 // the first batch that this run has to accept or take back
 	careful bool
-	said    bool // that clean is made anew
+	said    bool // that clean is rebuilt
 }
 
 // rawEntry is a batch of raw that is to be cleaned.
@@ -169,14 +169,14 @@ func (p *processor) checkRaw(ctx context.Context) (filled int64, err error) {
 	return filled, nil
 }
 
-// sayRebuild logs once that clean is made anew, and why.
+// sayRebuild logs once that clean is rebuilt, and why.
 func (p *processor) sayRebuild(ctx context.Context, conn *pgx.Conn) error {
 	var r Report
 	if err := p.tellRebuild(ctx, conn, &r); err != nil || len(r.Changed) == 0 || p.said {
 		return err
 	}
 	p.said = true
-	p.cfg.Logger.Info("making clean anew from raw, because the spec changed", "changed", r.Changed)
+	p.cfg.Logger.Info("rebuilding clean from raw, because the spec changed", "changed", r.Changed)
 	return nil
 }
 
@@ -251,7 +251,7 @@ func (p *processor) batch(ctx context.Context, conn *pgx.Conn, e rawEntry) (rows
 	}
 	rows, replaced, rejected, err = p.clean(ctx, conn, e)
 	if postgres.Code(err) == postgres.UniqueViolation && !p.careful {
-		p.cfg.Logger.Info("a key is there twice once it is typed, going on row by row", "batch", e.id)
+		p.cfg.Logger.Info("duplicate keys once they are typed: continuing row by row", "batch", e.id)
 		p.careful = true
 		rows, replaced, rejected, err = p.clean(ctx, conn, e)
 	}

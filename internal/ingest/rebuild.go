@@ -11,14 +11,14 @@ import (
 	"mlops/internal/dataset"
 )
 
-// Clean is made anew from raw when the spec means something else by its columns.
+// Clean is rebuilt from raw when the spec means something else by its columns.
 // The tables that are there move to a schema of their own, new ones are made, and
 // the batches of raw are cleaned as ever: killed at any moment, the next run goes
 // on. Once the run is accepted, rows get the splits that they had and the old
 // tables go; a run that loses too many rows, or a spec that is put back, brings
 // the old tables back as they were.
 
-// before is the schema of tables that are being made anew.
+// before is the schema of tables that are being rebuilt.
 const before = "_mlops_before"
 
 // clean are the names of a data set's tables in clean.
@@ -26,7 +26,7 @@ func (t tables) clean() []string {
 	return []string{t.rows, t.batches, t.rejected, t.replaced, t.split, t.meaning}
 }
 
-// rebuilding reports whether clean is being made anew.
+// rebuilding reports whether clean is being rebuilt.
 func rebuilding(ctx context.Context, conn *pgx.Conn, t tables) (bool, error) {
 	return exists(ctx, conn, before+"."+t.rows)
 }
@@ -67,7 +67,7 @@ func storeMeanings(ctx context.Context, tx pgx.Tx, t tables, all []meaning) erro
 	return nil
 }
 
-// rebuild begins to make clean anew, or puts the old tables back where they are
+// rebuild begins to rebuild clean, or puts the old tables back where they are
 // what the spec wants again.
 func rebuild(ctx context.Context, tx pgx.Tx, spec *dataset.Spec, want []meaning, create func() error) error {
 	t := tablesOf(spec)
@@ -144,7 +144,7 @@ func dropTables(ctx context.Context, tx pgx.Tx, names []string) error {
 	return nil
 }
 
-// putBack brings the tables back that were to be made anew.
+// putBack brings the tables back that were to be rebuilt.
 func putBack(ctx context.Context, tx pgx.Tx, t tables) error {
 	if err := dropTables(ctx, tx, t.clean()); err != nil {
 		return err
@@ -180,7 +180,7 @@ func undo(ctx context.Context, conn *pgx.Conn, t tables) (first int32, err error
 	return first, err
 }
 
-// tellRebuild adds to the report why clean is made anew, and how many rows were
+// tellRebuild adds to the report why clean is rebuilt, and how many rows were
 // there before.
 func (p *processor) tellRebuild(ctx context.Context, conn *pgx.Conn, r *Report) error {
 	begun, err := rebuilding(ctx, conn, p.t)

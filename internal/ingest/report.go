@@ -29,7 +29,7 @@ type Report struct {
 	Rejected    int64            `json:"rejected"`
 	Losses      []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
 	Rebuilt     int64            `json:"rebuilt,omitempty"` // rows that clean had before, and that were cleaned again because of Changed
-	Changed     []string         `json:"changed,omitempty"` // in the spec, where clean was made anew
+	Changed     []string         `json:"changed,omitempty"` // in the spec, where clean was rebuilt
 	Lines       int64            `json:"lines,omitempty"`   // of the source, where the load stopped before its end
 	UsedUp      bool             `json:"used_up,omitempty"` // nothing is left in the source
 	Splits      map[string]int64 `json:"splits,omitempty"`  // rows of clean by split
@@ -132,7 +132,7 @@ func (e *LossError) Error() string {
 	if len(r.Changed) > 0 {
 		b.WriteString("\n  the spec changed: " + strings.Join(r.Changed, "; ") + "; what was clean before is there as it was")
 	}
-	b.WriteString("\n  mend the table or the spec and run it again; to go on without these rows, raise rejects.at_most")
+	b.WriteString("\n  correct the table or the spec and run it again; to continue without these rows, raise rejects.at_most")
 	return b.String()
 }
 

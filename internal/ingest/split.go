@@ -55,7 +55,7 @@ func Split(ctx context.Context, cfg Config) (Report, error) {
 		}
 	}
 	if report.Taken == 0 {
-		cfg.Logger.Info("nothing to share out: every row has its split")
+		cfg.Logger.Info("nothing to split: every row has a split")
 	}
 	return report, nil
 }
@@ -65,7 +65,7 @@ func shareOut(ctx context.Context, cfg Config, s *postgres.Session, batches []in
 	var done int64
 	for _, batch := range batches {
 		var n int64
-		err := s.Do(ctx, fmt.Sprintf("sharing out batch %d", batch), func(ctx context.Context, conn *pgx.Conn) error {
+		err := s.Do(ctx, fmt.Sprintf("splitting batch %d", batch), func(ctx context.Context, conn *pgx.Conn) error {
 			tag, err := conn.Exec(ctx, fmt.Sprintf("UPDATE %s SET split = %s WHERE _batch = $1 AND split IS NULL",
 				quote(cfg.Spec.Name), SplitSQL(cfg.Spec, cfg.Spec.Split.Salts[0])), batch)
 			n = tag.RowsAffected()

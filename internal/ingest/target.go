@@ -64,7 +64,7 @@ func targetProblem(spec *dataset.Spec, classes []class) string {
 			}
 		}
 		if len(none) > 0 {
-			return fmt.Sprintf("no row has %s = %s; there are %s: mend target.classes in the spec", t.Column, quoteAll(none, " or "), list(classes))
+			return fmt.Sprintf("no row has %s = %s; there are %s: correct target.classes in the spec", t.Column, quoteAll(none, " or "), list(classes))
 		}
 		return ""
 	case dataset.Regression:
@@ -81,9 +81,9 @@ func targetProblem(spec *dataset.Spec, classes []class) string {
 	}
 	switch positive {
 	case 0:
-		return fmt.Sprintf("no row has %s = %s; there are %s: mend target.positive in the spec", t.Column, quoteAll(t.Positive, " or "), list(classes))
+		return fmt.Sprintf("no row has %s = %s; there are %s: correct target.positive in the spec", t.Column, quoteAll(t.Positive, " or "), list(classes))
 	case len(classes):
-		return fmt.Sprintf("every row with a target is positive; %s is %s, and there is no other value to tell it from: mend target.positive in the spec", t.Column, list(classes))
+		return fmt.Sprintf("every row with a target is positive; %s is %s, and there is no other value to tell it from: correct target.positive in the spec", t.Column, list(classes))
 	}
 	return ""
 }

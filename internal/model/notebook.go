@@ -60,7 +60,7 @@ func readNotebook(mlmodel []byte) (*notebook, error) {
 	}
 	for _, name := range n.files() {
 		if !fs.ValidPath(name) || slices.Contains(Files[1:], name) && name != FileTrees {
-			return nil, fmt.Errorf("%s: %q is no name of a file of the model", FileMLmodel, name)
+			return nil, fmt.Errorf("%s: %q is not the name of a file of the model", FileMLmodel, name)
 		}
 	}
 	return n, nil
@@ -210,7 +210,7 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 		}
 		text["task"], text["target"] = dataset.Multiclass, map[string]any{"column": target, "classes": classes}
 	case trees.Outputs() > 1:
-		return nil, nil, fmt.Errorf("the model has %d outputs per row, which are no classes", trees.Outputs())
+		return nil, nil, fmt.Errorf("the model has %d outputs per row, which are not the classes of a target", trees.Outputs())
 	case trees.Scale() == tree.LogOdds:
 		threshold := 0.5
 		if says.Threshold != nil {
@@ -231,7 +231,7 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 	}
 	spec, err := dataset.Parse(written)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the model's columns make no spec: %w", err)
+		return nil, nil, fmt.Errorf("the model's columns don't make a valid spec: %w", err)
 	}
 	return spec, fitted, nil
 }

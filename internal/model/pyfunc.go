@@ -274,7 +274,7 @@ func (s *Serving) CheckCompanions(files fs.FS) error {
 func (s *Serving) checkNames() error {
 	for name := range s.Files {
 		if !fs.ValidPath(name) || slices.Contains(Files, name) {
-			return fmt.Errorf("%s: %q is no name of a file that only Python reads", fileServing, name)
+			return fmt.Errorf("%s: %q is not the name of a file that only Python reads", fileServing, name)
 		}
 	}
 	return nil

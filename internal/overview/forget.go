@@ -38,7 +38,7 @@ func (r *Removal) Ask(in io.Reader, out io.Writer, yes bool) error {
 	if yes {
 		return nil
 	}
-	fmt.Fprintf(out, "Type %s to go on: ", r.Spec.Name)
+	fmt.Fprintf(out, "Type %s to continue: ", r.Spec.Name)
 	answer, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading the answer: %w", err)

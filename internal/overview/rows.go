@@ -152,7 +152,7 @@ func (db Databases) Truth(ctx context.Context, spec *dataset.Spec, record map[st
 	}
 	switch len(values) {
 	case 0:
-		return "", fmt.Errorf("the sample stored with the model is no row of clean.%s", spec.Name)
+		return "", fmt.Errorf("the sample stored with the model is not a row of clean.%s", spec.Name)
 	case 1:
 		if spec.Task != dataset.Binary {
 			return fmt.Sprintf("%s is %s", spec.Target.Column, values[0]), nil

@@ -103,7 +103,7 @@ func terminate(ctx context.Context, c net.Conn, config *tls.Config, dial Dialer)
 	}
 	server, err := dial(ctx)
 	if err != nil {
-		refuse(secured, "57P03", "the server is not there: "+err.Error())
+		refuse(secured, "57P03", "the server can't be reached: "+err.Error())
 		return err
 	}
 	c.SetDeadline(time.Time{})

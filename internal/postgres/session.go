@@ -72,7 +72,7 @@ func (s *Session) Do(ctx context.Context, what string, work func(ctx context.Con
 	case err == nil:
 		return nil
 	case errors.As(err, &exhausted):
-		return fmt.Errorf("%s, %d times tried: %w", what, exhausted.Tries, exhausted.Err)
+		return fmt.Errorf("%s (tried %d times): %w", what, exhausted.Tries, exhausted.Err)
 	case Code(err) == diskFull:
 		return fmt.Errorf("%s: Postgres' volume is full, see \"A full volume\" in docs/operating.md: %w", what, err)
 	}

@@ -117,7 +117,7 @@ func (p *Profile) Binary() bool { return p.Task == dataset.Binary }
 // Means reports whether the rows of a bar have a share of positive ones, or a mean target.
 func (p *Profile) Means() bool { return p.Task != dataset.Multiclass }
 
-// Measure names what says how well a column tells the target by itself.
+// Measure names what says how well a column predicts the target by itself.
 func (p *Profile) Measure() string {
 	if p.Task == dataset.Regression {
 		return "R²"

@@ -76,7 +76,7 @@ func TestProfile(t *testing.T) {
 	if math.Abs(float64(sum-18_000)) > 20 {
 		t.Errorf("the histogram has %d rows, want about 18,000", sum)
 	}
-	if tells.Alone != 1 || len(tells.Warnings) != 1 || !strings.Contains(tells.Warnings[0], "tells the target by itself") {
+	if tells.Alone != 1 || len(tells.Warnings) != 1 || !strings.Contains(tells.Warnings[0], "predicts the target by itself") {
 		t.Errorf("tells: AUC %g, warnings %q", tells.Alone, tells.Warnings)
 	}
 	if len(shop.Bars) != 1 || shop.Others.Rows != 200 {
@@ -91,7 +91,7 @@ func TestProfile(t *testing.T) {
 			t.Errorf("the page contains %q", no)
 		}
 	}
-	for _, want := range []string{"&lt;b&gt;&amp;&#34;north", "tells the target by itself", "<svg", "10.0% missing"} {
+	for _, want := range []string{"&lt;b&gt;&amp;&#34;north", "predicts the target by itself", "<svg", "10.0% missing"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -22,7 +22,7 @@ func (c *Column) warn(p *Profile) {
 		return
 	}
 	if !math.IsNaN(c.Alone) && c.gives > p.leak() {
-		say("tells the target by itself (%s %.3f): is it known before the outcome is?", p.Measure(), c.Alone)
+		say("predicts the target by itself (%s %.3f): is it known before the outcome is?", p.Measure(), c.Alone)
 	}
 	if p.Binary() && c.Missing > 0 && c.MissingRate == c.MissingRate && p.Labeled > 0 && c.Missing >= 50 {
 		base := float64(p.Positive) / float64(p.Labeled)

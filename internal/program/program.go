@@ -20,12 +20,12 @@ const (
 	BadInput = 2 // the input is wrong: another try can't help
 )
 
-// inputError is an error that another try can't mend.
+// inputError is an error that another try can't fix.
 type inputError struct{ error }
 
 func (e inputError) Unwrap() error { return e.error }
 
-// Input marks an error as one that another try can't mend. Input(nil) is nil.
+// Input marks an error as one that another try can't fix. Input(nil) is nil.
 func Input(err error) error {
 	if err == nil {
 		return nil

@@ -150,7 +150,7 @@ func note(ctx context.Context, reg *registry.Registry, c Comparison, n Note) err
 }
 
 // load reads the contenders' models, nil for one that is unusable, and what their
-// signatures are over. The error is one that another try may mend.
+// signatures are over. The error is one that another try may fix.
 func load(ctx context.Context, c Config, contenders []Contender, champion registry.Version) ([]*model.Model, []signature.Subject, error) {
 	models, subjects := make([]*model.Model, len(contenders)), make([]signature.Subject, len(contenders))
 	for i := range contenders {

@@ -46,12 +46,12 @@ type ExhaustedError struct {
 func (e *ExhaustedError) Error() string { return e.Err.Error() }
 func (e *ExhaustedError) Unwrap() error { return e.Err }
 
-// permanentError is an error that another try can't mend.
+// permanentError is an error that another try can't fix.
 type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// Permanent marks an error as one that another try can't mend. Permanent(nil)
+// Permanent marks an error as one that another try can't fix. Permanent(nil)
 // is nil.
 func Permanent(err error) error {
 	if err == nil {

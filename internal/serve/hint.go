@@ -177,11 +177,11 @@ func (d *decoder) noColumn(name string) error {
 	case name == "inputs" && inside != "{":
 		return d.unfit(`the body has inputs, as a tensor server takes them; send records with the columns' names, as an array or as {"instances": [...]}`)
 	case b == '[' && inside == "{":
-		return d.unfit("the records are inside %q, which is no column; %s", name, alone)
+		return d.unfit("the records are inside %q, which is not a column; %s", name, alone)
 	case b == '{' && isDigits(name):
 		return d.unfit(`the body looks like records by their number (pandas' orient="index"); send an array: %s`, pandasRecords)
 	case b == '{':
-		return d.unfit("the record is inside %q, which is no column; send it alone", name)
+		return d.unfit("the record is inside %q, which is not a column; send it alone", name)
 	}
 	return d.skip(name, detail)
 }

@@ -77,7 +77,7 @@ func lockDocument(document object) {
 			responses := operation["responses"].(object)
 			responses["401"] = problem("No API key, or not a valid one")
 			responses["403"] = problem(fmt.Sprintf("The API key lacks the scope %s", need))
-			responses["429"] = problem("The API key's rate is used up; Retry-After says when to try again")
+			responses["429"] = problem("The API key's rate is exceeded; Retry-After says when to try again")
 		}
 	}
 }

@@ -90,7 +90,7 @@ func (s *Server) Watch(ctx context.Context) error {
 			s.trouble.Store(&trouble)
 			if !failing {
 				failing = true
-				s.log.Warn("polling the registry failed; serving goes on with what is loaded", "error", err)
+				s.log.Warn("polling the registry failed; serving continues with what is loaded", "error", err)
 				if s.served.Load() == nil {
 					s.fromCache()
 				}

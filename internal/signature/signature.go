@@ -173,7 +173,7 @@ func (t Trusted) Verify(subject Subject, signature string) error {
 	}
 	parts := strings.Split(signature, ":")
 	if len(parts) != 3 || parts[0] != scheme {
-		return fmt.Errorf("%w: %q is no signature", ErrChanged, signature)
+		return fmt.Errorf("%w: %q is not a signature", ErrChanged, signature)
 	}
 	sum, err := base64.StdEncoding.DecodeString(parts[2])
 	if err != nil {

@@ -55,7 +55,7 @@ func (t *Table) download(ctx context.Context, from remote, opts *Options) error 
 	case ctx.Err() != nil:
 		return err
 	case errors.As(err, &exhausted):
-		return fmt.Errorf("reading %s, %d times tried: %w", t.Source, exhausted.Tries, exhausted.Err)
+		return fmt.Errorf("reading %s (tried %d times): %w", t.Source, exhausted.Tries, exhausted.Err)
 	}
 	return t.wrong(err)
 }

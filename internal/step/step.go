@@ -176,7 +176,7 @@ func Report(log *slog.Logger, r ingest.Report, err error) error {
 	return err
 }
 
-// Ingest marks an error of a data step as one that another try can't mend, where
+// Ingest marks an error of a data step as one that another try can't fix, where
 // it is one.
 func Ingest(err error) error {
 	if ingest.ExitCode(err) == program.BadInput {

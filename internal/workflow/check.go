@@ -111,7 +111,7 @@ func (s *Set) checkDAG(t *template, report func(field string, err error)) {
 	for i := range t.DAG.Tasks {
 		task := &dagTask{DAGTask: t.DAG.Tasks[i], index: i}
 		if byName[task.Name] != nil {
-			report(".dag.tasks["+task.Name+"]", errors.New("twice"))
+			report(".dag.tasks["+task.Name+"]", errors.New("defined twice"))
 			return
 		}
 		byName[task.Name] = task

@@ -149,7 +149,7 @@ func parse(file string, text []byte) (*manifest, []error) {
 	for i := range t.Spec.Templates {
 		w := &template{Template: &t.Spec.Templates[i], in: m}
 		if m.templates[w.Name] != nil {
-			errs = append(errs, fmt.Errorf("spec.templates[%s]: twice", w.Name))
+			errs = append(errs, fmt.Errorf("spec.templates[%s]: defined twice", w.Name))
 		}
 		m.templates[w.Name] = w
 	}

@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	if path := os.Getenv("COSIGN_KEY"); path != "" {
 		if b.push == "" {
-			return program.Inputf("COSIGN_KEY: signatures lie in a registry; name it (make images REGISTRY=)")
+			return program.Inputf("COSIGN_KEY: signatures are stored in a registry; name one (make images REGISTRY=)")
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {

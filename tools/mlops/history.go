@@ -30,7 +30,7 @@ newest first. The same is in the table registry.history of the database clean.`,
 					return err
 				}
 				if *limit < 0 {
-					return program.Inputf("-n %d: how many events is a number from 0 on", *limit)
+					return program.Inputf("-n %d: want a number of events, or 0 for all", *limit)
 				}
 				return demo.History(ctx, c, out, *model, *limit)
 			}

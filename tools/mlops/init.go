@@ -141,7 +141,7 @@ func schemaFrom(folder string) string {
 	return filepath.ToSlash(path)
 }
 
-// writePage writes a profile as a page. It is made anew with each draft.
+// writePage writes a profile as a page. It is rewritten with each draft.
 func writePage(path string, p *profile.Profile) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -183,6 +183,6 @@ func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafte
 		return err
 	}
 	fmt.Fprint(w, d.Summary())
-	fmt.Fprintf(w, "\ndrafted %s; copy it and mend it to go on with SPEC=\n\n", c.Spec)
+	fmt.Fprintf(w, "\ndrafted %s; copy it, edit it, and continue with SPEC=\n\n", c.Spec)
 	return nil
 }

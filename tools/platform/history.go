@@ -22,7 +22,7 @@ func showHistory(ctx context.Context, c *config) error {
 	if text := os.Getenv("N"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
-			return program.Inputf("N=%s: how many events is a number, 0 for all", text)
+			return program.Inputf("N=%s: want a number of events, or 0 for all", text)
 		}
 		limit = n
 	}

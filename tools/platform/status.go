@@ -36,7 +36,7 @@ func status(ctx context.Context, c *config) error {
 	fmt.Printf("platform on %s, namespace %s\n\n", t, r.Namespace)
 	pods, err := r.Pods(ctx, "app.kubernetes.io/instance="+r.Name)
 	if err != nil {
-		fmt.Printf("the cluster does not answer (make up starts it): %v\n", err)
+		fmt.Printf("the cluster does not respond (make up starts it): %v\n", err)
 		return nil
 	}
 	memory := podMemory(ctx, r)

@@ -118,7 +118,7 @@ func (c *config) choose(ctx context.Context) (target, error) {
 			}
 			return *kept, nil
 		}
-		c.show.Print(fmt.Sprintf("%s, which the last make up took, does not answer: choosing again", *kept))
+		c.show.Print(fmt.Sprintf("%s, which the last make up took, does not respond: choosing again", *kept))
 	}
 	if current != nil {
 		cluster := config.Clusters[current.Cluster]

@@ -98,7 +98,7 @@ func (c *config) loadSpec() (*dataset.Spec, error) {
 		return spec, program.Input(err)
 	}
 	if c.dataset != "" {
-		return nil, program.Inputf("DATASET names a table and SYNTHETIC=1 asks for made-up rows: take one of them away")
+		return nil, program.Inputf("DATASET names a table and SYNTHETIC=1 asks for made-up rows: leave one of them out")
 	}
 	made, err := origin.Invent(spec, c.state.Path("synthetic"))
 	if err != nil {
@@ -341,7 +341,7 @@ func address(ctx context.Context, r *kube.Release, service, path string) (string
 		}
 		last = err
 	}
-	return "", fmt.Errorf("the NodePort of %s does not answer: %w", s.Name, last)
+	return "", fmt.Errorf("the NodePort of %s does not respond: %w", s.Name, last)
 }
 
 // until does work until it succeeds, for at most limit.
