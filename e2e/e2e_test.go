@@ -239,7 +239,7 @@ func (m *machine) note(t *testing.T, name string, value float64, unit, reach str
 	if err != nil {
 		t.Error(err)
 	}
-	t.Logf("FIGURE %s: %.4g %s (asked for: %s)", name, value, unit, reach)
+	t.Logf("FIGURE %s: %.4g %s (target: %s)", name, value, unit, reach)
 }
 
 // noteTime is note for what took some time.

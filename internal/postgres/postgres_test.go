@@ -236,7 +236,7 @@ func TestSessionDo(t *testing.T) {
 		runs++
 		return &pgconn.PgError{Code: "40001", Message: "again"}
 	})
-	if err == nil || !strings.Contains(err.Error(), "working, 5 times tried") || runs != 5 {
+	if err == nil || !strings.Contains(err.Error(), "working (tried 5 times)") || runs != 5 {
 		t.Errorf("an error that stays: got %v after %d runs, want 5", err, runs)
 	}
 }

@@ -323,7 +323,7 @@ func TestDownload(t *testing.T) {
 	}{
 		{"in one go", &flaky{text: long}, long, []string{""}},
 		{"goes on where it broke off", &flaky{text: long, most: 1500, ranges: true}, long, []string{"", "bytes=1500-", "bytes=3000-"}},
-		{"starts anew where the server can't go on", &flaky{text: long, most: 1500}, "4 times tried", []string{"", "", "", ""}},
+		{"starts anew where the server can't go on", &flaky{text: long, most: 1500}, "tried 4 times", []string{"", "", "", ""}},
 		{"starts anew when the content is another", &flaky{text: long, most: 2500, ranges: true, instead: map[int]string{2: other}}, other, []string{"", "bytes=2500-", "bytes=2500-"}},
 	}
 	for _, scheme := range []string{"http", "s3"} {
@@ -392,8 +392,8 @@ func TestDownloadRefuses(t *testing.T) {
 		{"redirects without end", "/loop", "more than 5 redirects", true},
 		{"nothing there, and the secret stays one", "/nothing?token=hidden", "404", true},
 		{"more than the limit", "/big", "more than the limit of 1000 bytes", true},
-		{"a server that falls silent", "/silent", "2 times tried: no data for 50ms", false},
-		{"a server that is down", "/down", "2 times tried: the server responded 503", false},
+		{"a server that falls silent", "/silent", "tried 2 times): no data for 50ms", false},
+		{"a server that is down", "/down", "tried 2 times): the server responded 503", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {

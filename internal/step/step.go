@@ -113,7 +113,7 @@ func (c *Clean) Arrivals(ctx context.Context) (arrivals []ingest.Arrival, err er
 // Displaced returns what is odd about the order of the rows; see ingest.Displaced. It
 // is empty if no feature looks at earlier rows.
 func (c *Clean) Displaced(ctx context.Context) (d ingest.Displaced, err error) {
-	if !c.spec.HasHistory() {
+	if !c.spec.LooksBack() {
 		return d, nil
 	}
 	err = c.session.Do(ctx, "looking for late rows", func(ctx context.Context, conn *pgx.Conn) error {
