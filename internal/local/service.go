@@ -210,7 +210,7 @@ func (s *State) await(ctx context.Context, sv *Service, r *Record, ended <-chan 
 			if err != nil {
 				how = err.Error()
 			}
-			return retry.Permanent(&DiedError{Name: sv.Name, Port: r.Port, How: how, Log: logPath, Tail: tail(logPath, 15)})
+			return retry.Permanent(&DiedError{Name: sv.Name, Port: r.Port, How: how, Log: logPath, Tail: Tail(logPath, 15)})
 		default:
 		}
 		if !host.Listens(host.Family(r.PID), r.Port) {
@@ -226,7 +226,7 @@ func (s *State) await(ctx context.Context, sv *Service, r *Record, ended <-chan 
 	case errors.As(err, &died):
 		return died
 	case errors.As(err, &exhausted):
-		return fmt.Errorf("starting %s: not ready after %v (%w); the end of %s:\n%s", sv.Name, sv.Limit, exhausted.Err, logPath, tail(logPath, 15))
+		return fmt.Errorf("starting %s: not ready after %v (%w); the end of %s:\n%s", sv.Name, sv.Limit, exhausted.Err, logPath, Tail(logPath, 15))
 	}
 	return fmt.Errorf("starting %s: %w", sv.Name, err)
 }
@@ -336,8 +336,8 @@ func openLog(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }
 
-// tail returns the last n lines of a file, indented.
-func tail(path string, n int) string {
+// Tail returns the last n lines of a file, indented.
+func Tail(path string, n int) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return "  (" + err.Error() + ")"

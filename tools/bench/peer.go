@@ -100,8 +100,7 @@ func (b *bench) serve(ctx context.Context, name, ready string, env []string, arg
 	policy := retry.Policy{Patience: 2 * time.Minute, Wait: 2 * time.Millisecond, Factor: 1}
 	if err := retry.Do(ctx, policy, func(ctx context.Context) error { return probe.HTTP(ctx, s.base+ready) }); err != nil {
 		s.stop()
-		text, _ := os.ReadFile(log.Name())
-		return nil, fmt.Errorf("%s did not become ready: %w\n%s", name, err, text)
+		return nil, fmt.Errorf("%s did not become ready: %w; the end of %s:\n%s", name, err, log.Name(), local.Tail(log.Name(), 15))
 	}
 	s.took = time.Since(start)
 	return s, nil

@@ -178,7 +178,10 @@ func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.D
 	for i, p := range scores {
 		serving.Samples = append(serving.Samples, model.Sample{Record: records[i].values, Probability: float64(p)})
 	}
-	return model.Write(model.Parts{Spec: b.spec, Encoder: data.Encoder, UBJ: ubj, Serving: serving, XGBoostVersion: lib.Version()})
+	return model.Write(model.Parts{
+		Spec: b.spec, Encoder: data.Encoder, UBJ: ubj, Serving: serving, XGBoostVersion: lib.Version(),
+		RunID: strings.Repeat("0", 32), // no run: as long as one, since the peers respond with it
+	})
 }
 
 // store writes a version's files into a folder below the temporary one.
