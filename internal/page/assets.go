@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
+
+	"mlops/internal/linechart"
 )
 
 //go:embed assets
@@ -39,6 +41,9 @@ func newAssets() (*assets, error) {
 		data, err := fs.ReadFile(assetFiles, path.Join("assets", e.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("reading the assets: %w", err)
+		}
+		if e.Name() == "style.css" {
+			data = append(data, linechart.Style...)
 		}
 		sum := sha256.Sum256(data)
 		ext := path.Ext(e.Name())

@@ -94,9 +94,15 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fakeProblem(w, f.status, f.problem)
 			return
 		}
+		body, err := io.ReadAll(r.Body)
 		var record api.Record
-		if err := json.NewDecoder(r.Body).Decode(&record); err != nil {
+		var records []api.Record
+		if err != nil || json.Unmarshal(body, &record) != nil && json.Unmarshal(body, &records) != nil {
 			fakeProblem(w, 400, `{"title":"The body is not a request","status":400,"detail":"not JSON"}`)
+			return
+		}
+		if records != nil {
+			f.all(w, records)
 			return
 		}
 		f.asked = append(f.asked, record)
@@ -114,6 +120,21 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// all responds to several records: each has a probability 0.01 above the one before it,
+// but those whose race is Other are excluded.
+func (f *fakeInference) all(w http.ResponseWriter, records []api.Record) {
+	answer := api.Predictions{Model: f.model.Model}
+	for i, r := range records {
+		p := api.Prediction{Probability: f.probability + float64(i)/100}
+		if r["race"] == "Other" {
+			p = api.Prediction{Excluded: "another race"}
+		}
+		answer.Predictions = append(answer.Predictions, p)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(answer)
 }
 
 func fakeProblem(w http.ResponseWriter, status int, body string) {

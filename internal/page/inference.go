@@ -119,17 +119,31 @@ func (c *inference) Predict(ctx context.Context, r api.Record) (*api.Predictions
 	if err != nil {
 		return nil, fmt.Errorf("encoding the record: %w", err)
 	}
+	p, err := c.predict(ctx, predictPath, body, 1)
+	if problem := api.AsProblem(err); problem != nil && problem.Type == api.NotExplained {
+		return c.predict(ctx, "/predict", body, 1)
+	}
+	return p, err
+}
+
+// PredictAll scores records, without reasons.
+func (c *inference) PredictAll(ctx context.Context, records []api.Record) (*api.Predictions, error) {
+	body, err := json.Marshal(records)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the records: %w", err)
+	}
+	return c.predict(ctx, "/predict", body, len(records))
+}
+
+// predict sends a body of n records.
+func (c *inference) predict(ctx context.Context, path string, body []byte, n int) (*api.Predictions, error) {
 	var p api.Predictions
-	one := func() error {
-		if len(p.Predictions) != 1 {
-			return fmt.Errorf("%d predictions for one record", len(p.Predictions))
+	err := c.read(ctx, http.MethodPost, path, body, &p, func() error {
+		if len(p.Predictions) != n {
+			return fmt.Errorf("%d predictions for %d records", len(p.Predictions), n)
 		}
 		return nil
-	}
-	err = c.read(ctx, http.MethodPost, predictPath, body, &p, one)
-	if problem := api.AsProblem(err); problem != nil && problem.Type == api.NotExplained {
-		err = c.read(ctx, http.MethodPost, "/predict", body, &p, one)
-	}
+	})
 	if err != nil {
 		return nil, err
 	}

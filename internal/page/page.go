@@ -93,6 +93,7 @@ func (s *Server) routes() *mux.Router {
 	r.HandleFunc("/", s.showForm).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/", s.submitForm).Methods(http.MethodPost)
 	r.HandleFunc("/predict", s.proxyPredict).Methods(http.MethodPost)
+	r.HandleFunc("/what-if", s.showCurve).Methods(http.MethodPost)
 	r.HandleFunc("/model", s.proxyModel).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }).Methods(http.MethodGet)
 	r.HandleFunc("/readyz", s.ready).Methods(http.MethodGet)
@@ -167,12 +168,16 @@ func (s *Server) showForm(w http.ResponseWriter, r *http.Request) {
 		s.wait(w, err)
 		return
 	}
-	sample := findSample(m, r.URL.Query().Get("sample"))
+	q := r.URL.Query()
+	sample := findSample(m, q.Get("sample"))
 	var record api.Record
 	if sample.Number > 0 {
 		record = m.Samples[sample.Number-1].Record
 	}
-	s.render(w, http.StatusOK, "form.html", newForm(m, sample, record, nil))
+	record, changed := linked(&m.Dataset, q, record)
+	v := newForm(m, sample, record, nil)
+	v.Linked = changed
+	s.render(w, http.StatusOK, "form.html", v)
 }
 
 // findSample finds the sample that a request names: a number from 1, "none" for an
@@ -255,6 +260,9 @@ func (s *Server) submitForm(w http.ResponseWriter, r *http.Request) {
 	v := newForm(m, sample, record, nil)
 	v.answered(answer)
 	v.Asked = asked(record)
+	if column := r.PostForm.Get(whatIfName); column != "" {
+		v.Curve = s.whatIf(r.Context(), v, record, column)
+	}
 	s.render(w, http.StatusOK, "form.html", v)
 }
 

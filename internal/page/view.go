@@ -5,8 +5,10 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"maps"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"sort"
 	"strconv"
@@ -41,6 +43,9 @@ type formView struct {
 	Asked     string       // the record that was asked about, in JSON; empty before
 	Away      bool         // the server did not respond, so that the model is the last one seen
 	Metrics   []metricView
+	Link      string // a form filled in like this one
+	Linked    bool   // the form was filled in by such a link
+	Curve     *curve // what the prediction would be for other values; nil if nobody asked
 }
 
 type hiddenField struct{ Column, Name, Value string }
@@ -122,6 +127,7 @@ func newForm(m *api.Model, sample sampleView, record api.Record, errs []api.Fiel
 		Signature: signature(d),
 		Groups:    groups(m, record, start, errs),
 		Sample:    sample,
+		Link:      link(d, sample, record, start),
 		Metrics:   testMetrics(m.Metrics),
 	}
 	for _, c := range d.Columns {
@@ -130,6 +136,34 @@ func newForm(m *api.Model, sample sampleView, record api.Record, errs []api.Fiel
 		}
 	}
 	return v
+}
+
+// link is the address of a form with these values: the sample it starts from, and what
+// differs from it.
+func link(d *api.Dataset, sample sampleView, record, start api.Record) string {
+	q := url.Values{"sample": {sample.Value()}}
+	for _, c := range d.Columns {
+		if value := known(d, c, record[c.Name]); c.Name != d.Target.Column && value != known(d, c, start[c.Name]) {
+			q.Set(valuePrefix+c.Name, value)
+		}
+	}
+	return "/?" + q.Encode()
+}
+
+// linked are the values of a record that a link names, put over those it starts from.
+func linked(d *api.Dataset, q url.Values, start api.Record) (record api.Record, changed bool) {
+	record = maps.Clone(start)
+	for _, c := range d.Columns {
+		if c.Name == d.Target.Column || !q.Has(valuePrefix+c.Name) {
+			continue
+		}
+		changed = true
+		if record == nil {
+			record = api.Record{}
+		}
+		record[c.Name] = q.Get(valuePrefix + c.Name)
+	}
+	return record, changed
 }
 
 // answered puts a prediction into the panel.

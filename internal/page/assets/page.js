@@ -1,5 +1,5 @@
-// The form with JavaScript: predictions without a reload, marks on changed values, and
-// a footer that follows the served model. Without it the form is submitted and comes
+// The form with JavaScript: predictions that follow what is typed, marks on changed values,
+// and a footer that follows the served model. Without it the form is submitted and comes
 // back with the same content.
 'use strict';
 
@@ -106,6 +106,7 @@ function outdate() {
   if (panel.querySelector('[data-fill=outdated]').textContent !== text) fill('outdated', text);
   for (const e of [panel, dock]) e.classList.toggle('is-outdated', text !== '');
   document.title = text ? panel.dataset.title : titleOfAnswer;
+  document.getElementById('link').href = linkOf();
 }
 
 function showAnswer(answer) {
@@ -260,22 +261,23 @@ function showProblem({ title, detail, errors = [] }) {
 
 // Predicting
 
-let busy = false;
+let asking = null; // stops the request under way
+let timer = 0; // of a prediction while typing
+const typingPause = 400; // ms without a change after which a prediction is asked for
 
-async function predict() {
+// wrongFields are the fields whose values the form itself knows to be wrong.
+function wrongFields() {
   const wrong = [];
   for (const field of form.querySelectorAll('.field')) {
     const control = controlOf(field);
-    setError(field, '');
     if ('required' in field.dataset && !valueOf(field)) wrong.push({ field: field.dataset.column, detail: 'is required' });
     else if (!control.checkValidity()) wrong.push({ field: field.dataset.column, detail: control.validationMessage });
   }
-  if (wrong.length) {
-    asked = canonical(record());
-    showProblem({ title: 'Some values are invalid', errors: wrong });
-    controlOf(fieldOf(wrong[0].field)).focus();
-    return;
-  }
+  return wrong;
+}
+
+async function predict(signal) {
+  for (const field of form.querySelectorAll('.field')) setError(field, '');
   const now = record();
   let resp;
   try {
@@ -283,18 +285,20 @@ async function predict() {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify(now),
-      signal: AbortSignal.timeout(15000),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(15000)]),
     });
   } finally {
-    asked = canonical(now); // whatever the panel shows from here on is about this record
+    if (!signal.aborted) asked = canonical(now); // whatever the panel shows from here on is about this record
   }
   let body;
   try {
     body = await resp.json();
   } catch {
+    if (signal.aborted) return;
     showProblem({ title: 'The server’s response can’t be read', detail: `It has status ${resp.status}. Your input is still here; please try again.` });
     return;
   }
+  if (signal.aborted) return;
   if (!resp.ok) {
     showProblem(body);
     return;
@@ -302,25 +306,46 @@ async function predict() {
   if (body.model.run_id !== about().dataset.run) await follow();
   refreshPanel();
   showAnswer(body);
+  remember(body);
+  await showCurve();
 }
 
-form.noValidate = true; // show errors beside their fields, not in bubbles
-form.addEventListener('submit', async (event) => {
-  event.preventDefault();
-  if (busy) return;
-  busy = true;
+// ask predicts, and gives up the request before it: only the last one counts.
+async function ask() {
+  clearTimeout(timer);
+  asking?.abort();
+  const own = new AbortController();
+  asking = own;
   panel.classList.add('is-busy');
   for (const b of buttons) b.setAttribute('aria-disabled', 'true');
   try {
-    await predict();
+    await predict(own.signal);
   } catch {
-    showProblem({ title: 'The server does not respond', detail: 'Your input is still here; please try again.' });
+    if (!own.signal.aborted) showProblem({ title: 'The server does not respond', detail: 'Your input is still here; please try again.' });
   }
+  if (asking !== own) return;
+  asking = null;
   panel.classList.remove('is-busy');
   for (const b of buttons) b.removeAttribute('aria-disabled');
-  busy = false;
+}
+
+form.noValidate = true; // show errors beside their fields, not in bubbles
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const wrong = wrongFields();
+  if (wrong.length) {
+    clearTimeout(timer);
+    asking?.abort();
+    asked = canonical(record());
+    showProblem({ title: 'Some values are invalid', errors: wrong });
+    controlOf(fieldOf(wrong[0].field)).focus();
+    return;
+  }
+  ask();
 });
 
+// While somebody types, a prediction follows the form; a value that is not finished yet
+// is no error.
 form.addEventListener('input', (event) => {
   const field = event.target.closest('.field');
   if (!field) return;
@@ -328,7 +353,98 @@ form.addEventListener('input', (event) => {
   setWarning(field, '');
   mark(field);
   outdate();
+  clearTimeout(timer);
+  asking?.abort();
+  if (canonical(record()) === asked && result.dataset.state !== 'problem') return;
+  timer = setTimeout(() => {
+    if (!wrongFields().length) ask();
+  }, typingPause);
 });
+
+// What if
+
+const whatIf = document.getElementById('what-if');
+
+// showCurve asks what the prediction would be for other values of the chosen column.
+async function showCurve() {
+  if (!whatIf) return;
+  const curve = document.getElementById('curve');
+  if (!whatIf.value) {
+    curve.replaceChildren();
+    return;
+  }
+  curve.setAttribute('aria-busy', 'true');
+  try {
+    const resp = await fetch('/what-if', { method: 'POST', body: new URLSearchParams(new FormData(form)), signal: AbortSignal.timeout(15000) });
+    if (!resp.ok) throw new Error(resp.statusText);
+    const page = new DOMParser().parseFromString(await resp.text(), 'text/html');
+    curve.replaceWith(page.getElementById('curve'));
+  } catch {
+    curve.textContent = 'The server does not respond; choose again.';
+    curve.removeAttribute('aria-busy');
+  }
+}
+
+whatIf?.addEventListener('change', showCurve);
+
+// Links and what was tried
+
+// linkOf is the address of a form filled in like this one.
+function linkOf() {
+  const q = new URLSearchParams({ sample: form.elements.sample.value });
+  for (const field of form.querySelectorAll('.field')) {
+    const value = valueOf(field);
+    if (value !== field.dataset.sample) q.set('c.' + field.dataset.column, value);
+  }
+  return '/?' + q;
+}
+
+const tried = document.getElementById('tried');
+const triedKey = 'tried ' + form.dataset.signature;
+const mostTried = 20;
+
+// remember notes a prediction in this tab's storage, which ends with it; no server
+// keeps it.
+function remember({ model, predictions: [{ label, probability, probabilities, value, excluded }] }) {
+  let text = 'No score';
+  if (probabilities) text = `${label} ${percent(probabilities[label])}`;
+  else if (value !== undefined) text = String(Number(value.toPrecision(6)));
+  else if (!excluded) text = percent(probability);
+  const changed = [...form.querySelectorAll('.field.changed')].map((f) => `${f.querySelector('label').firstChild.textContent.trim()} ${valueOf(f) || 'unknown'}`);
+  const entry = { link: linkOf(), text, version: model.version, what: changed.slice(0, 3).join(', ') + (changed.length > 3 ? ', …' : '') || 'as the form began' };
+  const list = [entry, ...remembered().filter((e) => e.link !== entry.link || e.version !== entry.version)].slice(0, mostTried);
+  try {
+    sessionStorage.setItem(triedKey, JSON.stringify(list));
+  } catch {
+    return; // a browser may forbid it
+  }
+  showTried();
+}
+
+function remembered() {
+  try {
+    return JSON.parse(sessionStorage.getItem(triedKey)) || [];
+  } catch {
+    return [];
+  }
+}
+
+function showTried() {
+  const list = remembered();
+  tried.hidden = list.length === 0;
+  tried.querySelector('ol').replaceChildren(
+    ...list.map(({ link, text, version, what }) => {
+      const item = document.createElement('li');
+      const a = document.createElement('a');
+      a.href = link;
+      a.textContent = what;
+      const b = document.createElement('span');
+      b.textContent = `${text} (version ${version})`;
+      item.append(a, b);
+      return item;
+    }),
+  );
+}
 
 form.addEventListener('change', (event) => {
   if (event.target.value === another) event.target.closest('.field').querySelector('.other').focus();
@@ -399,4 +515,5 @@ async function poll() {
 
 for (const field of form.querySelectorAll('.field')) mark(field); // a browser may have restored what was typed
 outdate();
+showTried();
 setTimeout(poll, 1000);

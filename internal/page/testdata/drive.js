@@ -86,6 +86,16 @@ async function main() {
   window.fetch = send;
   await press();
   report('predict when all is well');
+  edit('number_inpatient', '6');
+  await until('a prediction', () => document.getElementById('tried').querySelectorAll('li').length === 3);
+  report('type and wait');
+  const choice = document.getElementById('what-if');
+  choice.value = 'time_in_hospital';
+  choice.dispatchEvent(new Event('change'));
+  await until('a curve', () => document.querySelector('#curve svg'));
+  steps.push({ did: 'what if', text: document.getElementById('curve').querySelector('p').textContent });
+  steps.push({ did: 'link', text: document.getElementById('link').getAttribute('href') });
+  steps.push({ did: 'tried', text: visible(document.getElementById('tried')) });
   await change('swapped');
   await until('another version', () => document.getElementById('about').dataset.version === '4');
   report('another version is served');
