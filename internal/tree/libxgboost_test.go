@@ -181,7 +181,7 @@ func TestSameAsLibxgboost(t *testing.T) {
 			if rng.IntN(3) == 0 { // leaf by leaf, not level by level: deep and slender
 				params["grow_policy"], params["max_leaves"] = "lossguide", 4+rng.IntN(60)
 			}
-			b := boost(t, lib, draw(rng, kinds, 200+rng.IntN(2000), missing, false), 1+rng.IntN(60), params)
+			b := boost(t, lib, draw(rng, kinds, 200+rng.IntN(800), missing, false), 1+rng.IntN(24), params)
 			check := draw(rng, kinds, 500, []float64{0, 0.05, 0.9}[rng.IntN(3)], true)
 			matrix := check.matrix(t, lib, false)
 			want, err := b.Predict(matrix)

@@ -59,7 +59,7 @@ func TestOutputsSameAsLibxgboost(t *testing.T) {
 						kinds[j] = 2 + rng.IntN(60)
 					}
 				}
-				data := draw(rng, kinds, 200+rng.IntN(1000), 0.05, false)
+				data := draw(rng, kinds, 200+rng.IntN(500), 0.05, false)
 				for i, y := range data.labels {
 					data.labels[i] = float32(objective.label(rng, float64(y)))
 				}
@@ -70,7 +70,7 @@ func TestOutputsSameAsLibxgboost(t *testing.T) {
 				for name, value := range objective.params {
 					params[name] = value
 				}
-				b := boostAny(t, lib, data, 1+rng.IntN(30), params)
+				b := boostAny(t, lib, data, 1+rng.IntN(14), params)
 				check := draw(rng, kinds, 200, []float64{0, 0.05, 0.9}[rng.IntN(3)], true)
 				want, err := b.Predict(check.matrix(t, lib, false))
 				if err != nil {

@@ -179,6 +179,7 @@ func TestParseTakesOlderBaseScore(t *testing.T) {
 
 // TestParseRefusesCut cuts both forms at every byte.
 func TestParseRefusesCut(t *testing.T) {
+	t.Parallel()
 	for _, form := range []string{"small.ubj", "small.json"} {
 		data := fixture(t, form)
 		for n := range data {
