@@ -39,6 +39,10 @@ type Model struct {
 	// about the real world.
 	Synthetic bool `json:"synthetic"`
 
+	// TestOutputs are 101 quantiles of what the version gives for the test rows, ascending;
+	// none of several classes, or if they aren't known.
+	TestOutputs []float32 `json:"test_outputs,omitempty"`
+
 	// NoWarnings says why predictions carry no warnings; empty if they do.
 	NoWarnings string `json:"no_warnings,omitempty"`
 }

@@ -107,6 +107,10 @@ type Serving struct {
 	Samples   []Sample           `json:"samples"`
 	Synthetic bool               `json:"synthetic"` // the samples are made up
 
+	// TestOutputs are 101 quantiles of the outputs of the test rows, from the smallest to
+	// the largest: probabilities of a binary task, values of a regression.
+	TestOutputs []float32 `json:"test_outputs,omitempty"`
+
 	// Files are the files that only Python reads, with the SHA-256 of each in hex. A
 	// signature is over this file too, so it is over them.
 	Files map[string]string `json:"files,omitempty"`

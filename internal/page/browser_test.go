@@ -44,7 +44,12 @@ func TestInBrowser(t *testing.T) {
 		t.Skip("Chromium is not installed")
 	}
 	f := newFake(t, "diabetes")
-	f.change(func() { f.warnings = []api.Warning{{Column: "race", Kind: api.UnseenLevel, Detail: "is odd"}} })
+	f.change(func() {
+		for i := range 101 {
+			f.model.TestOutputs = append(f.model.TestOutputs, float32(i)/100)
+		}
+		f.warnings = []api.Warning{{Column: "race", Kind: api.UnseenLevel, Detail: "is odd"}}
+	})
 	page := newServer(t, f.URL)
 	done := make(chan []byte, 1)
 	mux := http.NewServeMux()
@@ -76,6 +81,7 @@ func TestInBrowser(t *testing.T) {
 		"swapped": func() {
 			m := *f.model
 			m.Model.Number, m.Model.RunID = "4", "r4"
+			m.TestOutputs = []float32{0.3, 0.4}
 			f.model = &m
 		},
 	}
@@ -120,8 +126,10 @@ func TestInBrowser(t *testing.T) {
 		changed = "The form has changed since. Predict again."
 		newer   = "Version 4 is served now. Predict again."
 		title   = "Readmission within 30 days"
-		chance  = "25.0% probability of “readmitted within 30 days” readmitted within 30 days at or above the threshold " +
+		result  = "25.0% probability of “readmitted within 30 days” readmitted within 30 days at or above the threshold " +
 			"2.2 times the average of 11.3% Of test records at or above the threshold, 19.2% were “readmitted within 30 days”."
+		chance  = result + " higher than 24 of 100 test records"
+		lowest  = result + " no higher than the lowest of the test records"
 		odd     = chance + " Unlike the training data Race: is odd"
 		waiting = "Change any value, then predict. Fields may be left unknown."
 	)
@@ -144,8 +152,8 @@ func TestInBrowser(t *testing.T) {
 		{Did: "link", Text: "/?sample=1&c.number_inpatient=6"},
 		{Did: "tried", Text: "Tried before, in this tab"},
 		{Did: "another version is served", State: "predicted", Outdated: newer, Dimmed: true, Text: chance, Title: title},
-		{Did: "predict with it", State: "predicted", Text: chance, Title: "25.0% · " + title},
-		{Did: "the server goes away", State: "predicted", Text: chance, Title: "25.0% · " + title, Away: "This page’s server does not respond. Trying again."},
+		{Did: "predict with it", State: "predicted", Text: lowest, Title: "25.0% · " + title},
+		{Did: "the server goes away", State: "predicted", Text: lowest, Title: "25.0% · " + title, Away: "This page’s server does not respond. Trying again."},
 	}
 	for i := range got {
 		got[i].Text = strings.Join(strings.Fields(got[i].Text), " ")

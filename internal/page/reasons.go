@@ -121,3 +121,23 @@ func (e *experience) against(p float64) string {
 	}
 	return fmt.Sprintf("%.1f times the average of %s", times, percent(e.All))
 }
+
+// position places an output among those of the test rows, given as quantiles; empty if
+// they aren't known.
+func position(quantiles []float32, x float64) string {
+	if len(quantiles) < 2 {
+		return ""
+	}
+	below := 0 // parts of the test rows whose outputs are all smaller
+	for below < len(quantiles) && float64(quantiles[below]) < x {
+		below++
+	}
+	switch percent := 100 * below / len(quantiles); {
+	case below == 0:
+		return "no higher than the lowest of the test records"
+	case below == len(quantiles):
+		return "higher than all test records"
+	default:
+		return fmt.Sprintf("higher than %d of 100 test records", max(percent, 1))
+	}
+}

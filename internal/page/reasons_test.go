@@ -49,3 +49,22 @@ func TestReasons(t *testing.T) {
 		t.Error("amounts of values")
 	}
 }
+
+func TestPosition(t *testing.T) {
+	t.Parallel()
+	var q []float32
+	for i := range 101 {
+		q = append(q, float32(i)/100)
+	}
+	for x, want := range map[float64]string{
+		0: "no higher than the lowest of the test records", 0.005: "higher than 1 of 100 test records",
+		0.25: "higher than 24 of 100 test records", 0.999: "higher than 99 of 100 test records", 1.5: "higher than all test records",
+	} {
+		if got := position(q, x); got != want {
+			t.Errorf("%v: %q, want %q", x, got, want)
+		}
+	}
+	if got := position(nil, 0.5); got != "" {
+		t.Errorf("without test rows: %q", got)
+	}
+}

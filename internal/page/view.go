@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"maps"
@@ -82,6 +83,7 @@ type resultView struct {
 	Scale       string // of the reasons
 	Against     string // how it compares with the average
 	Experience  string // what the label has meant for test rows
+	Position    string // where the output lies among those of the test rows
 }
 
 // State says which of the panel's contents is shown.
@@ -180,10 +182,12 @@ func (v *formView) answered(a *api.Predictions) {
 		r.Label, r.Number, r.Of = p.Class, percent(p.Probabilities[p.Class]), "probability of “"+p.Class+"”"+others(&p)
 	case p.Value != nil:
 		r.Number = figure(*p.Value)
+		r.Position = position(v.Model.TestOutputs, *p.Value)
 		r.Of = fmt.Sprintf("%s, between %s and %s%s", v.Model.Dataset.Target.Column, figure(p.Interval[0]), figure(p.Interval[1]), v.Coverage())
 	default:
 		r.Positive, r.Probability, r.Number = p.Label == 1, p.Probability, percent(p.Probability)
 		r.Label = v.Model.Dataset.Target.Labels.Word(p.Label)
+		r.Position = position(v.Model.TestOutputs, p.Probability)
 		if e := v.Experienced(); e != nil {
 			r.Against, r.Experience = e.against(p.Probability), v.Below()
 			if r.Positive {
@@ -232,6 +236,15 @@ func (v *formView) often(side string, share func(*experience) float64) string {
 		return ""
 	}
 	return fmt.Sprintf("Of test records %s the threshold, %s were “%s”.", side, percent(share(e)), v.Model.Dataset.Target.Labels.Positive)
+}
+
+// Quantiles are the model's test outputs as a list for the page's script.
+func (v *formView) Quantiles() string {
+	text, err := json.Marshal(v.Model.TestOutputs)
+	if err != nil {
+		panic(err) // finite numbers
+	}
+	return string(text)
 }
 
 // Coverage says how often the true value is in a regression's interval.

@@ -54,6 +54,8 @@ func description(s *served) api.Model {
 		Threshold: serving.Threshold,
 		Metrics:   serving.Metrics,
 		Synthetic: spec.Synthetic,
+
+		TestOutputs: serving.TestOutputs,
 		Dataset: api.Dataset{
 			Name:        spec.Name,
 			Title:       spec.Title,

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -200,6 +201,8 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 			Metrics:   f.Metrics,
 			Samples:   f.Samples,
 			Synthetic: !r.spec.RealSamples(),
+
+			TestOutputs: testOutputs(r.spec.Task, f.Test),
 		},
 	})
 	if err != nil {
@@ -230,6 +233,20 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID
 		return files, nil
 	}
 	return files, r.plots(f, files)
+}
+
+// testOutputs are 101 quantiles of the test rows' outputs, by which a page places a
+// prediction among them; none if there are several classes.
+func testOutputs(task string, outputs []float32) []float32 {
+	if task == dataset.Multiclass || len(outputs) == 0 {
+		return nil
+	}
+	sorted := slices.Sorted(slices.Values(outputs))
+	q := make([]float32, 101)
+	for i := range q {
+		q[i] = sorted[i*(len(sorted)-1)/100]
+	}
+	return q
 }
 
 // digest is the SHA-256 in hex.

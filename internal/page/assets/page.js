@@ -127,6 +127,7 @@ function showAnswer(answer) {
   }
   const positive = label === 1;
   fill('probability', percent(probability));
+  fill('position', position(probability));
   fill('label', positive ? panel.dataset.positive : panel.dataset.negative);
   fill('side', positive ? 'at or above the threshold' : 'below the threshold');
   if ('average' in panel.dataset) fill('against', against(probability, Number(panel.dataset.average)));
@@ -138,6 +139,18 @@ function showAnswer(answer) {
   bar.classList.toggle('positive', positive);
   describeScale(` and the prediction at ${percent(probability)}`);
   setState('predicted', percent(probability));
+}
+
+// position places an output among those of the test rows, which the panel has as
+// quantiles.
+function position(x) {
+  if (!('quantiles' in panel.dataset)) return '';
+  const quantiles = JSON.parse(panel.dataset.quantiles);
+  let below = quantiles.findIndex((q) => !(q < Math.fround(x)));
+  if (below < 0) below = quantiles.length;
+  if (below === 0) return 'no higher than the lowest of the test records';
+  if (below === quantiles.length) return 'higher than all test records';
+  return `higher than ${Math.max(Math.floor((100 * below) / quantiles.length), 1)} of 100 test records`;
 }
 
 // against compares a probability with the average of the test rows.
@@ -200,6 +213,7 @@ function showOutputs(label, probabilities, value, interval) {
     fill('of', `probability of “${label}”` + others.slice(0, 2).map(([name, p]) => `, ${name} ${percent(p)}`).join(''));
   } else {
     number = figure(value);
+    fill('position', position(value));
     fill('of', `${panel.dataset.column}, between ${figure(interval[0])} and ${figure(interval[1])}${panel.dataset.coverage}`);
   }
   fill('probability', number);
@@ -470,7 +484,8 @@ async function follow() {
   document.getElementById('stale').hidden = page.getElementById('record').dataset.signature === form.dataset.signature;
 }
 
-// refreshPanel adopts the threshold of the model that is served now. The sample's
+// refreshPanel adopts the threshold of the model that is served now, and what its test
+// rows say. The sample's
 // stored probability is another version's, so it is no longer compared.
 function refreshPanel() {
   if (!fresh) return;
@@ -479,6 +494,7 @@ function refreshPanel() {
   }
   const threshold = fresh.querySelector('[data-fill=threshold]');
   if (threshold) fill('threshold', threshold.textContent);
+  for (const [name, text] of Object.entries(fresh.getElementById('panel').dataset)) panel.dataset[name] = text;
   delete panel.dataset.stored;
   for (const e of panel.querySelectorAll('.stored')) e.remove();
   describeScale('');
