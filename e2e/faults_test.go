@@ -46,6 +46,7 @@ func TestFaults(t *testing.T) {
 	t.Run("upgrades", func(t *testing.T) { testUpgrades(t, f) })
 	t.Run("uninstall and install again", func(t *testing.T) { testReinstall(t, f) })
 	t.Run("backup", func(t *testing.T) { testBackup(t, f) })
+	t.Run("network policies", func(t *testing.T) { testPolicies(t, f) })
 	t.Run("services that exist", func(t *testing.T) { testExisting(t, m) })
 	t.Run("values that are wrong", func(t *testing.T) { testWrongValues(t, m) })
 	t.Run("services of the node killed", func(t *testing.T) { testNodeServicesKilled(t, f) })
@@ -74,10 +75,12 @@ func testPods(t *testing.T, f *faults) {
 	f.fault(t, "Postgres, MinIO and MLflow away for 20 s", always, func(t *testing.T) { f.away(t, 20*time.Second, "postgres", "minio", "mlflow") })
 
 	f.fault(t, "the only server deleted", single, func(t *testing.T) { f.remove(t, "inference") })
-	f.fault(t, "the only server killed with -9", 0, func(t *testing.T) { f.crash(t, "inference") })
+	f.fault(t, "the only server's process killed with -9", single, f.killServer)
+	f.fault(t, "the only server's container killed with -9", 0, func(t *testing.T) { f.crash(t, "inference") })
 	f.scaled(t, func() {
 		f.fault(t, "one of two servers deleted", always, func(t *testing.T) { f.remove(t, "inference") })
-		f.fault(t, "one of two servers killed with -9", single, func(t *testing.T) { f.crash(t, "inference") })
+		f.fault(t, "the process of one of two servers killed with -9", single, f.killServer)
+		f.fault(t, "the container of one of two servers killed with -9", single, func(t *testing.T) { f.crash(t, "inference") })
 		f.fault(t, "one of two servers deleted while MLflow is away", always, func(t *testing.T) {
 			f.scale(t, "mlflow", 0)
 			f.remove(t, "inference")

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -202,10 +203,10 @@ func (f *faults) remove(t *testing.T, part string) {
 	})
 }
 
-// signal sends a signal to all processes of a pod's container of the same name.
-func (f *faults) signal(t *testing.T, p *corev1.Pod, sig syscall.Signal) {
+// processes returns the IDs on this machine of all processes of a pod.
+func processes(t *testing.T, p *corev1.Pod) []int {
 	t.Helper()
-	sent := 0
+	var pids []int
 	for _, c := range p.Status.ContainerStatuses {
 		_, id, _ := strings.Cut(c.ContainerID, "://")
 		groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
@@ -221,14 +222,51 @@ func (f *faults) signal(t *testing.T, p *corev1.Pod, sig syscall.Signal) {
 			if _, err := fmt.Sscanf(path, "/proc/%d/cgroup", &pid); err != nil {
 				t.Fatal(err)
 			}
-			if err := syscall.Kill(pid, sig); err == nil {
-				sent++
-			}
+			pids = append(pids, pid)
+		}
+	}
+	if len(pids) == 0 {
+		t.Fatalf("pod %s has no process on this machine", p.Name)
+	}
+	return pids
+}
+
+// signal sends a signal to all processes of a pod.
+func (f *faults) signal(t *testing.T, p *corev1.Pod, sig syscall.Signal) {
+	t.Helper()
+	sent := 0
+	for _, pid := range processes(t, p) {
+		if err := syscall.Kill(pid, sig); err == nil {
+			sent++
 		}
 	}
 	if sent == 0 {
-		t.Fatalf("pod %s has no process on this machine", p.Name)
+		t.Fatalf("no process of pod %s got a signal", p.Name)
 	}
+}
+
+// killServer kills the process that serves predictions, but not its parent, and waits
+// until there is another one.
+func (f *faults) killServer(t *testing.T) {
+	t.Helper()
+	p := f.victim(t, "inference")
+	first := func(pid int) bool { // in its container
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		return err != nil || regexp.MustCompile(`(?m)^NSpid:.*\s1$`).Match(text)
+	}
+	was := slices.DeleteFunc(processes(t, p), first)
+	if len(was) != 1 {
+		t.Fatalf("pod %s has the processes %v beside its first, want one", p.Name, was)
+	}
+	if err := syscall.Kill(was[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, func() error {
+		if now := slices.DeleteFunc(processes(t, p), first); len(now) != 1 || now[0] == was[0] {
+			return fmt.Errorf("the server's processes are %v", now)
+		}
+		return nil
+	})
 }
 
 // crash kills a pod's processes, and waits until its container was started again.

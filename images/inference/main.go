@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +19,14 @@ import (
 func main() { program.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
+	address := program.EnvOr("MLOPS_LISTEN", ":8000")
+	supervise, err := onOff("MLOPS_SUPERVISE", "off")
+	if err != nil {
+		return err
+	}
+	if supervise && !program.Supervised() {
+		return program.Supervise(ctx, log, address)
+	}
 	name, err := program.Env("MLOPS_MODEL")
 	if err != nil {
 		return err
@@ -50,9 +57,13 @@ func run(ctx context.Context, log *slog.Logger) error {
 	} else {
 		log.Warn("MLOPS_SIGNERS is not set: versions are served no matter who made them")
 	}
-	plainHTTP, err := onOff("MLOPS_PLAIN_HTTP")
+	plainHTTP, err := onOff("MLOPS_PLAIN_HTTP", "on")
 	if err != nil {
 		return err
+	}
+	l, restarts, err := program.Listen(address)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
 	}
 	server := serve.New(serve.Options{
 		Trusted:  trusted,
@@ -62,6 +73,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Registry: registry.New(client, name),
 		Log:      log,
 		Drain:    drain,
+		Restarts: restarts,
 		Limits:   limits,
 		Origins:  strings.FieldsFunc(program.EnvOr("MLOPS_CORS_ORIGINS", ""), func(r rune) bool { return r == ',' || r == ' ' }),
 
@@ -71,11 +83,6 @@ func run(ctx context.Context, log *slog.Logger) error {
 		if err := server.RequireKeys(path); err != nil {
 			return program.Inputf("MLOPS_API_KEYS: %w", err)
 		}
-	}
-	address := program.EnvOr("MLOPS_LISTEN", ":8000")
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("listening: %w", err)
 	}
 	log.Info("listening", "address", l.Addr().String(), "model", name)
 	return server.Run(ctx, l)
@@ -97,9 +104,9 @@ func limits() (l serve.Limits, err error) {
 	return l, err
 }
 
-// onOff reads a switch that is on unless it is set to off.
-func onOff(name string) (bool, error) {
-	switch value := program.EnvOr(name, "on"); value {
+// onOff reads a switch, which has a default.
+func onOff(name, unset string) (bool, error) {
+	switch value := program.EnvOr(name, unset); value {
 	case "on":
 		return true, nil
 	case "off":

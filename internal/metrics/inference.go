@@ -13,6 +13,7 @@ type Inference struct {
 	UnknownValues prometheus.Counter
 	Warnings      *prometheus.CounterVec // by column and kind
 	Panics        prometheus.Counter
+	Restarts      prometheus.Counter
 
 	ModelInfo     *prometheus.GaugeVec // by name, version and run_id
 	ModelLoadedAt prometheus.Gauge
@@ -50,6 +51,7 @@ func NewInference() *Inference {
 		UnknownValues: s.counter("mlops_unknown_values_total", "Categorical values in scored records that training had not seen."),
 		Warnings:      s.counters("mlops_prediction_warnings_total", "Warnings in predictions: values unlike those of the training rows, by column of the spec (empty: the whole record) and kind.", "column", "kind"),
 		Panics:        s.counter("mlops_panics_total", "Handlers that panicked; the log has the stack."),
+		Restarts:      s.counter("mlops_server_restarts_total", "Server processes that died before this one while their container went on; clients that connected meanwhile waited."),
 
 		ModelInfo: s.make.NewGaugeVec(prometheus.GaugeOpts{Name: "mlops_model_info", Help: "1 for the model version that is served."},
 			[]string{"name", "version", "run_id"}),

@@ -29,6 +29,7 @@ func newMetrics(s *Server) *metrics.Inference {
 		}
 		return 0
 	})
+	m.Restarts.Add(float64(s.options.Restarts))
 	return m
 }
 

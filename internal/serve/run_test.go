@@ -261,6 +261,32 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A server that starts again answers its first request from its local copy, whether
+// the registry responds or not.
+func TestRunServesItsCopyAtOnce(t *testing.T) {
+	r, cache := newShelf(t), t.TempDir()
+	r.put(t, "1", bundle(t, 1))
+	poll(t, newServer(t, r, cache))
+	for _, away := range []error{nil, errors.New("no route to host")} {
+		r.goAway(away)
+		s := newServer(t, r, cache)
+		address, stop, wait := run(t, s)
+		resp, err := http.Post("http://"+address+"/predict", "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || !strings.Contains(string(text), `"version":"1"`) {
+			t.Errorf("registry away: %v: %s: %s", away, resp.Status, text)
+		}
+		stop()
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestSlowBodies(t *testing.T) {
 	s, _ := serving(t, 1)
 	address := listen(t, s, func(srv *http.Server) { srv.ReadTimeout, srv.ReadHeaderTimeout = time.Second, time.Second })

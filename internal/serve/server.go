@@ -48,6 +48,9 @@ type Options struct {
 
 	Limits Limits
 
+	// Restarts is how often a server process died before this one; its socket stayed.
+	Restarts int
+
 	// Origins are those whose pages may read responses (CORS); "*": all.
 	Origins []string
 
@@ -161,6 +164,11 @@ func (s *Server) Run(ctx context.Context, inner net.Listener) error {
 		l.Attach(h)
 	}
 	server := s.wire(h)
+	// A local copy is served at once: connections may already be waiting.
+	s.autopsy()
+	if s.served.Load() == nil {
+		s.fromCache()
+	}
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx) }()
 	if s.keys != nil {

@@ -292,7 +292,7 @@ func (s *Server) remember(v registry.Version) {
 	}
 }
 
-// fromCache loads the local copy.
+// fromCache loads the local copy, if there is one.
 func (s *Server) fromCache() {
 	var k kept
 	if !readJSON(s.current(), &k) || k.Name != s.options.Model {
@@ -305,5 +305,7 @@ func (s *Server) fromCache() {
 	v := registry.Version{Name: k.Name, Number: number, RunID: k.RunID, Signature: k.Signature}
 	if err := s.take(v, s.folder(v), time.Now()); err != nil {
 		s.log.Error("the local copy can't be served", "version", v.Number, "reason", err)
+		return
 	}
+	s.kept[1] = filepath.Base(s.folder(v)) // a rollback may return to it
 }

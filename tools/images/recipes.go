@@ -69,7 +69,7 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 	if others, err = b.unpullable(ctx, others); err != nil {
 		return nil, nil, err
 	}
-	return append(append(all, others...), b.versitygw()), source, nil
+	return append(append(all, others...), b.versitygw(), b.netpol()), source, nil
 }
 
 // addSystem adds the files that programs expect in any system: certificates, users,

@@ -147,6 +147,19 @@ func (b *builder) versitygw() *recipe {
 	})
 }
 
+// netpol is the image of a program that enforces NetworkPolicies, which is not part of
+// the chart: `make e2e-faults` runs it on the one-node cluster, whose network does not.
+func (b *builder) netpol() *recipe {
+	dir := filepath.Join(b.root, "tools", "netpol")
+	return b.thirdPartyImage(&recipe{name: "kube-network-policies", tag: versions.NetPol, onlyNamed: true}, thirdParty{
+		module: "sigs.k8s.io/kube-network-policies", program: "cmd",
+		build: func(arch string) (local.Build, error) {
+			return moduleBuild("kube-network-policies", arch, dir, "", "sigs.k8s.io/kube-network-policies/cmd")
+		},
+		config: image.Config{Entrypoint: []string{"/bin/cmd"}},
+	})
+}
+
 // moduleBuild builds programs that a module in dir requires; go.mod and go.sum say
 // all that they are built from.
 func moduleBuild(name, arch, dir, ldflags string, packages ...string) (local.Build, error) {

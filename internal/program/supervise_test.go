@@ -1,0 +1,121 @@
+package program
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain is the supervised program: it answers with its process ID and how often it
+// was restarted, fails at once if it is told to, and ends well on SIGTERM.
+func TestMain(m *testing.M) {
+	if !Supervised() {
+		os.Exit(m.Run())
+	}
+	if code := os.Getenv("MLOPS_TEST_EXIT"); code != "" {
+		n, _ := strconv.Atoi(code)
+		os.Exit(n)
+	}
+	l, restarts, err := Listen("")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid(), " ", restarts) })}
+	go server.Serve(l)
+	<-ctx.Done()
+	server.Shutdown(context.Background())
+	os.Exit(0)
+}
+
+// supervised starts a supervised server, and returns its address and how it ended.
+func supervised(t *testing.T, minUptime time.Duration) (address string, stop func(), done chan error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	l.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	done = make(chan error, 1)
+	go func() { done <- supervise(ctx, slog.New(slog.DiscardHandler), address, minUptime) }()
+	return address, stop, done
+}
+
+func TestSupervise(t *testing.T) {
+	address, stop, done := supervised(t, 0)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	ask := func() (pid, restarts int) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			resp, err := client.Get("http://" + address)
+			if err != nil {
+				if time.Now().After(end) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			text, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if _, err2 := fmt.Sscan(string(text), &pid, &restarts); err != nil || err2 != nil {
+				t.Fatalf("%q: %v, %v", text, err, err2)
+			}
+			return pid, restarts
+		}
+	}
+	for want := range 3 {
+		pid, restarts := ask()
+		if restarts != want {
+			t.Errorf("%d restarts, want %d", restarts, want)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		// From here on nothing is refused: what connects waits for the next process.
+		for syscall.Kill(pid, 0) == nil {
+			c, err := net.DialTimeout("tcp", address, time.Second)
+			if err != nil {
+				t.Fatalf("connecting while the server is dead: %v", err)
+			}
+			c.Close()
+		}
+	}
+	pid, _ := ask()
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("a server that was told to end: %v", err)
+	}
+	if err := syscall.Kill(pid, 0); err == nil {
+		t.Error("the server still runs")
+	}
+}
+
+// A server that ends soon ends the program, with its exit code.
+func TestSuperviseEndsSoon(t *testing.T) {
+	for _, want := range []int{0, Failed, BadInput} {
+		t.Setenv("MLOPS_TEST_EXIT", strconv.Itoa(want))
+		_, stop, done := supervised(t, time.Minute)
+		defer stop()
+		err := <-done
+		code := Code(err)
+		if want == 0 {
+			want = Failed // nobody told it to end
+		}
+		if code != want || err == nil || !strings.Contains(err.Error(), "the server ended after") {
+			t.Errorf("exit code %d, want %d: %v", code, want, err)
+		}
+	}
+}
