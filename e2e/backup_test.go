@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"mlops/internal/backup"
 	"mlops/internal/kube"
 	"mlops/internal/overview"
 	"mlops/internal/registry"
@@ -121,6 +122,22 @@ func testBackup(t *testing.T, f *faults) {
 	recovery = time.Since(lost)
 	m.noteTime(t, "restore by the workflow into another namespace, to a served model", time.Since(began), "120 s")
 	before.same(t, f.kept(t, r, base))
+	f.run(t, r, "restore", nil, "which backup")
+	// As an attempt leaves it whose last steps fail: the next one goes on.
+	name := newest(t, vault)
+	mark := "'from backup " + name + ", by a restore that has not ended'"
+	conn, err := (&faults{m: m, r: r}).admin(t, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, database := range backup.Names {
+		if _, err := conn.Exec(t.Context(), "COMMENT ON DATABASE "+database+" IS "+mark); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn.Close(t.Context())
+	f.run(t, r, "restore", map[string]string{"backup": name}, "")
+	before.same(t, f.kept(t, r, forward(t, r, "inference", 8000)))
 	f.run(t, r, "restore", nil, "which backup")
 	// The steps can log in, and find that everything is trained: nothing new is made.
 	f.run(t, r, "pipeline", map[string]string{"load": "false"}, "")
@@ -226,6 +243,16 @@ func versionsOf(t *testing.T, r *kube.Release, f *faults) []registry.Version {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// newest is the name of the newest backup in a folder.
+func newest(t *testing.T, dir string) string {
+	t.Helper()
+	m, err := backup.Find(t.Context(), backup.Folder(dir), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Name
 }
 
 // size is how many bytes a folder's files have.

@@ -130,9 +130,10 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 	if err != nil {
 		return program.Input(err)
 	}
+	var restored []string // by an earlier attempt
 	if !replace {
-		held, err := release.Databases.Contents(ctx, release.Names)
-		if err != nil {
+		var held string
+		if restored, held, err = backup.Held(ctx, m, release); err != nil {
 			return err
 		}
 		if held != "" {
@@ -153,7 +154,7 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 	if err := k.Trust(ctx, m.Signers); err != nil {
 		return err
 	}
-	done, err := backup.Restore(ctx, place, m, release)
+	done, err := backup.Restore(ctx, place, m, release, restored)
 	if err != nil {
 		return err
 	}
@@ -167,10 +168,13 @@ func restore(ctx context.Context, log *slog.Logger, args []string) error {
 	log.Info("backup restored", "backup", m.Name, "place", place.String(), "databases", done.Databases, "put", done.Put, "same", done.Same, "extra", done.Extra)
 	missing, err := k.Restart(ctx, kube.Restored...)
 	if err != nil {
-		return err
+		return fmt.Errorf("the databases are back, and another attempt goes on from here: %w", err)
 	}
 	if len(missing) > 0 {
 		log.Warn("not restarted, since the release does not have them: restart your own", "deployments", missing)
+	}
+	if err := release.Databases.Finish(ctx, release.Names); err != nil {
+		return err
 	}
 	return report(map[string]any{"backup": m.Name, "databases": done.Databases, "put": done.Put, "same": done.Same, "extra": done.Extra})
 }

@@ -32,8 +32,13 @@ import (
 type Databases interface {
 	// Dump writes a database in the format that Restore reads.
 	Dump(ctx context.Context, database string, to io.Writer) error
-	// Restore replaces a database by a dump, as a whole or not at all.
-	Restore(ctx context.Context, database string, from io.Reader) error
+	// Restore replaces a database by a dump, as a whole or not at all, and marks it as
+	// coming from that backup.
+	Restore(ctx context.Context, database, backup string, from io.Reader) error
+	// Marked says which of some databases are marked as coming from a backup.
+	Marked(ctx context.Context, names []string, backup string) ([]string, error)
+	// Finish takes the marks of some databases away.
+	Finish(ctx context.Context, names []string) error
 	// Contents says what some databases hold that Restore would replace; empty: nothing.
 	Contents(ctx context.Context, names []string) (string, error)
 }

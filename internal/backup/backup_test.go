@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,9 @@ import (
 // e2e-faults`.
 type memory struct {
 	dumps map[string]string
-	order []string // of restoring
+	order []string          // of restoring
+	marks map[string]string // the backup by database
+	fails string            // the database whose Restore fails
 }
 
 func (d *memory) Dump(_ context.Context, database string, to io.Writer) error {
@@ -34,14 +37,37 @@ func (d *memory) Dump(_ context.Context, database string, to io.Writer) error {
 	return err
 }
 
-func (d *memory) Restore(_ context.Context, database string, from io.Reader) error {
+func (d *memory) Restore(_ context.Context, database, backup string, from io.Reader) error {
 	text, err := io.ReadAll(from)
 	if err != nil {
 		return err
 	}
+	if database == d.fails {
+		return errors.New("the server is gone")
+	}
 	d.dumps[database] = string(text)
 	d.order = append(d.order, database)
+	if d.marks == nil {
+		d.marks = map[string]string{}
+	}
+	d.marks[database] = backup
 	return nil
+}
+
+func (d *memory) Marked(_ context.Context, names []string, backup string) ([]string, error) {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return d.marks[name] != backup }), nil
+}
+
+func (d *memory) Finish(context.Context, []string) error { d.marks = nil; return nil }
+
+func (d *memory) Contents(_ context.Context, names []string) (string, error) {
+	var all []string
+	for _, name := range names {
+		if d.dumps[name] != "" {
+			all = append(all, name)
+		}
+	}
+	return strings.Join(all, ", "), nil
 }
 
 func client(t *testing.T) *minio.Client {
@@ -137,7 +163,7 @@ func TestWriteAndRestore(t *testing.T) {
 		}
 		to := &memory{dumps: map[string]string{}}
 		r.Databases = to
-		done, err := Restore(t.Context(), p, found, r)
+		done, err := Restore(t.Context(), p, found, r, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,11 +179,47 @@ func TestWriteAndRestore(t *testing.T) {
 		if text, _ := get(t, c, sources, "table.csv"); text != "a,b\n1,2\n" {
 			t.Errorf("a deleted object came back as %q", text)
 		}
-		again, err := Restore(t.Context(), p, found, r)
+		again, err := Restore(t.Context(), p, found, r, nil)
 		if want := (Restored{Databases: 2, Same: 4, Extra: 1}); err != nil || again != want {
 			t.Errorf("restored again %+v, %v, want %+v", again, err, want)
 		}
 	})
+}
+
+// A restore that fails in the middle goes on where it was, and what has come since stays;
+// one of another backup, or after one that ended, replaces nothing.
+func TestRestoreGoesOn(t *testing.T) {
+	c := client(t)
+	p := Folder(t.TempDir())
+	from := &memory{dumps: map[string]string{"clean": "clean rows", "raw": "raw rows"}}
+	r := Release{Databases: from, Names: []string{"clean", "raw"}, Store: c, Log: slog.New(slog.DiscardHandler)}
+	m, err := Write(t.Context(), p, r, Manifest{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &memory{dumps: map[string]string{}, fails: "clean"}
+	r.Databases = to
+	held := func(m *Manifest, want string) []string {
+		t.Helper()
+		restored, held, err := Held(t.Context(), m, r)
+		if err != nil || held != want {
+			t.Errorf("the release holds %q, %v, want %q", held, err, want)
+		}
+		return restored
+	}
+	if _, err := Restore(t.Context(), p, m, r, held(m, "")); err == nil {
+		t.Fatal("restored a database that fails")
+	}
+	to.fails, to.dumps["raw"] = "", "raw rows and newer ones"
+	held(&Manifest{Name: "another"}, "raw")
+	done, err := Restore(t.Context(), p, m, r, held(m, ""))
+	if err != nil || done.Databases != 1 || to.dumps["clean"] != "clean rows" || to.dumps["raw"] != "raw rows and newer ones" {
+		t.Errorf("the second attempt: %+v, %v, databases %v", done, err, to.dumps)
+	}
+	if err := to.Finish(t.Context(), r.Names); err != nil {
+		t.Fatal(err)
+	}
+	held(m, "clean, raw")
 }
 
 func list(t *testing.T, p Place) []Entry {
@@ -241,7 +303,7 @@ func TestDamage(t *testing.T) {
 			}
 			to := &memory{dumps: map[string]string{"raw": "as before"}}
 			r.Databases = to
-			if _, err := Restore(t.Context(), Folder(dir), m, r); !errors.Is(err, errIncomplete) || to.dumps["raw"] != "as before" {
+			if _, err := Restore(t.Context(), Folder(dir), m, r, nil); !errors.Is(err, errIncomplete) || to.dumps["raw"] != "as before" {
 				t.Errorf("restoring: %v; the database is %q", err, to.dumps["raw"])
 			}
 		})
@@ -291,5 +353,3 @@ func TestPlaces(t *testing.T) {
 type failing struct{}
 
 func (*failing) Read([]byte) (int, error) { return 0, errors.New("gone") }
-
-func (d *memory) Contents(context.Context, []string) (string, error) { return "", nil }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -35,9 +36,9 @@ func (d Postgres) Dump(ctx context.Context, database string, to io.Writer) error
 }
 
 // Restore implements Databases: it fills a database beside the one there is,
-// and gives it its name at the end. MLflow's users keep the passwords that this
+// and gives it its name at the end. The mark is the database's comment. MLflow's users keep the passwords that this
 // release's Secrets have.
-func (d Postgres) Restore(ctx context.Context, database string, from io.Reader) error {
+func (d Postgres) Restore(ctx context.Context, database, backup string, from io.Reader) error {
 	owner, err := d.ask(ctx, "postgres", "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '"+database+"'")
 	if err != nil {
 		return err
@@ -65,6 +66,7 @@ func (d Postgres) Restore(ctx context.Context, database string, from io.Reader) 
 		}
 	}
 	for _, sql := range []string{
+		"COMMENT ON DATABASE " + fresh + " IS " + mark(backup),
 		"DROP DATABASE IF EXISTS " + old + " WITH (FORCE)",
 		"ALTER DATABASE " + database + " ALLOW_CONNECTIONS false", // until it has its other name
 		"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN ('" + database + "', '" + fresh + "')",
@@ -72,6 +74,30 @@ func (d Postgres) Restore(ctx context.Context, database string, from io.Reader) 
 		"DROP DATABASE IF EXISTS " + old + " WITH (FORCE)",
 	} {
 		if _, err := d.ask(ctx, "postgres", sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mark is the comment of a database that came from a backup, as a literal of SQL.
+func mark(backup string) string {
+	return "'" + strings.ReplaceAll("from backup "+backup+", by a restore that has not ended", "'", "''") + "'"
+}
+
+// Marked implements Databases.
+func (d Postgres) Marked(ctx context.Context, names []string, backup string) ([]string, error) {
+	found, err := d.ask(ctx, "postgres", "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = "+mark(backup))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(strings.Fields(found), func(name string) bool { return !slices.Contains(names, name) }), nil
+}
+
+// Finish implements Databases.
+func (d Postgres) Finish(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if _, err := d.ask(ctx, "postgres", "COMMENT ON DATABASE "+name+" IS NULL"); err != nil {
 			return err
 		}
 	}

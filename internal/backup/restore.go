@@ -81,10 +81,26 @@ func (r Restored) String() string {
 	return fmt.Sprintf("%d databases; %d objects put, %d were there, %d of the buckets are not in the backup and stay", r.Databases, r.Put, r.Same, r.Extra)
 }
 
-// Restore brings a backup that Verify found whole into a release. The objects come
-// first, so that nothing in the databases refers to one that is missing. It may be
-// interrupted and run again.
-func Restore(ctx context.Context, p Place, m *Manifest, r Release) (done Restored, err error) {
+// Held says which of a release's databases an earlier restore of the same backup has
+// brought back, if what had to follow failed, and what the others hold that a restore
+// would replace; empty: nothing.
+func Held(ctx context.Context, m *Manifest, r Release) (restored []string, held string, err error) {
+	if restored, err = r.Databases.Marked(ctx, r.Names, m.Name); err != nil {
+		return nil, "", err
+	}
+	held, err = r.Databases.Contents(ctx, without(r.Names, restored))
+	return restored, held, err
+}
+
+func without(names, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(some, name) })
+}
+
+// Restore brings a backup that Verify found whole into a release, except the databases
+// that Held found restored. The objects come first, so that nothing in the databases
+// refers to one that is missing. It may be interrupted and run again. Once everything
+// else that has to follow is done, call Finish of the databases.
+func Restore(ctx context.Context, p Place, m *Manifest, r Release, restored []string) (done Restored, err error) {
 	for _, d := range m.Databases {
 		if !slices.Contains(r.Names, d.Name) {
 			return done, fmt.Errorf("the backup has a database %s, the release has %v", d.Name, r.Names)
@@ -97,9 +113,13 @@ func Restore(ctx context.Context, p Place, m *Manifest, r Release) (done Restore
 	}
 	// What refers to others was dumped first, and comes back last.
 	for _, d := range slices.Backward(m.Databases) {
+		if slices.Contains(restored, d.Name) {
+			r.Log.Info("database was restored by an earlier attempt", "database", d.Name)
+			continue
+		}
 		in, err := open(ctx, p, d.File)
 		if err == nil {
-			err = r.Databases.Restore(ctx, d.Name, in)
+			err = r.Databases.Restore(ctx, d.Name, m.Name, in)
 			in.Close()
 		}
 		if err != nil {

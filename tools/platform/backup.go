@@ -158,9 +158,10 @@ func restore(ctx context.Context, c *config) error {
 			return "", err
 		}
 		defer closed()
+		var restored []string // by an earlier attempt
 		if os.Getenv("REPLACE") != "1" {
-			held, err := release.Databases.Contents(ctx, release.Names)
-			if err != nil {
+			var held string
+			if restored, held, err = backup.Held(ctx, m, release); err != nil {
 				return "", err
 			}
 			if held != "" {
@@ -170,7 +171,7 @@ func restore(ctx context.Context, c *config) error {
 		if err := r.Trust(ctx, m.Signers); err != nil {
 			return "", err
 		}
-		done, err := backup.Restore(ctx, place, m, release)
+		done, err := backup.Restore(ctx, place, m, release, restored)
 		if err == nil {
 			err = shareDatabases(ctx, r, say)
 		}
@@ -179,8 +180,17 @@ func restore(ctx context.Context, c *config) error {
 	if err != nil {
 		return err
 	}
-	return c.do("restart", func(func(string)) (string, error) {
+	return c.do("restart", func(say func(string)) (string, error) {
 		missing, err := r.Restart(ctx, "mlflow", "argo-controller", "argo", "inference")
+		if err != nil {
+			return "", fmt.Errorf("the databases are back, and another make restore goes on from here: %w", err)
+		}
+		release, closed, err := c.parts(ctx, r, say)
+		if err != nil {
+			return "", err
+		}
+		defer closed()
+		err = release.Databases.Finish(ctx, release.Names)
 		if len(missing) > 0 {
 			return "not in this release, so restart your own: " + strings.Join(missing, ", "), err
 		}
