@@ -39,6 +39,8 @@ func TestFaults(t *testing.T) {
 	defer f.report(t)
 	t.Run("pods", func(t *testing.T) { testPods(t, f) })
 	t.Run("registry", func(t *testing.T) { testRegistry(t, f) })
+	t.Run("scarce", func(t *testing.T) { testScarce(t, f) })
+	t.Run("rotated", func(t *testing.T) { testRotated(t, f) })
 	t.Run("steps", func(t *testing.T) { testStepsKilled(t, f) })
 	for _, part := range []string{"postgres", "minio", "argo-controller"} {
 		t.Run(part+" deleted in the middle", func(t *testing.T) { testPartDeleted(t, f, part) })
@@ -154,6 +156,31 @@ func testRegistry(t *testing.T, f *faults) {
 		put(broken)
 		defer put(whole)
 		point(t, number, "sign")
+	})
+	f.fault(t, "a version that is too large for the server's memory", always, func(t *testing.T) {
+		number := versions[i].Number
+		key := f.modelFile(t, client, number)
+		s3 := store(t, f.r)
+		object, err := s3.GetObject(t.Context(), "mlflow", key, minio.GetObjectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := io.ReadAll(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(text []byte) {
+			if _, err := s3.PutObject(t.Context(), "mlflow", key, bytes.NewReader(text), int64(len(text)), minio.PutObjectOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(append(bytes.Clone(whole), make([]byte, 128<<20)...))
+		sign(t, f.r, client, f.spec.Model, number)
+		defer func() {
+			put(whole)
+			sign(t, f.r, client, f.spec.Model, number)
+		}()
+		point(t, number, "too large")
 	})
 	f.fault(t, "the files of the promoted version gone from the store", always, func(t *testing.T) {
 		number := versions[i].Number

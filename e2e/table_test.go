@@ -245,15 +245,19 @@ func (f *faults) signal(t *testing.T, p *corev1.Pod, sig syscall.Signal) {
 	}
 }
 
+var firstPID = regexp.MustCompile(`(?m)^NSpid:.*\s1$`)
+
+// first reports whether a process is the first one of its container.
+func first(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil || firstPID.Match(text)
+}
+
 // killServer kills the process that serves predictions, but not its parent, and waits
 // until there is another one.
 func (f *faults) killServer(t *testing.T) {
 	t.Helper()
 	p := f.victim(t, "inference")
-	first := func(pid int) bool { // in its container
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		return err != nil || regexp.MustCompile(`(?m)^NSpid:.*\s1$`).Match(text)
-	}
 	was := slices.DeleteFunc(processes(t, p), first)
 	if len(was) != 1 {
 		t.Fatalf("pod %s has the processes %v beside its first, want one", p.Name, was)
