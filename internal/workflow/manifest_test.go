@@ -123,7 +123,7 @@ func TestOurStepsAreLockedDown(t *testing.T) {
 				sc.Capabilities == nil || len(sc.Capabilities.Drop) != 1 || sc.Capabilities.Drop[0] != "ALL" {
 				t.Errorf("%s: the container is not restricted", place)
 			}
-			if c.RetryStrategy == nil || c.RetryStrategy.Expression != "asInt(lastRetry.exitCode) != 2" || c.ActiveDeadlineSeconds == nil {
+			if c.RetryStrategy == nil || c.RetryStrategy.Expression != notAgain || c.ActiveDeadlineSeconds == nil {
 				t.Errorf("%s: want a retryStrategy that takes exit code 2 for an answer, and a deadline", place)
 			}
 			if c.Container.Resources.Limits.Memory().IsZero() || c.Container.Resources.Requests.Memory().IsZero() {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,6 +93,9 @@ type failure struct {
 	tail     []string
 	log      string
 }
+
+// message is what Argo calls so: the reason, and the end of the log.
+func (f *failure) message() string { return f.reason + ": " + strings.Join(f.tail, "\n") }
 
 // run is a running workflow.
 type run struct {
@@ -266,7 +270,7 @@ func (r *run) container(ctx context.Context, task Task, t *template, turn *turn)
 			r.record(task, "stopped")
 			return outcome{state: failed.state}
 		}
-		again, pause, err := rules.again(task.Tries, lastTry{failed.exitCode, failed.state, task.Ended.Sub(began), failed.reason})
+		again, pause, err := rules.again(task.Tries, lastTry{failed.exitCode, failed.state, task.Ended.Sub(began), failed.message()})
 		if err != nil {
 			failed.reason += fmt.Sprintf("; can't decide whether to try again: %v", err)
 		}

@@ -222,6 +222,10 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// notAgain is the expression of every retry: not after exit code 2, which says that the
+// input is wrong, unless it is that of a Go panic, whose end of the log is a stack.
+const notAgain = `asInt(lastRetry.exitCode) != 2 || lastRetry.message matches "[.]go:[0-9]+ [+]0x"`
+
 func TestRetry(t *testing.T) {
 	for _, test := range []struct {
 		why, strategy, code string
@@ -232,6 +236,8 @@ func TestRetry(t *testing.T) {
 		{"the third try is the second retry", `{retryStrategy: {limit: "2", backoff: {duration: 10ms, factor: "2"}}}`, "1", 3, false},
 		{"a limit that is too low", `{retryStrategy: {limit: 1}}`, "1", 2, true},
 		{"bad input is not tried again", `{retryStrategy: {limit: "2", expression: "asInt(lastRetry.exitCode) != 2"}}`, "2", 1, true},
+		{"a Go panic ends with it too and is", `{retryStrategy: {limit: "2", expression: '` + notAgain + `'}}`, "panic", 3, false},
+		{"bad input is not with the expression of the manifests", `{retryStrategy: {limit: "2", expression: '` + notAgain + `'}}`, "2", 1, true},
 		{"another exit code is", `{retryStrategy: {limit: "2", expression: "asInt(lastRetry.exitCode) != 2"}}`, "1", 3, false},
 		{"a policy for errors does not take failures", `{retryStrategy: {limit: "2", retryPolicy: OnError}}`, "1", 1, true},
 	} {

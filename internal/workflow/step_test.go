@@ -75,6 +75,9 @@ func step(args []string) int {
 			return 1
 		}
 		if len(tries) < 3 {
+			if arg(2) == "panic" {
+				panic("a bug")
+			}
 			var code int
 			fmt.Sscan(arg(2), &code)
 			return code
