@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -189,8 +190,11 @@ func sign(t *testing.T, r *kube.Release, client *mlflow.Client, model string, nu
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg := registry.New(client, model)
-	_, subject, err := reg.Open(t.Context(), registry.Version{Name: model, Number: number})
+	dir, v := t.TempDir(), registry.Version{Name: model, Number: number}
+	if err := registry.New(client, model).Download(t.Context(), v, dir); err != nil {
+		t.Fatal(err)
+	}
+	subject, err := v.Subject(os.DirFS(dir)) // also of files that can't be read as a model
 	if err == nil {
 		err = client.SetVersionTag(t.Context(), model, number, registry.TagSignature, signer.Sign(subject))
 	}

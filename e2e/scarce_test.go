@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -69,8 +68,8 @@ func (f *faults) exhaust(t *testing.T) {
 			group = "/sys/fs/cgroup" + at[2]
 		}
 	}
-	// The kernel kills the process with the highest score: not this one.
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", `echo $$ > "$1/cgroup.procs" && echo -1000 > /proc/$$/oom_score_adj && exec python3 -c "$2" "$3"`,
+	// The kernel kills the process with the highest score: a pod's, not this one.
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", `echo $$ > "$1/cgroup.procs" && exec python3 -c "$2" "$3"`,
 		"bash", group, hog, strconv.Itoa(server))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -128,6 +127,17 @@ func (f *faults) fill(t *testing.T, part string) {
 		up()
 	}()
 	up()
+	source := f.fresh(t, "full-"+part)
+	if part == "postgres" {
+		admin, err := f.admin(t, "raw")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := admin.Exec(t.Context(), "CHECKPOINT"); err != nil { // the dropped tables' room is free then
+			t.Fatal(err)
+		}
+		admin.Close(t.Context())
+	}
 	used := strings.Fields(f.m.must(t, nil, "df", "--output=used", "-k", disk))
 	kib, err := strconv.Atoi(used[len(used)-1])
 	if err != nil {
@@ -135,7 +145,11 @@ func (f *faults) fill(t *testing.T, part string) {
 	}
 	// Room for what services do when idle, not for a table or a model.
 	f.m.must(t, nil, "mount", "-o", fmt.Sprintf("remount,size=%dk", kib+room[part]), disk)
-	name := f.anew(t, "full-"+part)
+	parameters := map[string]string{"source": source}
+	name, err := f.r.Submit(t.Context(), "full-"+part, "pipeline", parameters, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w, err := f.r.Follow(t.Context(), name, nil)
 	if err == nil {
 		t.Errorf("the pipeline ended well on a full disk of %s", part)
@@ -148,7 +162,7 @@ func (f *faults) fill(t *testing.T, part string) {
 	served(t, inference)
 	f.m.must(t, nil, "mount", "-o", "remount,size=8g", disk)
 	eventually(t, time.Minute, func() error { return f.works(t) })
-	again, err := f.r.Submit(t.Context(), name+"-again", "pipeline", map[string]string{"source": argument(w, "source")}, nil)
+	again, err := f.r.Submit(t.Context(), name+"-again", "pipeline", parameters, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,18 +170,7 @@ func (f *faults) fill(t *testing.T, part string) {
 }
 
 // room is how much a disk that is about to be full has left, in KiB.
-var room = map[string]int{"postgres": 40 << 10, "minio": 64}
-
-// argument is a workflow's parameter.
-func argument(w *wfv1.Workflow, name string) string {
-	if w == nil {
-		return ""
-	}
-	if p := w.Spec.Arguments.GetParameterByName(name); p != nil && p.Value != nil {
-		return p.Value.String()
-	}
-	return ""
-}
+var room = map[string]int{"postgres": 24 << 10, "minio": 2 << 10}
 
 // slow bounds the rate of what a part sends and gets, until the function it returns is
 // called.
@@ -182,7 +185,7 @@ func (f *faults) slow(t *testing.T, part, rate string) (undo func()) {
 // veth is the end of a pod's network on this machine.
 func veth(t *testing.T, p *corev1.Pod) string {
 	t.Helper()
-	pid := processes(t, p)[0]
+	pid := anyProcess(t, p)
 	index, err := exec.CommandContext(t.Context(), "nsenter", "-t", strconv.Itoa(pid), "-n", "ip", "-o", "link", "show", "dev", "eth0").Output()
 	if err != nil {
 		t.Fatal(err)

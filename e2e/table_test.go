@@ -225,10 +225,17 @@ func processes(t *testing.T, p *corev1.Pod) []int {
 			pids = append(pids, pid)
 		}
 	}
+	return pids
+}
+
+// anyProcess is one of them.
+func anyProcess(t *testing.T, p *corev1.Pod) int {
+	t.Helper()
+	pids := processes(t, p)
 	if len(pids) == 0 {
 		t.Fatalf("pod %s has no process on this machine", p.Name)
 	}
-	return pids
+	return pids[0]
 }
 
 // signal sends a signal to all processes of a pod.
@@ -258,10 +265,14 @@ func first(pid int) bool {
 func (f *faults) killServer(t *testing.T) {
 	t.Helper()
 	p := f.victim(t, "inference")
-	was := slices.DeleteFunc(processes(t, p), first)
-	if len(was) != 1 {
-		t.Fatalf("pod %s has the processes %v beside its first, want one", p.Name, was)
-	}
+	var was []int
+	eventually(t, 10*time.Second, func() error { // what the API says of a pod may be old
+		p = f.victim(t, "inference")
+		if was = slices.DeleteFunc(processes(t, p), first); len(was) != 1 {
+			return fmt.Errorf("pod %s has the processes %v beside its first, want one: %+v", p.Name, was, p.Status.ContainerStatuses)
+		}
+		return nil
+	})
 	if err := syscall.Kill(was[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -74,10 +74,20 @@ func newFaults(t *testing.T, m *machine) *faults {
 	return f
 }
 
-// anew deletes the rows and runs the pipeline on a source that differs from all
-// before by one value: what the candidates learnt from the same rows would be
-// found, and nothing trained.
+// anew deletes the rows and runs the pipeline on a fresh source.
 func (f *faults) anew(t *testing.T, name string) string {
+	t.Helper()
+	submitted, err := f.r.Submit(t.Context(), name, "pipeline", map[string]string{"source": f.fresh(t, name)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return submitted
+}
+
+// fresh deletes the rows and puts a source into the store that differs from all before
+// by one value: what the candidates learnt from the same rows would be found, and
+// nothing trained.
+func (f *faults) fresh(t *testing.T, name string) string {
 	t.Helper()
 	drop(t, owned(t, f.r), f.spec.Name)
 	reg := f.registry(t)
@@ -101,11 +111,7 @@ func (f *faults) anew(t *testing.T, name string) string {
 	if err := os.WriteFile(path, packed.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	submitted, err := f.r.Submit(t.Context(), name, "pipeline", map[string]string{"source": put(t, store(t, f.r), path)}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return submitted
+	return put(t, store(t, f.r), path)
 }
 
 // changed is the table with one more lab procedure in its n-th row.
