@@ -27,9 +27,9 @@ func testScarce(t *testing.T, f *faults) {
 			return time.Since(began)
 		})
 	}
-	f.observe(t, "Postgres and MLflow reached at 2 Mbit/s while the pipeline runs", always, func(t *testing.T) time.Duration {
+	f.observe(t, "Postgres and MLflow reached at 10 Mbit/s while the pipeline runs", always, func(t *testing.T) time.Duration {
 		for _, part := range []string{"postgres", "mlflow"} {
-			defer f.slow(t, part, "2mbit")()
+			defer f.slow(t, part, "10mbit")()
 		}
 		return took(f.follow(t, f.anew(t, "slow-network")))
 	})
