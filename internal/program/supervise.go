@@ -67,7 +67,7 @@ func supervise(ctx context.Context, log *slog.Logger, address string, minUptime 
 	defer context.AfterFunc(ctx, func() { l.Close(); socket.Close() })()
 	for restarts := 0; ; restarts++ {
 		began := time.Now()
-		err := child(ctx, socket, restarts)
+		err := child(ctx, log, socket, restarts)
 		ran := time.Since(began)
 		if ctx.Err() != nil {
 			return err
@@ -84,7 +84,7 @@ func supervise(ctx context.Context, log *slog.Logger, address string, minUptime 
 
 // child runs the program with the socket until it ends. An error says how it ended
 // otherwise than with code 0.
-func child(ctx context.Context, socket *os.File, restarts int) error {
+func child(ctx context.Context, log *slog.Logger, socket *os.File, restarts int) error {
 	path, err := os.Executable()
 	if err != nil {
 		return err
@@ -100,7 +100,11 @@ func child(ctx context.Context, socket *os.File, restarts int) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
+	stop := context.AfterFunc(ctx, func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			log.Error("the server can't be told to end", "error", err)
+		}
+	})
 	defer stop()
 	err = cmd.Wait()
 	var exit *exec.ExitError
