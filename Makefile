@@ -26,7 +26,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ history: ## show what was in production of the model, when, by whom and why (N=2
 
 rollback: ## put an earlier version of the model back into production (WHY=, TO=, ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform rollback,$(MLOPS) rollback $(if $(TO),-to $(TO)))
+
+adopt: ## put a version that a notebook logged into production (WHY=, VERSION=, ANYWAY=1)
+	@$(MLOPS) adopt $(if $(VERSION),-version $(VERSION)) $(if $(filter 1,$(ANYWAY)),-anyway)
 
 pin: ## keep the version in production, whatever a pipeline finds (WHY=; OFF=1 ends it; ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform pin,$(MLOPS) pin $(if $(filter 1,$(OFF)),-off))

@@ -49,6 +49,24 @@ func Rollback(ctx context.Context, c *Config, out io.Writer, model string, to in
 	})
 }
 
+// Adopt puts a version that a notebook logged into production; see promote.Adopt.
+func Adopt(ctx context.Context, c *Config, out io.Writer, model string, version int, anyway bool, why, by string) error {
+	private, _, err := c.State.SigningKeys()
+	if err != nil {
+		return err
+	}
+	signer, err := signature.ReadSigner(private)
+	if err != nil {
+		return err
+	}
+	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
+		return promote.Adopt(ctx, promote.AdoptConfig{
+			Registry: m.registry, History: m.memory, Signer: signer,
+			Version: version, Anyway: anyway, Why: why, By: by, Log: slog.New(slog.DiscardHandler),
+		})
+	})
+}
+
 // Pin stops automatic promotion of the demo's registered model, or allows it again
 // where why is empty.
 func Pin(ctx context.Context, c *Config, out io.Writer, model, why, by string) error {

@@ -22,6 +22,7 @@ const (
 	Kept       Kind = "kept"        // the gate compared, and left production as it was
 	Refused    Kind = "refused"     // no candidate may be in production
 	RolledBack Kind = "rolled back" // somebody put an earlier version back
+	Adopted    Kind = "adopted"     // somebody put a notebook's version into production
 	Pinned     Kind = "pinned"      // somebody stopped automatic promotion
 	Unpinned   Kind = "unpinned"    // and somebody allowed it again
 

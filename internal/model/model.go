@@ -182,6 +182,9 @@ func Read(files fs.FS) (*Model, error) {
 	return m, nil
 }
 
+// FromNotebook reports whether a notebook logged the version.
+func (m *Model) FromNotebook() bool { return m.notebook }
+
 // readEarlier reads the rows that features look back at, nil if the version has none.
 func readEarlier(files fs.FS, e *feature.Encoder) (*feature.Snapshot, error) {
 	f, err := files.Open(FileEarlier)

@@ -39,6 +39,12 @@ func Happened(e history.Event) string {
 	switch e.Kind {
 	case history.RolledBack:
 		return fmt.Sprintf("version %d of %s is in production again, in the place of version %d, which no pipeline will promote again", e.To, e.Model, e.From)
+	case history.Adopted:
+		text := fmt.Sprintf("version %d of %s is in production", e.To, e.Model)
+		if e.From != 0 && e.From != e.To {
+			text += fmt.Sprintf(", in the place of version %d", e.From)
+		}
+		return text + "; a pipeline can't compare itself with a notebook's version and replaces it: mlops pin keeps it"
 	case history.Pinned:
 		return fmt.Sprintf("version %d of %s stays in production, whatever a pipeline finds, until mlops pin -off", e.To, e.Model)
 	case history.Unpinned:

@@ -61,6 +61,34 @@ out is not promoted again by a pipeline; a new training is, if it is better.`,
 			}
 		},
 	}, {
+		name:  "adopt",
+		short: "put a version that a notebook logged into production",
+		long: `
+Takes a version that mlflow.xgboost or mlflow.lightgbm logged from a notebook: reads it
+as the server does, checks that it can be served, signs its files, moves the alias
+production to it and notes who did so and why. It is served within seconds. Without
+-version it takes the newest one. A version that can't be served is refused with the
+reason; so is one that would refuse requests that are answered today, unless -anyway.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			version := f.Int("version", 0, "`number` of the version (default: the newest)")
+			anyway := f.Bool("anyway", false, "even if requests that are answered today would be refused")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				if strings.TrimSpace(*why) == "" {
+					return program.Inputf("say why with -why TEXT: the history keeps it")
+				}
+				if *version < 0 {
+					return program.Inputf("-version %d: versions are numbered from 1 on", *version)
+				}
+				return demo.Adopt(ctx, c, out, *model, *version, *anyway, strings.TrimSpace(*why), *by)
+			}
+		},
+	}, {
 		name:  "pin",
 		short: "keep the version in production, whatever a pipeline finds; -off ends it",
 		long: `

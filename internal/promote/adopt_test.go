@@ -1,0 +1,119 @@
+package promote_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"testing"
+
+	"mlops/internal/history"
+	"mlops/internal/mlflow"
+	"mlops/internal/promote"
+	"mlops/internal/registry"
+)
+
+// stump is a model of one split by age, as XGBoost writes it.
+const stump = `{"version":[3,2,0],"learner":{"feature_names":["age"],
+"learner_model_param":{"base_score":"[5E-1]","num_feature":"1","num_class":"0","num_target":"1"},
+"objective":{"name":"binary:logistic"},
+"gradient_booster":{"name":"gbtree","model":{"gbtree_model_param":{"num_trees":"1"},"tree_info":[0],"cats":{"enc":[]},"trees":[
+{"id":0,"tree_param":{"size_leaf_vector":"1"},"left_children":[1,-1,-1],"right_children":[2,-1,-1],"split_indices":[0,0,0],
+"split_conditions":[2.5,-1,1],"default_left":[0,0,0],"split_type":[0,0,0],"categories_nodes":[],"categories_segments":[],"categories_sizes":[],"categories":[]}
+]}}}}`
+
+// notebook registers a version as a notebook would: nothing of ours is in it.
+func (w *world) notebook(model, mlmodel string) int {
+	w.t.Helper()
+	ctx := w.t.Context()
+	fatal := func(err error) {
+		if err != nil {
+			w.t.Helper()
+			w.t.Fatal(err)
+		}
+	}
+	experiment, err := w.client.EnsureExperiment(ctx, model)
+	fatal(err)
+	run, err := w.client.CreateRun(ctx, mlflow.NewRun{ExperimentID: experiment.ID})
+	fatal(err)
+	root, err := w.client.ArtifactPath(run.ArtifactURI)
+	fatal(err)
+	for file, text := range map[string]string{"MLmodel": mlmodel, "model.json": stump, "example.json": `{"columns":["age"],"data":[[3],[NaN]]}`} {
+		fatal(w.client.UploadArtifact(ctx, path.Join(root, registry.Folder, file), bytes.NewReader([]byte(text))))
+	}
+	v, err := w.client.CreateVersion(ctx, mlflow.NewVersion{Name: model, Source: fmt.Sprintf("runs:/%s/%s", run.ID, registry.Folder), RunID: run.ID})
+	fatal(err)
+	return v.Number
+}
+
+// A notebook's version is signed, put into production and noted in the history; what
+// can't be served, or would refuse what is answered today, is refused.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	log := memory(t)
+	s := w.spec(weak...)
+	reg := registry.New(w.client, s.Model)
+	signer, trusted := key(t)
+	adopt := func(version int, anyway bool) (history.Event, error) {
+		return promote.Adopt(t.Context(), promote.AdoptConfig{
+			Registry: reg, History: log, Signer: signer, Version: version, Anyway: anyway, Why: "the notebook is better", By: "ann", Log: quiet(),
+		})
+	}
+	refused := func(version int, words ...string) {
+		t.Helper()
+		_, err := adopt(version, false)
+		if !errors.Is(err, promote.ErrRefused) {
+			t.Fatalf("adopting %d: %v, want ErrRefused", version, err)
+		}
+		contains(t, "error", err.Error(), words...)
+	}
+	trained := w.train(s, "shallow")
+	w.promoteSigned(s, signer, trusted)
+	refused(0, fmt.Sprintf("version %d of %s was trained by a pipeline", trained, s.Model))
+	refused(99, "has no version 99")
+
+	const mlmodel = "flavors: {xgboost: {data: model.json}}\nsaved_input_example_info: {artifact_path: example.json, pandas_orient: split}\n"
+	refused(w.notebook(s.Model, "flavors: {sklearn: {}}\n"), "can't be served", "no flavor xgboost")
+	refused(w.notebook(s.Model, "flavors: {xgboost: {data: model.json}}\n"), "no input example")
+	version := w.notebook(s.Model, mlmodel)
+	refused(version, fmt.Sprintf("clients of version %d would get errors: it has no column", trained), "-anyway")
+	if err := reg.Pin(t.Context(), "an audit"); err != nil {
+		t.Fatal(err)
+	}
+	refused(version, "is pinned (an audit)")
+	if err := reg.Unpin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	for range 2 { // the second time changes nothing
+		if e, err := adopt(0, true); err != nil || e.To != version {
+			t.Fatalf("adopted %+v, %v; want version %d", e, err, version)
+		}
+		if err := w.signed(s, trusted); err != nil {
+			t.Errorf("the version in production: %v", err)
+		}
+	}
+	v, err := reg.Production(t.Context())
+	if err != nil || v.Number != version || !v.Best || v.Outcome != registry.Promoted || v.Replaces != trained {
+		t.Errorf("in production is %+v, %v; want version %d in the place of %d", v, err, version, trained)
+	}
+	events, err := log.List(t.Context(), s.Model, 0)
+	if err != nil || len(events) == 0 {
+		t.Fatal(events, err)
+	}
+	adopted := 0
+	for _, e := range events {
+		if e.Kind == history.Adopted && e.To == version && e.By == "ann" && e.Why == "the notebook is better" {
+			adopted++
+		}
+	}
+	if adopted == 0 {
+		t.Errorf("the history has %+v, want that version %d was adopted", events, version)
+	}
+
+	// It can be taken back like any other.
+	if e, err := promote.Rollback(t.Context(), promote.RollbackConfig{Registry: reg, History: log, Trusted: trusted, Why: "worse", By: "ann", Log: quiet()}); err != nil || e.To != trained {
+		t.Errorf("rolled back to %d, %v; want %d", e.To, err, trained)
+	}
+}
