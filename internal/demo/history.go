@@ -61,7 +61,7 @@ func Adopt(ctx context.Context, c *Config, out io.Writer, model string, version 
 	}
 	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
 		return promote.Adopt(ctx, promote.AdoptConfig{
-			Registry: m.registry, History: m.memory, Signer: signer,
+			Registry: m.registry, History: m.events, Signer: signer,
 			Version: version, Anyway: anyway, Why: why, By: by, Log: slog.New(slog.DiscardHandler),
 		})
 	})

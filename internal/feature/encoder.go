@@ -62,7 +62,8 @@ type op struct {
 	inverse bool    // count: values that are not in codes count; days: the column is the later date
 	typical float32 // count: what the column adds where it has no value
 	part    string  // of a date
-	day     int     // days: the other date, where it is not a column; 0: it is one
+	rank    func(float64) float32
+	day     int // days: the other date, where it is not a column; 0: it is one
 }
 
 type kind uint8
@@ -76,6 +77,7 @@ const (
 	days
 	dayed  // the day of a date
 	hashed // a number that stands for the text
+	ranked // a number that stands for one; see NewRanked
 )
 
 type span struct {
@@ -88,6 +90,16 @@ type span struct {
 // stores, and what training saw, if the version has it. It is an error if they
 // don't belong together.
 func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
+	return newEncoder(spec, features, seen, nil)
+}
+
+// NewRanked is New for a model that compares float64 values, of which a vector has
+// what rank makes of a feature's number.
+func NewRanked(spec *dataset.Spec, features []Feature, rank func(feature int, x float64) float32) (*Encoder, error) {
+	return newEncoder(spec, features, nil, rank)
+}
+
+func newEncoder(spec *dataset.Spec, features []Feature, seen *Seen, rank func(feature int, x float64) float32) (*Encoder, error) {
 	if len(features) != len(spec.Features) {
 		return nil, fmt.Errorf("encoder has %d features, the spec %d", len(features), len(spec.Features))
 	}
@@ -111,6 +123,9 @@ func New(spec *dataset.Spec, features []Feature, seen *Seen) (*Encoder, error) {
 			c := spec.Column(name)
 			o, blank := plan(spec, c, f, fitted, seen.Of(name))
 			o.feature = i
+			if rank != nil {
+				o.toRanks(func(x float64) float32 { return rank(i, x) })
+			}
 			e.columns[c] = append(e.columns[c], o)
 			if j == 0 {
 				e.blank[i] = blank
@@ -184,6 +199,20 @@ func plan(spec *dataset.Spec, column int, f *dataset.Feature, fitted *Feature, s
 	}
 }
 
+// toRanks makes an op of a number set its rank.
+func (o *op) toRanks(rank func(float64) float32) {
+	switch o.kind {
+	case number:
+		o.kind, o.rank = ranked, rank
+	case coded:
+		if _, boolean := o.codes["true"]; boolean && !o.folds && len(o.codes) == 2 {
+			for v, x := range o.codes {
+				o.codes[v] = rank(float64(x))
+			}
+		}
+	}
+}
+
 func codes(levels []string) map[string]float32 {
 	m := make(map[string]float32, len(levels))
 	for i, l := range levels {
@@ -252,6 +281,8 @@ func (o *op) of(v value) (x float32, counts, known bool) {
 	switch o.kind {
 	case number:
 		return float32(v.number), false, v.ok
+	case ranked:
+		return o.rank(v.number), false, v.ok
 	case coded:
 		x, ok := o.codes[string(v.text)]
 		return x, false, ok

@@ -147,7 +147,7 @@ func (e *Encoder) limit() error {
 	e.limits = make([]limit, len(e.spec.Columns))
 	for c := range e.limits {
 		e.limits[c].plain = len(e.columns[c]) == 1 && e.columns[c][0].kind == number && e.spec.Columns[c].Type != dataset.Category
-		e.limits[c].number = slices.ContainsFunc(e.columns[c], func(o op) bool { return o.kind == number || o.kind == ranged })
+		e.limits[c].number = slices.ContainsFunc(e.columns[c], func(o op) bool { return o.kind == number || o.kind == ranged || o.kind == ranked })
 	}
 	if e.Seen == nil {
 		return nil

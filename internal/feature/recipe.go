@@ -67,7 +67,7 @@ type RecipePast struct {
 	Slot    int    `json:"slot"` // the value that it looks at, from the first behind the features
 }
 
-var kindNames = [...]string{number: "number", coded: "code", ranged: "range", counted: "count", dated: "date", days: "days", dayed: "day", hashed: "hash"}
+var kindNames = [...]string{number: "number", coded: "code", ranged: "range", counted: "count", dated: "date", days: "days", dayed: "day", hashed: "hash", ranked: "number"}
 
 // Recipe returns what the encoder does.
 func (e *Encoder) Recipe() Recipe {

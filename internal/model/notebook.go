@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -16,16 +17,15 @@ import (
 	"mlops/internal/tree"
 )
 
-// A version that a notebook logged with mlflow.xgboost.log_model has none of our files.
+// A version that a notebook logged with mlflow.xgboost or mlflow.lightgbm has none of our files.
 // Its columns, their types and levels come from the model itself and its signature, its
 // samples from its input example.
 
 // notebook is what is read of the MLmodel of such a version.
 type notebook struct {
 	Flavors struct {
-		XGBoost *struct {
-			Data string `yaml:"data"`
-		} `yaml:"xgboost"`
+		XGBoost  *flavor `yaml:"xgboost"`
+		LightGBM *flavor `yaml:"lightgbm"`
 	} `yaml:"flavors"`
 	Signature struct {
 		Inputs string `yaml:"inputs"`
@@ -37,6 +37,13 @@ type notebook struct {
 	Metadata struct {
 		MLOps notebookSays `yaml:"mlops"`
 	} `yaml:"metadata"`
+}
+
+// flavor is where a library's model is.
+type flavor struct {
+	Data   string `yaml:"data"`
+	Format string `yaml:"serialization_format"` // of a scikit-learn wrapper of LightGBM
+	Class  string `yaml:"model_class"`
 }
 
 // notebookSays is what a notebook may say besides, as log_model's metadata={"mlops": ...}.
@@ -53,8 +60,10 @@ func readNotebook(mlmodel []byte) (*notebook, error) {
 		return nil, fmt.Errorf("%s: %w", FileMLmodel, err)
 	}
 	switch {
-	case n.Flavors.XGBoost == nil:
-		return nil, fmt.Errorf("%s: the model has no flavor xgboost, so it can't be served: log it with mlflow.xgboost.log_model", FileMLmodel)
+	case n.Flavors.XGBoost == nil && n.Flavors.LightGBM == nil:
+		return nil, fmt.Errorf("%s: the model has no flavor xgboost or lightgbm, so it can't be served: log it with mlflow.xgboost.log_model or mlflow.lightgbm.log_model", FileMLmodel)
+	case n.Flavors.XGBoost == nil && strings.HasSuffix(n.Flavors.LightGBM.Data, ".pkl"):
+		return nil, fmt.Errorf("%s: the model is a pickle, which only Python can read, running what it says: log it with serialization_format=\"skops\", or its booster_", FileMLmodel)
 	case n.Example.Path == "":
 		return nil, fmt.Errorf("%s: the model has no input example, so nothing can show what it takes: log it with input_example=frame.head()", FileMLmodel)
 	}
@@ -66,8 +75,16 @@ func readNotebook(mlmodel []byte) (*notebook, error) {
 	return n, nil
 }
 
+// data is the name of the file of the library's model.
+func (n *notebook) data() string {
+	if n.Flavors.XGBoost != nil {
+		return n.Flavors.XGBoost.Data
+	}
+	return n.Flavors.LightGBM.Data
+}
+
 func (n *notebook) files() []string {
-	return []string{FileMLmodel, n.Flavors.XGBoost.Data, n.Example.Path}
+	return []string{FileMLmodel, n.data(), n.Example.Path}
 }
 
 // IsNotebooks reports whether a version's files, by name, are what a notebook logged.
@@ -100,20 +117,20 @@ func notebooks(files fs.FS, mlmodel []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := fs.ReadFile(files, n.Flavors.XGBoost.Data)
+	text, err := fs.ReadFile(files, n.data())
 	if err != nil {
 		return nil, fmt.Errorf("reading model version: %w", err)
 	}
 	trees, err := tree.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", n.Flavors.XGBoost.Data, err)
+		return nil, fmt.Errorf("%s: %w", n.data(), err)
 	}
 	spec, features, err := n.spec(trees)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{Spec: spec, Trees: trees, notebook: true}
-	if m.Encoder, err = feature.New(spec, features, nil); err != nil {
+	if m.Encoder, err = n.encoder(spec, features, trees); err != nil {
 		return nil, err
 	}
 	m.Serving = Serving{Candidate: "notebook", Threshold: 0, Metrics: map[string]float64{}}
@@ -131,6 +148,44 @@ func notebooks(files fs.FS, mlmodel []byte) (*Model, error) {
 		return nil, fmt.Errorf("%s: %w", n.Example.Path, err)
 	}
 	return m, m.Verify()
+}
+
+// encoder encodes the model's columns.
+func (n *notebook) encoder(spec *dataset.Spec, features []feature.Feature, trees *tree.Model) (*feature.Encoder, error) {
+	if !trees.Ranked() {
+		return feature.New(spec, features, nil)
+	}
+	types, err := n.types()
+	if err != nil {
+		return nil, err
+	}
+	return feature.NewRanked(spec, features, func(i int, x float64) float32 {
+		if types[spec.Features[i].Columns()[0]] == "float" { // to MLflow the column has float32 values
+			x = float64(float32(x))
+		}
+		return trees.Rank(i, x)
+	})
+}
+
+// columns are the raw columns of the model's features. LightGBM writes "_" for a space.
+func (n *notebook) columns(names []string, types map[string]string) ([]string, error) {
+	columns := slices.Clone(names)
+	for i, name := range names {
+		if _, known := types[name]; known || len(types) == 0 {
+			continue
+		}
+		found := ""
+		for raw := range types {
+			if strings.ReplaceAll(raw, " ", "_") == name && !slices.Contains(columns, raw) {
+				found = raw
+			}
+		}
+		if found == "" {
+			return nil, fmt.Errorf("the model has a feature %q, which its signature has no column for", name)
+		}
+		columns[i] = found
+	}
+	return columns, nil
 }
 
 // types are the columns' types in the signature; none if it has none by name.
@@ -167,29 +222,33 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 	}
 	var columns, made []map[string]any
 	var fitted []feature.Feature
-	for i, name := range names {
-		kind, known := types[name]
-		if len(types) > 0 && !known {
-			return nil, nil, fmt.Errorf("the model has a feature %q, which its signature has no column for", name)
-		}
-		f := feature.Feature{Name: name}
+	raw, err := n.columns(names, types)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, name := range raw {
+		kind := types[name]
+		f := feature.Feature{Name: names[i]}
 		column, one := map[string]any{"name": name, "type": "number"}, map[string]any{"number": name}
 		switch {
 		case levels != nil && levels[i] != nil:
 			f.Categorical, f.Levels = true, levels[i]
 			column["type"], column["values"], one = "category", levels[i], map[string]any{"category": name}
-		case trees.SplitsByCategory(i):
+		case trees.SplitsByCategory(i) && !trees.Ranked(): // LightGBM's codes are the column's own numbers
 			return nil, nil, fmt.Errorf("column %q is a category, and the model doesn't say what its codes stand for: XGBoost 3.1 and later say it", name)
 		case kind == "boolean":
 			column["type"] = "boolean"
 		case kind == "string":
 			return nil, nil, fmt.Errorf("column %q is text in the signature, and a number in the model: whatever turns one into the other is not part of the model", name)
 		}
+		if name != names[i] {
+			one["name"] = names[i]
+		}
 		column["form"] = "Record"
 		columns, made, fitted = append(columns, column), append(made, one), append(fitted, f)
 	}
 	target := "prediction"
-	for slices.Contains(names, target) {
+	for slices.Contains(raw, target) {
 		target += "_"
 	}
 	says := n.Metadata.MLOps
@@ -203,7 +262,7 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 		"candidates": []any{map[string]any{"name": "notebook", "rounds": max(1, trees.Trees())}},
 	}
 	switch {
-	case trees.Outputs() > 1 && trees.Scale() == tree.Score:
+	case trees.Outputs() > 1 && (trees.Scale() == tree.Score || trees.Scale() == tree.LogOdds):
 		var classes []string
 		for k := range trees.Outputs() {
 			classes = append(classes, strconv.Itoa(k))

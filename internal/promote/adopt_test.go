@@ -51,7 +51,7 @@ func (w *world) notebook(model, mlmodel string) int {
 func TestAdopt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	log := memory(t)
+	log := historyLog(t)
 	s := w.spec(weak...)
 	reg := registry.New(w.client, s.Model)
 	signer, trusted := key(t)

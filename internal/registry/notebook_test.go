@@ -72,7 +72,7 @@ func TestNotebook(t *testing.T) {
 	if len(subject.Files) != 3 {
 		t.Errorf("a signature would be over %v, want the three files that are read", subject.Files)
 	}
-	for change, want := range map[string]string{"data: model.json": "no name of a file", "xgboost:": "no flavor xgboost", "artifact_path: example.json": "no input example"} {
+	for change, want := range map[string]string{"data: model.json": "not the name of a file", "xgboost:": "no flavor xgboost", "artifact_path: example.json": "no input example"} {
 		with := map[string]string{"data: model.json": "data: ../x", "xgboost:": "sklearn:", "artifact_path: example.json": "type: dataframe"}[change]
 		_, _, err := r.Open(ctx, register(strings.Replace(mlmodel, change, with, 1)))
 		if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), want) {

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ func (f notebookFolder) Production(context.Context) (registry.Version, error) {
 func (f notebookFolder) Download(_ context.Context, _ registry.Version, dir string) error {
 	names, err := model.Names(os.DirFS(string(f)))
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", err, registry.ErrUnusable)
 	}
 	for _, name := range names {
 		text, err := os.ReadFile(filepath.Join(string(f), name))
@@ -38,7 +39,8 @@ func (f notebookFolder) Download(_ context.Context, _ registry.Version, dir stri
 	return nil
 }
 
-// TestNotebook serves what mlflow.xgboost logs, and compares it with XGBoost.
+// TestNotebook serves what mlflow.xgboost and mlflow.lightgbm log, and compares it with
+// XGBoost and LightGBM.
 func TestNotebook(t *testing.T) {
 	t.Parallel()
 	venv := os.Getenv("MLOPS_VENV")
@@ -56,6 +58,9 @@ func TestNotebook(t *testing.T) {
 		refused string // part of the reason
 	}{
 		{name: "classifier"}, {name: "booster"}, {name: "numbers"}, {name: "classes"}, {name: "value"},
+		{name: "light classifier"}, {name: "light early"}, {name: "light booster"}, {name: "light classes"}, {name: "light ova"}, {name: "light value"},
+		{"light pickle", "is a pickle"},
+		{"light linear", "linear models"},
 		{"no interval", "how far off"},
 		{"an array", "DataFrame, not on an array"},
 	} {

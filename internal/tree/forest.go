@@ -28,6 +28,7 @@ type forest struct {
 	numbers    []numberSlots
 	categories []categorySlots
 	slots      int
+	whole      int    // entries of the tables of small whole numbers
 	ladder     []byte // as many ones as the largest feature has slots, then as many zeros
 
 	parts []part // by output; all are laid out alike
@@ -69,6 +70,9 @@ type numberSlots struct {
 // maxWhole bounds the tables of small whole numbers, so that those of all features
 // stay in the first-level cache.
 const maxWhole = 128
+
+// maxRanks is the same where rows hold ranks, which are small whole numbers all.
+const maxRanks = 512
 
 // reach counts the thresholds that v reaches; the count is arbitrary for a missing
 // value.
@@ -216,7 +220,7 @@ func ask(n *node) question {
 // newForest lays out trees. It returns nil if they ask so many questions that
 // answering them all would take longer than walking the trees.
 func newForest(trees []tree, outputs int) *forest {
-	f := &forest{parts: make([]part, outputs)}
+	f := &forest{parts: make([]part, outputs), whole: maxWhole}
 	slots, ok := f.assignSlots(trees)
 	if !ok {
 		return nil
@@ -330,7 +334,9 @@ func (f *forest) assignSlots(trees []tree) (map[question]uint16, bool) {
 		}
 		codes := int32(0)
 		for _, q := range group {
-			codes = max(codes, slices.Max(sets[q])+1)
+			if set := sets[q]; len(set) > 0 {
+				codes = max(codes, set[len(set)-1]+1)
+			}
 		}
 		if size += (int(codes) + 2) * n; size > maxAnswers {
 			return nil, false
@@ -350,7 +356,7 @@ func (f *forest) addNumbers(group []question) {
 	if n := len(group); n > len(f.ladder)/2 {
 		f.ladder = append(slices.Repeat([]byte{1}, n), make([]byte, n)...)
 	}
-	for i := range maxWhole {
+	for i := range f.whole {
 		s.whole = append(s.whole, uint16(countReached(s.keys, key(float32(i)))))
 	}
 	f.numbers = append(f.numbers, s)

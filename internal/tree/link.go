@@ -11,6 +11,9 @@ const (
 	logistic         // probabilities
 	exponential      // counts and other positive values
 	softmax          // probabilities of classes that exclude each other
+
+	oneVersusRest // probabilities of classes, each against all others; LightGBM's
+	squareRoot    // the square, with the margin's sign; LightGBM's
 )
 
 // Scale is what a model's margins, and the contributions to them, are measured in.
@@ -22,13 +25,16 @@ const (
 	Log     Scale = "log"      // the logarithm of the value
 	Score   Scale = "score"    // of a class: of two, the one with the higher score is more probable
 	Value   Scale = "value"    // the value itself
+	Root    Scale = "root"     // of the value: it is the square, with the same sign
 )
 
 // Scale returns the scale of the model's margins.
 func (m *Model) Scale() Scale {
 	switch m.link {
-	case logistic:
+	case logistic, oneVersusRest:
 		return LogOdds
+	case squareRoot:
+		return Root
 	case exponential:
 		return Log
 	case softmax:

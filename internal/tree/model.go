@@ -1,6 +1,6 @@
-// Package tree scores rows with a boosted model of decision trees that XGBoost
-// trained, in plain Go. It follows libxgboost's CPU predictor step by step, in
-// float32 where that does, so that the margins are the same to the bit.
+// Package tree scores rows with a boosted model of decision trees that XGBoost or
+// LightGBM trained, in plain Go. It follows their CPU predictors step by step, in
+// float32 where XGBoost does, so that the margins are the same to the bit.
 package tree
 
 import (
@@ -22,6 +22,11 @@ type Model struct {
 	forest     *forest    // nil: the trees are walked node by node
 	pool       *sync.Pool // of the forest's *scratch
 	slabs      *sync.Pool // of the forest's *slab
+
+	// Of LightGBM's models, else nil.
+	double  *doubles
+	ranks   [][]float64 // by feature, the thresholds; see Rank
+	missing []int8      // by feature, what its zeros are
 
 	explainOnce sync.Once
 	explain     *explainer
@@ -104,6 +109,9 @@ func (m *Model) ScoreBatch(rows, out []float32) {
 func (m *Model) score(rows, out []float32) {
 	all := out
 	switch {
+	case m.double != nil:
+		m.double.score(m, rows, out)
+		return
 	case m.forest == nil:
 		for i := range out {
 			out[i] = m.walk(rows[i*m.features:(i+1)*m.features], 0)
@@ -134,6 +142,10 @@ func (m *Model) score(rows, out []float32) {
 // scoreOutputs does the same for several outputs per row. Each question is answered
 // once for the trees of all outputs.
 func (m *Model) scoreOutputs(rows, out []float32) {
+	if m.double != nil {
+		m.double.score(m, rows, out)
+		return
+	}
 	all, outputs := out, len(m.bases)
 	if m.forest == nil {
 		for i := range out {

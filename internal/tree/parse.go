@@ -31,6 +31,7 @@ type node struct {
 	categorical bool
 	cover       float32 // the training rows that reached it, by weight; NaN if the model doesn't say
 	categories  []int32 // of a categorical split: the codes that go right, ascending
+	leaf        float64 // of a leaf of LightGBM: its value
 }
 
 // tree is a decision tree. The root is nodes[0], a child comes after its parent.
@@ -44,10 +45,16 @@ type tree struct {
 // work.
 const maxOutputs = 1000
 
-// Parse reads a model that XGBoost 1.7 to 3 saved as UBJ or JSON; the first bytes
-// tell which. It must be a boosted model of trees with one of the objectives in
-// links. Errors name the tree and the node.
+// Parse reads a model that XGBoost 1.7 to 3 saved as UBJ or JSON, or LightGBM as text
+// or, from a scikit-learn wrapper, within a skops file; the first bytes tell which. It must be a model of trees with one of the objectives in
+// links or lightLinks. Errors name the tree and the node.
 func Parse(data []byte) (*Model, error) {
+	if bytes.HasPrefix(data, []byte(lightGBMBegin)) {
+		return parseLightGBM(string(data), 0)
+	}
+	if bytes.HasPrefix(data, []byte(skopsBegin)) {
+		return parseSkops(data)
+	}
 	d, err := read(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading XGBoost model: %w", err)
@@ -85,7 +92,7 @@ func (d *document) model() (*Model, error) {
 	case booster.Name != "gbtree":
 		return nil, fmt.Errorf("booster %q is not supported, only gbtree", booster.Name)
 	case !known:
-		return nil, fmt.Errorf("objective %q is not supported, only %s", learner.Objective.Name, strings.Join(slices.Sorted(maps.Keys(links)), ", "))
+		return nil, fmt.Errorf("objective %q is not supported, only %s", learner.Objective.Name, sortedKeys(links))
 	}
 	outputs, err := learner.outputs(l)
 	if err != nil {
@@ -126,6 +133,10 @@ func (d *document) model() (*Model, error) {
 	m := newModel(int(features), learner.FeatureNames, l, bases, checked)
 	m.categories = categories
 	return m, nil
+}
+
+func sortedKeys(of map[string]link) string {
+	return strings.Join(slices.Sorted(maps.Keys(of)), ", ")
 }
 
 // outputs returns how many numbers the model gives a row: its classes, or targets.

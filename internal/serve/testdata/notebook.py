@@ -1,9 +1,10 @@
-"""Saves models as a notebook would with mlflow.xgboost, and what XGBoost predicts with them."""
+"""Saves models as a notebook would with MLflow, and what XGBoost and LightGBM predict with them."""
 import json
 import pathlib
 import sys
 import warnings
 
+import lightgbm as lgb
 import mlflow
 import numpy as np
 import pandas as pd
@@ -43,16 +44,40 @@ models = {
     "no interval": (numbers, xgb.XGBRegressor(n_estimators=2).fit(numbers, cost), None),
     "an array": (numbers, booster(numbers.to_numpy(), sick, objective="binary:logistic"), None),
 }
+spaced = frame.rename(columns={"size": "a size"})
+small = {"n_estimators": 8, "verbose": -1, "n_jobs": 1, "min_child_samples": 5, "min_data_per_group": 5, "cat_smooth": 1}
+stop = lgb.LGBMClassifier(**(small | {"n_estimators": 40, "learning_rate": 0.5})).fit(
+    frame[:300], sick[:300], eval_set=[(frame[300:], rng.random(300) < 0.5)], callbacks=[lgb.early_stopping(2, verbose=False)]
+)
+assert 0 < stop.best_iteration_ < 40
+models |= {
+    "light classifier": (spaced, lgb.LGBMClassifier(**small).fit(spaced, sick), None),
+    "light early": (frame, stop, None),
+    "light booster": (frame, lgb.LGBMClassifier(**small).fit(frame, sick).booster_, {"threshold": 0.25}),
+    "light classes": (frame, lgb.LGBMClassifier(**small).fit(frame, sort).booster_, None),
+    "light ova": (frame, lgb.LGBMClassifier(objective="multiclassova", **small).fit(frame, sort), None),
+    "light value": (numbers, lgb.LGBMRegressor(objective="tweedie", **small).fit(numbers, cost.clip(lower=0)), say),
+    "light pickle": (numbers, lgb.LGBMRegressor(**small).fit(numbers, cost), say),
+    "light linear": (numbers, lgb.LGBMRegressor(linear_tree=True, **small).fit(numbers, cost), say),
+}
 for name, (x, model, says) in models.items():
     types = {c: "string" if isinstance(x[c].dtype, pd.CategoricalDtype) else x[c].dtype for c in x}
     signature = mlflow.models.infer_signature(x.head(5).astype(types))
-    mlflow.xgboost.save_model(
+    flavor = mlflow.lightgbm if name.startswith("light") else mlflow.xgboost
+    more = {"serialization_format": "cloudpickle"} if name == "light pickle" else {}
+    flavor.save_model(
         model, str(root / name), signature=signature, input_example=x.head(5), metadata={"mlops": says} if says else None,
-        pip_requirements=["xgboost"],
+        pip_requirements=["xgboost"], **more,
     )
     if name == "an array":
         x = x.to_numpy()
-    raw = model if isinstance(model, xgb.Booster) else model.get_booster()
-    outputs = raw.predict(xgb.DMatrix(x, enable_categorical=True)).reshape(n, -1).tolist()
-    records = json.loads(frame[list(getattr(x, "columns", []))].to_json(orient="records", double_precision=15))
+    if name.startswith("light"):
+        outputs = model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x)
+        if getattr(outputs, "shape", ())[1:] == (2,):
+            outputs = outputs[:, 1]
+    else:
+        raw = model if isinstance(model, xgb.Booster) else model.get_booster()
+        outputs = raw.predict(xgb.DMatrix(x, enable_categorical=True))
+    outputs = np.asarray(outputs).reshape(n, -1).tolist()
+    records = json.loads(x.to_json(orient="records", double_precision=15)) if hasattr(x, "to_json") else []
     (root / name / "expected.json").write_text(json.dumps({"records": records, "outputs": outputs}))
