@@ -94,6 +94,8 @@ func (s *Server) routes() *mux.Router {
 	r.HandleFunc("/", s.submitForm).Methods(http.MethodPost)
 	r.HandleFunc("/predict", s.proxyPredict).Methods(http.MethodPost)
 	r.HandleFunc("/what-if", s.showCurve).Methods(http.MethodPost)
+	r.HandleFunc("/batch", s.batch).Methods(http.MethodGet, http.MethodHead)
+	r.HandleFunc("/batch", s.scoreBatch).Methods(http.MethodPost)
 	r.HandleFunc("/model", s.proxyModel).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }).Methods(http.MethodGet)
 	r.HandleFunc("/readyz", s.ready).Methods(http.MethodGet)
@@ -109,7 +111,7 @@ func (s *Server) routes() *mux.Router {
 
 // ServeHTTP responds to a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, uploadLimit(r))
 	s.handler.ServeHTTP(w, r)
 }
 

@@ -1,9 +1,8 @@
-package main
+package scoring
 
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -49,15 +48,14 @@ func scorer(t *testing.T, requests *atomic.Int64) *api.Client {
 	return api.NewClient(s.URL, nil)
 }
 
-func TestPredictFile(t *testing.T) {
+func TestScore(t *testing.T) {
 	t.Parallel()
-	log := slog.New(slog.DiscardHandler)
 	var requests atomic.Int64
-	p := &scoring{name: "my.csv", client: scorer(t, &requests), batch: 2}
+	p := &Table{Name: "my.csv", Client: scorer(t, &requests), Batch: 2}
 	var out strings.Builder
-	said, err := p.run(t.Context(), log, strings.NewReader("\ufeffa,label\r\n1,x\r\n\r\n\"2\n,\",y\n3,z\n4,\n5,last"), &out)
-	if err != nil || said != "5 rows" {
-		t.Fatalf("%q, %v", said, err)
+	rows, err := p.Score(t.Context(), strings.NewReader("\ufeffa,label\r\n1,x\r\n\r\n\"2\n,\",y\n3,z\n4,\n5,last"), &out)
+	if err != nil || rows != 5 {
+		t.Fatalf("%d rows, %v", rows, err)
 	}
 	want := `a,label,predicted_label,probability,excluded,warnings
 1,x,1,0.5,,"a, b"
@@ -81,7 +79,7 @@ func TestPredictFile(t *testing.T) {
 		"a,b\n1,2\n\"3,4\n":         "line 3: a quoted field that begins here is not terminated",
 		"a,b\n1,2\n1,2\n1,2\nwrong": "line 5",
 	} {
-		_, err := p.run(t.Context(), log, strings.NewReader(text), io.Discard)
+		_, err := p.Score(t.Context(), strings.NewReader(text), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) || program.Code(err) != program.BadInput {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
@@ -89,17 +87,17 @@ func TestPredictFile(t *testing.T) {
 }
 
 // A file of many parts comes out in its order, whichever part is done first.
-func TestPredictKeepsOrder(t *testing.T) {
+func TestOrder(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int64
 	requests.Store(1)
-	p := &scoring{name: "-", client: scorer(t, &requests), batch: 10}
+	p := &Table{Name: "-", Client: scorer(t, &requests), Batch: 10}
 	var in, out strings.Builder
 	in.WriteString("a,n\n")
 	for i := range 1005 {
 		fmt.Fprintf(&in, "%d,%d\n", i%10, i)
 	}
-	if _, err := p.run(t.Context(), slog.New(slog.DiscardHandler), strings.NewReader(in.String()), &out); err != nil {
+	if _, err := p.Score(t.Context(), strings.NewReader(in.String()), &out); err != nil {
 		t.Fatal(err)
 	}
 	for i, line := range strings.Split(strings.TrimSpace(out.String()), "\n")[1:] {
