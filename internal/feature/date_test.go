@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mlops/internal/dataset"
 )
@@ -133,7 +132,7 @@ func TestOneBooleanOrDateOneMeaning(t *testing.T) {
 				}
 				vector := make([]float32, e.Width())
 				e.Encode(vector, row)
-				if diff := cmp.Diff(want, vector, cmpopts.EquateNaNs()); diff != "" {
+				if diff := differ(want, vector); diff != "" {
 					t.Fatalf("%q and %q (-want +got):\n%s", b, d, diff)
 				}
 				// As a request has it, in any order.
@@ -148,7 +147,7 @@ func TestOneBooleanOrDateOneMeaning(t *testing.T) {
 						e.Set(vector, c, value(c, string(text)))
 					}
 				}
-				if diff := cmp.Diff(want, vector, cmpopts.EquateNaNs()); diff != "" {
+				if diff := differ(want, vector); diff != "" {
 					t.Fatalf("%q and %q in a request (-want +got):\n%s", b, d, diff)
 				}
 				if !s.SameCell(0, []byte(b), row[0]) || !s.SameCell(1, []byte(d), row[1]) {

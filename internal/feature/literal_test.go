@@ -9,9 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"mlops/internal/dataset"
 )
 
@@ -134,7 +131,7 @@ func TestOneValueOneMeaning(t *testing.T) {
 					t.Fatalf("%s %q: vector %v", kind, spelled, vector)
 				}
 			}
-			if diff := cmp.Diff(want, vector, cmpopts.EquateNaNs()); diff != "" {
+			if diff := differ(want, vector); diff != "" {
 				t.Fatalf("%s %q (-want +got):\n%s", kind, spelled, diff)
 			}
 			// As a request has it, string or number.
@@ -147,7 +144,7 @@ func TestOneValueOneMeaning(t *testing.T) {
 				}
 				e.Set(vector, 0, v)
 			}
-			if diff := cmp.Diff(want, vector, cmpopts.EquateNaNs()); diff != "" {
+			if diff := differ(want, vector); diff != "" {
 				t.Fatalf("%s %q in a request (-want +got):\n%s", kind, spelled, diff)
 			}
 			if !s.SameCell(0, []byte(spelled), v) {

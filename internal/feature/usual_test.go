@@ -6,9 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"mlops/internal/dataset"
 )
 
@@ -53,7 +50,7 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 			e.Reset(want)
 			odd, found := e.SetUsual(got, c, []byte(try))
 			if !found {
-				if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+				if diff := differ(want, got); diff != "" {
 					t.Errorf("column %s, %q is not known, but the vector changed:\n%s", s.Columns[c].Name, try, diff)
 				}
 				continue
@@ -73,7 +70,7 @@ func TestUsualValuesAreSetTheSame(t *testing.T) {
 			if odd != wantOdd {
 				t.Errorf("column %s, %q: oddity %d, by Set %d", s.Columns[c].Name, try, odd, wantOdd)
 			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" || s.Ignored(c) {
+			if diff := differ(want, got); diff != "" || s.Ignored(c) {
 				t.Errorf("column %s, %q (-want +got):\n%s", s.Columns[c].Name, try, diff)
 			}
 		}

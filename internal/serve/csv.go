@@ -20,7 +20,8 @@ func (d *decoder) csv(next func() []float32) error {
 	if len(bytes.TrimSpace(d.text[d.pos:])) == 0 {
 		return d.unfit("the body is empty; the first line has the columns' names")
 	}
-	separator := d.separator()
+	line, _, _ := bytes.Cut(d.text[d.pos:], []byte{'\n'})
+	separator := api.Separator(line)
 	columns, err := d.header(separator)
 	if err != nil {
 		return err
@@ -60,18 +61,6 @@ func (d *decoder) csv(next func() []float32) error {
 		return d.unfit("the request has a header and no record")
 	}
 	return nil
-}
-
-// separator is the character that parts the header into the most fields.
-func (d *decoder) separator() byte {
-	line, _, _ := bytes.Cut(d.text[d.pos:], []byte{'\n'})
-	best, most := byte(','), 0
-	for _, c := range []byte{',', ';', '\t', '|'} {
-		if n := bytes.Count(line, []byte{c}); n > most {
-			best, most = c, n
-		}
-	}
-	return best
 }
 
 // header reads the first line, and returns the columns by place; -1 where there is none.

@@ -90,15 +90,10 @@ func (d *decoder) strange() error {
 // isCSV reports whether the first line of a body is a header with a column's name.
 func (d *decoder) isCSV(text []byte) bool {
 	header, _, several := bytes.Cut(text[:min(len(text), smallBody)], []byte("\n"))
-	for _, separator := range []string{",", ";", "\t", "|"} {
-		names := strings.Split(string(header), separator)
-		for _, name := range names {
-			if (several || len(names) > 1) && d.spec.Column(strings.Trim(name, "\" \r")) >= 0 {
-				return true
-			}
-		}
-	}
-	return false
+	names := bytes.Split(header, []byte{api.Separator(header)})
+	return (several || len(names) > 1) && slices.ContainsFunc(names, func(name []byte) bool {
+		return d.spec.Column(string(bytes.Trim(name, "\" \r"))) >= 0
+	})
 }
 
 // isForm reports whether a body begins with a column's name and =, as a form does.

@@ -209,20 +209,6 @@ func (b *Booster) setAttr(key, value string) error {
 	return b.lib.call("setting attribute "+key, func() int32 { return b.lib.c.boosterSetAttr(b.handle, key, value) })
 }
 
-// attr returns a text stored with the model, and whether it is there.
-func (b *Booster) attr(key string) (value string, ok bool, err error) {
-	err = b.lib.call("reading attribute "+key, func() int32 {
-		var out *byte
-		var found int32
-		code := b.lib.c.boosterAttr(b.handle, key, &out, &found)
-		if code == 0 && found != 0 {
-			value, ok = goString(out), true
-		}
-		return code
-	})
-	return value, ok, err
-}
-
 // Close frees the booster.
 func (b *Booster) Close() error {
 	if b == nil || b.handle == 0 {

@@ -317,3 +317,17 @@ func TestLoadOfWrongFile(t *testing.T) {
 		t.Errorf("got error %v, want one that names %s", err, path)
 	}
 }
+
+// attr returns a text stored with the model, and whether it is there.
+func (b *Booster) attr(key string) (value string, ok bool, err error) {
+	err = b.lib.call("reading attribute "+key, func() int32 {
+		var out *byte
+		var found int32
+		code := b.lib.c.boosterAttr(b.handle, key, &out, &found)
+		if code == 0 && found != 0 {
+			value, ok = goString(out), true
+		}
+		return code
+	})
+	return value, ok, err
+}
