@@ -105,12 +105,14 @@ Kubernetes is shown too if it was installed from here.`,
 	}, loadTestCommand(), initCommand(), {
 		name:  "check",
 		args:  "SPEC [FILE]",
-		short: "check a data set's YAML, and that its table has the columns",
+		short: "report what would go wrong with a table and its YAML",
 		long: `
 Reads the data set's YAML (SPEC) and reports everything that is wrong with it, with
 line numbers. Then opens its table (FILE, a path or URL; without FILE, the first of
-the YAML's local paths that exists) and checks that it is whole and has the columns.
-Nothing is stored, and no service is needed.`,
+the YAML's local paths that exists) and reads all of it as the load and the cleaning
+would: the rows that they would reject, by reason and with an example, the target's
+values, and splits with too few rows. STOP marks what would stop a run, and the
+command then ends with exit code 2. Nothing is stored, and no service is needed.`,
 		define: func(*flag.FlagSet) work {
 			return func(ctx context.Context, out io.Writer, args []string) error {
 				switch len(args) {
