@@ -21,6 +21,14 @@ MLOPS = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./tools/mlops
 # Kubernetes; lint-modules vets the others.
 CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 
+# What is tested of the modules beside the product's, where it needs neither Kubernetes
+# nor MinIO; lint-modules has the rest.
+define test_modules
+@CGO_ENABLED=$(1) $(GO) test -C tools/cluster $(2) $(TESTFLAGS) $(CLUSTER)
+@CGO_ENABLED=0 $(GO) test -C tools/lint $(TESTFLAGS) ./floors ./licences ./links
+@CGO_ENABLED=0 $(GO) test -C tools/minio -run TestRefused $(TESTFLAGS) refuse.go refuse_test.go
+endef
+
 # The packages whose tests take longest start first, so that none is left running
 # alone at the end.
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
@@ -117,16 +125,16 @@ images: ## build every image into dist/, without Docker (ARCH=amd64,arm64, NAMES
 ##@ Development
 test: ## run every test with the race detector, on real Postgres, MLflow and MinIO (PKG=, TESTFLAGS=)
 	@$(MLOPS) scratch -services -no-sync -- env CGO_ENABLED=1 OMP_WAIT_POLICY=passive $(GO) test -race $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
-	@$(if $(PKG),,CGO_ENABLED=1 $(GO) test -C tools/cluster -race $(TESTFLAGS) $(CLUSTER))
+	$(if $(PKG),,$(call test_modules,1,-race))
 
 test-short: ## run the tests that need no service: under a minute once compiled (PKG=, TESTFLAGS=)
 	@CGO_ENABLED=0 $(GO) test -short $(TESTFLAGS) $(or $(PKG),$(SLOW) ./...)
-	@$(if $(PKG),,CGO_ENABLED=0 $(GO) test -C tools/cluster -short $(TESTFLAGS) $(CLUSTER))
+	$(if $(PKG),,$(call test_modules,0,-short))
 
 fmt: ## format the Go code
 	@gofmt -l -w $$(git ls-files -co --exclude-standard '*.go')
 
-lint: ## gofmt, go vet, static analysis, floors of packages, licences, spelling, scripts, YAML, Argo's validation of workflows/
+lint: ## gofmt, go vet, static analysis, floors of packages, licences, links, spelling, scripts, YAML, Argo's validation of workflows/
 	@files="$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go'))"; \
 	  test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
@@ -138,9 +146,10 @@ lint: ## gofmt, go vet, static analysis, floors of packages, licences, spelling,
 
 # With the flags of the programs' own builds (bin/cluster build, internal/local), so
 # that what those compiled, Kubernetes and MinIO, is not compiled again.
-lint-modules: ## go vet of what takes long to compile: the programs of tools/cluster, tools/minio
+lint-modules: ## go vet and tests of what takes long to compile: the programs of tools/cluster, tools/minio
 	CGO_ENABLED=0 $(GO) vet -C tools/cluster -trimpath -mod=readonly ./...
 	CGO_ENABLED=0 $(GO) vet -C tools/minio -trimpath ./...
+	CGO_ENABLED=0 $(GO) test -C tools/minio -trimpath ./...
 	cd tools/cluster && $(GO) mod verify
 	cd tools/minio && $(GO) mod verify
 	cd tools/argo && $(GO) mod verify
