@@ -294,16 +294,26 @@ those that the release generates, since set-up may not be able to make their rol
 {{- define "mlops.postgres.programs" -}}
 {{- $g := .Values.global.postgres -}}
 {{- $programs := list -}}
-{{- range list "load" "clean" "split" "train" "promote" "read" -}}
+{{- range list "load" "clean" "split" "train" "promote" "serve" "read" -}}
 {{- if or (not $g.appSecret) (dig . "secret" "" ($g.roles | default dict)) -}}{{- $programs = append $programs . -}}{{- end -}}
 {{- end -}}
 {{- toJson $programs -}}
+{{- end -}}
+{{/* Not empty if inference reads earlier rows from Postgres: those of the release's own
+data set, unless that is switched off, or only a role that may write is there for it. Takes
+the root context or inference's. */}}
+{{- define "mlops.inference.follows" -}}
+{{- $inference := .Values.inference | default .Values -}}
+{{- $g := .Values.global.postgres -}}
+{{- if and (not $inference.model) (or (not $g.appSecret) (dig "serve" "secret" "" ($g.roles | default dict))) (ne (get ($inference.earlierRows | default dict) "follow" | toString) "false") -}}yes{{- end -}}
 {{- end -}}
 {{/* Limits of the roles that the set-up Job makes, as a JSON object. A release upgraded with
 --reuse-values may have none. Takes the root context. */}}
 {{- define "mlops.postgres.limits" -}}
 {{- $limits := dict -}}
-{{- range $key, $role := .Values.global.postgres.roles -}}
+{{- $roles := dict "serve" (.Files.Get "defaults.yaml" | fromYaml).global.postgres.roles.serve -}}
+{{- range $key, $role := .Values.global.postgres.roles -}}{{- $_ := set $roles $key $role -}}{{- end -}}
+{{- range $key, $role := $roles -}}
 {{- $name := get (dict "owner" "mlops" "mlflow" "mlflow" "argo" "argo") $key | default (printf "mlops_%s" $key) -}}
 {{- $all := dict -}}
 {{- range list "statementTimeout" "idleInTransactionTimeout" "lockTimeout" -}}
@@ -369,7 +379,7 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana postgres-tls signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana postgres-tls signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

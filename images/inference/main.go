@@ -9,12 +9,18 @@ import (
 	"strings"
 	"time"
 
+	"mlops/internal/earlier"
 	"mlops/internal/mlflow"
+	"mlops/internal/postgres"
 	"mlops/internal/program"
 	"mlops/internal/registry"
 	"mlops/internal/serve"
 	"mlops/internal/signature"
 )
+
+// earlierConnections bounds the connections to Postgres, which a server has only if the
+// model looks at earlier rows.
+const earlierConnections = 6
 
 func main() { program.Main(run) }
 
@@ -49,6 +55,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	earlierMemory, err := size("MLOPS_EARLIER_MEMORY")
+	if err != nil {
+		return err
+	}
 	var trusted signature.Trusted
 	if keys := program.EnvOr("MLOPS_SIGNERS", ""); keys != "" {
 		if trusted, err = signature.ReadTrusted([]byte(keys)); err != nil {
@@ -65,7 +75,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
-	server := serve.New(serve.Options{
+	options := serve.Options{
 		Trusted:  trusted,
 		Memory:   program.MemoryLimit(),
 		Model:    name,
@@ -78,7 +88,15 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Origins:  strings.FieldsFunc(program.EnvOr("MLOPS_CORS_ORIGINS", ""), func(r rune) bool { return r == ',' || r == ' ' }),
 
 		NetHTTPOnly: !plainHTTP,
-	})
+
+		EarlierMemory: earlierMemory,
+	}
+	if host := program.EnvOr("PGHOST", ""); host != "" {
+		rows := earlier.NewSource(postgres.Config{ConnString: postgres.ConnString(host, program.EnvOr("PGPORT", ""), program.EnvOr("PGUSER", ""), program.EnvOr("PGPASSWORD", ""))}, earlierConnections, log)
+		defer rows.Close()
+		options.Earlier = rows
+	}
+	server := serve.New(options)
 	if path := program.EnvOr("MLOPS_API_KEYS", ""); path != "" {
 		if err := server.RequireKeys(path); err != nil {
 			return program.Inputf("MLOPS_API_KEYS: %w", err)
@@ -102,6 +120,28 @@ func limits() (l serve.Limits, err error) {
 	l.Connections = int(number("MLOPS_CONNECTIONS", 32))
 	l.BodyMemory = number("MLOPS_BODY_MEMORY", 64)
 	return l, err
+}
+
+// size reads a number of bytes, or of Ki, Mi or Gi; 0 means the server's default.
+func size(name string) (int64, error) {
+	text := program.EnvOr(name, "0")
+	number, unit := strings.TrimRight(text, "KMGi"), int64(1)
+	switch text[len(number):] {
+	case "":
+	case "Ki":
+		unit = 1 << 10
+	case "Mi":
+		unit = 1 << 20
+	case "Gi":
+		unit = 1 << 30
+	default:
+		return 0, program.Inputf("%s: %q is not a size such as 64Mi", name, text)
+	}
+	n, err := strconv.ParseInt(number, 10, 40)
+	if err != nil || n < 0 {
+		return 0, program.Inputf("%s: %q is not a size such as 64Mi", name, text)
+	}
+	return n * unit, nil
 }
 
 // onOff reads a switch, which has a default.

@@ -129,6 +129,7 @@ func configure(log *slog.Logger) (setup.Config, error) {
 		{"MLOPS_ROLE_SPLIT_PASSWORD", postgres.SplitRole, nil},
 		{"MLOPS_ROLE_TRAIN_PASSWORD", postgres.TrainRole, nil},
 		{"MLOPS_ROLE_PROMOTE_PASSWORD", postgres.PromoteRole, nil},
+		{"MLOPS_ROLE_SERVE_PASSWORD", postgres.ServeRole, nil},
 		{"MLOPS_ROLE_READ_PASSWORD", postgres.ReadRole, nil},
 		{"MLOPS_ROLE_APP_PASSWORD", "mlops", []string{"raw", "clean"}},
 		{"MLOPS_ROLE_MLFLOW_PASSWORD", "mlflow", []string{"mlflow"}},

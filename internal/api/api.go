@@ -217,7 +217,20 @@ type Earlier struct {
 	Groups int   `json:"groups"`
 	Rows   int   `json:"rows"`
 	Bytes  int64 `json:"bytes"`
+
+	From  string    `json:"from"`            // where it has them from: one of EarlierFrom...
+	AsOf  time.Time `json:"as_of"`           // when they were last known to be all that there are
+	Stale string    `json:"stale,omitempty"` // why newer rows may be missing; empty: none is, for longer than a minute
 }
+
+// Where a server has earlier records from.
+const (
+	EarlierFromVersion  = "version"  // the rows that the version was trained with
+	EarlierFromCopy     = "copy"     // a local copy of rows read from Postgres
+	EarlierFromPostgres = "postgres" // rows read from Postgres, which it follows
+	EarlierAsked        = "asked"    // none: it asks Postgres for each request
+	EarlierFromNobody   = "nobody"   // none, and nobody to ask
+)
 
 // Refusal says why the server does not serve a newer version.
 type Refusal struct {

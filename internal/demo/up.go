@@ -206,7 +206,9 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	// each promoted version into service by itself.
 	err = d.Do("inference server", func(log *slog.Logger) (_ string, err error) {
 		s.inference, err = c.State.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
-			return []string{"MLOPS_MODEL=" + spec.Model, "MLFLOW_TRACKING_URI=" + s.mlflow.URL(), "MLOPS_CACHE=" + c.State.Path("models", spec.Name), "MLOPS_SIGNERS=" + string(signers), "MLOPS_API_KEYS=" + keys}
+			// Its role may read the view of earlier rows, and nothing else.
+			env := append(s.postgres.StepsEnv(), s.postgres.StepEnv("inference")...)
+			return append(env, "MLOPS_MODEL="+spec.Model, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_CACHE="+c.State.Path("models", spec.Name), "MLOPS_SIGNERS="+string(signers), "MLOPS_API_KEYS="+keys)
 		})
 		if err != nil {
 			return "", err

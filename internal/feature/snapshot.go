@@ -21,6 +21,10 @@ type Snapshot struct {
 	starts []uint32 // of each group's rows, and after the last one how many rows there are
 	places []int64  // of each row; ascending within a group
 	values []packed // by value that features look at
+
+	over     *Snapshot // groups that take the place of those here; nil: none
+	replaced int       // groups here that over has too
+	hidden   int       // rows of those
 }
 
 // packed is one value per row. Most have few different ones, so that a row takes a
@@ -44,6 +48,8 @@ func (p *packed) at(row int) float32 {
 
 // SnapshotBuilder collects rows for a Snapshot.
 type SnapshotBuilder struct {
+	e      *Encoder
+	work   []float32
 	most   int64 // bytes
 	slots  int
 	group  []byte
@@ -63,7 +69,7 @@ type groupRows struct {
 // NewSnapshotBuilder returns a builder that gives up once it holds more than most
 // bytes.
 func (e *Encoder) NewSnapshotBuilder(most int64) *SnapshotBuilder {
-	return &SnapshotBuilder{most: most, slots: len(e.blank) - e.Width()}
+	return &SnapshotBuilder{e: e, most: most, slots: len(e.blank) - e.Width()}
 }
 
 // Add takes the next row of those sorted by group and order; it is what a Stream's
@@ -84,6 +90,24 @@ func (b *SnapshotBuilder) Add(group []byte, place int64, values []float32) error
 	return nil
 }
 
+// AddRow is Add for a row's cleaned values by column of the spec; those that no feature of
+// earlier rows looks at may be nil. A row without a group is passed over.
+func (b *SnapshotBuilder) AddRow(fields [][]byte) error {
+	if b.full {
+		return nil
+	}
+	spec := b.e.spec
+	group := fields[spec.Column(spec.Group)]
+	if group == nil {
+		return nil
+	}
+	if b.work == nil {
+		b.work = make([]float32, b.e.Room())
+	}
+	b.e.encode(b.work, fields)
+	return b.Add(group, spec.Place(fields[spec.Column(spec.Order)]), b.work[b.e.Width():])
+}
+
 // errTwins says that a snapshot can't tell two groups apart.
 var errTwins = errors.New("two groups have the same 64-bit hash: a snapshot can't tell them apart")
 
@@ -93,26 +117,42 @@ func (b *SnapshotBuilder) Snapshot() (*Snapshot, error) {
 		return nil, nil
 	}
 	slices.SortFunc(b.groups, func(x, y groupRows) int { return cmp.Compare(x.key, y.key) })
-	s := &Snapshot{keys: make([]uint64, len(b.groups)), starts: make([]uint32, len(b.groups)+1), places: make([]int64, 0, len(b.places)), values: make([]packed, b.slots)}
+	s := newSnapshot(len(b.groups), len(b.places), b.slots)
 	for i, g := range b.groups {
 		if i > 0 && b.groups[i-1].key == g.key {
 			return nil, errTwins
 		}
-		s.keys[i], s.starts[i] = g.key, uint32(len(s.places))
-		s.places = append(s.places, b.places[g.from:g.to]...)
+		s.addGroup(g.key, b.places[g.from:g.to])
 	}
-	s.starts[len(b.groups)] = uint32(len(s.places))
-	column := make([]float32, 0, len(s.places))
-	for slot := range s.values {
-		column = column[:0]
+	s.pack(func(slot int, column []float32) []float32 {
 		for _, g := range b.groups {
 			for row := g.from; row < g.to; row++ {
 				column = append(column, b.values[row*b.slots+slot])
 			}
 		}
-		s.values[slot] = pack(column)
-	}
+		return column
+	})
 	return s, nil
+}
+
+// newSnapshot returns a snapshot with room for groups and rows.
+func newSnapshot(groups, rows, slots int) *Snapshot {
+	return &Snapshot{keys: make([]uint64, 0, groups), starts: make([]uint32, 1, groups+1), places: make([]int64, 0, rows), values: make([]packed, slots)}
+}
+
+// addGroup adds the next group in the order of the keys.
+func (s *Snapshot) addGroup(key uint64, places []int64) {
+	s.keys, s.places = append(s.keys, key), append(s.places, places...)
+	s.starts = append(s.starts, uint32(len(s.places)))
+}
+
+// pack fills in the values once all groups are there. column appends a slot's values of
+// all rows to an empty slice.
+func (s *Snapshot) pack(column func(slot int, empty []float32) []float32) {
+	room := make([]float32, 0, len(s.places))
+	for slot := range s.values {
+		s.values[slot] = pack(column(slot, room))
+	}
 }
 
 // pack packs the values of all rows. All that are missing are the same NaN.
@@ -147,11 +187,29 @@ func pack(column []float32) packed {
 }
 
 // Groups is how many groups there are, Rows how many rows of them.
-func (s *Snapshot) Groups() int { return len(s.keys) }
-func (s *Snapshot) Rows() int   { return len(s.places) }
+func (s *Snapshot) Groups() int {
+	if s.over != nil {
+		return len(s.keys) - s.replaced + s.over.Groups()
+	}
+	return len(s.keys)
+}
+
+func (s *Snapshot) Rows() int {
+	if s.over != nil {
+		return len(s.places) - s.hidden + s.over.Rows()
+	}
+	return len(s.places)
+}
 
 // Bytes is how much memory the snapshot takes.
 func (s *Snapshot) Bytes() int64 {
+	if s.over != nil {
+		return s.bytes() + s.over.bytes()
+	}
+	return s.bytes()
+}
+
+func (s *Snapshot) bytes() int64 {
 	n := 8*cap(s.keys) + 4*cap(s.starts) + 8*cap(s.places)
 	for i := range s.values {
 		p := &s.values[i]
@@ -163,10 +221,20 @@ func (s *Snapshot) Bytes() int64 {
 // Before adds the rows of a group that are before a place to p. values is room for one
 // row's.
 func (s *Snapshot) Before(p *Past, values []float32, group []byte, place int64) {
-	i, found := slices.BinarySearch(s.keys, hash(group))
-	if !found {
-		return
+	key := hash(group)
+	if s.over != nil {
+		if i, found := slices.BinarySearch(s.over.keys, key); found {
+			s.over.before(p, values, i, place)
+			return
+		}
 	}
+	if i, found := slices.BinarySearch(s.keys, key); found {
+		s.before(p, values, i, place)
+	}
+}
+
+// before is Before for the i-th group.
+func (s *Snapshot) before(p *Past, values []float32, i int, place int64) {
 	for row := int(s.starts[i]); row < int(s.starts[i+1]) && s.places[row] < place; row++ {
 		for slot := range s.values {
 			values[slot] = s.values[slot].at(row)
@@ -180,6 +248,7 @@ const snapshotFormat = "mlops history 1\n"
 
 // Write writes the snapshot, compressed.
 func (s *Snapshot) Write() ([]byte, error) {
+	s = s.flat()
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
 	if err != nil {
@@ -213,6 +282,9 @@ func (s *Snapshot) Write() ([]byte, error) {
 // errSnapshot says that a written snapshot is not one of this encoder.
 var errSnapshot = errors.New("the file does not hold earlier rows of this encoder")
 
+// ErrTooMany says that a snapshot takes more memory than it may.
+var ErrTooMany = errors.New("too many rows")
+
 // ReadSnapshot reads what Write wrote for an encoder of the same features. It refuses
 // more than most bytes.
 func (e *Encoder) ReadSnapshot(from io.Reader, most int64) (*Snapshot, error) {
@@ -227,9 +299,11 @@ func (e *Encoder) ReadSnapshot(from io.Reader, most int64) (*Snapshot, error) {
 	r.read(&slots)
 	r.read(&groups)
 	r.read(&rows)
-	if r.err == nil && (string(format) != snapshotFormat || int(slots) != len(e.blank)-e.Width() || groups > rows ||
-		int64(rows)*(8+int64(slots))+12*int64(groups) > most) {
-		return nil, fmt.Errorf("reading earlier rows: %w, or are more than %d bytes", errSnapshot, most)
+	if r.err == nil && (string(format) != snapshotFormat || int(slots) != len(e.blank)-e.Width() || groups > rows) {
+		return nil, fmt.Errorf("reading earlier rows: %w", errSnapshot)
+	}
+	if r.err == nil && int64(rows)*(8+int64(slots))+12*int64(groups) > most {
+		return nil, fmt.Errorf("reading earlier rows: %w: above %d bytes", ErrTooMany, most)
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("reading earlier rows: %w", r.err)

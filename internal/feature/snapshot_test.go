@@ -122,7 +122,7 @@ func TestSnapshotBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.ReadSnapshot(bytes.NewReader(text), 500); err == nil || !strings.Contains(err.Error(), "more than 500 bytes") {
+	if _, err := e.ReadSnapshot(bytes.NewReader(text), 500); err == nil || !strings.Contains(err.Error(), "above 500 bytes") {
 		t.Errorf("got %v, want that it is too large", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/earlier"
 	"mlops/internal/history"
 	"mlops/internal/postgres"
 )
@@ -21,6 +22,7 @@ import (
 //	load-val-test-data  reads clean, writes the split of a row and its rule
 //	train-model         reads clean; of raw the ledger and the rejected lines, and it may count rows
 //	promote-best-model  reads clean, owns the history of the models
+//	inference           reads the view of earlier rows in clean, and nothing else
 //	whoever asks        reads both
 //
 // The owner of a table grants these rights when it makes the table; ShareRaw and
@@ -61,6 +63,7 @@ func cleanGrants(spec *dataset.Spec) grants {
 	for _, table := range t.clean() {
 		g.rights = append(g.rights, right{table, "SELECT", nil, readers})
 	}
+	g.rights = append(g.rights, right{quote(earlier.View(spec.Name)), "SELECT", nil, []string{postgres.ServeRole}})
 	split := []string{postgres.SplitRole}
 	g.rights = append(g.rights, right{t.rows, "UPDATE", []string{"split"}, split}, right{t.split, "INSERT", nil, split})
 	return g
@@ -154,7 +157,7 @@ func ShareRaw(ctx context.Context, conn *pgx.Conn) error {
 // ShareClean is ShareRaw for the database clean and process-data, with the history of
 // the models, which is the gate's.
 func ShareClean(ctx context.Context, conn *pgx.Conn) error {
-	err := share(ctx, conn, postgres.CleanRole, []string{postgres.SplitRole, postgres.TrainRole, postgres.PromoteRole, postgres.ReadRole},
+	err := share(ctx, conn, postgres.CleanRole, []string{postgres.SplitRole, postgres.TrainRole, postgres.PromoteRole, postgres.ServeRole, postgres.ReadRole},
 		func(context.Context, pgx.Tx, *dataset.Spec) error { return nil }, cleanGrants)
 	if err != nil {
 		return err

@@ -155,7 +155,7 @@ func TestRoles(t *testing.T) {
 		{clean, "COPY (SELECT 1) TO PROGRAM 'true'", nil},
 		{clean, "SELECT rolpassword FROM pg_authid", nil},
 	}
-	for _, role := range []string{"load", "clean", "split", "train", "promote", "read"} {
+	for _, role := range []string{"load", "clean", "split", "train", "promote", "serve", "read"} {
 		c := as[role]
 		for _, tt := range tests {
 			database := c.Postgres.Raw
@@ -257,7 +257,7 @@ func TestRolesAfterUpgrade(t *testing.T) {
 	for _, conn := range []*pgx.Conn{connect(t, cfg, cfg.Postgres.Raw), connect(t, cfg, cfg.Postgres.Clean)} {
 		for _, sql := range []string{
 			"REASSIGN OWNED BY mlops_load, mlops_clean TO owner_of_" + cfg.Postgres.Raw,
-			"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM mlops_load, mlops_clean, mlops_split, mlops_train, mlops_promote, mlops_read",
+			"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM mlops_load, mlops_clean, mlops_split, mlops_train, mlops_promote, mlops_serve, mlops_read",
 			"DROP FUNCTION IF EXISTS _things_take_back(integer)",
 			"CREATE SCHEMA _mlops_before AUTHORIZATION owner_of_" + cfg.Postgres.Raw,
 			"CREATE VIEW theirs AS SELECT 1 AS x", // of somebody who administers the server

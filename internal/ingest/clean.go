@@ -87,6 +87,9 @@ func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, filled
 				return err
 			}
 		}
+		if err := fitEarlier(ctx, tx, spec); err != nil {
+			return err
+		}
 		return grant(ctx, tx, cleanGrants(spec))
 	})
 }

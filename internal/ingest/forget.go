@@ -67,6 +67,9 @@ func Forget(ctx context.Context, cfg Config) error {
 		s := postgres.NewSession(pg, d.database, d.lock, cfg.Logger)
 		err := s.Do(ctx, "forgetting "+cfg.Spec.Name, func(ctx context.Context, conn *pgx.Conn) error {
 			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				if err := dropEarlier(ctx, tx, cfg.Spec); err != nil {
+					return err
+				}
 				if err := dropTables(ctx, tx, d.tables); err != nil {
 					return err
 				}

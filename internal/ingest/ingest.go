@@ -88,19 +88,8 @@ func tablesOf(spec *dataset.Spec) tables {
 // table of one never meets an index of another.
 func ours(spec *dataset.Spec, what string) string { return quote("_" + spec.Name + "_" + what) }
 
-// taken are the names that a column of a table can't have: Postgres' system
-// columns, and our own column in clean.
-var taken = []string{"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin", "split"}
-
-// ColumnName is how a column of the spec is called in the databases: by its own
-// name, with an underscore before those that are taken. No column of a spec
-// starts with one.
-func ColumnName(name string) string {
-	if slices.Contains(taken, name) {
-		return "_" + name
-	}
-	return name
-}
+// ColumnName is how a column of the spec is called in the databases.
+func ColumnName(name string) string { return postgres.ColumnName(name) }
 
 // quoteColumn is a column of the spec as an SQL identifier.
 func quoteColumn(name string) string { return quote(ColumnName(name)) }

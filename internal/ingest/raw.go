@@ -78,6 +78,9 @@ func createOrFit(ctx context.Context, tx pgx.Tx, database string, spec *dataset.
 		if used {
 			return fit()
 		}
+		if err := dropEarlier(ctx, tx, spec); err != nil {
+			return err
+		}
 		if err := dropTables(ctx, tx, t.clean()); err != nil {
 			return err
 		}

@@ -165,7 +165,16 @@ func finishRebuild(ctx context.Context, tx pgx.Tx, spec *dataset.Spec) error {
 	for i := range names {
 		names[i] = before + "." + names[i]
 	}
-	return dropTables(ctx, tx, names)
+	if err := dropEarlier(ctx, tx, spec); err != nil {
+		return err
+	}
+	if err := dropTables(ctx, tx, names); err != nil {
+		return err
+	}
+	if err := fitEarlier(ctx, tx, spec); err != nil {
+		return err
+	}
+	return grant(ctx, tx, cleanGrants(spec))
 }
 
 // undo ends a rebuild that lost too many rows. It returns the first batch of raw

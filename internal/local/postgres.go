@@ -336,6 +336,7 @@ var stepRoles = map[string]string{
 	"load-val-test-data": postgres.SplitRole,
 	"train-model":        postgres.TrainRole,
 	"promote-best-model": postgres.PromoteRole,
+	"inference":          postgres.ServeRole,
 }
 
 // role returns the password of a step's role, which follows from that of their

@@ -22,6 +22,10 @@ type Inference struct {
 	ModelRefusals prometheus.Counter
 	PollErrors    prometheus.Counter
 
+	FollowErrors prometheus.Counter
+	Asked        *prometheus.CounterVec // by outcome
+	Asking       prometheus.Histogram
+
 	Keys *Keys
 
 	scores *scoreCollector
@@ -61,8 +65,22 @@ func NewInference() *Inference {
 		ModelRefusals: s.counter("mlops_model_refusals_total", "Model versions in production that the server refused to serve; GET /model says why."),
 		PollErrors:    s.counter("mlops_registry_poll_errors_total", "Polls of the model registry that failed."),
 
+		FollowErrors: s.counter("mlops_earlier_follow_errors_total", "Tries to follow the rows of Postgres, which features of earlier rows look at, that failed."),
+		Asked:        s.counters("mlops_earlier_asked_total", "Requests whose earlier rows Postgres was asked for, since the server holds none: answered, or failed.", "outcome"),
+		Asking: s.make.NewHistogram(prometheus.HistogramOpts{Name: "mlops_earlier_asking_duration_seconds", Help: "Time until Postgres answered for the earlier rows of a request, waiting for a connection included.",
+			Buckets: durationBuckets}),
+
 		Keys: s.keys(),
 	}
+}
+
+// WatchEarlier adds what the server holds of earlier rows.
+func (m *Inference) WatchEarlier(rows, groups, bytes func() int64, asOf func() float64, stale func() int64) {
+	m.watch("mlops_earlier_rows", "Earlier rows that the server holds to look up.", nil, rows)
+	m.watch("mlops_earlier_groups", "Groups of these rows.", nil, groups)
+	m.watch("mlops_earlier_memory_bytes", "Memory that these rows take.", nil, bytes)
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{Name: "mlops_earlier_as_of_timestamp_seconds", Help: "Unix time at which these rows were last known to be all that there are; 0 if the model looks at none."}, asOf)
+	m.watch("mlops_earlier_stale", "1 while the server can't tell whether there are newer rows: it looks up those that it has.", nil, stale)
 }
 
 // WatchQueue adds the requests of one size that are being scored, and that wait for it.

@@ -24,6 +24,8 @@ func TestReference(t *testing.T) {
 	inference.WatchRejections("queue", zero)
 	inference.WatchBodies(zero)
 	inference.WatchRefused(zero)
+	inference.WatchEarlier(zero, zero, zero, func() float64 { return 0 }, zero)
+	inference.Asked.WithLabelValues("answered")
 	inference.WatchConnections(zero, zero, zero)
 	inference.Requests.WithLabelValues("h", "200")
 	inference.Problems.WithLabelValues("h", "t")

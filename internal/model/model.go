@@ -122,14 +122,20 @@ type Model struct {
 	Encoder *feature.Encoder
 	Trees   *tree.Model
 	Serving Serving
-	Earlier *feature.Snapshot // rows that features look back at; nil if the version has none
+	Earlier *feature.Snapshot // rows that features look back at; nil if the version has none, or too many
+
+	TooManyEarlier bool // it has more than were to be read
 
 	notebook bool // a notebook logged it
 }
 
 // Read reads a model version's files and checks that they belong together and
 // reproduce the stored scores.
-func Read(files fs.FS) (*Model, error) {
+func Read(files fs.FS) (*Model, error) { return ReadWithin(files, MaxEarlier) }
+
+// ReadWithin is Read, but leaves the rows that features look back at out if they take more
+// than that many bytes of memory.
+func ReadWithin(files fs.FS, earlier int64) (*Model, error) {
 	read := func(name string) ([]byte, error) {
 		b, err := fs.ReadFile(files, name)
 		if err != nil {
@@ -172,7 +178,8 @@ func Read(files fs.FS) (*Model, error) {
 		return nil, err
 	}
 	if m.Encoder.LooksBack() {
-		if m.Earlier, err = readEarlier(files, m.Encoder); err != nil {
+		m.Earlier, err = readEarlier(files, m.Encoder, min(earlier, MaxEarlier))
+		if m.TooManyEarlier = errors.Is(err, feature.ErrTooMany); err != nil && !m.TooManyEarlier {
 			return nil, err
 		}
 	}
@@ -186,7 +193,7 @@ func Read(files fs.FS) (*Model, error) {
 func (m *Model) FromNotebook() bool { return m.notebook }
 
 // readEarlier reads the rows that features look back at, nil if the version has none.
-func readEarlier(files fs.FS, e *feature.Encoder) (*feature.Snapshot, error) {
+func readEarlier(files fs.FS, e *feature.Encoder, most int64) (*feature.Snapshot, error) {
 	f, err := files.Open(FileEarlier)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -195,7 +202,7 @@ func readEarlier(files fs.FS, e *feature.Encoder) (*feature.Snapshot, error) {
 		return nil, fmt.Errorf("reading model version: %w", err)
 	}
 	defer f.Close()
-	snapshot, err := e.ReadSnapshot(f, MaxEarlier)
+	snapshot, err := e.ReadSnapshot(f, most)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", FileEarlier, err)
 	}

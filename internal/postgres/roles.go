@@ -1,5 +1,7 @@
 package postgres
 
+import "slices"
+
 // The roles of a release's programs. Each has the rights that its program needs on
 // the tables of a data set, which ingest.ShareRaw and ingest.ShareClean grant.
 const (
@@ -8,10 +10,24 @@ const (
 	SplitRole   = "mlops_split"   // reads clean, writes the column split
 	TrainRole   = "mlops_train"   // reads clean, and the ledger and rejected lines of raw
 	PromoteRole = "mlops_promote" // reads clean, owns the history of the models
+	ServeRole   = "mlops_serve"   // reads the views of earlier rows in clean
 	ReadRole    = "mlops_read"    // reads both, for whoever asks what is there
 )
 
 // ProgramRoles are those roles.
 func ProgramRoles() []string {
-	return []string{LoadRole, CleanRole, SplitRole, TrainRole, PromoteRole, ReadRole}
+	return []string{LoadRole, CleanRole, SplitRole, TrainRole, PromoteRole, ServeRole, ReadRole}
+}
+
+// taken are the names that a column of a table can't have: Postgres' system columns, and
+// our own column in clean.
+var taken = []string{"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin", "split"}
+
+// ColumnName is how a column of a spec is called in the databases: by its own name, with
+// an underscore before those that are taken. No column of a spec starts with one.
+func ColumnName(name string) string {
+	if slices.Contains(taken, name) {
+		return "_" + name
+	}
+	return name
 }

@@ -111,7 +111,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 			return
 		}
 	}
-	x.earlier = served.model.Earlier
+	if served.model.Spec.LooksBack() {
+		s.findEarlier(r.Context(), x, served)
+	}
 	unknown, err := s.admit(x, served.model)
 	if err != nil {
 		e.fail(w, scoreProblem(err))

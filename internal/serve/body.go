@@ -32,7 +32,8 @@ type exchange struct {
 	excluded []exclusion // by record
 	response []byte
 
-	earlier *feature.Snapshot // looked up for records that bring none; may be nil
+	earlier    *feature.Snapshot // looked up for records that bring none; may be nil
+	unanswered bool              // because Postgres did not answer
 
 	explained *explanation // nil: predictions are not explained
 	in, out   format       // of the body and of the response
@@ -84,7 +85,7 @@ func newExchange(m *memory) *exchange {
 func (x *exchange) free() {
 	x.memory.give(x.held)
 	if x.held <= maxPooled {
-		x.memory, x.held, x.earlier, x.explained, x.frame = nil, 0, nil, nil, nil
+		x.memory, x.held, x.earlier, x.unanswered, x.explained, x.frame = nil, 0, nil, false, nil, nil
 		x.inference = protocol.InferenceRequest{}
 		exchanges.Put(x)
 	}

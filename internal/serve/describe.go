@@ -26,6 +26,7 @@ func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
 	if r := s.refused.Load(); r != nil {
 		m.Refused = &r.Refusal
 	}
+	m.Dataset.Earlier = s.describeEarlier(served)
 	body, err := json.Marshal(m)
 	if err != nil {
 		fail(w, api.Problem{Status: http.StatusInternalServerError})
@@ -75,9 +76,6 @@ func description(s *served) api.Model {
 	}
 	for _, e := range spec.Cohort {
 		m.Dataset.Cohort = append(m.Dataset.Cohort, api.Exclusion{Column: e.Column, Values: e.Values, Because: e.Because})
-	}
-	if spec.LooksBack() {
-		m.Dataset.Earlier = s.describeEarlier()
 	}
 	m.Model.Candidate = serving.Candidate
 	for _, sample := range serving.Samples {

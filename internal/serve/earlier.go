@@ -29,6 +29,8 @@ type lookBack struct {
 	place int64 // of the record
 	given bool  // the record brought its earlier ones
 
+	collect func(group []byte) // takes the groups to look up, instead of looking them up
+
 	within bool // an earlier record is being read
 	index  int  // of it
 	at     int64
@@ -163,15 +165,26 @@ func (d *decoder) checkPlaces() error {
 const (
 	noGroup    = iota // the record names no group
 	noSnapshot        // the server has nothing to look up
+	noResponse        // Postgres did not answer in time
 )
 
 // lookBack completes the record with what came before it: the records that it brought,
 // or else what the server knows of its group.
 func (d *decoder) lookBack() error {
 	b := &d.back
+	if b.collect != nil {
+		if !b.given && b.keyed {
+			b.collect(b.key)
+		}
+		return nil
+	}
 	var held *feature.Snapshot
-	if d.exchange != nil {
-		held = d.exchange.earlier
+	nothing := uint32(noSnapshot)
+	if x := d.exchange; x != nil {
+		held = x.earlier
+		if x.unanswered {
+			nothing = noResponse
+		}
 	}
 	var err error
 	switch {
@@ -179,7 +192,7 @@ func (d *decoder) lookBack() error {
 	case !b.keyed:
 		err = d.note(warning{column: wholeRecord, odd: feature.NoEarlier, end: noGroup})
 	case held == nil:
-		err = d.note(warning{column: wholeRecord, odd: feature.NoEarlier, end: noSnapshot})
+		err = d.note(warning{column: wholeRecord, odd: feature.NoEarlier, end: nothing})
 	default:
 		held.Before(b.past, b.row[d.encoder.Width():], b.key, b.place)
 	}
@@ -191,22 +204,15 @@ func (d *decoder) lookBack() error {
 // noEarlier is a warning about earlier records that nobody knows as a response has it.
 func noEarlier(w *warning, spec *dataset.Spec) api.Warning {
 	out := api.Warning{Kind: api.EarlierUnavailable}
-	if w.end == noGroup {
+	switch w.end {
+	case noGroup:
 		out.Detail = fmt.Sprintf("no %s and no %s: scored as the first record of its group", spec.Group, dataset.EarlierMember)
-	} else {
+	case noResponse:
+		out.Detail = fmt.Sprintf("Postgres, which the server asks for earlier records, did not answer in time: scored as the first of its %s; send them as %s, or try again", spec.Group, dataset.EarlierMember)
+	default:
 		out.Detail = fmt.Sprintf("the server has no earlier records to look up: scored as the first of its %s; send them as %s", spec.Group, dataset.EarlierMember)
 	}
 	return out
-}
-
-// describeEarlier is what GET /model says of earlier records.
-func (s *served) describeEarlier() *api.Earlier {
-	spec := s.model.Spec
-	h := &api.Earlier{Group: spec.Group, Order: spec.Order}
-	if held := s.model.Earlier; held != nil {
-		h.Groups, h.Rows, h.Bytes = held.Groups(), held.Rows(), held.Bytes()
-	}
-	return h
 }
 
 // earlierOf are a sample's earlier records on the wire.

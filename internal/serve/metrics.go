@@ -23,6 +23,7 @@ func newMetrics(s *Server) *metrics.Inference {
 	m.WatchRejections("queue", func() int64 { return s.small.refused.Load() + s.large.refused.Load() })
 	m.WatchRejections("memory", s.memory.refused.Load)
 	m.WatchBodies(s.memory.used.Load)
+	s.watchEarlier(m)
 	m.WatchRefused(func() int64 {
 		if s.refused.Load() != nil {
 			return 1

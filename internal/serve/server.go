@@ -51,6 +51,14 @@ type Options struct {
 	// Restarts is how often a server process died before this one; its socket stayed.
 	Restarts int
 
+	// Earlier is where rows come from that came after a version was trained, for features
+	// that look at earlier ones; nil: only the version's own are looked up.
+	Earlier EarlierRows
+
+	// EarlierMemory bounds the bytes of earlier rows that are held; 0: 64 MiB. If there
+	// are more, Earlier is asked for each request.
+	EarlierMemory int64
+
 	// Origins are those whose pages may read responses (CORS); "*": all.
 	Origins []string
 
@@ -73,7 +81,8 @@ type Server struct {
 
 	kept [2]string // folders of the local copies, the one that is served last; Watch's own
 
-	draining atomic.Bool // told to stop
+	draining   atomic.Bool  // told to stop
+	complained atomic.Int64 // Unix, ns: when the log last said that Postgres did not answer
 
 	keys *apikey.Ring // nil: requests need no key
 
@@ -88,6 +97,9 @@ type Server struct {
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.EarlierMemory == 0 {
+		o.EarlierMemory = defaultEarlierMemory
 	}
 	l := o.Limits.defaults()
 	s := &Server{
@@ -171,6 +183,8 @@ func (s *Server) Run(ctx context.Context, inner net.Listener) error {
 	}
 	watched := make(chan error, 1)
 	go func() { watched <- s.Watch(ctx) }()
+	followed := make(chan struct{})
+	go func() { defer close(followed); s.follow(ctx) }()
 	if s.keys != nil {
 		go s.keys.Watch(ctx, s.log)
 	}
@@ -196,6 +210,7 @@ func (s *Server) Run(ctx context.Context, inner net.Listener) error {
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving: %w", err)
 	}
+	<-followed
 	return <-watched
 }
 

@@ -160,7 +160,9 @@ func diabetes(t *testing.T, values map[string][]string) *Server {
 	}
 	s := newServer(t, newShelf(t), t.TempDir())
 	m := &model.Model{Spec: spec, Encoder: e, Trees: trees, Serving: model.Serving{Threshold: 0.5}}
-	s.served.Store(&served{model: m, frame: frame{[]byte(`{"model":{},"predictions":[`), ',', []byte("]}\n")}, warned: warningCounters(s.metrics, e)})
+	next := &served{model: m, frame: frame{[]byte(`{"model":{},"predictions":[`), ',', []byte("]}\n")}, warned: warningCounters(s.metrics, e)}
+	s.beginEarlier(next, t.TempDir())
+	s.served.Store(next)
 	return s
 }
 

@@ -43,6 +43,8 @@ type served struct {
 	warned      counted
 	scores      *metrics.Scores // nil: not a binary task
 	worded      worded
+
+	earlier earlierRows // that features look back at
 }
 
 // rule is one of the cohort's.
@@ -200,7 +202,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	}
 	loaded := s.attempt(v)
 	defer loaded()
-	m, err := model.Read(os.DirFS(dir))
+	m, err := model.ReadWithin(os.DirFS(dir), s.options.EarlierMemory)
 	if err != nil {
 		return err
 	}
@@ -222,6 +224,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		next.scores = s.metrics.Scores(strconv.Itoa(v.Number))
 	}
 	next.description = description(next)
+	s.beginEarlier(next, dir)
 	next.warned = warningCounters(s.metrics, m.Encoder)
 	if _, err := json.Marshal(next.description); err != nil { // before it is served
 		return err
