@@ -34,7 +34,7 @@ endef
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -178,10 +178,13 @@ screenshots: ## take the pictures of the documentation from a running demo (need
 	@$(GO) run ./tools/screenshots $(SCREENSHOTS)
 
 # PARTS are those of tools/bench/main.go; demo needs a home of its own.
-PARTS ?= demo ingest training evaluator accuracy scoring serving tables loadtest
+PARTS ?= demo ingest training evaluator accuracy scoring serving earlier tables loadtest
 bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
 	@$(if $(filter demo,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench demo)
 	@$(if $(filter-out demo,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo,$(PARTS)))
+
+bench-quality: ## compare the shipped model with Python's on the same rows and splits, into bench.json, bench-quality.json and a table (ONLY=salt)
+	@OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench quality
 
 helms: # Helm 3 and 4, built from source into the cache
 	@CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -o $(CURDIR)/bin/cluster .

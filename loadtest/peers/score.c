@@ -22,6 +22,7 @@ static const char *(*last_error)(void);
 static int (*predict_dense)(void *booster, const char *values, const char *config, void *matrix,
                             const uint64_t **shape, uint64_t *dimensions, const float **result);
 static void *booster, *proxy;
+static size_t written; // by the last call
 
 static int check(int code) {
 	if (code) snprintf(text, sizeof text, "%s", last_error());
@@ -52,15 +53,18 @@ static int dense(const float *rows, size_t n, size_t width, float *out) {
 	uint64_t dimensions;
 	const float *result;
 	if (check(predict_dense(booster, values, config, proxy, &shape, &dimensions, &result))) return -1;
-	memcpy(out, result, n * sizeof *out); // it is libxgboost's own until the next call
+	uint64_t outputs = 1; // of all rows
+	for (uint64_t i = 0; i < dimensions; i++) outputs *= shape[i];
+	memcpy(out, result, outputs * sizeof *out); // it is libxgboost's own until the next call
+	written = outputs;
 	return 0;
 }
 
 int xgboost_batch(const float *rows, size_t n, size_t width, float *out) { return dense(rows, n, width, out); }
 
 int xgboost_one(const float *rows, size_t n, size_t width, float *out) {
-	for (size_t i = 0; i < n; i++)
-		if (dense(rows + i * width, 1, width, out + i)) return -1;
+	for (size_t i = 0; i < n; i++, out += written)
+		if (dense(rows + i * width, 1, width, out)) return -1;
 	return 0;
 }
 

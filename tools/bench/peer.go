@@ -23,9 +23,13 @@ import (
 
 var peers = filepath.Join("loadtest", "peers")
 
-// peersVenv returns the peers' virtual environment, which is cached beside the
-// demo's.
+// peersVenv returns the virtual environment of the servers' and evaluators' peers.
 func peersVenv(ctx context.Context, log *slog.Logger) (*prepare.Venv, error) {
+	return venvOf(ctx, log, filepath.Join(peers, "requirements.txt"))
+}
+
+// venvOf returns the virtual environment of a lock, which is cached beside the demo's.
+func venvOf(ctx context.Context, log *slog.Logger, lock string) (*prepare.Venv, error) {
 	home, err := program.Env("MLOPS_HOME")
 	if err != nil {
 		return nil, err
@@ -38,7 +42,7 @@ func peersVenv(ctx context.Context, log *slog.Logger) (*prepare.Venv, error) {
 	if err != nil {
 		return nil, err
 	}
-	return state.Venv(ctx, log, py, filepath.Join(peers, "requirements.txt"))
+	return state.Venv(ctx, log, py, lock)
 }
 
 // python runs one of the peers' programs and returns its output.

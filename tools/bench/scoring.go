@@ -103,24 +103,38 @@ func measure(m *tree.Model, records []record) cost {
 		rows = append(rows, r.vector...)
 	}
 	out := make([]float32, len(records))
-	time7 := func(f func()) float64 {
-		f()
-		var took []float64
-		for range 7 {
-			start := time.Now()
-			f()
-			took = append(took, float64(time.Since(start).Nanoseconds())/1000/float64(len(records)))
-		}
-		return median(took)
-	}
 	return cost{
-		One: time7(func() {
+		One: passes(len(records), func() {
 			for i := range out {
 				out[i] = m.Score(rows[i*width : (i+1)*width])
 			}
 		}),
-		Batch: time7(func() { m.ScoreBatch(rows, out) }),
+		Batch: passes(len(records), func() { m.ScoreBatch(rows, out) }),
 	}
+}
+
+// measureOne times rows one at a time, as measure does, with any number of outputs per
+// row, and returns the outputs too.
+func measureOne(m *tree.Model, records []record) (micros float64, out []float32) {
+	n := m.Outputs()
+	out = make([]float32, n*len(records))
+	return passes(len(records), func() {
+		for i := range records {
+			m.ScoreBatch(records[i].vector, out[i*n:(i+1)*n])
+		}
+	}), out
+}
+
+// passes is the median time (µs) of seven passes per row, after one that isn't counted.
+func passes(rows int, f func()) float64 {
+	f()
+	var took []float64
+	for range 7 {
+		start := time.Now()
+		f()
+		took = append(took, float64(time.Since(start).Nanoseconds())/1000/float64(rows))
+	}
+	return median(took)
 }
 
 // compare turns what a model cost its evaluators into figures.

@@ -179,7 +179,7 @@ func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.D
 		serving.Samples = append(serving.Samples, model.Sample{Record: records[i].values, Probability: float64(p)})
 	}
 	return model.Write(model.Parts{
-		Spec: b.spec, Encoder: data.Encoder, UBJ: ubj, Serving: serving, XGBoostVersion: lib.Version(),
+		Spec: b.spec, Encoder: data.Encoder, UBJ: ubj, Serving: serving, Earlier: data.Earlier, XGBoostVersion: lib.Version(),
 		RunID: strings.Repeat("0", 32), // no run: as long as one, since the peers respond with it
 	})
 }
