@@ -119,7 +119,8 @@ func (m *machine) enforce(t *testing.T, r *kube.Release) {
 			Containers: []corev1.Container{{
 				Name: netpol, Image: "mlops.local/" + netpol + ":" + versions.NetPol, ImagePullPolicy: corev1.PullNever,
 				// Without it, what its queue should decide passes.
-				Args:            []string{"--fail-open", "--disable-nri", "--nfqueue-id=98", "--metrics-bind-address=127.0.0.1:17498"},
+				Args:            []string{"--hostname-override=$(NODE)", "--fail-open", "--disable-nri", "--nfqueue-id=98", "--metrics-bind-address=127.0.0.1:17498"},
+				Env:             []corev1.EnvVar{{Name: "NODE", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "spec.nodeName"}}}},
 				SecurityContext: &corev1.SecurityContext{Privileged: ptr.To(true)},
 			}},
 		}},
@@ -152,15 +153,33 @@ func (m *machine) enforce(t *testing.T, r *kube.Release) {
 		if d.Status.NumberReady != 1 {
 			return fmt.Errorf("%s: %+v", netpol, d.Status)
 		}
-		out, err := m.run(t, nil, "nft", "list", "table", "inet", netpol)
-		if err == nil && !strings.Contains(out, "queue") {
-			err = fmt.Errorf("nothing is queued:\n%s", out)
+		queues, err := os.ReadFile("/proc/net/netfilter/nfnetlink_queue")
+		if err == nil && !regexp.MustCompile(`(?m)^ *98 `).Match(queues) {
+			err = fmt.Errorf("%s reads no queue:\n%s", netpol, queues)
 		}
 		return err
 	})
+	for _, rule := range queued {
+		m.must(t, nil, append([]string{"iptables", "-w", "10", "-t", "mangle"}, strings.Fields(rule)...)...)
+	}
 }
 
-// unenforce takes away what enforce made. The program leaves its rules behind.
+// queued are the rules that give the enforcer the first packet of each connection of a
+// pod. It makes rules of nftables itself, in which not every kernel has queues, and
+// none for what pods send to the node.
+var queued = []string{
+	"-N MLOPS-E2E-OUT",
+	"-A MLOPS-E2E-OUT -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
+	"-A MLOPS-E2E-OUT -m owner --uid-owner 0 -j RETURN", // the node's own: the kubelet's probes
+	"-A MLOPS-E2E-OUT -s 10.213.0.0/18 -j NFQUEUE --queue-num 98 --queue-bypass",
+	"-A MLOPS-E2E-OUT -d 10.213.0.0/18 -j NFQUEUE --queue-num 98 --queue-bypass",
+	"-A POSTROUTING -j MLOPS-E2E-OUT",
+	"-N MLOPS-E2E-IN",
+	"-A MLOPS-E2E-IN -s 10.213.0.0/18 -m conntrack --ctstate NEW -j NFQUEUE --queue-num 98 --queue-bypass",
+	"-A INPUT -j MLOPS-E2E-IN",
+}
+
+// unenforce takes away what enforce made.
 func (m *machine) unenforce(t *testing.T, r *kube.Release) {
 	ctx := context.WithoutCancel(t.Context())
 	var failed []error
@@ -168,15 +187,13 @@ func (m *machine) unenforce(t *testing.T, r *kube.Release) {
 		r.Client.CoreV1().ServiceAccounts("kube-system").Delete(ctx, netpol, metav1.DeleteOptions{}),
 		r.Client.RbacV1().ClusterRoleBindings().Delete(ctx, netpol, metav1.DeleteOptions{}),
 		r.Client.RbacV1().ClusterRoles().Delete(ctx, netpol, metav1.DeleteOptions{}))
-	for range 100 { // its last sync could make the rules again
-		pods, err := r.Client.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=" + netpol})
-		if err != nil || len(pods.Items) == 0 {
-			failed = append(failed, err)
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
+	for _, undo := range []string{"-D POSTROUTING -j MLOPS-E2E-OUT", "-D INPUT -j MLOPS-E2E-IN", "-F MLOPS-E2E-OUT", "-F MLOPS-E2E-IN", "-X MLOPS-E2E-OUT", "-X MLOPS-E2E-IN"} {
+		failed = append(failed, exec.Command("iptables", append([]string{"-w", "10", "-t", "mangle"}, strings.Fields(undo)...)...).Run())
 	}
-	failed = append(failed, exec.Command("nft", "delete", "table", "inet", netpol).Run())
+	// The program's own rules, where the kernel takes them, stay behind when it ends.
+	if err := exec.Command("nft", "delete", "table", "inet", netpol).Run(); err != nil {
+		t.Logf("%s has left no rules of nftables: %v", netpol, err)
+	}
 	if err := errors.Join(slices.DeleteFunc(failed, apierrors.IsNotFound)...); err != nil {
 		t.Errorf("removing what enforced the policies: %v", err)
 	}

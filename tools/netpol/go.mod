@@ -3,7 +3,7 @@
 // image).
 module mlops/tools/netpol
 
-go 1.26
+go 1.26.0
 
 tool sigs.k8s.io/kube-network-policies/cmd
 
