@@ -18,10 +18,13 @@ import (
 // descriptor 3 is its socket.
 const restartsEnv = "MLOPS_SUPERVISED_RESTARTS"
 
-// minUptime is how long a child must have run for its death to be answered by another
-// child. One that dies sooner ends the program, so that whoever started it may wait
-// before the next attempt.
-const minUptime = 10 * time.Second
+// A child that dies before it has run for minUptime ends the program, so that whoever
+// started it may wait before the next attempt. If a signal killed it, this holds from the
+// third such child in a row on.
+const (
+	minUptime = 10 * time.Second
+	maxKilled = 3
+)
 
 // Listen listens on a TCP address. In a child of Supervise it takes over the parent's
 // socket instead, and reports how often the child's predecessors died.
@@ -47,7 +50,7 @@ func Supervised() bool { _, ok := os.LookupEnv(restartsEnv); return ok }
 // clients that connect in between wait in the socket's queue instead of being refused.
 //
 // It returns when the context ends and the child, which gets SIGTERM, has ended; and
-// when a child ends without being told to within minUptime.
+// when children end soon without being told to, see minUptime.
 func Supervise(ctx context.Context, log *slog.Logger, address string) error {
 	return supervise(ctx, log, address, minUptime)
 }
@@ -65,6 +68,7 @@ func supervise(ctx context.Context, log *slog.Logger, address string, minUptime 
 	defer socket.Close()
 	// From then on the child alone decides how long connections are taken.
 	defer context.AfterFunc(ctx, func() { l.Close(); socket.Close() })()
+	killed := 0 // children in a row, before they had run for long
 	for restarts := 0; ; restarts++ {
 		began := time.Now()
 		err := child(ctx, log, socket, restarts)
@@ -75,11 +79,23 @@ func supervise(ctx context.Context, log *slog.Logger, address string, minUptime 
 		if err == nil {
 			err = errors.New("it ended by itself")
 		}
-		if ran < minUptime {
+		if ran >= minUptime {
+			killed = 0
+		} else if killed++; !signalled(err) || killed >= maxKilled {
 			return fmt.Errorf("the server ended after %s: %w", ran.Round(time.Millisecond), err)
 		}
 		log.Error("the server died and is started again", "ran", ran.Round(time.Second).String(), "reason", err.Error(), "restarts", restarts+1)
 	}
+}
+
+// signalled reports whether a signal killed the child.
+func signalled(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled()
 }
 
 // child runs the program with the socket until it ends. An error says how it ended

@@ -103,6 +103,35 @@ func TestSupervise(t *testing.T) {
 	}
 }
 
+// A server that is killed again and again, each time soon after its start, ends the program.
+func TestSuperviseKilledSoon(t *testing.T) {
+	address, stop, done := supervised(t, time.Minute)
+	defer stop()
+	for kill := range maxKilled {
+		var pid, restarts int
+		for pid == 0 {
+			if resp, err := http.Get("http://" + address); err == nil {
+				fmt.Fscan(resp.Body, &pid, &restarts)
+				resp.Body.Close()
+			}
+			if err := syscall.Kill(pid, 0); pid != 0 && (err != nil || restarts != kill) {
+				pid = 0
+			}
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-done:
+		if Code(err) != Failed || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the program goes on")
+	}
+}
+
 // A server that ends soon ends the program, with its exit code.
 func TestSuperviseEndsSoon(t *testing.T) {
 	for _, want := range []int{0, Failed, BadInput} {
