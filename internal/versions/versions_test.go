@@ -39,7 +39,7 @@ var repeated = []struct {
 	{"Prometheus", prometheusModule(), "tools/cluster/go.mod", `github\.com/prometheus/prometheus (\S+)`},
 	{"NetPol", NetPol, "tools/netpol/go.mod", `sigs\.k8s\.io/kube-network-policies v(\S+)`},
 	{"VersityGW", VersityGW, "tools/versitygw/go.mod", `github\.com/versity/versitygw v(\S+)`},
-	{"XGBoost", XGBoost, "python/requirements.in python/requirements.txt loadtest/peers/requirements.in", `(?m)^xgboost-cpu==(\S+)`},
+	{"XGBoost", XGBoost, "python/requirements.in python/requirements.txt loadtest/peers/requirements.in tools/bench/quality/requirements.in", `(?m)^xgboost-cpu==(\S+)`},
 }
 
 // minioModule is the pseudo-version of MinIO's release: its time and commit.
