@@ -1,7 +1,10 @@
 package dataset
 
 import (
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Columns returns the names of the columns that the feature is made of.
@@ -50,4 +53,52 @@ func (f *Feature) usualName() string {
 		name = f.Earlier + "_" + name
 	}
 	return name
+}
+
+// Words is what people call the feature: in the words of its columns' labels, unless the
+// spec gives it a name of its own.
+func (s *Spec) Words(f *Feature) string {
+	if f.Name != f.usualName() {
+		first, size := utf8.DecodeRuneInString(f.Name)
+		return string(unicode.ToUpper(first)) + strings.ReplaceAll(f.Name[size:], "_", " ")
+	}
+	if f.Earlier == EarlierCount {
+		return "Earlier records"
+	}
+	label := func(name string) string {
+		if i := s.Column(name); i >= 0 && s.Columns[i].Label != "" {
+			return s.Columns[i].Label
+		}
+		return name
+	}
+	words := label(f.Columns()[0])
+	switch {
+	case f.Ranges != "":
+		words += ", by range"
+	case f.Date != "" && f.Part != "":
+		words += ", " + f.Part
+	case f.DaysFrom != "":
+		to := f.To
+		if _, date := f.ToDate(); !date {
+			to = label(f.To)
+		}
+		words = "Days from " + label(f.DaysFrom) + " to " + to
+	}
+	switch f.Earlier {
+	case EarlierSum:
+		words += ", all earlier records together"
+	case EarlierMean:
+		words += ", mean of the earlier records"
+	case EarlierLargest:
+		words += ", largest of the earlier records"
+	case EarlierLast:
+		words += ", in the record before"
+	case EarlierChange:
+		words += ", change since the record before"
+	case EarlierSame:
+		words += ", same as in the record before"
+	case EarlierDaysSince:
+		words += ", days since the record before"
+	}
+	return words
 }

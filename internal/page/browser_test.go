@@ -128,8 +128,8 @@ func TestInBrowser(t *testing.T) {
 		title   = "Readmission within 30 days"
 		result  = "25.0% probability of “readmitted within 30 days” readmitted within 30 days at or above the threshold " +
 			"2.2 times the average of 11.3% Of test records at or above the threshold, 19.2% were “readmitted within 30 days”."
-		chance  = result + " higher than 24 of 100 test records"
-		lowest  = result + " no higher than the lowest of the test records"
+		chance  = result + " Higher than for 24 of 100 test records."
+		lowest  = result + " No higher than for any test record."
 		odd     = chance + " Unlike the training data Race: is odd"
 		waiting = "Change any value, then predict. Fields may be left unknown."
 	)

@@ -134,10 +134,10 @@ func position(quantiles []float32, x float64) string {
 	}
 	switch percent := 100 * below / len(quantiles); {
 	case below == 0:
-		return "no higher than the lowest of the test records"
+		return "No higher than for any test record."
 	case below == len(quantiles):
-		return "higher than all test records"
+		return "Higher than for every test record."
 	default:
-		return fmt.Sprintf("higher than %d of 100 test records", max(percent, 1))
+		return fmt.Sprintf("Higher than for %d of 100 test records.", max(percent, 1))
 	}
 }

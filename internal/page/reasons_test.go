@@ -57,8 +57,8 @@ func TestPosition(t *testing.T) {
 		q = append(q, float32(i)/100)
 	}
 	for x, want := range map[float64]string{
-		0: "no higher than the lowest of the test records", 0.005: "higher than 1 of 100 test records",
-		0.25: "higher than 24 of 100 test records", 0.999: "higher than 99 of 100 test records", 1.5: "higher than all test records",
+		0: "No higher than for any test record.", 0.005: "Higher than for 1 of 100 test records.",
+		0.25: "Higher than for 24 of 100 test records.", 0.999: "Higher than for 99 of 100 test records.", 1.5: "Higher than for every test record.",
 	} {
 		if got := position(q, x); got != want {
 			t.Errorf("%v: %q, want %q", x, got, want)

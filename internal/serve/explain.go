@@ -153,10 +153,7 @@ func newWording(m *model.Model) *wording {
 	for i := range spec.Features {
 		f, fitted := &spec.Features[i], &m.Encoder.Features[i]
 		names := f.Columns()
-		label := fitted.Name
-		if len(names) == 1 && f.Earlier == "" && f.Ranges == "" && spec.Columns[spec.Column(names[0])].Label != "" {
-			label = spec.Columns[spec.Column(names[0])].Label
-		}
+		label := spec.Words(f)
 		list, err := json.Marshal(append([]string{}, names...))
 		if err != nil {
 			panic(err) // strings

@@ -148,9 +148,9 @@ function position(x) {
   const quantiles = JSON.parse(panel.dataset.quantiles);
   let below = quantiles.findIndex((q) => !(q < Math.fround(x)));
   if (below < 0) below = quantiles.length;
-  if (below === 0) return 'no higher than the lowest of the test records';
-  if (below === quantiles.length) return 'higher than all test records';
-  return `higher than ${Math.max(Math.floor((100 * below) / quantiles.length), 1)} of 100 test records`;
+  if (below === 0) return 'No higher than for any test record.';
+  if (below === quantiles.length) return 'Higher than for every test record.';
+  return `Higher than for ${Math.max(Math.floor((100 * below) / quantiles.length), 1)} of 100 test records.`;
 }
 
 // against compares a probability with the average of the test rows.
