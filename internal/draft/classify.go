@@ -65,7 +65,7 @@ var (
 var (
 	withCommas = regexp.MustCompile(`^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$`)
 	withPoints = regexp.MustCompile(`^[-+]?\d{1,3}(\.\d{3})+(,\d+)?$`)
-	withBlanks = regexp.MustCompile(`^[-+]?\d{1,3}([ '\x{a0}\x{202f}]\d{3})+([.,]\d+)?$`)
+	withBlanks = regexp.MustCompile(`^[-+]?\d{1,3}([ '\x{a0}\x{202f}\x{2019}\x{2009}\x{2007}]\d{3})+([.,]\d+)?$`)
 	withComma  = regexp.MustCompile(`^[-+]?\d+,\d+$`)
 	withMoney  = regexp.MustCompile(`^[-+]?(US\$|[$€£¥₹]|USD|EUR|GBP|CHF) ?[-+]?\d[\d.,' ]*$|^[-+]?\d[\d.,' ]* ?([$€£¥₹%]|USD|EUR|GBP|CHF)$`)
 )

@@ -6,7 +6,6 @@
 package draft
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
@@ -71,7 +71,8 @@ type Draft struct {
 	rejected int64
 	lost     string
 	lostLine int64
-	total    string // what is odd about the last record; empty: nothing
+	empty    source.Empty
+	totals   summing
 }
 
 // maxColumns is how many columns a spec may list.
@@ -84,6 +85,11 @@ func (d *Draft) oneField() string {
 	}
 	if c := d.columns[0]; c.measured > 0 && c.words >= 3*c.measured {
 		return "; fields that are parted by blanks can't be told apart: write the table with commas or tabs"
+	}
+	for _, r := range d.columns[0].name {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" _-.", r) {
+			return fmt.Sprintf("; fields that are parted by %q can't be told apart: write the table with commas, semicolons, bars or tabs", r)
+		}
 	}
 	return ""
 }
@@ -102,10 +108,10 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	if d.Name == "" {
 		d.Name = nameOf(address)
 	}
-	sketches, err := d.open(ctx, address, false)
+	sketches, err := d.open(ctx, address, o.Target, false)
 	if err == nil && !d.noHeader && namesAreValues(sketches, o.Target) {
-		d.Rows, d.rejected = 0, 0
-		sketches, err = d.open(ctx, address, true)
+		d.Rows, d.rejected, d.totals = 0, 0, summing{}
+		sketches, err = d.open(ctx, address, "", true)
 	}
 	if err != nil {
 		return nil, err
@@ -212,8 +218,8 @@ func (d *Draft) try(ctx context.Context, address string) (err error) {
 }
 
 // open reads the table, and finds out how it is written.
-func (d *Draft) open(ctx context.Context, address string, noHeader bool) ([]*sketch, error) {
-	table, err := source.Open(ctx, address, source.Options{Guess: true, NoHeader: noHeader, Parquet: parquet.Open})
+func (d *Draft) open(ctx context.Context, address, named string, noHeader bool) ([]*sketch, error) {
+	table, err := source.Open(ctx, address, source.Options{Guess: true, NoHeader: noHeader, Named: named, Parquet: parquet.Open})
 	if err != nil {
 		return nil, err
 	}
@@ -247,8 +253,6 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 	defer records.Close()
 	sketches := newSketches(table.Names)
 	budget := maxHashes
-	var last []byte
-	var lastLine int64
 	for {
 		rec, err := records.Next()
 		if errors.Is(err, io.EOF) {
@@ -260,6 +264,9 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 		if rec.Reason != "" {
 			if d.rejected++; d.rejected == 1 {
 				d.lost, d.lostLine = rec.Reason, rec.Line
+				if mend := source.Mend(rec.Reason, rec.Text, table.Separator()); mend != "" {
+					d.lost += " (" + mend + ")"
+				}
 			}
 			continue
 		}
@@ -269,8 +276,9 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 		for i, f := range rec.Fields {
 			sketches[i].add(f, rec.Line, &budget)
 		}
-		last, lastLine = append(last[:0], bytes.TrimSpace(rec.Fields[0])...), rec.Line
+		d.totals.add(rec)
 	}
+	d.empty = records.TakeEmpty()
 	if d.Rows == 0 {
 		why := ""
 		if d.lost != "" {
@@ -278,14 +286,11 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 		}
 		return nil, &Error{fmt.Sprintf("%s has no row that can be read%s", d.Source, why)}
 	}
-	if totals.Match(last) {
-		d.total = fmt.Sprintf("line %s, the last one, begins with %q: if it sums up the others it is not a record; take it out of the table", comma(lastLine), shorten(string(last), 40))
-	}
 	return sketches, nil
 }
 
-// totals are the first words of a line below a table that sums it up.
-var totals = regexp.MustCompile(`(?i)^(grand |sub ?)?(total|sum|summe|gesamt|gesamtsumme|insgesamt|totale?s?|somme|suma|average|mean|mittelwert)\b:?`)
+// unnamed is what pandas calls a column without a name.
+var unnamed = regexp.MustCompile(`^Unnamed: \d+(\.\d+)*$`)
 
 // name gives each column its name in the spec, and finds those that can't have
 // one.
@@ -298,6 +303,8 @@ func (d *Draft) name() {
 			c.drop = fmt.Sprintf("it has the name and the values of an earlier column (%s)", twin.name)
 		case c.name == "":
 			c.drop = "it has no name; often a row number"
+		case unnamed.MatchString(c.name) && c.kind == dataset.Integer && c.unique:
+			c.drop = "it has no name of its own and another number in each row, as pandas writes a row's number"
 		case d.nested[c.name] != "":
 			c.drop = "it holds " + d.nested[c.name] + ", and a cell of a table holds one value"
 		}
@@ -354,6 +361,7 @@ func (d *Draft) chooseTarget(o Options) error {
 		}
 	}
 	c := d.target
+	c.keepWords(d.spell)
 	if c.drop != "" {
 		return &Error{fmt.Sprintf("column %q can't be the target: %s", c.name, c.drop)}
 	}

@@ -9,6 +9,9 @@ import (
 
 var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|index|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id[_ .-].*)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
 
+// smallest is from how many rows on a column that counts them does so by intent.
+const smallest = 20
+
 // chooseKeys finds the column that identifies a row, and the one whose rows
 // belong together.
 func (d *Draft) chooseKeys() {
@@ -23,6 +26,8 @@ func (d *Draft) chooseKeys() {
 			d.whyKey = fmt.Sprintf("%s rows, as many different values", comma(d.Rows))
 		case named && c.unique:
 			c.out = "an identifier: nearly every row has a value of its own"
+		case c.counting && d.Rows >= smallest:
+			c.out = "it counts the rows, each is one more than the one before"
 		}
 	}
 	for _, c := range d.columns {

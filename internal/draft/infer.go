@@ -1,8 +1,10 @@
 package draft
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -195,11 +197,7 @@ func spellingOf(cols []*column) spelling {
 		case points > 0 && t.of(number).n < c.present && fits(c.commaOrPoints()):
 			cast([2]string{",", "."}, points, c, t.of(pointGroups))
 		case blanks > 0 && fits(plain+blanks+comma):
-			decimal := ""
-			if comma > 0 {
-				decimal = ","
-			}
-			cast([2]string{decimal, firstSeparator(t.of(blankGroups).example)}, blanks, c, t.of(blankGroups))
+			cast(c.blankSpelling(), blanks, c, t.of(blankGroups))
 		}
 	}
 	var best [2]string
@@ -216,6 +214,32 @@ func spellingOf(cols []*column) spelling {
 		best[1] = "."
 	}
 	return spelling{decimal: best[0], thousands: best[1], guess: fmt.Sprintf("column %s, for example line %d: %q", most.column, most.example.line, most.example.example)}
+}
+
+// blankSpelling is how numbers whose thousands are parted by blanks or apostrophes are
+// spelled: their decimal and thousands separators.
+func (c *column) blankSpelling() [2]string {
+	var s [2]string
+	if c.tallies.of(decimalComma).n > 0 {
+		s[0] = ","
+	}
+	first := int64(math.MaxInt64)
+	for v, n := range c.counts {
+		if c.kindsOf(v)&blankGroups == 0 {
+			continue
+		}
+		plain, unit := withoutUnit([]byte(v))
+		if unit != c.unit || c.unit == "" {
+			plain = []byte(v)
+		}
+		if bytes.IndexByte(plain, ',') >= 0 {
+			s[0] = ","
+		}
+		if n.line < first {
+			first, s[1] = n.line, firstSeparator(string(plain))
+		}
+	}
+	return s
 }
 
 // onlyGroups reports whether no value has a comma before other than three digits.
@@ -331,9 +355,12 @@ func (c *column) decide(spell spelling) {
 			c.unsure = c.twoSpellings()
 		case t.of(money).n*10 > n*9:
 			c.notes = append(c.notes, "several currencies, or brackets, keep the numbers text")
+		default:
+			c.likeNumbers()
 		}
 	}
 	c.shares()
+	c.suspect()
 	if c.kind == dataset.Category && c.exact && c.values <= 40 {
 		for v := range c.counts {
 			if !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
@@ -342,6 +369,19 @@ func (c *column) decide(spell spelling) {
 		}
 		slices.Sort(c.options)
 	}
+}
+
+// keepWords makes values of the words that were taken for a missing one because the
+// others are numbers: a row whose target is not known is not trained on.
+func (c *column) keepWords(spell spelling) {
+	kept := slices.DeleteFunc(slices.Clone(c.missing), func(m marked) bool { return !m.sure && c.kindsOf(m.value)&text != 0 })
+	if len(kept) == len(c.missing) {
+		return
+	}
+	c.missing, c.notes, c.unsure, c.options = kept, nil, "", nil
+	c.lossOf, c.lossEx, c.lossAt = 0, "", 0
+	c.present = c.rows - c.blank - sum(c.missing)
+	c.decide(spell)
 }
 
 // twoSpellings says that nearly all values are numbers, but by two spellings that can't

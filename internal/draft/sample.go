@@ -167,7 +167,7 @@ func (s *sample) inspect() (j judged, err error) {
 			j.leaks, j.features = append(j.leaks, *found[i]), append(j.features, f)
 		}
 	}
-	if len(j.leaks) == 0 && s.spec.Task == dataset.Binary {
+	if len(j.leaks) == 0 {
 		j.together = inspect.Together(s.spec, features, x, y, folds)
 	}
 	return j, nil

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"math/bits"
+	"strconv"
 	"unicode/utf8"
 
 	"mlops/internal/dataset"
@@ -34,6 +35,9 @@ type sketch struct {
 	dates   map[string]*tally // by format
 	united  unitTally
 	special map[string]*count // missing-like values, once counts is full
+
+	counting bool // each cell is a whole number, one more than the one before
+	last     int64
 
 	approx hyperLogLog
 	unique *hashSet // nil once there was no room for it
@@ -66,7 +70,12 @@ func (s *sketch) add(cell []byte, line int64, budget *int) {
 	cell = bytes.TrimSpace(cell)
 	if len(cell) == 0 {
 		s.blank++
+		s.counting = false
 		return
+	}
+	if s.counting || s.rows == 1 {
+		n, err := strconv.ParseInt(string(cell), 10, 64)
+		s.counting, s.last = err == nil && (s.rows == 1 || n == s.last+1), n
 	}
 	if c, ok := s.counts[string(cell)]; ok {
 		c.n++

@@ -92,6 +92,9 @@ func (d *Draft) tell() {
 	if d.rejected > 0 {
 		say("%s records could not be read, for example line %s: %s", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
 	}
+	if n := d.empty; n.Lines > 0 {
+		say("%s lines hold no value, the first is line %s: they are no records", comma(n.Lines), comma(n.First))
+	}
 	if len(d.outcome.rare) > 0 {
 		var rows int64
 		for _, v := range d.outcome.rare {
@@ -99,8 +102,8 @@ func (d *Draft) tell() {
 		}
 		say("%s rows are left out, whose %s has fewer than %d rows: %s", comma(rows), d.target.name, d.classRows(), listed(d.outcome.rare))
 	}
-	if d.total != "" {
-		say("%s", d.total)
+	if text := d.totals.String(d.Rows); text != "" {
+		say("%s", text)
 	}
 	for _, c := range d.columns {
 		name := shorten(c.name, 40)

@@ -3,16 +3,19 @@ package draft
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"mlops/internal/dataset"
 )
 
 // affirmative are texts that mean yes, or the event that one predicts.
-var affirmative = []string{"yes", "ja", "oui", "si", "sí", "sim", "y", "true", "t", "1", "1.0", "positive", "pos", "churn", "churned", "default", "bad", "fraud", "spam", "malignant", "dead", "died", "canceled", "cancelled", "won", "success", "approved", "sick", "abnormal", "present"}
+var affirmative = []string{"yes", "ja", "oui", "si", "sí", "sim", "wahr", "vrai", "vero", "verdadero", "verdadeiro", "tak", "ano", "evet", "da", "x", "y", "true", "t", "1", "1.0", "positive", "pos", "churn", "churned", "default", "bad", "fraud", "spam", "malignant", "dead", "died", "canceled", "cancelled", "won", "success", "approved", "sick", "abnormal", "present"}
 
 // outcome is what a table's target is to a model.
 type outcome struct {
@@ -51,7 +54,7 @@ func (c *column) outcomes() []value {
 		if slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
 			continue
 		}
-		key := strings.ToLower(v)
+		key := strings.ToLower(norm.NFC.String(v))
 		if x, ok := dataset.ParseNumber([]byte(v)); ok && x == math.Trunc(x) {
 			key = strconv.FormatFloat(x, 'f', -1, 64)
 		}
@@ -83,6 +86,8 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 	switch {
 	case len(all) == 0:
 		return o, &Error{fmt.Sprintf("the target %q has no value", c.name)}
+	case len(all) == 1 && !c.full && c.rows > c.present:
+		return o, &Error{fmt.Sprintf("the target %q has one value only, %q, and %s rows have none: such rows are not trained on; if an empty cell means no, write a word there", c.name, all[0].spellings[0], comma(c.rows-c.present))}
 	case len(all) == 1 && !c.full:
 		return o, &Error{fmt.Sprintf("the target %q has one value only: %q", c.name, all[0].spellings[0])}
 	case c.kind == dataset.Date:
@@ -98,7 +103,7 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 	case numeric && !c.full && len(all) <= countable && len(enough) == len(all):
 		o.task, o.whyTask = dataset.Multiclass, fmt.Sprintf("guessed: %d different whole numbers, each in at least %d rows; task: regression predicts them as amounts (--task regression)", len(all), least)
 	case numeric:
-		o.task, o.whyTask = dataset.Regression, fmt.Sprintf("guessed: whole numbers, %s different", comma(c.values))
+		o.task, o.whyTask = dataset.Regression, fmt.Sprintf("guessed: %s, %s different", map[bool]string{true: "whole numbers", false: "numbers"}[c.kind != dataset.Number], comma(c.values))
 		if len(all) <= countable {
 			o.whyTask += fmt.Sprintf(", and %q in only %d rows, too few for a class of its own", all[0].spellings[0], all[0].rows)
 		}
@@ -160,6 +165,7 @@ func (o *outcome) two(c *column, all []value, least int64) error {
 // several makes a task of several classes of the values that enough rows have.
 func (o *outcome) several(c *column, all []value, least int64) error {
 	var rows, lost int64
+	alike := map[string][]string{} // classes by what is left of them without marks and capitals
 	for _, v := range all {
 		rows += v.rows
 		if v.rows < least {
@@ -168,8 +174,8 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 			continue
 		}
 		whole := c.kind == dataset.Integer || c.kind == dataset.Number
-		if len(v.spellings) > 1 && !whole {
-			c.unsure = fmt.Sprintf("%q and %q differ only in how they are spelled, and are classes of their own: if they are one, write them one way in the table", v.spellings[0], v.spellings[1])
+		if bare := strings.Trim(strings.ToLower(norm.NFC.String(v.spellings[0])), " .'\"\u00a0"); bare != "" && !whole {
+			alike[bare] = append(alike[bare], v.spellings...)
 		}
 		for _, s := range v.spellings {
 			if whole {
@@ -178,6 +184,12 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 			if !slices.Contains(o.classes, s) {
 				o.classes = append(o.classes, s)
 			}
+		}
+	}
+	for _, bare := range slices.Sorted(maps.Keys(alike)) {
+		if words := alike[bare]; len(words) > 1 {
+			slices.Sort(words)
+			c.notes = append(c.notes, fmt.Sprintf("%s differ only in how they are spelled, and are classes of their own: if they are one, write them one way in the table", quoteEach(words)))
 		}
 	}
 	slices.SortFunc(o.classes, func(a, b string) int {
@@ -196,6 +208,19 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 			c.name, comma(c.values), len(o.classes), least, listed(all), shellQuote(all[len(all)-1].spellings[0]))}
 	}
 	return nil
+}
+
+// quoteEach lists texts in quotes, so that one sees in what they differ.
+func quoteEach(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.QuoteToASCII(w)
+		if norm.NFC.IsNormalString(w) {
+			quoted[i] = strconv.Quote(w)
+		}
+	}
+	last := len(quoted) - 1
+	return strings.Join(quoted[:last], ", ") + " and " + quoted[last]
 }
 
 // canonical is a whole number as every spec writes it.

@@ -3,6 +3,7 @@ package feature
 import (
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"mlops/internal/dataset"
@@ -16,6 +17,7 @@ type tally struct {
 	min     float64
 	max     float64
 	numbers map[uint64]bucket // nil where values have no median
+	whole   bool              // the column has integers
 	dated   bool              // numbers has the seconds since 1970 of dates, a bucket per day
 }
 
@@ -35,7 +37,7 @@ func newTally(spec *dataset.Spec, column int) *tally {
 	if byLevel(spec, column) {
 		t.levels = map[string]int{}
 	}
-	t.ranged = byRange(spec, column)
+	t.ranged, t.whole = byRange(spec, column), spec.Columns[column].Type == dataset.Integer
 	if t.dated = byDay(spec, column); t.ranged || t.dated {
 		t.numbers = map[uint64]bucket{}
 	}
@@ -141,7 +143,10 @@ func (t *tally) seen(name string, rows, fold int) SeenColumn {
 		}
 	} else if x, ok := t.median(); ok {
 		text := string(dataset.AppendNumber(nil, x))
-		if t.dated {
+		switch {
+		case t.whole && math.Abs(x) < 1<<63: // a float64 writes larger ones with an exponent
+			text = strconv.FormatInt(int64(x), 10)
+		case t.dated:
 			text = string(dataset.AppendDate(nil, time.Unix(int64(x), 0).UTC()))
 		}
 		s.Typical = &text

@@ -167,6 +167,7 @@ func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
 		r.Known += e.known
 		r.Replaced += e.replaced
 		r.Rejected += e.rejected
+		r.addEmpty(e.empty)
 		ids = append(ids, e.id)
 	}
 	r.Read = r.Taken + r.Known + r.Replaced + r.Rejected
@@ -331,11 +332,11 @@ func (l *loader) load(ctx context.Context, conn *pgx.Conn) (e entry, err error) 
 	}
 	e = entry{
 		id: b.id, batch: l.last.batch + 1, firstLine: first.Line, lastLine: end.Line - 1, endOffset: end.Offset,
-		rows: rows, known: known, rejected: rejected, replaced: replaced,
+		rows: rows, known: known, rejected: rejected, replaced: replaced, empty: l.reader.TakeEmpty(),
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, replaced, lacks, accepted, started_at, loaded_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, false, now(), clock_timestamp())`, l.t.batches),
-		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected, e.replaced, append([]string{}, l.leftOut...))
+	_, err = tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (id, digest, batch, source, first_line, last_line, end_offset, rows, known, rejected, replaced, empty, empty_line, lacks, accepted, started_at, loaded_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, false, now(), clock_timestamp())`, l.t.batches),
+		e.id, l.table.Digest, e.batch, l.table.Source, e.firstLine, e.lastLine, e.endOffset, e.rows, e.known, e.rejected, e.replaced, e.empty.Lines, e.empty.First, append([]string{}, l.leftOut...))
 	if err != nil {
 		return e, fmt.Errorf("writing the ledger %s: %w", l.t.batches, err)
 	}

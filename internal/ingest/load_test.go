@@ -35,7 +35,7 @@ func TestLoadRaw(t *testing.T) {
 		" ? ,d,1,no\n"+ // 7
 		"5,,nonsense,\n"+ // 8: not for raw to judge
 		"2,z,1,no\n"+ // 9: the key again, in a later batch
-		"\n"+ // 10
+		"\n"+ // 10: no record
 		strings.Repeat("9", maxKey+1)+",d,1,no\n") // 11
 	cfg.Batch = 4
 	conn := connect(t, cfg, cfg.Postgres.Raw)
@@ -50,7 +50,7 @@ func TestLoadRaw(t *testing.T) {
 	}
 	cfg.All = true
 	got = load(t, cfg)
-	if diff := cmp.Diff(Report{Batches: 1, Rejected: 2, UsedUp: true}, got, counts); diff != "" {
+	if diff := cmp.Diff(Report{Batches: 1, Rejected: 1, Empty: 1, EmptyLine: 10, UsedUp: true}, got, counts); diff != "" {
 		t.Errorf("third run (-want +got):\n%s", diff)
 	}
 	got = load(t, cfg)
@@ -71,7 +71,6 @@ func TestLoadRaw(t *testing.T) {
 		"b2|6|NUL byte at byte 3|4,\u2400,1,no",
 		`b2|7|the key is missing| ? ,d,1,no`,
 		`b2|9|key id=2 is already on line 3|2,z,1,no`,
-		`b3|10|the line is empty|`,
 		`b3|11|the key has 1001 bytes, more than 1000|9...,d,1,no`,
 	}
 	if diff := cmp.Diff(want, query(t, conn, allRejected)); diff != "" {

@@ -86,6 +86,7 @@ func Try(ctx context.Context, cfg Config, row func(fields [][]byte)) (*Preview, 
 		}
 		t.record(rec)
 	}
+	t.out.Load.addEmpty(records.TakeEmpty())
 	return t.end(table), nil
 }
 
@@ -211,6 +212,21 @@ func (t *trial) end(table *source.Table) *Preview {
 		p.Classes = append(p.Classes[:most:most], named...)
 	}
 	return p
+}
+
+// Values are the least and the greatest target of a regression, and how many rows have one
+// that training could use.
+func (p *Preview) Values() (low, high float32, rows int) {
+	for _, part := range p.Parts {
+		if rows == 0 || part.Low < low {
+			low = part.Low
+		}
+		if rows == 0 || part.High > high {
+			high = part.High
+		}
+		rows += part.Rows
+	}
+	return low, high, rows
 }
 
 // Stops lists what would stop the pipeline.

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/source"
 )
 
 // createRaw makes the data set's tables in the database raw where they are
@@ -124,6 +125,8 @@ func (t tables) added() []lacking {
 		{t.batches, "gone", "integer NOT NULL DEFAULT 0"},
 		{t.batches, "lacks", "text[] NOT NULL DEFAULT '{}'"}, // columns that rows of the batch never had
 		{t.batches, "filled", "integer NOT NULL DEFAULT 0"},  // how often such columns were filled in
+		{t.batches, "empty", "integer NOT NULL DEFAULT 0"},   // lines that hold no value, and are no records
+		{t.batches, "empty_line", "integer NOT NULL DEFAULT 0"},
 		{t.rejected, "column", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "kind", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "value", "text NOT NULL DEFAULT ''"},
@@ -167,6 +170,7 @@ type entry struct {
 	endOffset             int64
 	rows, known, rejected int64
 	replaced              int64 // rows that took the place of an earlier one; not among rows
+	empty                 source.Empty
 }
 
 // lastEntry returns the ledger's last entry of a table, or the zero entry.
@@ -179,14 +183,14 @@ func lastEntry(ctx context.Context, conn *pgx.Conn, t tables, digest string) (en
 }
 
 func entries(ctx context.Context, conn *pgx.Conn, t tables, where string, args ...any) ([]entry, error) {
-	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT id, batch, first_line, last_line, end_offset, rows, known, rejected, replaced
+	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT id, batch, first_line, last_line, end_offset, rows, known, rejected, replaced, empty, empty_line
 		FROM %s WHERE %s`, t.batches, where), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger %s: %w", t.batches, err)
 	}
 	es, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (entry, error) {
 		var e entry
-		return e, r.Scan(&e.id, &e.batch, &e.firstLine, &e.lastLine, &e.endOffset, &e.rows, &e.known, &e.rejected, &e.replaced)
+		return e, r.Scan(&e.id, &e.batch, &e.firstLine, &e.lastLine, &e.endOffset, &e.rows, &e.known, &e.rejected, &e.replaced, &e.empty.Lines, &e.empty.First)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the ledger %s: %w", t.batches, err)

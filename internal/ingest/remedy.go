@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -28,7 +27,7 @@ var (
 
 	withCommas  = regexp.MustCompile(`^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$`)
 	withPoints  = regexp.MustCompile(`^[-+]?\d{1,3}(\.\d{3})+,\d+$|^[-+]?\d{1,3}(\.\d{3}){2,}$`)
-	withBlanks  = regexp.MustCompile(`^[-+]?\d{1,3}([ '\x{a0}\x{202f}]\d{3})+([.,]\d+)?$`)
+	withBlanks  = regexp.MustCompile(`^[-+]?\d{1,3}([ '\x{a0}\x{202f}\x{2019}\x{2009}\x{2007}]\d{3})+([.,]\d+)?$`)
 	commaNumber = regexp.MustCompile(`^[-+]?\d+,\d+$`)
 	unitBehind  = regexp.MustCompile(`^[-+]?\d[\d.,' ]*?[\s\x{a0}\x{202f}]*([^\d\s.,'"+-][^\d.,"+-]{0,11})$`)
 	unitBefore  = regexp.MustCompile(`^[-+]?([^\d\s.,'"+-][^\d\s.,"+-]{0,11})[\s\x{a0}\x{202f}]*[-+]?\d[\d.,' ]*$`)
@@ -89,12 +88,11 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 	switch {
 	case strings.HasPrefix(l.Reason, looksLike):
 		name, _, _ := strings.Cut(strings.TrimPrefix(l.Reason, looksLike), " ")
-		return fmt.Sprintf("source: {encoding: %s} would read it", name)
+		return fmt.Sprintf("source: {encoding: %s} would read it, if other lines are in it too", name)
 	case l.Reason == source.Replaced:
 		return "what brought the table here did not know its encoding, as --set-file, which needs UTF-8: pass the table as an address, with source: {encoding: ...}; source: {encoding: utf-8} would take these characters as they are"
-	case strings.HasPrefix(l.Reason, "not a line of"):
-		separator := map[byte]string{';': "semicolon", '\t': "tab", '|': "bar"}[spec.Source.Separates()]
-		return fmt.Sprintf("a field that holds a %s needs quotes", cmp.Or(separator, "comma"))
+	case l.Column == "" && source.Mend(l.Reason, []byte(l.Value), spec.Source.Separates()) != "":
+		return source.Mend(l.Reason, []byte(l.Value), spec.Source.Separates())
 	case l.Reason == keyChanged:
 		return "on_change: replace would take the new row in its place"
 	case l.Reason == keyTwice:

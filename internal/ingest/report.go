@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/source"
 )
 
 // Report is what a data step did with the rows that it read. Every step fills it
@@ -27,12 +28,14 @@ type Report struct {
 	Replacement *Replacement     `json:"replacement,omitempty"` // one of them
 	Absent      *Absent          `json:"absent,omitempty"`      // rows of other sources that this one does not have; they stay
 	Rejected    int64            `json:"rejected"`
-	Losses      []Loss           `json:"losses,omitempty"`  // the rejected rows by reason and column, the most rows first
-	Rebuilt     int64            `json:"rebuilt,omitempty"` // rows that clean had before, and that were cleaned again because of Changed
-	Changed     []string         `json:"changed,omitempty"` // in the spec, where clean was rebuilt
-	Lines       int64            `json:"lines,omitempty"`   // of the source, where the load stopped before its end
-	UsedUp      bool             `json:"used_up,omitempty"` // nothing is left in the source
-	Splits      map[string]int64 `json:"splits,omitempty"`  // rows of clean by split
+	Empty       int64            `json:"empty,omitempty"`      // lines without a value, which are no records and not among Read
+	EmptyLine   int64            `json:"empty_line,omitempty"` // the first of them
+	Losses      []Loss           `json:"losses,omitempty"`     // the rejected rows by reason and column, the most rows first
+	Rebuilt     int64            `json:"rebuilt,omitempty"`    // rows that clean had before, and that were cleaned again because of Changed
+	Changed     []string         `json:"changed,omitempty"`    // in the spec, where clean was rebuilt
+	Lines       int64            `json:"lines,omitempty"`      // of the source, where the load stopped before its end
+	UsedUp      bool             `json:"used_up,omitempty"`    // nothing is left in the source
+	Splits      map[string]int64 `json:"splits,omitempty"`     // rows of clean by split
 }
 
 // Loss is rows that were rejected for the same reason, with one of them.
@@ -70,6 +73,9 @@ func (r Report) String() string {
 			fmt.Fprintf(&b, ", %s %s", count(n.rows), n.what)
 		}
 	}
+	if r.Empty > 0 {
+		b.WriteString("\n  " + emptyLines(r.Empty, r.EmptyLine))
+	}
 	if len(r.Changed) > 0 {
 		b.WriteString("\n  " + rows(r.Rebuilt) + " cleaned again, because the spec changed: " + strings.Join(r.Changed, "; "))
 	}
@@ -86,6 +92,22 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "\n  of one source the first %s rejected lines are kept one by one, and the others counted by reason", count(maxKept))
 	}
 	return b.String()
+}
+
+// addEmpty counts lines without a value in.
+func (r *Report) addEmpty(e source.Empty) {
+	if r.Empty == 0 {
+		r.EmptyLine = e.First
+	}
+	r.Empty += e.Lines
+}
+
+// emptyLines says that a table has lines that are no records.
+func emptyLines(n, first int64) string {
+	if n == 1 {
+		return fmt.Sprintf("line %d is empty, and no record", first)
+	}
+	return fmt.Sprintf("%s lines are empty, and no records; the first is line %d", count(n), first)
 }
 
 // String is the loss for people, in one line.

@@ -121,9 +121,6 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 			found = append(found, *drift)
 		}
 	}
-	if spec.Task != dataset.Binary { // whose trees tell two outcomes apart
-		return sorted(found), nil
-	}
 	if together := Together(spec, features, train.X, train.Y, train.Fold); together != nil && Check(found) == nil {
 		found = append(found, *together)
 	}

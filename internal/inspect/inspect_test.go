@@ -168,3 +168,41 @@ func TestTogether(t *testing.T) {
 		t.Errorf("of one class: %+v", found)
 	}
 }
+
+// Two columns that tell one of several classes, or a value, only together: a sum's
+// remainder, and a product.
+func TestTogetherOfClassesAndValues(t *testing.T) {
+	t.Parallel()
+	features := []Feature{{Name: "a", Columns: []string{"a"}}, {Name: "b", Columns: []string{"b"}, Codes: 3}, {Name: "noise", Columns: []string{"noise"}}}
+	for _, c := range []struct {
+		task, wants string
+		noisy       float64 // share of the rows whose label says nothing
+		label       func(a, b float32) float32
+	}{
+		{dataset.Multiclass, "an AUC of at least 1.0000 for each class", 0, func(a, b float32) float32 { return float32((int(a) + int(b)) % 3) }},
+		{dataset.Multiclass, "", 0.2, func(a, b float32) float32 { return float32((int(a) + int(b)) % 3) }},
+		{dataset.Regression, "explain 0.99", 0, func(a, b float32) float32 { return 1e-6 * (a - 2) * (b - 1) }},
+		{dataset.Regression, "", 0.2, func(a, b float32) float32 { return 1e-6 * (a - 2) * (b - 1) }},
+	} {
+		s := spec()
+		s.Task, s.Target.Classes = c.task, []string{"r", "g", "b"}
+		r := rand.New(rand.NewPCG(8, 0))
+		var x, y []float32
+		for range 3000 {
+			a, b := float32(r.IntN(5)), float32(r.IntN(3))
+			x = append(x, a, b, float32(r.NormFloat64()))
+			if r.Float64() < c.noisy {
+				a, b = float32(r.IntN(5)), float32(r.IntN(3))
+			}
+			y = append(y, c.label(a, b))
+		}
+		found := Together(s, features, x, y, nil)
+		switch {
+		case c.wants == "" && found != nil:
+			t.Errorf("%s with noise: %+v", c.task, found)
+		case c.wants == "":
+		case found == nil || found.Level != Warning || !strings.Contains(found.Text, c.wants) || strings.Contains(found.Text, "noise"):
+			t.Errorf("%s: %+v, want %q", c.task, found, c.wants)
+		}
+	}
+}

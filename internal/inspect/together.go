@@ -27,19 +27,27 @@ const (
 	named = 4
 )
 
-// Together warns if a few shallow trees over all features reach an AUC on the rows of
-// the last fold that is above what one feature may have: an answer that is given away
-// by several columns at once, such as two dates. It can't tell that from an easy
-// question, so it only warns, and names the columns that matter most. nil: nothing to
-// say. x has one vector per row.
+// Together warns if a few shallow trees over all features tell more of the rows of the
+// last fold than one feature may: an answer that is given away by several columns at
+// once, such as two dates, or a quantity and a price. Of several classes each has to be
+// told from the rest. It can't tell that from an easy question, so it only warns, and
+// names the columns that matter most. nil: nothing to say. x has one vector per row.
 func Together(spec *dataset.Spec, features []Feature, x, y []float32, folds []uint8) *Finding {
-	g := grow(features, x, y, folds)
-	if g == nil {
-		return nil
+	most := LeakAUC
+	if spec.Task == dataset.Regression {
+		most = LeakR2
 	}
-	auc := g.auc(nil)
-	if auc <= LeakAUC || math.IsNaN(auc) {
-		return nil
+	var forests []*forest
+	reached := math.Inf(1) // by the forest that tells least
+	for _, labels := range questions(spec, y) {
+		g := grow(features, x, labels(), folds, spec.Task == dataset.Regression)
+		if g == nil {
+			return nil
+		}
+		if g.reached = g.measure(nil); !(g.reached > most) {
+			return nil
+		}
+		forests, reached = append(forests, g), min(reached, g.reached)
 	}
 	// All features of a column say the same in other words: those of a date.
 	type loss struct {
@@ -50,7 +58,8 @@ func Together(spec *dataset.Spec, features []Feature, x, y []float32, folds []ui
 	known := map[string]bool{}
 	for f := range features {
 		for _, column := range features[f].Columns {
-			if known[column] || !g.used[f] || slices.Contains(spec.AllowLeak, column) {
+			used := slices.ContainsFunc(forests, func(g *forest) bool { return g.used[f] })
+			if known[column] || !used || slices.Contains(spec.AllowLeak, column) {
 				continue
 			}
 			known[column] = true
@@ -58,7 +67,11 @@ func Together(spec *dataset.Spec, features []Feature, x, y []float32, folds []ui
 			for i := range features {
 				of[i] = slices.Contains(features[i].Columns, column)
 			}
-			if l := auc - g.auc(of); l >= telling {
+			l := 0.0
+			for _, g := range forests {
+				l = max(l, g.reached-g.measure(of))
+			}
+			if l >= telling {
 				losses = append(losses, loss{column, l})
 			}
 		}
@@ -71,9 +84,52 @@ func Together(spec *dataset.Spec, features []Feature, x, y []float32, folds []ui
 	for _, l := range losses[:min(named, len(losses))] {
 		names = append(names, l.column)
 	}
-	return &Finding{Level: Warning, Kind: "leak", Feature: names[0], Value: auc, Text: fmt.Sprintf(
-		"a few small trees reach an AUC of %.4f on rows that they were not made of, most of all by %s: make sure that each is known before %s is; else leave it out",
-		auc, strings.Join(names, ", "), spec.Target.Column)}
+	what := "reach an AUC of %.4f"
+	switch spec.Task {
+	case dataset.Multiclass:
+		what = "reach an AUC of at least %.4f for each class"
+	case dataset.Regression:
+		what = "explain %.4f of the target's variance"
+	}
+	return &Finding{Level: Warning, Kind: "leak", Feature: names[0], Value: reached, Text: fmt.Sprintf(
+		"a few small trees "+what+" on rows that they were not made of, most of all by %s: make sure that each is known before %s is; else leave it out",
+		reached, strings.Join(names, ", "), spec.Target.Column)}
+}
+
+// mostClasses is how many classes are told from the rest, the most frequent ones.
+const mostClasses = 10
+
+// questions are what trees are asked to tell: the label itself, or of several classes
+// whether it is the one.
+func questions(spec *dataset.Spec, y []float32) []func() []float32 {
+	if spec.Task != dataset.Multiclass {
+		return []func() []float32{func() []float32 { return y }}
+	}
+	rows := make([]int, len(spec.Target.Classes))
+	for _, label := range y {
+		rows[int(label)]++
+	}
+	classes := make([]int, len(rows))
+	for k := range classes {
+		classes[k] = k
+	}
+	slices.SortStableFunc(classes, func(a, b int) int { return cmp.Compare(rows[b], rows[a]) })
+	var all []func() []float32
+	for _, k := range classes[:min(mostClasses, len(classes))] {
+		if rows[k] < fewest*Folds {
+			break // too few to measure it by
+		}
+		all = append(all, func() []float32 {
+			is := make([]float32, len(y))
+			for i, label := range y {
+				if int(label) == k {
+					is[i] = 1
+				}
+			}
+			return is
+		})
+	}
+	return all
 }
 
 // forest is a few boosted trees and the rows that they are measured on.
@@ -82,6 +138,9 @@ type forest struct {
 	used  []bool
 	bins  [][]uint8 // by feature, of the rows to measure
 	y     []float32
+
+	values  bool // y are values and not outcomes
+	reached float64
 }
 
 // node is a split; its children are at 2i+1 and 2i+2. A leaf has feature -1.
@@ -91,8 +150,9 @@ type node struct {
 	value   float64
 }
 
-// grow boosts trees on all folds but the last; nil if either part lacks a class.
-func grow(features []Feature, x, y []float32, folds []uint8) *forest {
+// grow boosts trees on all folds but the last, which tell values or two outcomes; nil if
+// either part has one outcome, or value, only.
+func grow(features []Feature, x, y []float32, folds []uint8, values bool) *forest {
 	step := (len(y) + mostTogether - 1) / mostTogether
 	var learn, test []int
 	for i := 0; i < len(y); i += max(1, step) {
@@ -108,19 +168,22 @@ func grow(features []Feature, x, y []float32, folds []uint8) *forest {
 			learn = append(learn, i)
 		}
 	}
-	labels := func(rows []int) (of []float32, positive float64) {
+	labels := func(rows []int) (of []float32, differ bool) {
 		for _, i := range rows {
 			of = append(of, y[i])
-			positive += float64(y[i])
+			differ = differ || y[i] != of[0]
 		}
-		return of, positive
+		return of, differ
 	}
-	learned, positive := labels(learn)
+	learned, differ := labels(learn)
 	measured, there := labels(test)
-	if positive == 0 || positive == float64(len(learn)) || there == 0 || there == float64(len(test)) {
+	if !differ || !there {
 		return nil
 	}
-	g := &forest{used: make([]bool, len(features)), bins: make([][]uint8, len(features)), y: measured}
+	g := &forest{used: make([]bool, len(features)), bins: make([][]uint8, len(features)), y: measured, values: values}
+	if values {
+		standardize(learned, measured)
+	}
 	bins := make([][]uint8, len(features))
 	for f := range features {
 		bins[f], g.bins[f] = binned(features[f], x, f, len(features), learn, test, learned)
@@ -130,8 +193,12 @@ func grow(features []Feature, x, y []float32, folds []uint8) *forest {
 	at := make([]int32, len(learn))
 	for range rounds {
 		for i := range learn {
+			if at[i] = 0; values {
+				gradients[i], curvatures[i] = margin[i]-float64(learned[i]), 1
+				continue
+			}
 			p := 1 / (1 + math.Exp(-margin[i]))
-			gradients[i], curvatures[i], at[i] = p-float64(learned[i]), p*(1-p), 0
+			gradients[i], curvatures[i] = p-float64(learned[i]), p*(1-p)
 		}
 		tree := g.tree(bins, gradients, curvatures, at)
 		for i := range margin {
@@ -142,8 +209,25 @@ func grow(features []Feature, x, y []float32, folds []uint8) *forest {
 	return g
 }
 
-// binned parts one feature's values: a number by its quantiles, a category by how
-// often its levels are positive.
+// standardize gives the values that are learned a mean of 0 and a variance of 1, and the
+// others by the same measure.
+func standardize(learned, measured []float32) {
+	var mean, squares float64
+	for i, v := range learned {
+		d := float64(v) - mean
+		mean += d / float64(i+1)
+		squares += d * (float64(v) - mean)
+	}
+	deviation := math.Sqrt(squares / float64(len(learned)))
+	for _, values := range [][]float32{learned, measured} {
+		for i, v := range values {
+			values[i] = float32((float64(v) - mean) / deviation)
+		}
+	}
+}
+
+// binned parts one feature's values: a number by its quantiles, a category by the mean
+// label of its levels, between the least and the greatest.
 func binned(f Feature, x []float32, at, width int, learn, test []int, y []float32) (learned, measured []uint8) {
 	values := make([]float32, len(learn))
 	for i, row := range learn {
@@ -162,9 +246,15 @@ func binned(f Feature, x []float32, at, width int, learn, test []int, y []float3
 			rows[group]++
 			positive[group] += float64(y[i])
 		}
-		mean := sum(positive) / float64(len(learn))
-		for i := range place {
-			place[i] = uint8(math.Round((partsOf - 1) * (positive[i] + prior*mean) / (rows[i] + prior)))
+		mean, means := sum(positive)/float64(len(learn)), make([]float64, groups)
+		for i := range means {
+			means[i] = (positive[i] + prior*mean) / (rows[i] + prior)
+		}
+		least, greatest := slices.Min(means), slices.Max(means)
+		for i, m := range means {
+			if greatest > least {
+				place[i] = uint8(math.Round((partsOf - 1) * (m - least) / (greatest - least)))
+			}
 		}
 	}
 	for _, v := range values {
@@ -267,9 +357,9 @@ func (g *forest) tree(bins [][]uint8, gradients, curvatures []float64, at []int3
 	return tree
 }
 
-// auc is the AUC on the rows to measure, with the values of some features shuffled
-// among the rows; nil: of none.
-func (g *forest) auc(shuffled []bool) float64 {
+// measure is the AUC on the rows to measure, or the share of the values' variance that
+// is explained, with the values of some features shuffled among the rows; nil: of none.
+func (g *forest) measure(shuffled []bool) float64 {
 	scores := make([]float64, len(g.y))
 	other := rand.New(rand.NewPCG(1, 2)).Perm(len(scores))
 	for i := range scores {
@@ -286,6 +376,17 @@ func (g *forest) auc(shuffled []bool) float64 {
 			}
 			scores[i] += tree[n].value
 		}
+	}
+	if g.values {
+		mean, off, total := 0.0, 0.0, 0.0
+		for _, v := range g.y {
+			mean += float64(v) / float64(len(g.y))
+		}
+		for i, v := range g.y {
+			off += (float64(v) - scores[i]) * (float64(v) - scores[i])
+			total += (float64(v) - mean) * (float64(v) - mean)
+		}
+		return 1 - off/total
 	}
 	r, err := evaluate.Rank(scores, g.y)
 	if err != nil {

@@ -17,6 +17,7 @@ type digester struct {
 	lines int64
 	most  int64 // lines
 	last  byte
+	end   int64 // of the last byte that is neither a line end nor a blank
 }
 
 func newDigester(r io.Reader, maxLines int64) *digester {
@@ -27,6 +28,9 @@ func (d *digester) Read(p []byte) (int, error) {
 	n, err := d.r.Read(p)
 	if n > 0 {
 		d.hash.Write(p[:n])
+		if text := len(bytes.TrimRight(p[:n], " \t\r\n")); text > 0 {
+			d.end = d.size + int64(text)
+		}
 		d.size += int64(n)
 		d.lines += int64(bytes.Count(p[:n], []byte{'\n'}))
 		d.last = p[n-1]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -117,36 +118,71 @@ func declared(start []byte) string {
 // GuessEncoding says which encoding a line that is not UTF-8 looks like, and how
 // the text around its first foreign byte reads in it.
 func GuessEncoding(line []byte) (name, example string) {
-	const around = 30
-	at := 0
-	for at < len(line) {
-		r, n := utf8.DecodeRune(line[at:])
-		if r == utf8.RuneError && n <= 1 {
-			break
-		}
-		at += n
-	}
-	from := bytes.LastIndexAny(line[:at], ",;\t") + 1
-	to := len(line)
-	if i := bytes.IndexAny(line[at:], ",;\t\n"); i >= 0 {
-		to = at + i
-	}
-	part := line[max(from, at-around):min(to, at+around)]
-	guesses := []string{"windows-1252", "cp850", "macintosh"}
-	if longestRun(part) >= 4 {
-		guesses = []string{"windows-1251", "koi8-r"} // whole words of foreign letters
-	}
-	best := -1
-	for _, guess := range guesses {
-		decoded, err := decoders[guess].NewDecoder().Bytes(part)
-		if err != nil {
-			continue
-		}
-		if n := likely(string(decoded)); n > best {
-			name, best, example = guess, n, string(decoded)
-		}
+	var g encodingGuess
+	g.add(line)
+	name = g.name()
+	if decoded, err := decoders[name].NewDecoder().Bytes(g.first); err == nil {
+		example = string(decoded)
 	}
 	return name, example
+}
+
+// encodingGuess adds up how likely the fields of some lines read in each encoding.
+type encodingGuess struct {
+	likely map[string]int
+	words  bool   // one has a whole word of foreign letters
+	first  []byte // field, around its first foreign byte
+}
+
+// add takes in the fields of a line that are not UTF-8.
+func (g *encodingGuess) add(line []byte) {
+	const around = 30
+	if g.likely == nil {
+		g.likely = map[string]int{}
+	}
+	for _, field := range bytes.FieldsFunc(line, func(r rune) bool { return r == ',' || r == ';' || r == '\t' || r == '\n' }) {
+		at := 0
+		for at < len(field) {
+			r, n := utf8.DecodeRune(field[at:])
+			if r == utf8.RuneError && n <= 1 {
+				break
+			}
+			at += n
+		}
+		if at == len(field) {
+			continue
+		}
+		part := field[max(0, at-around):min(len(field), at+around)]
+		if g.first == nil {
+			g.first = bytes.Clone(part)
+		}
+		g.words = g.words || longestRun(part) >= 4
+		for _, name := range append(western, cyrillic...) {
+			if decoded, err := decoders[name].NewDecoder().Bytes(part); err == nil {
+				g.likely[name] += likely(string(decoded))
+			}
+		}
+	}
+}
+
+// Encodings that are guessed, the most common first.
+var (
+	western  = []string{"windows-1252", "cp850", "macintosh"}
+	cyrillic = []string{"windows-1251", "koi8-r"}
+)
+
+func (g *encodingGuess) name() string {
+	names := western
+	if g.words {
+		names = cyrillic
+	}
+	best := names[0]
+	for _, name := range names[1:] {
+		if g.likely[name] > g.likely[best] {
+			best = name
+		}
+	}
+	return best
 }
 
 // longestRun is the most foreign bytes that follow one another.
@@ -161,7 +197,8 @@ func longestRun(text []byte) int {
 	return longest
 }
 
-// likely counts foreign letters, less those that are capital behind a small one.
+// likely counts foreign letters, less those that are capital behind a small one, and
+// signs that texts often have.
 func likely(text string) int {
 	n, before := 0, ' '
 	for _, r := range text {
@@ -169,6 +206,8 @@ func likely(text string) int {
 			if n++; unicode.IsUpper(r) && unicode.IsLower(before) {
 				n -= 2
 			}
+		} else if strings.ContainsRune("€£‘’“”–—…°", r) {
+			n++
 		}
 		before = r
 	}

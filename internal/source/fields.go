@@ -46,6 +46,7 @@ func (r *Reader) quoted(n int) error {
 		// further lines; those are then read again, one by one.
 		if w := r.header.width; w == 0 || len(r.fields) == w {
 			rec.Text, rec.Reason = text, reason
+			r.repeated()
 			r.finish()
 			if r.header.byRow {
 				r.line++

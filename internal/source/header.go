@@ -27,6 +27,7 @@ type header struct {
 	width    int      // fields in the file
 	order    []int    // order[i] is the index in the file of wanted column i; nil if it is always i
 	none     bool     // the first line is a record
+	text     []byte   // the header's line; nil: there is none
 	sep      byte
 	skip     int    // lines before the header that are none of the table's, empty ones not counted where they are all
 	byRow    bool   // records are numbered from 1, whatever lines they have
@@ -67,6 +68,9 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 		}
 		in.header.sep = sep
 	}
+	if opts.Named != "" && opts.Guess && !byRow && opts.Skip == 0 {
+		skip = lineNamed(start, sep, opts.Named, skip)
+	}
 	if !byRow {
 		if _, err := in.skipLines(skip); err != nil {
 			return err
@@ -91,8 +95,13 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 		if other := otherSeparator(rec.Text, sep, func(fields []string) bool { return len(fields) > 1 }); other != "" {
 			return fmt.Errorf("line %d: %s", begin.Line, other)
 		}
-		return fmt.Errorf("not a CSV table in %s: line %d: %s%s", t.encodingName(), begin.Line, rec.Reason, preambleHint(start, int(begin.Line)-1))
+		mend := Mend(rec.Reason, rec.Text, sep)
+		if mend != "" {
+			mend = "; " + mend
+		}
+		return fmt.Errorf("not a CSV table in %s: line %d: %s%s%s", t.encodingName(), begin.Line, rec.Reason, preambleHint(start, int(begin.Line)-1), mend)
 	}
+	text := bytes.Clone(rec.Text)
 	names := make([]string, len(rec.Fields))
 	for i, f := range rec.Fields {
 		names[i] = string(bytes.TrimSpace(f))
@@ -114,7 +123,7 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 		}
 	}
 	if !noHeader && !byRow {
-		if names, err = in.extend(names, opts.Guess); err != nil {
+		if names, err = in.extend(names, opts.Guess, slices.Contains(opts.Ignore, "")); err != nil {
 			return err
 		}
 	}
@@ -125,8 +134,11 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 		wanted = names
 	}
 	h := header{end: in.Position(), width: len(names), none: noHeader, sep: sep, byRow: byRow, skip: skip}
-	if byRow {
+	switch {
+	case byRow:
 		h.end.Line = 1
+	case !noHeader:
+		h.text = text
 	}
 	if !opts.Guess || len(opts.Columns) > 0 {
 		if err := t.refuseNested(wanted); err != nil {

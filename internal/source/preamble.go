@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"mlops/internal/dataset"
 )
 
 // A table may have lines before its header that are none of its records: a title,
@@ -124,6 +126,25 @@ func widthOf(start []byte, given byte) (width int, sep byte) {
 	return width, sep
 }
 
+// lineNamed returns how many lines are before the one that has a field with that name and
+// no number, if the line behind the first skip lines has none; else skip.
+func lineNamed(start []byte, sep byte, name string, skip int) int {
+	r := newReader(bytes.NewReader(bytes.TrimPrefix(start, []byte("\xef\xbb\xbf"))), Position{Line: 1}, header{sep: sep})
+	for r.line <= maxPreamble {
+		line := int(r.line) - 1
+		rec, err := r.Next()
+		if err != nil {
+			break
+		}
+		number := func(f []byte) bool { _, ok := dataset.ParseNumber(bytes.TrimSpace(f)); return ok }
+		named := slices.ContainsFunc(rec.Fields, func(f []byte) bool { return string(bytes.TrimSpace(f)) == name })
+		if line >= skip && named && (line == skip || !slices.ContainsFunc(rec.Fields, number)) {
+			return line
+		}
+	}
+	return skip
+}
+
 // oddLine reports whether a line before a header is none of the table's records.
 func oddLine(line []byte, sep byte, width int) bool {
 	line = bytes.TrimSpace(line)
@@ -151,13 +172,17 @@ func preambleHint(start []byte, skipped int) string {
 // extend gives a name to a field that all records have beyond those of the header, as
 // pandas does: none, to the last one where it is empty, else to the first, which is a row's
 // number or name.
-func (r *Reader) extend(names []string, guess bool) ([]string, error) {
+//
+// A first field counts as one only if it differs from row to row, or expected says that
+// there is a column without a name: else the records have a separator too many in a field.
+func (r *Reader) extend(names []string, guess, expected bool) ([]string, error) {
 	next, err := r.peek(MaxRecord)
 	if err != nil {
 		return nil, archiveError(err)
 	}
 	more := newReader(bytes.NewReader(next), Position{Line: 2}, header{sep: r.header.sep})
 	n, empty := 0, 0
+	first := map[string]bool{}
 	for ; n < followers; n++ {
 		rec, err := more.Next()
 		if err != nil || rec.Reason != "" {
@@ -166,6 +191,7 @@ func (r *Reader) extend(names []string, guess bool) ([]string, error) {
 		if len(rec.Fields) != len(names)+1 {
 			return names, nil
 		}
+		first[string(rec.Fields[0])] = true
 		if len(bytes.TrimSpace(rec.Fields[len(names)])) == 0 {
 			empty++
 		}
@@ -175,7 +201,7 @@ func (r *Reader) extend(names []string, guess bool) ([]string, error) {
 		return names, nil
 	case empty == n:
 		return append(names, ""), nil
-	case empty == 0:
+	case empty == 0 && (expected || len(first) == n):
 		return append([]string{""}, names...), nil
 	}
 	return names, nil

@@ -31,7 +31,7 @@ type Record struct {
 //
 // A malformed line is returned with the reason, and reading goes on at the next
 // physical line: a quote that is never closed costs one line, not the rest of the
-// table. A record with bytes that Postgres can't store (NUL, invalid UTF-8) is
+// table. Lines that hold no value are no records, and are only counted. A record with bytes that Postgres can't store (NUL, invalid UTF-8) is
 // rejected as a whole.
 type Reader struct {
 	in     io.Reader
@@ -44,6 +44,7 @@ type Reader struct {
 	line       int64 // of buf[start]
 	eof        bool
 
+	empty   Empty
 	rec     Record
 	fields  [][]byte // in the file's order
 	mapped  [][]byte // in the wanted order
@@ -104,11 +105,17 @@ func (r *Reader) Position() Position { return Position{Offset: r.offset, Line: r
 // one of the file or the archive, not of a line.
 func (r *Reader) Next() (*Record, error) {
 	rec := &r.rec
-	*rec = Record{Line: r.line}
 	n, err := r.findLine()
+	for ; err == nil && n > 0 && r.isEmpty(r.buf[r.start:r.start+n]); n, err = r.findLine() {
+		if r.empty.Lines++; r.empty.Lines == 1 {
+			r.empty.First = r.line
+		}
+		r.takeLine(n)
+	}
 	if err != nil {
 		return nil, err
 	}
+	*rec = Record{Line: r.line}
 	if n < 0 {
 		return rec, r.skipLong()
 	}
@@ -124,7 +131,7 @@ func (r *Reader) Next() (*Record, error) {
 	}
 	rec.Plain = r.header.order == nil
 	switch {
-	case len(line) == 0 && r.header.width != 1:
+	case len(line) == 0 && r.header.width == 0: // of a header, or of what may be one
 		rec.Reason = "the line is empty"
 	case bytes.IndexByte(line, '\r') >= 0:
 		rec.Reason = "carriage return inside a field without quotes"
@@ -132,9 +139,40 @@ func (r *Reader) Next() (*Record, error) {
 		r.split(line)
 		rec.Reason = r.unfit(line, len(r.fields))
 	}
+	r.repeated()
 	r.finish()
 	r.takeLine(n)
 	return rec, nil
+}
+
+// Empty is lines that are no records: they hold nothing, or nothing but separators and
+// blanks.
+type Empty struct {
+	Lines int64
+	First int64 // physical line of the first
+}
+
+// TakeEmpty returns which empty lines Next has passed over since it was last called.
+func (r *Reader) TakeEmpty() Empty {
+	e := r.empty
+	r.empty = Empty{}
+	return e
+}
+
+// isEmpty reports whether a line is no record. Where the table has one column, an
+// empty line is a record without a value.
+func (r *Reader) isEmpty(line []byte) bool {
+	if r.header.width < 2 || r.header.byRow {
+		return false
+	}
+	for _, c := range line {
+		switch c {
+		case r.header.sep, '\n', '\r', ' ', '\t', 0x1a: // DOS ends a file with it
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // InvalidUTF8 is the reason of a record that is not in UTF-8.
@@ -179,6 +217,13 @@ func (r *Reader) unfit(text []byte, n int) string {
 		return r.header.replaced
 	}
 	return ""
+}
+
+// repeated rejects a record that is the header's text.
+func (r *Reader) repeated() {
+	if rec := &r.rec; rec.Reason == "" && len(rec.Text) == len(r.header.text) && r.header.width > 1 && bytes.Equal(rec.Text, r.header.text) {
+		rec.Reason = HeaderAgain
+	}
 }
 
 // findLine returns the length of the next line including its line end, -1 if it is

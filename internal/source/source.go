@@ -10,6 +10,7 @@ package source
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -44,6 +45,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type Options struct {
 	Columns []string // headers that the table must have, in the order of a record's fields; none: those of its header
 	Member  string   // the table's name in an archive with several
+	Named   string   // a column that the header has, where it is guessed; empty: not known
 	Guess   bool     // find out what isn't given: the largest member of an archive, the separator, the encoding, whether there is a header
 	SHA256  string   // hex; if set, the table's bytes must have this digest
 
@@ -281,8 +283,8 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 		return t.wrong(archiveError(err))
 	}
 	defer in.Close()
-	bytes := bufio.NewReader(&contextReader{ctx, in})
-	if err := t.settleEncoding(bytes, opts); err != nil {
+	packed := bufio.NewReader(&contextReader{ctx, in})
+	if err := t.settleEncoding(packed, opts); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -294,7 +296,7 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 		}
 	}
 	var raw hash.Hash // of the bytes, where they are not the text
-	var from io.Reader = bytes
+	var from io.Reader = packed
 	mostLines := opts.MaxLines
 	switch {
 	case t.rows != nil:
@@ -306,7 +308,7 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 		}
 	case opts.SHA256 != "" && (decoders[t.encoding] != nil || t.cr):
 		raw = sha256.New()
-		from = io.TeeReader(bytes, raw)
+		from = io.TeeReader(packed, raw)
 	}
 	d := newDigester(t.text(from), mostLines)
 	if err := t.readHeader(d, opts); err != nil {
@@ -333,7 +335,7 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 	if t.Lines > opts.MaxLines {
 		return t.wrong(tooManyLines(opts.MaxLines))
 	}
-	if t.Size == t.header.end.Offset {
+	if d.end <= t.header.end.Offset && (t.header.width > 1 || t.Size == t.header.end.Offset) {
 		return t.wrong(errors.New("the table has a header but no record"))
 	}
 	digest := t.Digest
@@ -381,7 +383,7 @@ func (t *Table) settleEncoding(in *bufio.Reader, opts *Options) error {
 	if opts.Guess && t.encoding == "" {
 		if order := utf16Order(start); order != "" {
 			t.encoding, what = order, ""
-		} else if what == "" {
+		} else if what == "" && bytes.IndexByte(start, 0) < 0 { // else it is no text
 			t.encoding, err = t.guessEncoding()
 		}
 	}
@@ -391,8 +393,12 @@ func (t *Table) settleEncoding(in *bufio.Reader, opts *Options) error {
 	return err
 }
 
-// guessEncoding reads the table up to the first line that is not UTF-8, and guesses
-// by that: "" if there is none.
+// mostForeign is how many lines that are not UTF-8 an encoding is guessed by.
+const mostForeign = 1000
+
+// guessEncoding reads the table and guesses by its lines that are not UTF-8: "" if there
+// are none, or at least as many with foreign letters that are: the table is one of UTF-8
+// with lines of another, which no encoding reads.
 func (t *Table) guessEncoding() (string, error) {
 	in, err := t.open()
 	if err != nil {
@@ -400,21 +406,39 @@ func (t *Table) guessEncoding() (string, error) {
 	}
 	defer in.Close()
 	lines := bufio.NewReaderSize(in, MaxRecord)
+	var guess encodingGuess
+	var foreign, fine int
 	for {
 		line, err := lines.ReadSlice('\n')
 		if err == nil || errors.Is(err, io.EOF) { // a longer line may be cut within a character
-			if !utf8.Valid(line) {
-				name, _ := GuessEncoding(line)
-				return name, nil
+			switch ascii := isASCII(line); {
+			case ascii:
+			case utf8.Valid(line):
+				fine++
+			default:
+				if foreign++; foreign <= mostForeign {
+					guess.add(line)
+				}
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF) && foreign <= fine:
 			return "", nil
+		case errors.Is(err, io.EOF):
+			return guess.name(), nil
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
 			return "", archiveError(err)
 		}
 	}
+}
+
+func isASCII(line []byte) bool {
+	for _, c := range line {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // contextReader ends a long read when the context ends.

@@ -87,6 +87,11 @@ func tell(out io.Writer, spec *dataset.Spec, p *ingest.Preview) int {
 		}
 		fmt.Fprintf(out, "%s %s\n", mark, strings.ReplaceAll(r.String(), "\n", "\n     "))
 	}
+	if spec.Target.Column != "" && spec.Task == dataset.Regression {
+		low, high, rows := p.Values()
+		fmt.Fprintf(out, "     target %s: %d rows with a value, from %g to %g; %d rows without a target, %d outside the cohort\n", spec.Target.Column, rows, low, high, p.Unlabeled, p.Excluded)
+		return findings(out, spec, p)
+	}
 	var words []string
 	for _, c := range p.Classes {
 		word := fmt.Sprintf("%q %d", c.Value, c.Rows)
@@ -98,6 +103,12 @@ func tell(out io.Writer, spec *dataset.Spec, p *ingest.Preview) int {
 	if spec.Target.Column != "" {
 		fmt.Fprintf(out, "     target %s: %s; %d rows without a target, %d outside the cohort\n", spec.Target.Column, strings.Join(words, ", "), p.Unlabeled, p.Excluded)
 	}
+	return findings(out, spec, p)
+}
+
+// findings lists what would stop a run, and returns how many there are, else what to
+// know of the splits.
+func findings(out io.Writer, spec *dataset.Spec, p *ingest.Preview) int {
 	stops := p.Stops(spec)
 	for _, s := range stops {
 		fmt.Fprintf(out, "STOP %s\n", s)

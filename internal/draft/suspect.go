@@ -1,0 +1,137 @@
+package draft
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"mlops/internal/dataset"
+)
+
+// fewLevels is up to how many different texts with digits, such as 20-29, are the levels
+// of a category.
+const fewLevels = 20
+
+// likeNumbers notes that a column of text has amounts or dates in a spelling that isn't
+// read, such as <0.5, (1,200) or 2024-01-31 10:00 CET.
+func (c *column) likeNumbers() {
+	if len(c.counts) <= fewLevels {
+		return
+	}
+	var like, odd tally // odd are those that could not be read by themselves either
+	cells := int64(0)
+	for v, n := range c.counts {
+		cells += n.n
+		if likeNumber(v) {
+			like.add(n, v)
+			if c.kindsOf(v)&(number|commaGroups|pointGroups|date) == 0 {
+				odd.add(n, v)
+			}
+		}
+	}
+	if like.n*10 >= cells*9 {
+		if odd.n > 0 {
+			like = odd
+		}
+		c.notes = append(c.notes, fmt.Sprintf("values such as %q (line %s) are read neither as numbers nor as dates, so they are text: if they are amounts or dates, write them as 1234.5 or 2024-01-31", like.example, comma(like.line)))
+	}
+}
+
+var (
+	// dateWords are those of dates and times, besides the units of numbers.
+	dateWords = regexp.MustCompile(`(?i)^(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*$|^(am|pm|t|z|utc|gmt|c?est|cet|edt|[cmp][sd]t|bst|ist|jst|kw|q|e|inr)$`)
+	address   = regexp.MustCompile(`^\d+\.\d+\.\d+\.\d+$`)
+)
+
+// likeNumber reports whether a text has digits, and beside them only signs, units and the
+// words of dates.
+func likeNumber(text string) bool {
+	if len(text) > 40 || address.MatchString(text) || !strings.ContainsFunc(text, unicode.IsDigit) {
+		return false
+	}
+	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
+		if !dateWords.MatchString(w) && !slices.Contains(unitWords, w) && !slices.Contains(currency, w) {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	unseen  = regexp.MustCompile(`[\x{200b}-\x{200f}\x{2060}\x{feff}\x{ad}]`)
+	garbled = regexp.MustCompile(`Ã[\x{80}-\x{bf}]|â€`)
+)
+
+// suspect notes what is odd about a column's values, though they can be read.
+func (c *column) suspect() {
+	var hidden, twice tally
+	for v, n := range c.counts {
+		if unseen.MatchString(v) {
+			hidden.add(n, v)
+		}
+		if garbled.MatchString(v) {
+			twice.add(n, v)
+		}
+	}
+	if hidden.n > 0 {
+		c.notes = append(c.notes, fmt.Sprintf("%s values have characters that can't be seen, for example line %s: %+q: they make another value of it; take them out of the table", comma(hidden.n), comma(hidden.line), hidden.example))
+	}
+	if unseen.MatchString(c.name) {
+		c.notes = append(c.notes, fmt.Sprintf("its name has characters that can't be seen: %+q", c.name))
+	}
+	if twice.n > 0 {
+		c.notes = append(c.notes, fmt.Sprintf("%s values look as if they had been read in a wrong encoding, for example line %s: %q: export the table again as UTF-8", comma(twice.n), comma(twice.line), twice.example))
+	}
+	if c.kind == dataset.Integer || c.kind == dataset.Number {
+		c.codes()
+	}
+}
+
+// beyond is how many times as great as the others a code such as 999 is.
+const beyond = 3
+
+// codes notes a number that may stand for a missing value: the only one below 0, or one
+// of nines far above all others.
+func (c *column) codes() {
+	numbers := map[float64]count{}
+	text := map[float64]string{}
+	for _, m := range []map[string]*count{c.counts, c.special} {
+		for v, n := range m {
+			x, ok := dataset.ParseNumber([]byte(v))
+			if !ok || slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
+				continue
+			}
+			all, seen := numbers[x]
+			if !seen || n.line < all.line {
+				all.line, text[x] = n.line, v
+			}
+			all.n += n.n
+			numbers[x] = all
+		}
+	}
+	if len(numbers) < 4 {
+		return
+	}
+	sorted := slices.Sorted(maps.Keys(numbers))
+	least, most := sorted[0], sorted[len(sorted)-1]
+	say := func(x float64, why string) {
+		if n := numbers[x]; n.n >= 2 {
+			c.notes = append(c.notes, fmt.Sprintf("%q comes %s times, first on line %s, and %s: if it stands for a missing value, say missing: [%[1]q] in the column", text[x], comma(n.n), comma(n.line), why))
+		}
+	}
+	if least < 0 && sorted[1] >= 0 && nines(-least) {
+		say(least, "no other value is below 0")
+	}
+	if before := sorted[len(sorted)-2]; nines(most) && most > 9 && most >= beyond*math.Max(1, math.Abs(before)) {
+		say(most, fmt.Sprintf("the next greatest value is %g", before))
+	}
+}
+
+// nines reports whether a number is 1, or has nothing but nines.
+func nines(x float64) bool {
+	return x == 1 || x == 8 || x == 88 || x >= 9 && x == math.Pow(10, math.Ceil(math.Log10(x)))-1
+}
