@@ -134,6 +134,9 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	d.chooseKeys()
 	d.chooseFeatures()
 	d.companions(d.target)
+	for _, c := range d.columns { // numbers and texts need only what is known of them by now
+		c.release(c == d.target || c.kind == dataset.Date)
+	}
 	if err := d.split(ctx, address); err != nil {
 		return nil, err
 	}

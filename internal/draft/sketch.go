@@ -15,8 +15,12 @@ import (
 // grow with the rows. A column's values are counted exactly up to a number of
 // different ones; what comes after that is only classified.
 
-// maxCells bounds the values that are counted exactly, over all columns.
-const maxCells = 200_000
+// maxCells bounds the values that are counted exactly, over all columns; a column has
+// at least leastCells of them.
+const (
+	maxCells   = 200_000
+	leastCells = 200
+)
 
 // maxHashes bounds the hashes by which columns of many values are told to be
 // unique, over all columns.
@@ -54,7 +58,7 @@ type count struct {
 }
 
 func newSketches(names []string) []*sketch {
-	most := min(10_000, max(500, maxCells/max(1, len(names))))
+	most := min(10_000, max(leastCells, maxCells/max(1, len(names))))
 	all := make([]*sketch, len(names))
 	for i, name := range names {
 		all[i] = &sketch{name: name, counts: map[string]*count{}, special: map[string]*count{}, most: most}
@@ -163,6 +167,14 @@ func (s *sketch) finish() {
 		if !s.full {
 			s.measure([]byte(v), c.n)
 		}
+	}
+}
+
+// release forgets how the values were told apart, and the values themselves unless kept.
+func (s *sketch) release(keep bool) {
+	s.unique, s.approx, s.special = nil, hyperLogLog{}, nil
+	if !keep {
+		s.counts = nil
 	}
 }
 

@@ -38,7 +38,7 @@ func (d *Draft) Summary() string {
 			auc = fmt.Sprintf("%.2f", x)
 		}
 		about := ""
-		if !c.exact && !(c.sketch.unique != nil) {
+		if !c.exact {
 			about = "~"
 		}
 		said := c.guess

@@ -21,8 +21,9 @@ import (
 const (
 	maxLevels = 5_000     // values of a column that are counted exactly
 	allLevels = 250_000   // the same over all columns
+	fewLevels = 200       // of these at least, in a table of many columns
 	sampled   = 10_000    // values per column from which quantiles and histograms are made, and rows by which columns are judged
-	samples   = 1_500_000 // the same over all columns: a table of many columns has fewer of each
+	samples   = 1_000_000 // the same over all columns: a table of many columns has fewer of each
 	maxBars   = 20        // of a histogram
 	topLevels = 15        // of a category
 )
@@ -101,7 +102,7 @@ type point struct {
 func New(spec *dataset.Spec, least int64) *Builder {
 	b := &Builder{
 		spec: spec, least: least, random: rand.New(rand.NewPCG(1, 2)), group: spec.Column(spec.Group),
-		levels:  min(maxLevels, max(500, allLevels/max(1, len(spec.Columns)))),
+		levels:  min(maxLevels, max(fewLevels, allLevels/max(1, len(spec.Columns)))),
 		sampled: min(sampled, max(500, samples/int64(max(1, len(spec.Columns))))),
 	}
 	for i := range spec.Columns {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"mlops/internal/demo"
@@ -89,9 +90,9 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	if out != "" {
 		folder = filepath.Dir(out)
 	}
-	d, err := draft.Make(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, Schema: schemaFrom(folder)})
+	d, err := makeDraft(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, Schema: schemaFrom(folder)})
 	if err != nil {
-		return "", draftError(err)
+		return "", err
 	}
 	if out == "" {
 		out = d.Name + ".yaml"
@@ -121,6 +122,23 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	}
 	fmt.Fprintf(w, "\nwrote %s, and the profile of the rows to %s\nRead what was guessed, then\n  make check SPEC=%s DATASET=%s\n  make demo SPEC=%s DATASET=%s\n", shown, page, shown, table, shown, table)
 	return out, nil
+}
+
+// draftMemory is from where on the garbage of a draft is collected more eagerly; its
+// sketches take about half of it.
+const draftMemory = 80 << 20
+
+// makeDraft drafts the YAML of a table. Errors of the table or the target are marked as
+// ones that another try can't help.
+func makeDraft(ctx context.Context, table string, o draft.Options) (*draft.Draft, error) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(draftMemory))
+	d, err := draft.Make(ctx, table, o)
+	var wrong *source.Error
+	var no *draft.Error
+	if errors.As(err, &wrong) || errors.As(err, &no) {
+		return nil, program.Input(err)
+	}
+	return d, err
 }
 
 // schemaFrom is the path of the specs' JSON Schema from a folder, "" if the
@@ -154,23 +172,12 @@ func writePage(path string, p *profile.Profile) error {
 	return f.Close()
 }
 
-// draftError marks errors of the table or the target as ones that another try
-// can't help.
-func draftError(err error) error {
-	var wrong *source.Error
-	var no *draft.Error
-	if errors.As(err, &wrong) || errors.As(err, &no) {
-		return program.Input(err)
-	}
-	return err
-}
-
 // draftForDemo drafts the YAML of DATASET where the user named a target and no
 // YAML, and keeps it in the demo's home.
 func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafted) error {
-	d, err := draft.Make(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks})
+	d, err := makeDraft(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks})
 	if err != nil {
-		return draftError(err)
+		return err
 	}
 	c.Spec = c.State.Path("drafts", d.Name+".yaml")
 	if err := os.MkdirAll(filepath.Dir(c.Spec), 0o755); err != nil {
