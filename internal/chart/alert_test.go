@@ -137,7 +137,7 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 				}
 			}
 		}
-		if want := []string{"MlopsVersionRefused", "MlopsRegistryUnreachable", "MlopsRowsRejected", "MlopsErrorBudgetBurns", "MlopsPredictionsSlow", "MlopsNoModel", "MlopsServerDown", "MlopsServerDies", "MlopsRecordsUnlikeTraining"}; !slices.Equal(alerts, want) {
+		if want := []string{"MlopsVersionRefused", "MlopsRegistryUnreachable", "MlopsEarlierRowsStale", "MlopsRowsRejected", "MlopsErrorBudgetBurns", "MlopsPredictionsSlow", "MlopsNoModel", "MlopsServerDown", "MlopsServerDies", "MlopsRecordsUnlikeTraining"}; !slices.Equal(alerts, want) {
 			t.Errorf("alerts %v, want %v", alerts, want)
 		}
 	})

@@ -80,7 +80,7 @@ func (m *Inference) WatchEarlier(rows, groups, bytes func() int64, asOf func() f
 	m.watch("mlops_earlier_groups", "Groups of these rows.", nil, groups)
 	m.watch("mlops_earlier_memory_bytes", "Memory that these rows take.", nil, bytes)
 	m.make.NewGaugeFunc(prometheus.GaugeOpts{Name: "mlops_earlier_as_of_timestamp_seconds", Help: "Unix time at which these rows were last known to be all that there are; 0 if the model looks at none."}, asOf)
-	m.watch("mlops_earlier_stale", "1 while the server can't tell whether there are newer rows: it looks up those that it has.", nil, stale)
+	m.watch("mlops_earlier_stale", "1 while the server, which follows Postgres, has not reached it for a minute: it looks up the rows that it has.", nil, stale)
 }
 
 // WatchQueue adds the requests of one size that are being scored, and that wait for it.

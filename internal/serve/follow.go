@@ -314,7 +314,7 @@ func (s *Server) watchEarlier(m *metrics.Inference) {
 		rows(func(r *feature.Snapshot) int64 { return int64(r.Rows()) }), rows(func(r *feature.Snapshot) int64 { return int64(r.Groups()) }), rows((*feature.Snapshot).Bytes),
 		func() float64 { return float64(asOf()) / 1000 },
 		of(func(served *served, _ *held) int64 {
-			if s.stale(served) != "" {
+			if s.options.Earlier != nil && s.stale(served) != "" {
 				return 1
 			}
 			return 0

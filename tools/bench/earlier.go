@@ -22,8 +22,12 @@ import (
 	"mlops/loadtest"
 )
 
-// earlierRounds is how often two servers take turns: they differ by little.
-const earlierRounds = 7
+// earlierRounds is how often two servers take turns, for earlierTime each: they differ by
+// little, and the machine may have other work.
+const (
+	earlierRounds = 15
+	earlierTime   = 2 * time.Second
+)
 
 // earlierRows measures what looking earlier rows up costs a server: against a version
 // whose features look at the record alone, against the same version when the record
@@ -63,13 +67,13 @@ func earlierRows(ctx context.Context, log *slog.Logger) ([]figure, error) {
 
 	var found []figure
 	compare := func(what, reach, a, b string, c contest, users int) error {
-		c.rounds = earlierRounds
-		our, their, err := s.turns(ctx, c, loadtest.Config{Users: []int{users}, Bodies: looking})
+		c.rounds, c.cfg.Duration = earlierRounds, earlierTime
+		our, their, err := s.turns(ctx, c, loadtest.Config{Users: []int{users}, Bodies: looking, Duration: earlierTime})
 		if err != nil {
 			return err
 		}
 		found = append(found, figure{Name: fmt.Sprintf("%s, %d connections", what, users), Value: ratio(our, their, perSecond), Reach: reach,
-			How: fmt.Sprintf("median of %d pairs of %v: %s; %s", earlierRounds, stageTime, describe(a, our), describe(b, their))})
+			How: fmt.Sprintf("median of %d pairs of %v: %s; %s", earlierRounds, earlierTime, describe(a, our), describe(b, their))})
 		return nil
 	}
 	err = errors.Join(
