@@ -111,14 +111,14 @@ func (c *checker) check(s *Spec) {
 	c.columns(s)
 	switch s.OnChange {
 	case "":
-		s.OnChange = OnChangeReject
-	case OnChangeReject:
-	case OnChangeReplace:
+		s.OnChange = onChangeReject
+	case onChangeReject:
+	case onChangeReplace:
 		if s.Key == "" {
 			c.bad(at("on_change"), "on_change: replace needs a key: without one nothing says which row another replaces")
 		}
 	default:
-		c.bad(at("on_change"), "on_change %q is not known; it can be: %s, %s%s", s.OnChange, OnChangeReject, OnChangeReplace, meant(s.OnChange, []string{OnChangeReject, OnChangeReplace}))
+		c.bad(at("on_change"), "on_change %q is not known; it can be: %s, %s%s", s.OnChange, onChangeReject, onChangeReplace, meant(s.OnChange, []string{onChangeReject, onChangeReplace}))
 	}
 	c.source(s)
 	c.target(s)

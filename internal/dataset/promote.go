@@ -13,8 +13,8 @@ type Promote struct {
 
 // What a spec without promote asks for; docs/decisions/0024 has the measurements.
 const (
-	DefaultConfidence  Percent = 95
-	DefaultCalibration Percent = 25
+	defaultConfidence  Percent = 95
+	defaultCalibration Percent = 25
 
 	defaultSliceMargin = 0.02 // of a metric from 0 to 1
 	defaultSliceShare  = 0.05 // of a loss: of the champion's
@@ -29,7 +29,7 @@ type Gate struct {
 
 // Gate returns what a candidate has to reach.
 func (s *Spec) Gate() Gate {
-	g := Gate{Confidence: float64(DefaultConfidence) / 100, Calibration: float64(DefaultCalibration) / 100}
+	g := Gate{Confidence: float64(defaultConfidence) / 100, Calibration: float64(defaultCalibration) / 100}
 	p := s.Promote
 	if p.Margin != nil {
 		g.Margin = *p.Margin

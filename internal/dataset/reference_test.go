@@ -145,9 +145,9 @@ var reference = []key{
 	{"search.space.*.log", "small numbers are as likely as large ones", "false", "true"},
 	{"promote", "when a candidate takes the place of the version in production", "its keys' defaults", "{margin: 0.002, confidence: 90%}"},
 	{"promote.margin", "by how much it has to be better, in units of the first metric", "0", "0.002"},
-	{"promote.confidence", "share of the bootstrap's draws of the validation rows in which it has to be better by more than margin", DefaultConfidence.String(), "90%"},
+	{"promote.confidence", "share of the bootstrap's draws of the validation rows in which it has to be better by more than margin", defaultConfidence.String(), "90%"},
 	{"promote.slice_margin", "by how much it may be worse in a slice of slices, in units of the first metric", "0.02; of log_loss, rmse and mae 5% of the value in production", "0.05"},
-	{"promote.calibration", "by how much its predictions may say too much on average, as a share of the target's standard deviation; 100%: not checked", DefaultCalibration.String(), "50%"},
+	{"promote.calibration", "by how much its predictions may say too much on average, as a share of the target's standard deviation; 100%: not checked", defaultCalibration.String(), "50%"},
 }
 
 // choices are the words that a key takes, where they are a closed list.
@@ -156,7 +156,7 @@ func choices(path string) []string {
 	case "task":
 		return Tasks
 	case "on_change":
-		return []string{OnChangeReject, OnChangeReplace}
+		return []string{onChangeReject, onChangeReplace}
 	case "source.header":
 		return []string{NoHeader}
 	case "source.decimal":

@@ -28,7 +28,7 @@ type Spec struct {
 	Missing []string `yaml:"missing"` // markers of a missing value, besides the empty field
 
 	Rejects  Rejects  `yaml:"rejects"`   // how many rows a step may lose
-	OnChange string   `yaml:"on_change"` // what happens to a row with a known key and other values: OnChangeReject (the default) or OnChangeReplace
+	OnChange string   `yaml:"on_change"` // what happens to a row with a known key and other values: onChangeReject (the default) or onChangeReplace
 	Key      string   `yaml:"key"`       // column that identifies a row; empty: digest and line number do
 	Group    string   `yaml:"group"`     // column whose rows must stay in one split; empty: each row alone
 	Order    string   `yaml:"order"`     // column that orders the rows of a group; features with history look at the earlier ones
@@ -94,20 +94,20 @@ type Ignore struct {
 
 // Rejects bounds what a data step may reject before the pipeline stops.
 type Rejects struct {
-	AtMost *Percent `yaml:"at_most"` // of the lines in a load, of the raw rows in clean; DefaultRejects where it is not set
+	AtMost *Percent `yaml:"at_most"` // of the lines in a load, of the raw rows in clean; defaultRejects where it is not set
 }
 
 // SyntheticSuffix ends the name of a data set of made-up rows.
 const SyntheticSuffix = "_synthetic"
 
-// DefaultRejects is the share of rows that a step may reject where the spec does
+// defaultRejects is the share of rows that a step may reject where the spec does
 // not say.
-const DefaultRejects Percent = 5
+const defaultRejects Percent = 5
 
 // What a spec's on_change says.
 const (
-	OnChangeReject  = "reject"
-	OnChangeReplace = "replace"
+	onChangeReject  = "reject"
+	onChangeReplace = "replace"
 )
 
 // Percent is a share from 0 to 100, written with its sign: 5%, 0.5%.
@@ -289,14 +289,14 @@ func (s *Spec) RealSamples() bool { return s.Samples == "real" }
 // AtMost returns the share of rows that a data step may reject.
 func (s *Spec) AtMost() Percent {
 	if s.Rejects.AtMost == nil {
-		return DefaultRejects
+		return defaultRejects
 	}
 	return *s.Rejects.AtMost
 }
 
 // Replaces reports whether a row with a known key and other values takes the
 // place of the one that is there.
-func (s *Spec) Replaces() bool { return s.OnChange == OnChangeReplace }
+func (s *Spec) Replaces() bool { return s.OnChange == onChangeReplace }
 
 // Candidate returns the candidate with that name, or nil. The one that is searched for
 // has no parameters yet.

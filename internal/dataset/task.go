@@ -119,14 +119,14 @@ func LeastTarget(objective string) (least float64, itself, ok bool) {
 	return 0, false, false
 }
 
-// DefaultInterval is the coverage of a regression's intervals where the spec does
+// defaultInterval is the coverage of a regression's intervals where the spec does
 // not say.
-const DefaultInterval Percent = 90
+const defaultInterval Percent = 90
 
 // Coverage returns the share of values that a regression's intervals should hold.
 func (s *Spec) Coverage() Percent {
 	if s.Interval == nil {
-		return DefaultInterval
+		return defaultInterval
 	}
 	return *s.Interval
 }

@@ -13,10 +13,10 @@ type Classes struct {
 	counts []int // rows by true class
 }
 
-// RateClasses takes n probabilities per row, concatenated, and the number of each
+// rateClasses takes n probabilities per row, concatenated, and the number of each
 // row's true class. It is an error if there are not n times as many probabilities as
 // labels, if one is not between 0 and 1, or if a label is no class.
-func RateClasses(scores []float32, labels []float32, n int) (*Classes, error) {
+func rateClasses(scores []float32, labels []float32, n int) (*Classes, error) {
 	if n < 2 || len(scores) != n*len(labels) || len(labels) == 0 {
 		return nil, fmt.Errorf("%d probabilities of %d classes for %d labels", len(scores), n, len(labels))
 	}

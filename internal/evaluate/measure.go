@@ -13,7 +13,6 @@ import (
 // and some more.
 type Measure struct {
 	names  []string
-	rows   int
 	values func(weights []int32, out []float64)
 }
 
@@ -28,16 +27,16 @@ func NewMeasure(spec *dataset.Spec, outputs, labels []float32, threshold float64
 			rows[i] = int32(i)
 		}
 	}
-	m := &Measure{rows: len(labels)}
+	m := &Measure{}
 	switch spec.Task {
 	case dataset.Multiclass:
-		c, err := RateClasses(outputs, labels, len(spec.Target.Classes))
+		c, err := rateClasses(outputs, labels, len(spec.Target.Classes))
 		if err != nil {
 			return nil, err
 		}
 		m.names, m.values = ClassFigures, newClassSums(c, rows).values
 	case dataset.Regression:
-		v, err := RateValues(outputs, labels)
+		v, err := rateValues(outputs, labels)
 		if err != nil {
 			return nil, err
 		}
@@ -54,9 +53,6 @@ func NewMeasure(spec *dataset.Spec, outputs, labels []float32, threshold float64
 
 // Names are those of the figures, in the order of Values.
 func (m *Measure) Names() []string { return m.names }
-
-// Rows returns how many rows there are.
-func (m *Measure) Rows() int { return m.rows }
 
 // Values measures the rows, each counted as often as its weight says (nil: once), into
 // out, which has room for all Names. A figure that the rows don't have is NaN.

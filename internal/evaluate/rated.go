@@ -17,9 +17,9 @@ func Rate(spec *dataset.Spec, outputs, labels []float32) (*Rated, error) {
 	var err error
 	switch spec.Task {
 	case dataset.Multiclass:
-		r.Classes, err = RateClasses(outputs, labels, len(spec.Target.Classes))
+		r.Classes, err = rateClasses(outputs, labels, len(spec.Target.Classes))
 	case dataset.Regression:
-		r.Values, err = RateValues(outputs, labels)
+		r.Values, err = rateValues(outputs, labels)
 	default:
 		r.Ranking, err = Rank(outputs, labels)
 	}

@@ -15,7 +15,7 @@ func near(a, b float64) bool { return math.Abs(a-b) <= 1e-6 }
 // f1_score with average="macro", roc_auc_score with multi_class="ovr").
 func TestClasses(t *testing.T) {
 	scores := []float32{0.7, 0.2, 0.1, 0.1, 0.8, 0.1, 0.2, 0.2, 0.6, 0.5, 0.3, 0.2, 0.3, 0.4, 0.3, 0.25, 0.25, 0.5}
-	c, err := RateClasses(scores, []float32{0, 1, 2, 1, 1, 0}, 3)
+	c, err := rateClasses(scores, []float32{0, 1, 2, 1, 1, 0}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,11 +36,11 @@ func TestClasses(t *testing.T) {
 		t.Error("unknown metric: no error")
 	}
 	for _, bad := range [][]float32{{0, 1, 3, 1, 1, 0}, {0, 0.5, 1, 1, 1, 0}, {0}} {
-		if _, err := RateClasses(scores, bad, 3); err == nil {
+		if _, err := rateClasses(scores, bad, 3); err == nil {
 			t.Errorf("labels %v: no error", bad)
 		}
 	}
-	absent, err := RateClasses(scores, []float32{0, 1, 0, 1, 1, 0}, 3)
+	absent, err := rateClasses(scores, []float32{0, 1, 0, 1, 1, 0}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestClasses(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	v, err := RateValues([]float32{2, 4, 6, 9}, []float32{1, 5, 6, 12})
+	v, err := rateValues([]float32{2, 4, 6, 9}, []float32{1, 5, 6, 12})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestValues(t *testing.T) {
 	if _, err := v.HalfWidth(0.9); err == nil {
 		t.Error("four rows give an interval of 90 %")
 	}
-	if _, err := RateValues([]float32{float32(math.NaN())}, []float32{1}); err == nil {
+	if _, err := rateValues([]float32{float32(math.NaN())}, []float32{1}); err == nil {
 		t.Error("NaN: no error")
 	}
 }
@@ -81,7 +81,7 @@ func TestHalfWidthCovers(t *testing.T) {
 			for i := range y {
 				y[i] = float32(rng.NormFloat64() * rng.ExpFloat64())
 			}
-			v, err := RateValues(p, y)
+			v, err := rateValues(p, y)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,9 +13,9 @@ type Values struct {
 	mean              float64 // of the true ones
 }
 
-// RateValues takes a prediction and the true value per row. It is an error if there
+// rateValues takes a prediction and the true value per row. It is an error if there
 // is no row, or if a number is not finite.
-func RateValues(predicted, actual []float32) (*Values, error) {
+func rateValues(predicted, actual []float32) (*Values, error) {
 	if len(predicted) != len(actual) || len(actual) == 0 {
 		return nil, fmt.Errorf("%d predictions for %d values", len(predicted), len(actual))
 	}

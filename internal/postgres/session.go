@@ -61,7 +61,7 @@ func (s *Session) Do(ctx context.Context, what string, work func(ctx context.Con
 	}
 	err := retry.Do(ctx, policy, func(ctx context.Context) error {
 		err := s.do(ctx, work)
-		if !Transient(err) {
+		if !transient(err) {
 			return retry.Permanent(err)
 		}
 		s.Close()

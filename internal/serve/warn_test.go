@@ -212,15 +212,15 @@ func TestWarningsOfTheDiabetesTable(t *testing.T) {
 func TestWarningsAreBounded(t *testing.T) {
 	t.Parallel()
 	s, _ := serving(t, 1)
-	body := "[" + strings.Repeat("{},", 1<<17) + "{}]"
+	body := "[" + strings.Repeat("{},", 1<<15) + "{}]"
 	got := predict(t, s, body).Predictions
-	if len(got) != 1<<17+1 || len(got[1<<17].Warnings) != 1 {
+	if len(got) != 1<<15+1 || len(got[1<<15].Warnings) != 1 {
 		t.Errorf("%d predictions, the last with warnings %v", len(got), got[len(got)-1].Warnings)
 	}
 	if used := s.memory.used.Load(); used != 0 {
 		t.Errorf("%d bytes are still held", used)
 	}
-	s.memory.total = 1 << 20
+	s.memory.total = 1 << 18
 	if w := ask(s, "POST", "/predict", body); w.Code != 413 {
 		t.Errorf("without memory for the warnings: status %d", w.Code)
 	}

@@ -148,9 +148,9 @@ func first(ctx context.Context, c Config) error {
 		return err
 	}
 	if started {
-		c.Log.Info("started the pipeline's first run", "workflow", FirstName)
+		c.Log.Info("started the pipeline's first run", "workflow", firstName)
 	} else {
-		c.Log.Info("the pipeline's first run was started earlier", "workflow", FirstName)
+		c.Log.Info("the pipeline's first run was started earlier", "workflow", firstName)
 	}
 	return nil
 }

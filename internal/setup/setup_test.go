@@ -152,12 +152,12 @@ func TestFirstRun(t *testing.T) {
 	if err := Run(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := kube.Resource(Resource).Namespace("n").Get(t.Context(), FirstName, metav1.GetOptions{}); err != nil || again.Object["status"] != nil {
+	if again, err := kube.Resource(Resource).Namespace("n").Get(t.Context(), firstName, metav1.GetOptions{}); err != nil || again.Object["status"] != nil {
 		t.Errorf("a first run that has failed is not started again: %v", err)
 	}
 
 	alias.Store(2)
-	if err := kube.Resource(Resource).Namespace("n").Delete(t.Context(), FirstName, metav1.DeleteOptions{}); err != nil {
+	if err := kube.Resource(Resource).Namespace("n").Delete(t.Context(), firstName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := Run(t.Context(), c); err != nil {

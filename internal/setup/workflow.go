@@ -14,9 +14,9 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// FirstName is the name of the first run. The name is fixed, so that the run
+// firstName is the name of the first run. The name is fixed, so that the run
 // can't be started twice.
-const FirstName = "pipeline-on-install"
+const firstName = "pipeline-on-install"
 
 // Resource identifies Argo's workflows in the Kubernetes API.
 var Resource = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "workflows"}
@@ -28,20 +28,20 @@ type Pipeline struct {
 	Parameters map[string]string
 }
 
-// Start creates the workflow FirstName, and replaces one of that name that has
+// Start creates the workflow firstName, and replaces one of that name that has
 // failed: upgrading the release, or running the Job again, repeats the run after
 // its cause is fixed.
 func (p *Pipeline) Start(ctx context.Context) (bool, error) {
 	api := p.Client.Resource(Resource).Namespace(p.Namespace)
 	for range 2 {
-		_, err := api.Create(ctx, Workflow(FirstName, "pipeline", p.Parameters), metav1.CreateOptions{})
+		_, err := api.Create(ctx, Workflow(firstName, "pipeline", p.Parameters), metav1.CreateOptions{})
 		if err == nil {
 			return true, nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
 			return false, fmt.Errorf("starting the pipeline: %w", err)
 		}
-		old, err := api.Get(ctx, FirstName, metav1.GetOptions{})
+		old, err := api.Get(ctx, firstName, metav1.GetOptions{})
 		if err != nil {
 			return false, fmt.Errorf("reading the existing first run: %w", err)
 		}
@@ -50,7 +50,7 @@ func (p *Pipeline) Start(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 		uid := old.GetUID()
-		if err := api.Delete(ctx, FirstName, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}); err != nil {
+		if err := api.Delete(ctx, firstName, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}); err != nil {
 			return false, fmt.Errorf("replacing the failed first run: %w", err)
 		}
 	}
