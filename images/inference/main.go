@@ -67,6 +67,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 	} else {
 		log.Warn("MLOPS_SIGNERS is not set: versions are served no matter who made them")
 	}
+	shadow, err := strconv.ParseFloat(program.EnvOr("MLOPS_SHADOW", "0"), 64)
+	if err != nil || !(shadow >= 0 && shadow <= 1) {
+		return program.Inputf("MLOPS_SHADOW: %q is not a share from 0 to 1", program.EnvOr("MLOPS_SHADOW", ""))
+	}
+	models := registry.New(client, name)
 	plainHTTP, err := onOff("MLOPS_PLAIN_HTTP", "on")
 	if err != nil {
 		return err
@@ -80,13 +85,15 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Memory:   program.MemoryLimit(),
 		Model:    name,
 		Cache:    program.EnvOr("MLOPS_CACHE", "/var/cache/mlops"),
-		Registry: registry.New(client, name),
+		Registry: models,
 		Log:      log,
 		Drain:    drain,
 		Restarts: restarts,
 		Limits:   limits,
 		Origins:  strings.FieldsFunc(program.EnvOr("MLOPS_CORS_ORIGINS", ""), func(r rune) bool { return r == ',' || r == ' ' }),
 
+		Shadow:      shadow,
+		Challengers: models,
 		NetHTTPOnly: !plainHTTP,
 
 		EarlierMemory: earlierMemory,

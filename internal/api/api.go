@@ -45,6 +45,50 @@ type Model struct {
 
 	// NoWarnings says why predictions carry no warnings; empty if they do.
 	NoWarnings string `json:"no_warnings,omitempty"`
+
+	Challenger *Challenger `json:"challenger,omitempty"` // nil: the server compares none
+}
+
+// Challenger is a version that scores a share of the requests as well, whose scores
+// nobody is told, and how they differ from those of the served version.
+type Challenger struct {
+	Model    *Version   `json:"model,omitempty"` // nil: there is none, or it is refused
+	Refused  *Refusal   `json:"refused,omitempty"`
+	LoadedAt *time.Time `json:"loaded_at,omitempty"`
+	Since    *time.Time `json:"since,omitempty"` // the comparison with the served version began
+	Share    float64    `json:"share"`           // of the requests
+
+	SameVectors bool `json:"same_vectors"` // else it has other features, and encodes the records itself
+
+	Records int64  `json:"records"` // compared
+	Dropped int64  `json:"dropped"` // not scored, since the server had too much to do
+	Skipped int64  `json:"skipped"` // not scored, since their request had too many
+	Failed  int64  `json:"failed"`  // it could not score
+	Failure string `json:"last_failure,omitempty"`
+
+	Agreement    *float64    `json:"agreement,omitempty"` // share of the records with the same label, or with a value inside the interval
+	Labels       []LabelPair `json:"labels,omitempty"`    // the most frequent first
+	Difference   *Difference `json:"difference,omitempty"`
+	Microseconds float64     `json:"microseconds_per_record,omitempty"` // that it took
+}
+
+// LabelPair counts records by what both versions predict.
+type LabelPair struct {
+	Production string `json:"production"`
+	Challenger string `json:"challenger"`
+	Records    int64  `json:"records"`
+}
+
+// Difference is how far the challenger's probabilities or values are from those of the
+// served version; of several classes it is the share of probability that is elsewhere.
+// All but Mean are without sign.
+type Difference struct {
+	Mean     float64 `json:"mean"` // challenger less production
+	Absolute float64 `json:"mean_absolute"`
+	Median   float64 `json:"median"`
+	P90      float64 `json:"p90"`
+	P99      float64 `json:"p99"`
+	Largest  float64 `json:"largest"`
 }
 
 // Tasks.

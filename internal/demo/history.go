@@ -75,6 +75,29 @@ func Pin(ctx context.Context, c *Config, out io.Writer, model, why, by string) e
 	})
 }
 
+// Challenge makes a version the challenger of the demo's registered model; see
+// promote.Challenge.
+func Challenge(ctx context.Context, c *Config, out io.Writer, model string, version int, why, by string) error {
+	key, signers, err := c.State.SigningKeys()
+	if err != nil {
+		return err
+	}
+	signer, err := signature.ReadSigner(key)
+	if err != nil {
+		return err
+	}
+	trusted, err := signature.ReadTrusted(signers)
+	if err != nil {
+		return err
+	}
+	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
+		return promote.Challenge(ctx, promote.ChallengeConfig{
+			Registry: m.registry, History: m.events, Signer: signer, Trusted: trusted,
+			Version: version, Why: why, By: by, Log: slog.New(slog.DiscardHandler),
+		})
+	})
+}
+
 // decide does what somebody asked for, under the gate's lock, and says it.
 func decide(ctx context.Context, c *Config, out io.Writer, model string, do func(*servedModel) (history.Event, error)) error {
 	return withModel(ctx, c, model, func(m *servedModel) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/api"
 	"mlops/internal/local"
 	"mlops/internal/mlflow"
 	"mlops/internal/overview"
@@ -77,6 +78,15 @@ func Status(ctx context.Context, c *Config, out io.Writer) error {
 		for _, k := range sets {
 			if err := overview.WriteModel(ctx, out, client, k.Model); err != nil {
 				fmt.Fprintf(out, "\n%s: %v\n", k.Model, err)
+			}
+			if server := alive["inference-"+k.Name]; server != nil {
+				key, err := c.State.APIKey(false)
+				if err == nil {
+					err = overview.WriteChallenger(ctx, out, api.NewClient(server.URL(), nil).WithKey(key))
+				}
+				if p := api.AsProblem(err); err != nil && (p == nil || p.Type != api.NoModel) {
+					fmt.Fprintf(out, "  %v\n", err)
+				}
 			}
 		}
 	}

@@ -208,7 +208,7 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 		s.inference, err = c.State.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
 			// Its role may read the view of earlier rows, and nothing else.
 			env := append(s.postgres.StepsEnv(), s.postgres.StepEnv("inference")...)
-			return append(env, "MLOPS_MODEL="+spec.Model, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_CACHE="+c.State.Path("models", spec.Name), "MLOPS_SIGNERS="+string(signers), "MLOPS_API_KEYS="+keys)
+			return append(env, "MLOPS_SHADOW="+c.variable("MLOPS_SHADOW"), "MLOPS_MODEL="+spec.Model, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_CACHE="+c.State.Path("models", spec.Name), "MLOPS_SIGNERS="+string(signers), "MLOPS_API_KEYS="+keys)
 		})
 		if err != nil {
 			return "", err
@@ -233,15 +233,20 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	return s, nil
 }
 
+// variable is what the user's shell says, empty if nothing.
+func (c *Config) variable(name string) (value string) {
+	for _, e := range c.Environ {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
 // useKeys returns what servers read API keys from, if the user's MLOPS_API_KEYS names a
 // file of them: that and the file with the demo's own.
 func (s *services) useKeys(c *Config) (string, error) {
-	var file string
-	for _, e := range c.Environ {
-		if value, ok := strings.CutPrefix(e, "MLOPS_API_KEYS="); ok {
-			file = value
-		}
-	}
+	file := c.variable("MLOPS_API_KEYS")
 	if file == "" {
 		return "", nil
 	}

@@ -27,6 +27,9 @@ const (
 	Unpinned   Kind = "unpinned"    // and somebody allowed it again
 
 	Moved Kind = "moved by hand" // somebody moved the alias past the platform
+
+	Challenged   Kind = "challenger chosen"  // somebody chose the version to compare with
+	Unchallenged Kind = "challenger dropped" // and left that to the gate again
 )
 
 // Event is a line of the history.
@@ -48,6 +51,21 @@ type Figures struct {
 	Rows   int      `json:"rows"`           // of the validation split
 	From   *float64 `json:"from,omitempty"` // nil: it couldn't be scored, or there was none
 	To     *float64 `json:"to,omitempty"`
+
+	// 95 % intervals by draws of the rows: low and high. None in lines from before they
+	// were kept.
+	FromInterval []float64 `json:"from_interval,omitempty"`
+	ToInterval   []float64 `json:"to_interval,omitempty"`
+
+	// Rival is the best candidate that From or To was compared with, if it is neither.
+	Rival *Rival `json:"rival,omitempty"`
+}
+
+// Rival is a version that was compared with the one in production, and not promoted.
+type Rival struct {
+	Version  int       `json:"version"`
+	Value    float64   `json:"value"`
+	Interval []float64 `json:"interval,omitempty"`
 }
 
 // Log is the history of all models in one database.

@@ -49,6 +49,8 @@ func Happened(e history.Event) string {
 		return fmt.Sprintf("version %d of %s stays in production, whatever a pipeline finds, until mlops pin -off", e.To, e.Model)
 	case history.Unpinned:
 		return fmt.Sprintf("pipelines may promote a better version than %d of %s again", e.To, e.Model)
+	case history.Challenged:
+		return fmt.Sprintf("%s: %s. A server with MLOPS_SHADOW shows in GET /model how the two differ", e.Model, e.Why)
 	}
 	return fmt.Sprintf("%s: %s", e.Model, e.Why)
 }

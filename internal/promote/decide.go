@@ -32,8 +32,9 @@ type Contender struct {
 	Candidate bool  // of the newest training; else it is only the champion
 	Unusable  error // why it can't be served, and was not scored
 
-	Metric float64        // the first of the spec's metrics
-	Skill  evaluate.Skill // against a guess
+	Metric   float64        // the first of the spec's metrics
+	Interval []float64      // its 95 % interval by draws of the rows: low and high; nil: one group says nothing
+	Skill    evaluate.Skill // against a guess
 
 	// Constant is how much better its probabilities are than always saying how frequent
 	// the outcome is, and Reliability how far its predictions are off. They don't count

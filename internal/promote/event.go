@@ -28,11 +28,14 @@ func event(c Config, from Comparison, d Decision) history.Event {
 			continue
 		}
 		if contender.Version.Number == e.From {
-			e.Figures.From = &contender.Metric
+			e.Figures.From, e.Figures.FromInterval = &contender.Metric, contender.Interval
 		}
 		if contender.Version.Number == e.To {
-			e.Figures.To = &contender.Metric
+			e.Figures.To, e.Figures.ToInterval = &contender.Metric, contender.Interval
 		}
+	}
+	if r := from.runnerUp(d.Version); r != nil && r.Version.Number != e.From {
+		e.Figures.Rival = &history.Rival{Version: r.Version.Number, Value: r.Metric, Interval: r.Interval}
 	}
 	return e
 }

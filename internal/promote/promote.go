@@ -91,6 +91,11 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 	if err := remembered(ctx, c.History, event(c, comparison, d), func() error { return apply(ctx, c.Registry, comparison, d) }); err != nil {
 		return Decision{}, err
 	}
+	if subjects != nil {
+		if err := appoint(ctx, c, &comparison, d, subjects); err != nil {
+			return Decision{}, err
+		}
+	}
 	c.Log.Info("decided", "model", c.Spec.Model, "version", d.Version, "promoted", d.Promoted, "reason", d.Reason)
 	return d, d.Err
 }

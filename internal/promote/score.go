@@ -198,17 +198,23 @@ func compare(ctx context.Context, spec *dataset.Spec, c *Comparison, scorers []*
 			return fmt.Errorf("version %d on the validation rows: %w", c.Contenders[i].Version.Number, err)
 		}
 	}
-	if champion < 0 || len(others) == 0 {
-		return nil
-	}
 	draws := evaluate.NewDraws(r.groups.Of)
-	gains := drawnGains(ctx, spec, draws, measures, champion)
+	values := drawnValues(ctx, draws, measures)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	for i := range values {
+		if measures[i] != nil && draws.Groups() > 1 {
+			low, high := evaluate.NewSpread(values[i]).Interval(0.95)
+			c.Contenders[i].Interval = []float64{low, high}
+		}
+	}
+	if champion < 0 {
+		return nil
+	}
 	gate := spec.Gate()
 	for _, i := range others {
-		e, spread := &c.Contenders[i], evaluate.NewSpread(gains[i])
+		e, spread := &c.Contenders[i], evaluate.NewSpread(gains(spec, values[i], values[champion]))
 		e.Against = &Against{
 			Gain: spec.Gain(e.Metric, c.Contenders[champion].Metric), Draws: draws.Count(), Groups: draws.Groups(),
 			Better: spread.Above(gate.Margin) * float64(len(spread)) / float64(draws.Count()),
@@ -218,20 +224,28 @@ func compare(ctx context.Context, spec *dataset.Spec, c *Comparison, scorers []*
 	return nil
 }
 
-// drawnGains are each model's gains over the champion, by draw; nil of the champion
-// itself, and where there is no measure. Once the context has ended they are incomplete.
-func drawnGains(ctx context.Context, spec *dataset.Spec, draws *evaluate.Draws, measures []evaluate.Weighed, champion int) [][]float64 {
-	gains := make([][]float64, len(measures))
+// drawnValues are each model's values of its measure, by draw; nil where there is no
+// measure. Once the context has ended they are incomplete.
+func drawnValues(ctx context.Context, draws *evaluate.Draws, measures []evaluate.Weighed) [][]float64 {
+	values := make([][]float64, len(measures))
 	draws.Each(func(weights []int32) {
 		if ctx.Err() != nil {
 			return
 		}
-		than := measures[champion](weights)
 		for i, measure := range measures {
-			if measure != nil && i != champion {
-				gains[i] = append(gains[i], spec.Gain(measure(weights), than))
+			if measure != nil {
+				values[i] = append(values[i], measure(weights))
 			}
 		}
 	})
-	return gains
+	return values
+}
+
+// gains are how much better values are than others, draw by draw.
+func gains(spec *dataset.Spec, values, than []float64) []float64 {
+	out := make([]float64, len(values))
+	for k := range values {
+		out[k] = spec.Gain(values[k], than[k])
+	}
+	return out
 }

@@ -66,13 +66,13 @@ func (c *Comparison) compareSlice(ctx context.Context, spec *dataset.Spec, score
 		return
 	}
 	draws := evaluate.NewDraws(r.groups.Some(part.Rows))
-	gains := drawnGains(ctx, spec, draws, measures, champion)
+	drawn := drawnValues(ctx, draws, measures)
 	if ctx.Err() != nil { // compareSlices says so
 		return
 	}
 	bound := spec.SliceMargin(c.Contenders[champion].Metric)
-	for i := range gains {
-		if gains[i] == nil {
+	for i := range drawn {
+		if drawn[i] == nil || i == champion {
 			continue
 		}
 		gain := spec.Gain(values[i], values[champion])
@@ -80,7 +80,7 @@ func (c *Comparison) compareSlice(ctx context.Context, spec *dataset.Spec, score
 			continue
 		}
 		worse := 0
-		for _, g := range gains[i] {
+		for _, g := range gains(spec, drawn[i], drawn[champion]) {
 			if g < -bound {
 				worse++
 			}

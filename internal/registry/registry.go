@@ -1,6 +1,6 @@
 // Package registry is one registered model as the platform uses it: versions
-// that training registers whole, the aliases production and previous, and the
-// tags that say what is in production and why.
+// that training registers whole, the aliases production, previous and challenger, and
+// the tags that say what is in production and why.
 package registry
 
 import (
@@ -26,6 +26,7 @@ import (
 const (
 	Production = "production"
 	Previous   = "previous"
+	Challenger = "challenger"
 )
 
 // Folder of a version's files below its run's artifacts.
@@ -45,6 +46,9 @@ const TestScores = "scores/test.txt"
 var (
 	// ErrNoVersion says that the registry answers, but nothing is in production.
 	ErrNoVersion = errors.New("no version is in production yet")
+
+	// ErrNoChallenger says that the registry answers, but names no challenger.
+	ErrNoChallenger = errors.New("no version is the challenger")
 
 	// ErrUnusable says that a version can never be used as it is: a file of it
 	// is missing, too large or damaged.

@@ -27,6 +27,7 @@ type Version struct {
 	Replaces  int     // number of the version in production before it; 0: none
 	Best      bool    // tagged as the one in production
 	Signature string  // of its files; empty: nobody signed it
+	Compared  string  // signature that lets it be the challenger only; empty: there is none
 	Synthetic bool    // trained on made-up rows
 
 	noted bool // Outcome is a tag, not only read out of the reason
@@ -68,21 +69,24 @@ func (v Version) WasProduction() bool {
 
 // Tags of a version. Programs read these; only TagPromotion is meant for people.
 const (
-	TagDataset     = "dataset"      // the spec's name
-	TagCandidate   = "candidate"    // the candidate's name
-	TagTrainingKey = "training_key" // digest of all that made the version; see Key
-	TagTraining    = "training"     // digest of what the candidates of one training share
-	TagBest        = "best_model"   // "true" on the version in production
-	TagOutcome     = "outcome"      // an Outcome
-	TagPromotion   = "promotion"    // the reason for the outcome, as a sentence
-	TagSignature   = "signature"    // of the version's files, by promotion
-	TagSynthetic   = "synthetic"    // "true" on a version of made-up rows
-	TagReplaces    = "replaces"     // number of the version that was in production before this one
+	TagDataset     = "dataset"              // the spec's name
+	TagCandidate   = "candidate"            // the candidate's name
+	TagTrainingKey = "training_key"         // digest of all that made the version; see Key
+	TagTraining    = "training"             // digest of what the candidates of one training share
+	TagBest        = "best_model"           // "true" on the version in production
+	TagOutcome     = "outcome"              // an Outcome
+	TagPromotion   = "promotion"            // the reason for the outcome, as a sentence
+	TagSignature   = "signature"            // of the version's files, by promotion
+	TagCompared    = "challenger_signature" // of the same files, for a version that may be compared and not served
+	TagSynthetic   = "synthetic"            // "true" on a version of made-up rows
+	TagReplaces    = "replaces"             // number of the version that was in production before this one
 )
 
-// TagPinned stands on the registered model while its version in production is
-// pinned, and says why.
-const TagPinned = "pinned"
+// Tags of the registered model.
+const (
+	TagPinned = "pinned"            // why its version in production is pinned; there only while it is
+	TagChosen = "challenger_chosen" // why somebody chose the challenger; there only while that holds
+)
 
 // version reads what MLflow says of a version.
 func version(v mlflow.Version) Version {
@@ -90,7 +94,7 @@ func version(v mlflow.Version) Version {
 		Name: v.Name, Number: v.Number, RunID: v.RunID, Created: v.Created,
 		Dataset: v.Tags[TagDataset], Candidate: v.Tags[TagCandidate], Training: v.Tags[TagTraining],
 		Outcome: Outcome(v.Tags[TagOutcome]), Reason: v.Tags[TagPromotion],
-		Best: v.Tags[TagBest] == "true", Synthetic: v.Tags[TagSynthetic] == "true", Signature: v.Tags[TagSignature],
+		Best: v.Tags[TagBest] == "true", Synthetic: v.Tags[TagSynthetic] == "true", Signature: v.Tags[TagSignature], Compared: v.Tags[TagCompared],
 	}
 	out.noted = out.Outcome != ""
 	if !out.noted {

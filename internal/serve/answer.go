@@ -114,6 +114,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 	if served.model.Spec.LooksBack() {
 		s.findEarlier(r.Context(), x, served)
 	}
+	if s.shadow != nil {
+		x.copied = s.shadow.pick(served)
+	}
 	unknown, err := s.admit(x, served.model)
 	if err != nil {
 		e.fail(w, scoreProblem(err))
@@ -141,6 +144,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 	}
 	if len(x.warnings) > 0 {
 		served.warned.add(x.warnings)
+	}
+	if x.copied != nil {
+		s.shadow.send(x)
 	}
 }
 

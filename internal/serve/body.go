@@ -36,6 +36,7 @@ type exchange struct {
 	unanswered bool              // because Postgres did not answer
 
 	explained *explanation // nil: predictions are not explained
+	copied    *job         // for the challenger; nil: it does not score this request
 	in, out   format       // of the body and of the response
 	frame     *frame       // of a JSON response
 
@@ -84,6 +85,7 @@ func newExchange(m *memory) *exchange {
 // free returns what the request held.
 func (x *exchange) free() {
 	x.memory.give(x.held)
+	x.copied = nil
 	if x.held <= maxPooled {
 		x.memory, x.held, x.earlier, x.unanswered, x.explained, x.frame = nil, 0, nil, false, nil, nil
 		x.inference = protocol.InferenceRequest{}

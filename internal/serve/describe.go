@@ -27,6 +27,9 @@ func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
 		m.Refused = &r.Refusal
 	}
 	m.Dataset.Earlier = s.describeEarlier(served)
+	if s.shadow != nil {
+		m.Challenger = s.shadow.describe()
+	}
 	body, err := json.Marshal(m)
 	if err != nil {
 		fail(w, api.Problem{Status: http.StatusInternalServerError})

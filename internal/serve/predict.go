@@ -130,6 +130,9 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 		if x.explained != nil {
 			x.explained.keep(vectors[:n*width], width)
 		}
+		if x.copied != nil {
+			x.copied.keep(vectors[:n*width], width)
+		}
 		n = 0
 	}
 	ws.decoder.exchange, ws.decoder.table = x, x.in == csvFormat

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,12 @@ type Options struct {
 	// Trusted are the keys of which one must have signed a version's files; if nil,
 	// signatures are not checked.
 	Trusted signature.Trusted
+
+	// Shadow is the share of the requests, from 0 to 1, that the version which
+	// Challengers names scores as well; nobody is told what it says. With 0 none is
+	// loaded.
+	Shadow      float64
+	Challengers Challengers
 
 	// Memory is how many bytes this process may use; 0 if unknown. A version that
 	// could not be loaded beside the served one is refused.
@@ -83,6 +90,8 @@ type Server struct {
 
 	draining   atomic.Bool  // told to stop
 	complained atomic.Int64 // Unix, ns: when the log last said that Postgres did not answer
+	loading    sync.Mutex   // one version at a time: each needs memory
+	shadow     *shadow      // nil: no challenger is compared
 
 	keys *apikey.Ring // nil: requests need no key
 
@@ -112,6 +121,9 @@ func New(o Options) *Server {
 	s.memory.total = l.BodyMemory
 	s.metrics = newMetrics(s)
 	s.predictions = predictionCounters(s.metrics)
+	if o.Shadow > 0 && o.Challengers != nil {
+		s.shadow = newShadow(s)
+	}
 	return s
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,6 +78,12 @@ const (
 // or the registry can't be reached.
 func (s *Server) Watch(ctx context.Context) error {
 	s.autopsy()
+	if h := s.shadow; h != nil {
+		var group sync.WaitGroup
+		defer group.Wait()
+		group.Go(func() { h.watch(ctx) })
+		group.Go(func() { h.work(ctx) })
+	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	failing := false
@@ -146,7 +153,7 @@ func (s *Server) poll(ctx context.Context) error {
 	}
 	// There is no local copy, or it is damaged.
 	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
-	err = s.fetch(fetching, v)
+	err = s.fetch(fetching, v, dir)
 	cancel()
 	if errors.Is(err, registry.ErrUnusable) {
 		s.refuse(v, err)
@@ -169,9 +176,8 @@ func (s *Server) folder(v registry.Version) string {
 	return filepath.Join(s.options.Cache, v.Name, fmt.Sprintf("%d-%s", v.Number, v.RunID))
 }
 
-// fetch downloads a version's files into the cache, all of them or none.
-func (s *Server) fetch(ctx context.Context, v registry.Version) error {
-	dir := s.folder(v)
+// fetch downloads a version's files into a folder of the cache, all of them or none.
+func (s *Server) fetch(ctx context.Context, v registry.Version, dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("creating the cache folder: %w", err)
 	}
@@ -197,12 +203,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	if err := s.genuine(v, dir); err != nil {
 		return err
 	}
-	if err := s.fits(dir); err != nil {
-		return err
-	}
-	loaded := s.attempt(v)
-	defer loaded()
-	m, err := model.ReadWithin(os.DirFS(dir), s.options.EarlierMemory)
+	m, err := s.load(v, dir)
 	if err != nil {
 		return err
 	}
@@ -248,6 +249,22 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 		s.log.Warn("predictions carry no warnings", "version", v.Number, "reason", next.description.NoWarnings)
 	}
 	return nil
+}
+
+// load reads the files of a version that is to be served. A challenger gives way to it.
+func (s *Server) load(v registry.Version, dir string) (*model.Model, error) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	err := s.fits(dir)
+	if err != nil && s.shadow.yield() {
+		err = s.fits(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	loaded := s.attempt(v)
+	defer loaded()
+	return model.ReadWithin(os.DirFS(dir), s.options.EarlierMemory)
 }
 
 func (s *Server) refuse(v registry.Version, why error) {

@@ -41,6 +41,10 @@ type Subject struct {
 	Model   string // registered model
 	Version int
 	Files   map[string]string // name to SHA-256 in hex
+
+	// Challenger says that the signature lets the version be compared with the one in
+	// production, and not be served.
+	Challenger bool
 }
 
 // Of reads the files of a version.
@@ -67,7 +71,11 @@ func Of(model string, version int, files fs.FS, names []string) (Subject, error)
 func (s Subject) text() []byte {
 	var b bytes.Buffer
 	part := func(text string) { fmt.Fprintf(&b, "%d:%s\n", len(text), text) }
-	part("mlops model version")
+	if s.Challenger {
+		part("mlops challenger version")
+	} else {
+		part("mlops model version")
+	}
 	part(s.Model)
 	part(strconv.Itoa(s.Version))
 	names := make([]string, 0, len(s.Files))

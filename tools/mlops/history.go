@@ -112,6 +112,37 @@ what they would have promoted. A rollback is still possible. -off allows it agai
 				return demo.Pin(ctx, c, out, *model, text, *by)
 			}
 		},
+	}, {
+		name:  "challenge",
+		short: "choose the version that the server compares with the one in production; -off ends it",
+		long: `
+Gives a version of the demo's model the alias challenger. A server with MLOPS_SHADOW
+scores a share of the requests by it too, tells nobody, and shows in /model, in its
+metrics and in mlops status how the two differ. Without this, each pipeline chooses the
+best candidate that it did not promote. The choice holds until that version is in
+production; -off leaves it to the next pipeline again.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			version := f.Int("version", 0, "`number` of the version")
+			off := f.Bool("off", false, "leave the choice to the next pipeline")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				text := strings.TrimSpace(*why)
+				switch {
+				case *off:
+					*version, text = 0, ""
+				case *version < 1:
+					return program.Inputf("say which version with -version N; or -off to leave the choice to the next pipeline")
+				case text == "":
+					return program.Inputf("say why with -why TEXT: the history keeps it")
+				}
+				return demo.Challenge(ctx, c, out, *model, *version, text, *by)
+			}
+		},
 	}}
 }
 

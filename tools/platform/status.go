@@ -12,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"mlops/internal/api"
 	"mlops/internal/kube"
 	"mlops/internal/mlflow"
 	"mlops/internal/overview"
@@ -110,7 +111,28 @@ func status(ctx context.Context, c *config) error {
 	if err := overview.WriteModel(ctx, os.Stdout, client, model); err != nil {
 		fmt.Printf("\n%s: %v\n", model, err)
 	}
+	if err := challenger(ctx, r); err != nil {
+		fmt.Printf("  %v\n", err)
+	}
 	return nil
+}
+
+// challenger writes how the challenger compares, if the release's server compares one.
+func challenger(ctx context.Context, r *kube.Release) error {
+	f, err := r.Forward(ctx, r.Service("inference"), 8000, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	key, err := r.APIKey(ctx)
+	if err != nil {
+		return err
+	}
+	err = overview.WriteChallenger(ctx, os.Stdout, api.NewClient("http://"+f.Address, nil).WithKey(key))
+	if p := api.AsProblem(err); p != nil && p.Type == api.NoModel {
+		return nil // the line above says it
+	}
+	return err
 }
 
 // dataSet is the name of the release's data set and of its registered model.
