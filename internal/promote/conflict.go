@@ -71,10 +71,35 @@ func differences(production, spec *dataset.Spec) []string {
 	compare("data set", production.Name, spec.Name)
 	compare("task", production.Task, spec.Task)
 	compare("target column", production.Target.Column, spec.Target.Column)
-	compare("classes", strings.Join(production.Target.Classes, ", "), strings.Join(spec.Target.Classes, ", "))
+	if a, b := production.Target.Classes, spec.Target.Classes; !slices.Equal(a, b) {
+		found = append(found, differs("classes", strings.Join(a, ", "), strings.Join(b, ", "))+changed(a, b))
+	}
 	compare("positive values", sorted(production.Target.Positive), sorted(spec.Target.Positive))
 	compare("cohort leaves out", cohort(production), cohort(spec))
 	return found
+}
+
+// changed says which classes came and went, or that only their order is another one, which
+// is that of a model's outputs.
+func changed(production, spec []string) string {
+	without := func(list, other []string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(c string) bool { return slices.Contains(other, c) })
+	}
+	added, gone := without(spec, production), without(production, spec)
+	switch {
+	case len(production) == 0 || len(spec) == 0: // another task, which is said already
+		return ""
+	case len(added) == 0 && len(gone) == 0:
+		return " (the same in another order)"
+	}
+	var parts []string
+	if len(added) > 0 {
+		parts = append(parts, "new: "+strings.Join(added, ", "))
+	}
+	if len(gone) > 0 {
+		parts = append(parts, "gone: "+strings.Join(gone, ", "))
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
 }
 
 func differs(what, production, spec string) string {

@@ -315,3 +315,36 @@ func TestDecideRefusesAnotherQuestion(t *testing.T) {
 		})
 	}
 }
+
+// A training whose target has other classes than the model in production is refused, with
+// both sides and what came and went: a client of the one would not know the other's.
+func TestDecideRefusesOtherClasses(t *testing.T) {
+	t.Parallel()
+	of := func(classes string) *dataset.Spec {
+		return parse(t, "task: binary", "task: multiclass", `positive: ["yes", "maybe"]`, "classes: ["+classes+"]", "threshold: {maximize: f1}\n", "", "metrics: [auc]", "metrics: [log_loss]")
+	}
+	for _, test := range []struct{ production, spec, want string }{
+		{"a, b, c", "a, b, c, d", `classes "a, b, c" in production, "a, b, c, d" in the spec (new: d)`},
+		{"a, b, c, d", "a, c, d", `classes "a, b, c, d" in production, "a, c, d" in the spec (gone: b)`},
+		{"a, b, c", "a, c, d, e", `classes "a, b, c" in production, "a, c, d, e" in the spec (new: d, e; gone: b)`},
+		{"a, b, c", "b, a, c", `classes "a, b, c" in production, "b, a, c" in the spec (the same in another order)`},
+		{"a, b, c", "a, b, c", ""},
+	} {
+		d := promote.Decide(promote.Comparison{Spec: of(test.spec), Rows: 100, Champion: registry.Version{Name: "things", Number: 1, Dataset: "things"}, ChampionSpec: of(test.production),
+			Contenders: []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)}})
+		if test.want == "" {
+			if d.Err != nil {
+				t.Errorf("the same classes: %v", d.Err)
+			}
+			continue
+		}
+		if !errors.Is(d.Err, promote.ErrRefused) || d.Promoted || d.Version != 1 || !strings.Contains(d.Err.Error(), test.want) {
+			t.Errorf("%s, then %s: version %d, %v; want it refused with %s", test.production, test.spec, d.Version, d.Err, test.want)
+		}
+	}
+	binary := promote.Decide(promote.Comparison{Spec: of("a, b, c"), Rows: 100, Champion: registry.Version{Name: "things", Number: 1, Dataset: "things"}, ChampionSpec: parse(t),
+		Contenders: []promote.Contender{scored(2, 0.8), outsider(scored(1, 0.7), registry.Promoted)}})
+	if binary.Err == nil || !strings.Contains(binary.Err.Error(), `task "binary" in production, "multiclass" in the spec`) {
+		t.Errorf("several classes after two: %v", binary.Err)
+	}
+}
