@@ -50,6 +50,14 @@ func testKeys(t *testing.T, f *faults) {
 		}
 		return resp.StatusCode
 	}
+	// The server from before answers on open connections until it has drained.
+	eventually(t, 30*time.Second, func() error {
+		http.DefaultClient.CloseIdleConnections()
+		if got := code(http.MethodPost, "/predict", ""); got != http.StatusUnauthorized {
+			return fmt.Errorf("without a key: status %d", got)
+		}
+		return nil
+	})
 	for _, tt := range []struct {
 		name, method, path, key string
 		want                    int
