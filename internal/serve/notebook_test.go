@@ -105,6 +105,11 @@ func TestNotebook(t *testing.T) {
 				}
 			}
 		}
+		if spec.Task == "regression" {
+			if i := got[0].Interval; i == nil || math.Abs(i[1]-i[0]-4) > 1e-4 {
+				t.Errorf("%s: interval %v, want one of width 4, which 80 %% of the errors from -2.5 to 2.5 are in", test.name, i)
+			}
+		}
 		if d := describedAs(t, s); len(d.Samples) != 5 {
 			t.Errorf("%s: %d samples, want those of the input example", test.name, len(d.Samples))
 		}

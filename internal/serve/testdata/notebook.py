@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 import xgboost as xgb
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "python"))
+import mlops_models
+
 warnings.simplefilter("ignore")
 root = pathlib.Path(sys.argv[1])
 rng = np.random.default_rng(1)
@@ -34,7 +37,7 @@ def booster(x, y, **params):
     return xgb.train(params, xgb.DMatrix(x, y, enable_categorical=True), 8)
 
 
-say = {"coverage": 0.9, "half_width": 2.5, "title": "Cost"}
+say = {"errors": np.linspace(-2.5, 2.5, 101), "coverage": 0.8, "title": "Cost"}
 models = {
     "classifier": (frame, xgb.XGBClassifier(n_estimators=8, enable_categorical=True).fit(frame, sick), None),
     "booster": (frame, booster(frame, sick, objective="binary:logistic"), {"threshold": 0.25}),
@@ -61,13 +64,11 @@ models |= {
     "light linear": (numbers, lgb.LGBMRegressor(linear_tree=True, **small).fit(numbers, cost), say),
 }
 for name, (x, model, says) in models.items():
-    types = {c: "string" if isinstance(x[c].dtype, pd.CategoricalDtype) else x[c].dtype for c in x}
-    signature = mlflow.models.infer_signature(x.head(5).astype(types))
+    needs = mlops_models.served(x.head(5), **(says or {}))
     flavor = mlflow.lightgbm if name.startswith("light") else mlflow.xgboost
     more = {"serialization_format": "cloudpickle"} if name == "light pickle" else {}
     flavor.save_model(
-        model, str(root / name), signature=signature, input_example=x.head(5), metadata={"mlops": says} if says else None,
-        pip_requirements=["xgboost"], **more,
+        model, str(root / name), pip_requirements=["xgboost"], **needs, **more,
     )
     if name == "an array":
         x = x.to_numpy()
