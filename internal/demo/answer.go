@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/api"
+	"mlops/internal/mlflow"
 	"mlops/internal/origin"
 	"mlops/internal/overview"
 )
@@ -25,7 +26,7 @@ func (s *services) answer(ctx context.Context, view *api.Model, took time.Durati
 	fmt.Fprintf(&b, "\n%s\n\n", view.Dataset.Title)
 	fmt.Fprintf(&b, "  page     %s\n", localhost(s.ui))
 	fmt.Fprintf(&b, "  API      %s   (POST /predict, GET /model /docs /metrics)\n", localhost(s.inference))
-	fmt.Fprintf(&b, "  MLflow   %s\n\n", localhost(s.mlflow))
+	fmt.Fprintf(&b, "  MLflow   %s\n\n", s.runs(ctx))
 	b.WriteString(s.journey.String())
 	b.WriteString("\n" + example)
 	if s.spec.Synthetic {
@@ -33,4 +34,18 @@ func (s *services) answer(ctx context.Context, view *api.Model, took time.Durati
 	}
 	fmt.Fprintf(&b, "  Ready after %s. make status shows what is running, make demo-down stops it.\n", took.Round(100*time.Millisecond))
 	return b.String(), nil
+}
+
+// runs is where MLflow's page lists the model's runs. Without a path it shows traces,
+// of which there are none.
+func (s *services) runs(ctx context.Context) string {
+	client, err := mlflow.New(s.mlflow.URL(), mlflow.Options{UserAgent: "mlops-demo"})
+	if err != nil {
+		return localhost(s.mlflow)
+	}
+	experiment, err := client.ExperimentByName(ctx, s.spec.Model)
+	if err != nil {
+		return localhost(s.mlflow)
+	}
+	return localhost(s.mlflow) + "/#/experiments/" + experiment.ID + "/runs"
 }

@@ -19,6 +19,8 @@ type Candidate struct {
 	Training string // see Training
 
 	Synthetic bool // of made-up rows
+
+	Description string // for people; may be empty
 }
 
 // Tags are those by which the run and the version are found again.
@@ -43,6 +45,8 @@ func (r *Registry) Register(ctx context.Context, c Candidate, runID string) (Ver
 		Source: "runs:/" + runID + "/" + Folder,
 		RunID:  runID,
 		Tags:   c.Tags(),
+
+		Description: c.Description,
 	})
 	if err != nil {
 		return Version{}, fmt.Errorf("registering run %s: %w", runID, err)

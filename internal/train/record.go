@@ -95,6 +95,9 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if err := r.client.LogBatch(ctx, run.ID, r.batch(candidate, d, f, took)); err != nil {
 		return "", fmt.Errorf("logging run %s: %w", run.ID, err)
 	}
+	if err := r.client.LogInput(ctx, run.ID, r.input(d)); err != nil {
+		return "", fmt.Errorf("logging the rows of run %s: %w", run.ID, err)
+	}
 	root, err := r.client.ArtifactPath(run.ArtifactURI)
 	if err != nil {
 		return "", err
@@ -123,6 +126,40 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 		return "", fmt.Errorf("finishing run %s: %w", run.ID, err)
 	}
 	return run.ID, nil
+}
+
+// input is the table, for MLflow's page.
+func (r *recorder) input(d *Data) mlflow.Input {
+	in := mlflow.Input{Name: r.spec.Name, Digest: r.config.DataDigest, Source: r.spec.Source.URL, Context: "training", Profile: map[string]int64{
+		"rows_excluded": int64(d.Excluded), "rows_unlabeled": int64(d.Unlabeled),
+	}}
+	in.Digest = in.Digest[:min(len(in.Digest), 36)]
+	for split, p := range d.Parts {
+		in.Profile["rows_"+split] = int64(len(p.Y))
+	}
+	return in
+}
+
+// description says of a version what it is, with the spec's metrics on the test rows.
+func description(spec *dataset.Spec, candidate string, run mlflow.Run) string {
+	var figures []string
+	for _, name := range spec.Metrics {
+		value, ok := run.Metrics["test_"+name]
+		if !ok {
+			continue
+		}
+		figure := fmt.Sprintf("%s %.4f", name, value)
+		low, ok := run.Metrics["test_"+name+"_low"]
+		if high, both := run.Metrics["test_"+name+"_high"]; ok && both {
+			figure += fmt.Sprintf(" (%.4f to %.4f)", low, high)
+		}
+		figures = append(figures, figure)
+	}
+	text := fmt.Sprintf("Candidate %s for %s.", candidate, spec.Title)
+	if len(figures) > 0 {
+		text += " On the test rows: " + strings.Join(figures, ", ") + "."
+	}
+	return text + " The tags outcome and promotion say what the gate decided."
 }
 
 // maxSteps bounds how many points of the rounds' metric are logged.
@@ -305,6 +342,11 @@ func (r *recorder) register(ctx context.Context, runID string) (int, error) {
 		r.config.Log.Info("another run registered this candidate first", "version", v.Number, "run_id", v.RunID)
 		return v.Number, nil
 	}
+	run, err := r.client.GetRun(ctx, runID)
+	if err != nil {
+		return 0, fmt.Errorf("reading run %s: %w", runID, err)
+	}
+	r.made.Description = description(r.spec, r.made.Name, run)
 	if v, err = r.registry.Register(ctx, r.made, runID); err != nil {
 		return 0, err
 	}

@@ -1,12 +1,15 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -241,6 +244,13 @@ func TestRun(t *testing.T) {
 			t.Errorf("no metric %s", m)
 		}
 	}
+	registered, err := c.MLflow.GetVersion(ctx, c.Spec.Model, number)
+	if want := fmt.Sprintf("On the test rows: %s %.4f (", c.Spec.Metrics[0], run.Metrics["test_"+c.Spec.Metrics[0]]); err != nil || !strings.Contains(registered.Description, want) {
+		t.Errorf("description %q, %v; want %q in it", registered.Description, err, want)
+	}
+	if said := inputs(t, run.ID); !strings.Contains(said, `"name": "`+c.Spec.Name+`"`) || !strings.Contains(said, `rows_train`) || !strings.Contains(said, `"training"`) {
+		t.Errorf("MLflow says of the run's rows: %s", said)
+	}
 	c.Rows = never
 	if again, err := Run(ctx, c); err != nil || again != number {
 		t.Errorf("again: version %d, %v; want %d", again, err, number)
@@ -276,4 +286,20 @@ func TestRunRefuses(t *testing.T) {
 	if _, err := Run(t.Context(), c); err == nil || !strings.Contains(err.Error(), `no candidate "two"`) {
 		t.Errorf("unknown candidate: got %v", err)
 	}
+}
+
+// inputs is what MLflow says of a run.
+func inputs(t *testing.T, run string) string {
+	t.Helper()
+	response, err := http.Get(os.Getenv("MLOPS_TEST_MLFLOW") + "/api/2.0/mlflow/runs/get?run_id=" + run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ = bytes.Cut(text, []byte(`"inputs"`))
+	return string(text)
 }
