@@ -46,7 +46,7 @@ func TestDirtyTables(t *testing.T) {
 		{"quoted line breaks, a comma at the header's end, a target with blanks", "q.csv", "note,n,y,\n" + rows(200, func(i int) string {
 			y := []string{"Yes", "No", ""}[i%3]
 			return fmt.Sprintf("\"line one %d\nline two\",%d,%s", i, i%17, y)
-		}), "y", []string{"66 rows have no target", "note: text that is different in nearly every row"}},
+		}), "y", []string{"66 rows without a target", "note: text that is different in nearly every row"}},
 		{"a number that stands for a missing value", "s.csv", "depth,change,y\n" + rows(200, func(i int) string {
 			depth := i % 50
 			if i%20 == 0 {

@@ -117,7 +117,7 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 		return nil, err
 	}
 	if len(sketches) > maxColumns {
-		return nil, &Error{fmt.Sprintf("the table has %s columns, and a data set can have %s: bring a table with those that matter", comma(int64(len(sketches))), comma(maxColumns))}
+		return nil, &Error{fmt.Sprintf("the table has %s columns, and a data set can have %s: bring a table with those that matter", profile.Count(int64(len(sketches))), profile.Count(maxColumns))}
 	}
 	d.columns, d.spell = infer(sketches)
 	d.name()

@@ -51,7 +51,7 @@ func TestStrangers(t *testing.T) {
 		{"two kinds of line ends", "age,city,y\n" + rows(300, func(i int) string { return fmt.Sprintf("%d,Bern,%s\r%d,Chur,%[2]s", i%9, yesNo(i), i%7) }), "y",
 			[]string{"one kind of line end"}, nil, nil},
 		{"empty lines, and lines of separators", "age,city,y\n" + rows(300, func(i int) string { return fmt.Sprintf("%d,Bern%d,%s\n\n,,", i%9, i%3, yesNo(i)) }), "y",
-			[]string{"600 lines hold no value, the first is line 3"}, nil, []string{"could not be read", "STOP"}},
+			[]string{"600 lines without a value, which are no records, the first on line 3"}, nil, []string{"could not be read", "STOP"}},
 		{"the header again", "age,city,y\n" + rows(300, func(i int) string {
 			return fmt.Sprintf("%d,Bern%d,%s%s", i%9, i%3, yesNo(i), map[bool]string{true: "\nage,city,y"}[i%100 == 99])
 		}), "y", []string{"3 records could not be read, for example line 102: the header again"}, nil, []string{"missing in age", "STOP"}},
@@ -74,7 +74,7 @@ func TestStrangers(t *testing.T) {
 		}), "y", []string{`age: "999" comes 20 times, first on line 2, and the next greatest value is 77`, `inc: "-1" comes 20 times`}, nil, []string{"kids:"}},
 		{"X or nothing", "age,city,y\n" + rows(300, func(i int) string {
 			return fmt.Sprintf("%d,Bern%d,%s", i%9, i%3, map[string]string{"yes": "X"}[yesNo(i)])
-		}), "y", []string{`the target "y" has one value only, "X"`, "rows have none", "write a word there"}, nil, nil},
+		}), "y", []string{`the target "y" has one value only, "X"`, "rows without one", "write a word there"}, nil, nil},
 		{"a target of numbers and a word", "age,city,y\n" + rows(300, func(i int) string {
 			return fmt.Sprintf("%d,Bern%d,%s", i%9, i%4, []string{"0", "1", "true"}[i*i/7%3])
 		}), "y", []string{"3 classes"}, []string{`classes: ["0", "1", "true"]`}, []string{"missing in y"}},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mlops/internal/dataset"
+	"mlops/internal/profile"
 )
 
 // String says what the target is to a model, and by which rule.
@@ -22,7 +23,7 @@ func (o *outcome) String() string {
 // Summary is the draft for people: a line per column, and what was guessed.
 func (d *Draft) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s rows, %d columns\n\n", d.Source, comma(d.Rows), len(d.columns))
+	fmt.Fprintf(&b, "%s: %s, %d columns\n\n", d.Source, profile.Counted(d.Rows, "row"), len(d.columns))
 	width := 6
 	for _, c := range d.columns {
 		width = max(width, min(32, len([]rune(c.name))))
@@ -52,7 +53,7 @@ func (d *Draft) Summary() string {
 		case c.out != "":
 			said = "left out: " + c.out
 		}
-		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %5s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+comma(c.values), auc, shorten(said, 100))
+		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %5s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+profile.Count(c.values), auc, shorten(said, 100))
 	}
 	b.WriteString("\n  " + map[string]string{
 		dataset.Binary:     "AUC: of the column alone, on the rows that training could use; 0.50 says nothing",
@@ -61,12 +62,19 @@ func (d *Draft) Summary() string {
 	}[d.outcome.task] + "\n")
 	for _, c := range d.columns {
 		for _, m := range c.missing {
-			fmt.Fprintf(&b, "\n  missing in %s: %q (%s cells, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), comma(m.n), comma(m.line))
+			fmt.Fprintf(&b, "\n  missing in %s: %q (%s, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), profile.Counted(m.n, "cell"), profile.Count(m.line))
 		}
 	}
 	b.WriteString("\n")
 	if s := d.spell; s != (spelling{}) {
-		fmt.Fprintf(&b, "  numbers: decimal %q, thousands %q (%s)\n", s.decimal, s.thousands, s.guess)
+		marks := ""
+		if s.decimal != "" {
+			marks += fmt.Sprintf("decimal %q, ", s.decimal)
+		}
+		if s.thousands != "" {
+			marks += fmt.Sprintf("thousands %q, ", s.thousands)
+		}
+		fmt.Fprintf(&b, "  numbers: %s (%s)\n", strings.TrimSuffix(marks, ", "), s.guess)
 	}
 	for i, w := range d.Profile.Warnings {
 		if i == 25 {
@@ -90,17 +98,17 @@ func (d *Draft) tell() {
 		say("suspected leak: %s", d.Together.Text)
 	}
 	if d.rejected > 0 {
-		say("%s records could not be read, for example line %s: %s", comma(d.rejected), comma(d.lostLine), shorten(d.lost, 200))
+		say("%s could not be read, for example line %s: %s", profile.Counted(d.rejected, "record"), profile.Count(d.lostLine), shorten(d.lost, 200))
 	}
 	if n := d.empty; n.Lines > 0 {
-		say("%s lines hold no value, the first is line %s: they are no records", comma(n.Lines), comma(n.First))
+		say("%s without a value, which are no records, the first on line %s", profile.Counted(n.Lines, "line"), profile.Count(n.First))
 	}
 	if len(d.outcome.rare) > 0 {
 		var rows int64
 		for _, v := range d.outcome.rare {
 			rows += v.rows
 		}
-		say("%s rows are left out, whose %s has fewer than %d rows: %s", comma(rows), d.target.name, d.classRows(), listed(d.outcome.rare))
+		say("%s left out, whose %s has fewer than %d rows: %s", profile.Counted(rows, "row"), d.target.name, d.classRows(), listed(d.outcome.rare))
 	}
 	if text := d.totals.String(d.Rows); text != "" {
 		say("%s", text)
@@ -111,7 +119,7 @@ func (d *Draft) tell() {
 			say("%s: %s", name, c.unsure)
 		}
 		if c.lossOf > 0 {
-			say("%s: %s cells can't be read, and their rows will be rejected, for example line %s: %q", name, comma(c.lossOf), comma(c.lossAt), c.lossEx)
+			say("%s: %s can't be read, and their rows will be rejected, for example line %s: %q", name, profile.Counted(c.lossOf, "cell"), profile.Count(c.lossAt), c.lossEx)
 		}
 		for _, n := range c.notes {
 			say("%s: %s", name, n)

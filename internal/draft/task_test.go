@@ -36,13 +36,13 @@ func TestTask(t *testing.T) {
 	}{
 		{target: "two", task: dataset.Binary, says: "the target has two values"},
 		{target: "one_zero", task: dataset.Binary, says: "the target has two values"},
-		{target: "species", task: dataset.Multiclass, classes: []string{"setosa", "versicolor", "virginica"}, says: "5 rows are left out"},
+		{target: "species", task: dataset.Multiclass, classes: []string{"setosa", "versicolor", "virginica"}, says: "5 rows left out"},
 		{target: "rating", task: dataset.Multiclass, classes: []string{"1", "2", "3", "4", "5"}, says: "each in at least 40 rows"},
 		{target: "quality", task: dataset.Regression, says: "too few for a class of its own"},
 		{target: "rings", task: dataset.Regression, says: "whole numbers, 29 different"},
 		{target: "price", task: dataset.Regression, says: "not a whole one in every row"},
 		{target: "type", task: dataset.Multiclass, classes: []string{"1", "2", "7"}, says: "a name of codes"},
-		{target: "left", task: dataset.Binary, says: "4 rows are left out"},
+		{target: "left", task: dataset.Binary, says: "4 rows left out"},
 		{target: "spread", task: dataset.Multiclass, classes: []string{"1", "2", "3"}},
 	} {
 		t.Run(c.target, func(t *testing.T) {

@@ -435,3 +435,11 @@ func Count(n int64) string {
 	}
 	return s
 }
+
+// Counted is a number of things in words: "1 row", "2,000 rows".
+func Counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return Count(n) + " " + noun + "s"
+}

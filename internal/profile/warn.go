@@ -41,7 +41,7 @@ func (p *Profile) warn() {
 	}
 	rows := p.Rows - p.Excluded
 	if n := rows - p.Labeled; n > 0 {
-		say("%s rows have no target and are not trained on", Count(n))
+		say("%s without a target, not trained on", Counted(n, "row"))
 	}
 	negative := p.Labeled - p.Positive
 	switch few := min(p.Positive, negative); {
@@ -51,7 +51,7 @@ func (p *Profile) warn() {
 	case few == 0:
 		say("all rows have the same target")
 	case few < 100:
-		say("only %s rows of the rarer outcome: scores will vary much from split to split", Count(few))
+		say("only %s of the rarer outcome: scores will vary much from split to split", Counted(few, "row"))
 	}
 	for _, c := range p.Columns {
 		for _, w := range c.Warnings {

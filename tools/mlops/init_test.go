@@ -26,7 +26,7 @@ func TestWalk(t *testing.T) {
 	for _, want := range []string{
 		"$schema=", `separator: ";"`, "encoding: windows-1252", `decimal: ","`, `thousands: "."`, `ignore: [""]`,
 		`from: "Beitrag (EUR)", type: number`, "type: date, format: DD.MM.YYYY", `missing: [k. A.]`, "key: Mitglied Nr.", "type: boolean",
-		"Version: constant", "6 rows have no target",
+		"Version: constant", "6 rows without a target",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the draft lacks %q:\n%s", want, text)
