@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,9 +60,13 @@ func (s *Server) beginEarlier(next *served, dir string) {
 	h := &held{rows: m.Earlier, from: api.EarlierFromVersion}
 	asOf := m.Serving.Created
 	if s.options.Earlier != nil {
-		if rows, note, err := readFollowed(dir, m.Encoder, s.options.EarlierMemory); err == nil {
+		rows, note, err := readFollowed(dir, m.Encoder, s.options.EarlierMemory)
+		switch {
+		case err == nil:
 			h, asOf = &held{rows, note.State, api.EarlierFromCopy}, note.AsOf
-		} else if !os.IsNotExist(err) {
+		case errors.Is(err, feature.ErrTooMany): // so that the version's rows are fewer than there are
+			h.rows, m.TooManyEarlier = nil, true
+		case !os.IsNotExist(err):
 			s.log.Warn("the local copy of earlier rows can't be read", "version", next.version.Number, "error", err)
 		}
 	}
