@@ -180,7 +180,7 @@ func (b *bench) version(ctx context.Context, lib *xgboost.Library, data *train.D
 	}
 	return model.Write(model.Parts{
 		Spec: b.spec, Encoder: data.Encoder, UBJ: ubj, Serving: serving, Earlier: data.Earlier, XGBoostVersion: lib.Version(),
-		RunID: strings.Repeat("0", 32), // no run: as long as one, since the peers respond with it
+		RunID: strings.Repeat("b", 32), // no run: as long as one, since the peers respond with it; not all digits, which YAML reads as a number
 	})
 }
 
