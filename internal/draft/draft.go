@@ -23,6 +23,7 @@ import (
 	"mlops/internal/inspect"
 	"mlops/internal/parquet"
 	"mlops/internal/profile"
+	"mlops/internal/progress"
 	"mlops/internal/source"
 )
 
@@ -117,7 +118,7 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 		return nil, err
 	}
 	if len(sketches) > maxColumns {
-		return nil, &Error{fmt.Sprintf("the table has %s columns, and a data set can have %s: bring a table with those that matter", profile.Count(int64(len(sketches))), profile.Count(maxColumns))}
+		return nil, &Error{fmt.Sprintf("the table has %s columns, and a data set can have %s: bring a table with those that matter", progress.Count(int64(len(sketches))), progress.Count(maxColumns))}
 	}
 	d.columns, d.spell = infer(sketches)
 	d.name()

@@ -5,7 +5,7 @@ import (
 	"regexp"
 
 	"mlops/internal/dataset"
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 )
 
 var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|index|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id[_ .-].*)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
@@ -24,7 +24,7 @@ func (d *Draft) chooseKeys() {
 		switch {
 		case d.key == nil && c.unique && c.present == d.Rows && c.exact && (named || c == d.columns[0] && c.kind == dataset.Category && c.words == c.measured):
 			d.key, c.out = c, "it is the key: every row has its own value"
-			d.whyKey = fmt.Sprintf("%s, as many different values", profile.Counted(d.Rows, "row"))
+			d.whyKey = fmt.Sprintf("%s, as many different values", progress.Counted(d.Rows, "row"))
 		case named && c.unique:
 			c.out = "an identifier: nearly every row has a value of its own"
 		case c.counting && d.Rows >= smallest:
@@ -38,7 +38,7 @@ func (d *Draft) chooseKeys() {
 		// Many values, and most of them come again: customers, patients, devices.
 		if c.values >= 50 && c.values*50 >= d.Rows && c.present == d.Rows && d.group == nil {
 			d.group, c.out = c, "it is the group"
-			d.whyGroup = fmt.Sprintf("%s different values in %s, and a name of identifiers: the rows of one must not be in two splits", profile.Count(c.values), profile.Counted(d.Rows, "row"))
+			d.whyGroup = fmt.Sprintf("%s different values in %s, and a name of identifiers: the rows of one must not be in two splits", progress.Count(c.values), progress.Counted(d.Rows, "row"))
 		} else if c.kind == dataset.Integer && c.values > 200 {
 			c.out = "an identifier by its name"
 		}
@@ -97,6 +97,6 @@ func (d *Draft) judgeText(c *column) {
 	case words >= 4 || length > 60:
 		c.out = fmt.Sprintf("free text: %.0f words a row", words)
 	case share < 0.2:
-		c.out = fmt.Sprintf("%s different values, and most come in fewer than %d rows", profile.Count(c.values), fold)
+		c.out = fmt.Sprintf("%s different values, and most come in fewer than %d rows", progress.Count(c.values), fold)
 	}
 }

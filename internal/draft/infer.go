@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"mlops/internal/dataset"
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 )
 
 // column is what the draft says of one column of the table.
@@ -302,11 +302,11 @@ func (c *column) decide(spell spelling) {
 	numbers -= c.markedOf(number)
 	dates, format := c.bestDate()
 	others, other := c.bestDate("")
-	of := func(m int64) string { return fmt.Sprintf("%s of %s values", profile.Count(m), profile.Count(n)) }
+	of := func(m int64) string { return fmt.Sprintf("%s of %s values", progress.Count(m), progress.Count(n)) }
 	switch {
 	case t.of(leadingZero).n > 0 && numbers == n:
 		l := t.of(leadingZero)
-		c.kind, c.guess = dataset.Category, fmt.Sprintf("codes: %s begin with a zero, for example line %d: %q", profile.Count(l.n), l.line, l.example)
+		c.kind, c.guess = dataset.Category, fmt.Sprintf("codes: %s begin with a zero, for example line %d: %q", progress.Count(l.n), l.line, l.example)
 	case numbers == n && c.compactDates():
 		c.kind, c.guess = dataset.Date, "dates without a separator, by the column's name"
 	case dates.n == n && dates.n > numbers:
@@ -317,7 +317,7 @@ func (c *column) decide(spell spelling) {
 		}
 	case c.isoDates() > 0 && c.isoDates()+others.n == n && n > numbers:
 		c.kind, c.dateFormat = dataset.Date, other
-		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", profile.Count(others.n), others.line, others.example)
+		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", progress.Count(others.n), others.line, others.example)
 	case numbers == n, numbers*100 >= n*99 && n >= 100:
 		c.kind = dataset.Number
 		if whole := t.of(integer).n - c.markedOf(integer); whole == n {
@@ -406,7 +406,7 @@ func (c *column) twoSpellings() string {
 	if point.n == 0 || comma2.n == 0 || readable*10 < c.present*9 {
 		return ""
 	}
-	return fmt.Sprintf("numbers in two spellings, which can't be read as one: a decimal point as on line %s (%q), a decimal comma as on line %s (%q); it is taken as text until the table has one of them", profile.Count(point.line), point.example, profile.Count(comma2.line), comma2.example)
+	return fmt.Sprintf("numbers in two spellings, which can't be read as one: a decimal point as on line %s (%q), a decimal comma as on line %s (%q); it is taken as text until the table has one of them", progress.Count(point.line), point.example, progress.Count(comma2.line), comma2.example)
 }
 
 // lone tallies the values of a kind that are of no other with separators of thousands.
@@ -450,7 +450,7 @@ func (c *column) shares() {
 	}
 	if with.n > 0 && without.n > 0 && least <= 1 && most > 1 {
 		c.unsure = fmt.Sprintf("%s values have no %% and are up to %g, such as line %s: %q, beside %q on line %s: if they are shares of 1, they are a hundredth of what they should be; write them one way",
-			profile.Count(without.n), least, profile.Count(without.line), without.example, with.example, profile.Count(with.line))
+			progress.Count(without.n), least, progress.Count(without.line), without.example, with.example, progress.Count(with.line))
 	}
 }
 

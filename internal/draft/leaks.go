@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"mlops/internal/dataset"
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 )
 
 // leaks leaves out columns that tell the target by themselves, as training would stop
@@ -113,7 +113,7 @@ func (s *sample) afterwards(why map[string]string, label float32, words [2]strin
 		case (1+math.Abs(positive-negative))/2 > likely:
 			why[name] = fmt.Sprintf("it has a value in %.0f%% of the rows that are %s and in %.0f%% of the others, as if filled in afterwards", 100*max(positive, negative), words[most], 100*min(positive, negative))
 		case n[1-most] == 0 && n[most]*math.Log(base) < math.Log(chance):
-			why[name] = fmt.Sprintf("all %s that have a value are %s, as if it were filled in afterwards", profile.Counted(int64(n[most]), "row"), words[most])
+			why[name] = fmt.Sprintf("all %s that have a value are %s, as if it were filled in afterwards", progress.Counted(int64(n[most]), "row"), words[most])
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"mlops/internal/dataset"
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 )
 
 // String says what the target is to a model, and by which rule.
@@ -23,7 +23,7 @@ func (o *outcome) String() string {
 // Summary is the draft for people: a line per column, and what was guessed.
 func (d *Draft) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %d columns\n\n", d.Source, profile.Counted(d.Rows, "row"), len(d.columns))
+	fmt.Fprintf(&b, "%s: %s, %d columns\n\n", d.Source, progress.Counted(d.Rows, "row"), len(d.columns))
 	width := 6
 	for _, c := range d.columns {
 		width = max(width, min(32, len([]rune(c.name))))
@@ -53,7 +53,7 @@ func (d *Draft) Summary() string {
 		case c.out != "":
 			said = "left out: " + c.out
 		}
-		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %5s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+profile.Count(c.values), auc, shorten(said, 100))
+		fmt.Fprintf(&b, "  %-*s  %-8s  %7.1f%%  %9s  %5s  %s\n", width, shorten(c.name, 32), c.kind, 100*float64(c.rows-c.present)/float64(max(1, c.rows)), about+progress.Count(c.values), auc, shorten(said, 100))
 	}
 	b.WriteString("\n  " + map[string]string{
 		dataset.Binary:     "AUC: of the column alone, on the rows that training could use; 0.50 says nothing",
@@ -62,7 +62,7 @@ func (d *Draft) Summary() string {
 	}[d.outcome.task] + "\n")
 	for _, c := range d.columns {
 		for _, m := range c.missing {
-			fmt.Fprintf(&b, "\n  missing in %s: %q (%s, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), profile.Counted(m.n, "cell"), profile.Count(m.line))
+			fmt.Fprintf(&b, "\n  missing in %s: %q (%s, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), progress.Counted(m.n, "cell"), progress.Count(m.line))
 		}
 	}
 	b.WriteString("\n")
@@ -98,17 +98,17 @@ func (d *Draft) tell() {
 		say("suspected leak: %s", d.Together.Text)
 	}
 	if d.rejected > 0 {
-		say("%s could not be read, for example line %s: %s", profile.Counted(d.rejected, "record"), profile.Count(d.lostLine), shorten(d.lost, 200))
+		say("%s could not be read, for example line %s: %s", progress.Counted(d.rejected, "record"), progress.Count(d.lostLine), shorten(d.lost, 200))
 	}
 	if n := d.empty; n.Lines > 0 {
-		say("%s without a value, which are no records, the first on line %s", profile.Counted(n.Lines, "line"), profile.Count(n.First))
+		say("%s without a value, which are no records, the first on line %s", progress.Counted(n.Lines, "line"), progress.Count(n.First))
 	}
 	if len(d.outcome.rare) > 0 {
 		var rows int64
 		for _, v := range d.outcome.rare {
 			rows += v.rows
 		}
-		say("%s left out, whose %s has fewer than %d rows: %s", profile.Counted(rows, "row"), d.target.name, d.classRows(), listed(d.outcome.rare))
+		say("%s left out, whose %s has fewer than %d rows: %s", progress.Counted(rows, "row"), d.target.name, d.classRows(), listed(d.outcome.rare))
 	}
 	if text := d.totals.String(d.Rows); text != "" {
 		say("%s", text)
@@ -119,7 +119,7 @@ func (d *Draft) tell() {
 			say("%s: %s", name, c.unsure)
 		}
 		if c.lossOf > 0 {
-			say("%s: %s can't be read, and their rows will be rejected, for example line %s: %q", name, profile.Counted(c.lossOf, "cell"), profile.Count(c.lossAt), c.lossEx)
+			say("%s: %s can't be read, and their rows will be rejected, for example line %s: %q", name, progress.Counted(c.lossOf, "cell"), progress.Count(c.lossAt), c.lossEx)
 		}
 		for _, n := range c.notes {
 			say("%s: %s", name, n)

@@ -10,7 +10,7 @@ import (
 	"unicode"
 
 	"mlops/internal/dataset"
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 )
 
 // fewLevels is up to how many different texts with digits, such as 20-29, are the levels
@@ -38,7 +38,7 @@ func (c *column) likeNumbers() {
 		if odd.n > 0 {
 			like = odd
 		}
-		c.notes = append(c.notes, fmt.Sprintf("values such as %q (line %s) are read neither as numbers nor as dates, so they are text: if they are amounts or dates, write them as 1234.5 or 2024-01-31", like.example, profile.Count(like.line)))
+		c.notes = append(c.notes, fmt.Sprintf("values such as %q (line %s) are read neither as numbers nor as dates, so they are text: if they are amounts or dates, write them as 1234.5 or 2024-01-31", like.example, progress.Count(like.line)))
 	}
 }
 
@@ -79,13 +79,13 @@ func (c *column) suspect() {
 		}
 	}
 	if hidden.n > 0 {
-		c.notes = append(c.notes, fmt.Sprintf("%s values have characters that can't be seen, for example line %s: %+q: they make another value of it; take them out of the table", profile.Count(hidden.n), profile.Count(hidden.line), hidden.example))
+		c.notes = append(c.notes, fmt.Sprintf("%s values have characters that can't be seen, for example line %s: %+q: they make another value of it; take them out of the table", progress.Count(hidden.n), progress.Count(hidden.line), hidden.example))
 	}
 	if unseen.MatchString(c.name) {
 		c.notes = append(c.notes, fmt.Sprintf("its name has characters that can't be seen: %+q", c.name))
 	}
 	if twice.n > 0 {
-		c.notes = append(c.notes, fmt.Sprintf("%s values look as if they had been read in a wrong encoding, for example line %s: %q: export the table again as UTF-8", profile.Count(twice.n), profile.Count(twice.line), twice.example))
+		c.notes = append(c.notes, fmt.Sprintf("%s values look as if they had been read in a wrong encoding, for example line %s: %q: export the table again as UTF-8", progress.Count(twice.n), progress.Count(twice.line), twice.example))
 	}
 	if c.kind == dataset.Integer || c.kind == dataset.Number {
 		c.codes()
@@ -121,7 +121,7 @@ func (c *column) codes() {
 	least, most := sorted[0], sorted[len(sorted)-1]
 	say := func(x float64, why string) {
 		if n := numbers[x]; n.n >= 2 {
-			c.notes = append(c.notes, fmt.Sprintf("%q comes %s times, first on line %s, and %s: if it stands for a missing value, say missing: [%[1]q] in the column", text[x], profile.Count(n.n), profile.Count(n.line), why))
+			c.notes = append(c.notes, fmt.Sprintf("%q comes %s times, first on line %s, and %s: if it stands for a missing value, say missing: [%[1]q] in the column", text[x], progress.Count(n.n), progress.Count(n.line), why))
 		}
 	}
 	if least < 0 && sorted[1] >= 0 && nines(-least) {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"mlops/internal/dataset"
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 )
 
 // affirmative are texts that mean yes, or the event that one predicts.
@@ -88,7 +88,7 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 	case len(all) == 0:
 		return o, &Error{fmt.Sprintf("the target %q has no value", c.name)}
 	case len(all) == 1 && !c.full && c.rows > c.present:
-		return o, &Error{fmt.Sprintf("the target %q has one value only, %q, and %s without one: such rows are not trained on; if an empty cell means no, write a word there", c.name, all[0].spellings[0], profile.Counted(c.rows-c.present, "row"))}
+		return o, &Error{fmt.Sprintf("the target %q has one value only, %q, and %s without one: such rows are not trained on; if an empty cell means no, write a word there", c.name, all[0].spellings[0], progress.Counted(c.rows-c.present, "row"))}
 	case len(all) == 1 && !c.full:
 		return o, &Error{fmt.Sprintf("the target %q has one value only: %q", c.name, all[0].spellings[0])}
 	case c.kind == dataset.Date:
@@ -104,12 +104,12 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 	case numeric && !c.full && len(all) <= countable && len(enough) == len(all):
 		o.task, o.whyTask = dataset.Multiclass, fmt.Sprintf("guessed: %d different whole numbers, each in at least %d rows; task: regression predicts them as amounts (--task regression)", len(all), least)
 	case numeric:
-		o.task, o.whyTask = dataset.Regression, fmt.Sprintf("guessed: %s, %s different", map[bool]string{true: "whole numbers", false: "numbers"}[c.kind != dataset.Number], profile.Count(c.values))
+		o.task, o.whyTask = dataset.Regression, fmt.Sprintf("guessed: %s, %s different", map[bool]string{true: "whole numbers", false: "numbers"}[c.kind != dataset.Number], progress.Count(c.values))
 		if len(all) <= countable {
 			o.whyTask += fmt.Sprintf(", and %q in only %d rows, too few for a class of its own", all[0].spellings[0], all[0].rows)
 		}
 	default:
-		o.task, o.whyTask = dataset.Multiclass, fmt.Sprintf("guessed: the target is one of %s words", profile.Count(int64(len(all))))
+		o.task, o.whyTask = dataset.Multiclass, fmt.Sprintf("guessed: the target is one of %s words", progress.Count(int64(len(all))))
 		if len(enough) == 2 {
 			o.task = dataset.Binary
 		}
@@ -141,11 +141,11 @@ func (o *outcome) two(c *column, all []value, least int64) error {
 	}
 	if len(all) != 2 || c.full {
 		return &Error{fmt.Sprintf("the target %q has %s values: %s. Say which of them count as 1 against all others, such as --positive %s (several: give --positive again)",
-			c.name, profile.Count(c.values), listed(all), shellQuote(all[0].spellings[0]))}
+			c.name, progress.Count(c.values), listed(all), shellQuote(all[0].spellings[0]))}
 	}
 	rarer, other := all[0], all[1]
 	yes, no := rarer, other
-	o.whyOne = fmt.Sprintf("guessed: the rarer value: %s against %s", profile.Counted(rarer.rows, "row"), profile.Count(other.rows))
+	o.whyOne = fmt.Sprintf("guessed: the rarer value: %s against %s", progress.Counted(rarer.rows, "row"), progress.Count(other.rows))
 	says := func(v value) bool { return slices.Contains(affirmative, strings.ToLower(v.spellings[0])) }
 	is := func(v value, s string) bool {
 		x, ok := dataset.ParseNumber([]byte(v.spellings[0]))
@@ -155,7 +155,7 @@ func (o *outcome) two(c *column, all []value, least int64) error {
 		// Of 1 and 2, which are codes, neither says yes.
 		if says(pair[0]) && !says(pair[1]) && !(is(pair[0], "1") && is(pair[1], "2")) {
 			yes, no = pair[0], pair[1]
-			o.whyOne = fmt.Sprintf("guessed: it says yes: %s against %s of %q", profile.Counted(yes.rows, "row"), profile.Count(no.rows), no.spellings[0])
+			o.whyOne = fmt.Sprintf("guessed: it says yes: %s against %s of %q", progress.Counted(yes.rows, "row"), progress.Count(no.rows), no.spellings[0])
 			break
 		}
 	}
@@ -203,10 +203,10 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 	})
 	switch {
 	case c.full || len(o.classes) > maxClasses:
-		return &Error{fmt.Sprintf("the target %q has %s different values, too many for classes (%d at most), and they are not numbers; for example %q: name another target, or say which values count as 1 against all others (--positive)", c.name, profile.Count(c.values), maxClasses, all[0].spellings[0])}
+		return &Error{fmt.Sprintf("the target %q has %s different values, too many for classes (%d at most), and they are not numbers; for example %q: name another target, or say which values count as 1 against all others (--positive)", c.name, progress.Count(c.values), maxClasses, all[0].spellings[0])}
 	case len(o.classes) < 3 || lost*2 > rows:
 		return &Error{fmt.Sprintf("the target %q has %s values, and only %d of them in at least %d rows, which each split needs some of: %s. Bring more rows, or say which of them count as 1 against all others, such as --positive %s",
-			c.name, profile.Count(c.values), len(o.classes), least, listed(all), shellQuote(all[len(all)-1].spellings[0]))}
+			c.name, progress.Count(c.values), len(o.classes), least, listed(all), shellQuote(all[len(all)-1].spellings[0]))}
 	}
 	return nil
 }
@@ -237,10 +237,10 @@ func listed(all []value) string {
 	var words []string
 	for _, v := range slices.Backward(all) {
 		if len(words) == 10 {
-			words = append(words, fmt.Sprintf("and %s more", profile.Count(int64(len(all)-10))))
+			words = append(words, fmt.Sprintf("and %s more", progress.Count(int64(len(all)-10))))
 			break
 		}
-		words = append(words, fmt.Sprintf("%q (%s)", shorten(v.spellings[0], 40), profile.Counted(v.rows, "row")))
+		words = append(words, fmt.Sprintf("%q (%s)", shorten(v.spellings[0], 40), progress.Counted(v.rows, "row")))
 	}
 	return strings.Join(words, ", ")
 }

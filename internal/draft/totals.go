@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"regexp"
 
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 	"mlops/internal/source"
 )
 
@@ -54,11 +54,11 @@ func (s *summing) String(rows int64) string {
 	const remedy = "if it sums up the others it is not a record; take it out of the table"
 	switch {
 	case s.lines > 1 && s.lines*5 < rows:
-		return fmt.Sprintf("%s begin as totals do, for example line %s: %q: if they sum up others they are not records; take them out of the table", profile.Counted(s.lines, "line"), profile.Count(s.first), s.example)
+		return fmt.Sprintf("%s begin as totals do, for example line %s: %q: if they sum up others they are not records; take them out of the table", progress.Counted(s.lines, "line"), progress.Count(s.first), s.example)
 	case s.lines == 1 && s.first != s.lastLine:
-		return fmt.Sprintf("line %s begins with %q: %s", profile.Count(s.first), s.example, remedy)
+		return fmt.Sprintf("line %s begins with %q: %s", progress.Count(s.first), s.example, remedy)
 	case s.last != "" && s.lines*5 < rows:
-		return fmt.Sprintf("line %s, the last one, begins with %q: %s", profile.Count(s.lastLine), s.last, remedy)
+		return fmt.Sprintf("line %s, the last one, begins with %q: %s", progress.Count(s.lastLine), s.last, remedy)
 	}
 	return ""
 }

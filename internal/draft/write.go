@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"mlops/internal/dataset"
-	"mlops/internal/profile"
+	"mlops/internal/progress"
 )
 
 // write renders the draft. Everything that was inferred has a comment that begins
@@ -17,12 +17,12 @@ func (d *Draft) write() []byte {
 	if d.schema != "" {
 		line("# yaml-language-server: $schema=%s", shorten(d.schema, 1000))
 	}
-	line("# Drafted by `mlops init` from %s: %s, %d columns.", shorten(d.Source, 200), profile.Counted(d.Rows, "row"), len(d.columns))
+	line("# Drafted by `mlops init` from %s: %s, %d columns.", shorten(d.Source, 200), progress.Counted(d.Rows, "row"), len(d.columns))
 	line("# Lines that say \"guessed\" were inferred from the table: read them, and correct what is wrong.")
 	line("# Then: mlops check %s.yaml %s", d.Name, shellQuote(shorten(d.Source, 200)))
 	if d.rejected > 0 {
 		line("#")
-		line("# %s of the table's records could not be read, for example line %d: %s.", profile.Count(d.rejected), d.lostLine, shorten(d.lost, 200))
+		line("# %s of the table's records could not be read, for example line %d: %s.", progress.Count(d.rejected), d.lostLine, shorten(d.lost, 200))
 	}
 	line("name: %s", d.Name)
 	line("title: %s", quote(d.target.name+" in "+d.Name))
@@ -107,7 +107,7 @@ func (d *Draft) writeTarget(line func(string, ...any)) {
 		line("  classes: [%s] # guessed: all values with at least %d rows", quoteAll(o.classes), d.classRows())
 	}
 	if n := d.target.rows - d.target.present; n > 0 {
-		line("  # %s without a target: loaded, and not trained on.", profile.Counted(n, "row"))
+		line("  # %s without a target: loaded, and not trained on.", progress.Counted(n, "row"))
 	}
 	if len(o.rare) == 0 {
 		return
@@ -118,7 +118,7 @@ func (d *Draft) writeTarget(line func(string, ...any)) {
 		rows += v.rows
 		words = append(words, v.spellings...)
 	}
-	line("\ncohort: # guessed: each has fewer than %d rows, too few to learn from and to test on; %s left out", d.classRows(), profile.Counted(rows, "row"))
+	line("\ncohort: # guessed: each has fewer than %d rows, too few to learn from and to test on; %s left out", d.classRows(), progress.Counted(rows, "row"))
 	line("  - column: %s", quote(d.target.as))
 	line("    values: [%s]", quoteAll(words))
 	line("    because: too few rows have this outcome")
@@ -234,13 +234,13 @@ func (d *Draft) writeColumn(line func(string, ...any), c *column) {
 			said += fmt.Sprintf("; and %d more markers", len(c.missing)-i)
 			break
 		}
-		said += fmt.Sprintf("; %q stands for a missing value (%s, first on line %s)", m.value, profile.Counted(m.n, "cell"), profile.Count(m.line))
+		said += fmt.Sprintf("; %q stands for a missing value (%s, first on line %s)", m.value, progress.Counted(m.n, "cell"), progress.Count(m.line))
 	}
 	if missing := c.rows - c.present; missing > 0 && c.present > 0 {
 		said += fmt.Sprintf("; %.1f%% missing", 100*float64(missing)/float64(max(1, c.rows)))
 	}
 	if c.lossOf > 0 {
-		said += fmt.Sprintf("; %s can't be read and will be rejected, for example line %d: %q", profile.Count(c.lossOf), c.lossAt, c.lossEx)
+		said += fmt.Sprintf("; %s can't be read and will be rejected, for example line %d: %q", progress.Count(c.lossOf), c.lossAt, c.lossEx)
 	}
 	for _, n := range c.notes {
 		said += "; " + n
@@ -274,7 +274,7 @@ func (d *Draft) writeFeatures(line func(string, ...any)) {
 		case c.kind == dataset.Integer || c.kind == dataset.Number:
 			line("  - {number: %s}", quote(c.as))
 		case c.values > 20:
-			line("  - {category: %s, fold_below: %d} # guessed: %s levels, rarer ones share one", quote(c.as), d.foldBelow(), profile.Count(c.values))
+			line("  - {category: %s, fold_below: %d} # guessed: %s levels, rarer ones share one", quote(c.as), d.foldBelow(), progress.Count(c.values))
 		default:
 			line("  - {category: %s}", quote(c.as))
 		}

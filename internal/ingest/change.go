@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/progress"
 	"mlops/internal/source"
 )
 
@@ -157,7 +158,7 @@ func (l *loader) fill(ctx context.Context, conn *pgx.Conn) error {
 		}
 		if l.cfg.Spec.Key == "" {
 			return &Mismatch{fmt.Sprintf("%s of %s were loaded before the spec had the column %s, so without a key they can't be compared with this file: load that file again first, which fills the column in, or remove the rows of %s with `mlops forget SPEC`",
-				rows(k.rows), k.source, k.column, l.cfg.Spec.Name)}
+				progress.Counted(k.rows, "row"), k.source, k.column, l.cfg.Spec.Name)}
 		}
 		l.logger.Warn("rows of an earlier file have no value in a column that the spec did not have then; to fill it in, load that file again",
 			"column", k.column, "rows", k.rows, "source", k.source)

@@ -16,6 +16,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/postgres"
+	"mlops/internal/progress"
 	"mlops/internal/source"
 )
 
@@ -55,7 +56,7 @@ func (a Absent) String() string {
 	if a.Key != "" {
 		example = a.Key + ", " + example
 	}
-	return fmt.Sprintf("%s of earlier files not in this one, and kept; for example %s: %s", rows(a.Rows), example, strconv.Quote(a.Text))
+	return fmt.Sprintf("%s of earlier files not in this one, and kept; for example %s: %s", progress.Counted(a.Rows, "row"), example, strconv.Quote(a.Text))
 }
 
 // prepare makes the plan of a source without a key, unless the one that is there

@@ -11,6 +11,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/inspect"
+	"mlops/internal/progress"
 	"mlops/internal/source"
 )
 
@@ -237,7 +238,7 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 		of     string
 	}{{p.Load, "lines"}, {p.Clean, "rows"}} {
 		if r := step.report; r.Rejected > p.AtMost.Of(r.Read) {
-			all = append(all, fmt.Sprintf("%s would reject %s of %s %s (%.1f%%), and rejects.at_most allows %s", r.Step, count(r.Rejected), count(r.Read), step.of, 100*float64(r.Rejected)/float64(r.Read), p.AtMost))
+			all = append(all, fmt.Sprintf("%s would reject %s of %s %s (%.1f%%), and rejects.at_most allows %s", r.Step, progress.Count(r.Rejected), progress.Count(r.Read), step.of, 100*float64(r.Rejected)/float64(r.Read), p.AtMost))
 		}
 	}
 	classes := make([]class, len(p.Classes))

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/progress"
 	"mlops/internal/source"
 )
 
@@ -64,23 +65,23 @@ func ParseReport(text string) (Report, error) {
 // String is the report for people: one line, and one more for each reason.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s read, %s taken", r.Step, count(r.Read), count(r.Taken))
+	fmt.Fprintf(&b, "%s: %s read, %s taken", r.Step, progress.Count(r.Read), progress.Count(r.Taken))
 	for _, n := range []struct {
 		rows int64
 		what string
 	}{{r.Known, "known before"}, {r.Replaced, "replaced"}, {r.Rejected, "rejected"}} {
 		if n.rows > 0 {
-			fmt.Fprintf(&b, ", %s %s", count(n.rows), n.what)
+			fmt.Fprintf(&b, ", %s %s", progress.Count(n.rows), n.what)
 		}
 	}
 	if r.Empty > 0 {
 		b.WriteString("\n  " + emptyLines(r.Empty, r.EmptyLine))
 	}
 	if len(r.Changed) > 0 {
-		b.WriteString("\n  " + rows(r.Rebuilt) + " cleaned again, because the spec changed: " + strings.Join(r.Changed, "; "))
+		b.WriteString("\n  " + progress.Counted(r.Rebuilt, "row") + " cleaned again, because the spec changed: " + strings.Join(r.Changed, "; "))
 	}
 	if r.Replacement != nil {
-		b.WriteString("\n  " + rows(r.Replaced) + " replaced; for example " + r.Replacement.String())
+		b.WriteString("\n  " + progress.Counted(r.Replaced, "row") + " replaced; for example " + r.Replacement.String())
 	}
 	if r.Absent != nil {
 		b.WriteString("\n  " + r.Absent.String())
@@ -89,7 +90,7 @@ func (r Report) String() string {
 		b.WriteString("\n  " + l.String())
 	}
 	if r.Step == "load-raw-data" && r.Rejected > maxKept {
-		fmt.Fprintf(&b, "\n  of one source the first %s rejected lines are kept one by one, and the others counted by reason", count(maxKept))
+		fmt.Fprintf(&b, "\n  of one source the first %s rejected lines are kept one by one, and the others counted by reason", progress.Count(maxKept))
 	}
 	return b.String()
 }
@@ -107,13 +108,13 @@ func emptyLines(n, first int64) string {
 	if n == 1 {
 		return fmt.Sprintf("line %d is empty, and no record", first)
 	}
-	return fmt.Sprintf("%s lines are empty, and no records; the first is line %d", count(n), first)
+	return fmt.Sprintf("%s lines are empty, and no records; the first is line %d", progress.Count(n), first)
 }
 
 // String is the loss for people, in one line.
 func (l Loss) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s rejected: ", rows(l.Rows))
+	fmt.Fprintf(&b, "%s rejected: ", progress.Counted(l.Rows, "row"))
 	if l.Column != "" {
 		fmt.Fprintf(&b, "column %s is ", l.Column)
 	}
@@ -144,9 +145,9 @@ func (e *LossError) Error() string {
 		of = "of the first "
 	}
 	fmt.Fprintf(&b, "%s rejected %s %s%s %s (%.1f%%), and rejects.at_most allows %s; none of them was kept",
-		r.Step, count(r.Rejected), of, count(r.Read), e.Of, 100*float64(r.Rejected)/float64(r.Read), e.AtMost)
+		r.Step, progress.Count(r.Rejected), of, progress.Count(r.Read), e.Of, 100*float64(r.Rejected)/float64(r.Read), e.AtMost)
 	if r.Lines > 0 {
-		fmt.Fprintf(&b, "; it stopped there, of %s lines", count(r.Lines))
+		fmt.Fprintf(&b, "; it stopped there, of %s lines", progress.Count(r.Lines))
 	}
 	for _, l := range r.Losses {
 		b.WriteString("\n  " + l.String())
@@ -156,22 +157,6 @@ func (e *LossError) Error() string {
 	}
 	b.WriteString("\n  correct the table or the spec and run it again; to continue without these rows, raise rejects.at_most")
 	return b.String()
-}
-
-func rows(n int64) string {
-	if n == 1 {
-		return "1 row"
-	}
-	return count(n) + " rows"
-}
-
-// count writes a number with commas between its thousands.
-func count(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 // StillRejected is the SQL condition of a row r of a rejected table that counts

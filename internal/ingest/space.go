@@ -8,6 +8,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/postgres"
+	"mlops/internal/progress"
 )
 
 // rowCost is how many bytes a row takes in Postgres besides its values: header, pointer,
@@ -31,7 +32,7 @@ func (l *loader) fits(ctx context.Context, conn *pgx.Conn) error {
 	lines := max(0, l.table.Lines-last.lastLine-others)
 	if need := needs(l.table.Size, l.table.Lines, lines, len(l.cfg.Spec.Columns)); need > free {
 		return &Mismatch{fmt.Sprintf("loading %s lines of %s takes about %s in Postgres, raw and clean together, and its volume has %s left: make room or enlarge the volume; docs/operating.md says how",
-			count(lines), l.table.Source, dataset.Size(need), dataset.Size(free))}
+			progress.Count(lines), l.table.Source, dataset.Size(need), dataset.Size(free))}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"mlops/internal/dataset"
+	"mlops/internal/progress"
 )
 
 // maxClasses is how many values of a target an error lists.
@@ -91,7 +92,7 @@ func targetProblem(spec *dataset.Spec, classes []class) string {
 func list(classes []class) string {
 	var words []string
 	for _, c := range classes[:min(len(classes), maxClasses)] {
-		words = append(words, fmt.Sprintf("%s (%s)", strconv.Quote(example([]byte(c.value))), count(c.rows)))
+		words = append(words, fmt.Sprintf("%s (%s)", strconv.Quote(example([]byte(c.value))), progress.Count(c.rows)))
 	}
 	if len(classes) > maxClasses {
 		return strings.Join(words, ", ") + " and others"

@@ -10,13 +10,14 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/inspect"
+	"mlops/internal/progress"
 )
 
 //go:embed page.html
 var pageText string
 
 var page = template.Must(template.New("profile").Funcs(template.FuncMap{
-	"count":   Count,
+	"count":   progress.Count,
 	"percent": percent,
 	"share":   func(n, of int64) string { return percent(float64(n) / float64(max(1, of))) },
 	"number":  func(c Column, x float64) string { return show(c.Type, x) },
@@ -101,7 +102,7 @@ func (s scale) of(x float64) float64 {
 }
 
 func (b Bar) tip(s scale) string {
-	text := fmt.Sprintf("%s: %s rows", b.Label, Count(b.Rows))
+	text := fmt.Sprintf("%s: %s rows", b.Label, progress.Count(b.Rows))
 	switch {
 	case math.IsNaN(b.Rate):
 		return text

@@ -426,20 +426,3 @@ func show(t dataset.Type, x float64) string {
 	}
 	return strconv.FormatFloat(x, 'g', 4, 64)
 }
-
-// Count writes a number with commas between its thousands.
-func Count(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// Counted is a number of things in words: "1 row", "2,000 rows".
-func Counted(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return Count(n) + " " + noun + "s"
-}

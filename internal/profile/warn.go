@@ -3,6 +3,8 @@ package profile
 import (
 	"fmt"
 	"math"
+
+	"mlops/internal/progress"
 )
 
 func (c *Column) warn(p *Profile) {
@@ -41,7 +43,7 @@ func (p *Profile) warn() {
 	}
 	rows := p.Rows - p.Excluded
 	if n := rows - p.Labeled; n > 0 {
-		say("%s without a target, not trained on", Counted(n, "row"))
+		say("%s without a target, not trained on", progress.Counted(n, "row"))
 	}
 	negative := p.Labeled - p.Positive
 	switch few := min(p.Positive, negative); {
@@ -51,7 +53,7 @@ func (p *Profile) warn() {
 	case few == 0:
 		say("all rows have the same target")
 	case few < 100:
-		say("only %s of the rarer outcome: scores will vary much from split to split", Counted(few, "row"))
+		say("only %s of the rarer outcome: scores will vary much from split to split", progress.Counted(few, "row"))
 	}
 	for _, c := range p.Columns {
 		for _, w := range c.Warnings {

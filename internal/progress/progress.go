@@ -281,25 +281,12 @@ func cut(text string, width int) string {
 
 // amount is "30,000 rows" or "30,000 of 101,766 rows (29 %)".
 func amount(p Progress) string {
-	done := thousands(p.Done)
+	done := Count(p.Done)
 	if p.Total > 0 && p.Done != p.Total {
-		done += fmt.Sprintf(" of %s %s (%d %%)", thousands(p.Total), p.Unit, int(100*float64(p.Done)/float64(p.Total)))
+		done += fmt.Sprintf(" of %s %s (%d %%)", Count(p.Total), p.Unit, int(100*float64(p.Done)/float64(p.Total)))
 		return done
 	}
 	return strings.TrimSpace(done + " " + p.Unit)
-}
-
-// thousands writes a number with commas.
-func thousands(n int64) string {
-	digits := fmt.Sprint(n)
-	sign := ""
-	if n < 0 {
-		sign, digits = "-", digits[1:]
-	}
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return sign + digits
 }
 
 // clock writes a duration for people: "0.4 s", "12 s", "3 min 05 s", "1 h 02 min".
