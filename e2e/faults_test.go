@@ -137,21 +137,7 @@ func testRegistry(t *testing.T, f *faults) {
 	f.fault(t, "a file of the promoted version changed in the store", always, func(t *testing.T) {
 		number := versions[i].Number
 		sign(t, f.r, client, f.spec.Model, number)
-		key := f.modelFile(t, client, number)
-		s3 := store(t, f.r)
-		object, err := s3.GetObject(t.Context(), "mlflow", key, minio.GetObjectOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		whole, err := io.ReadAll(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		put := func(text []byte) {
-			if _, err := s3.PutObject(t.Context(), "mlflow", key, bytes.NewReader(text), int64(len(text)), minio.PutObjectOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		whole, put := stored(t, store(t, f.r), f.modelFile(t, client, number))
 		broken := bytes.Clone(whole)
 		broken[len(broken)/2] ^= 1
 		put(broken)
@@ -160,21 +146,7 @@ func testRegistry(t *testing.T, f *faults) {
 	})
 	f.fault(t, "a version that is too large for the server's memory", always, func(t *testing.T) {
 		number := versions[i].Number
-		key := f.modelFile(t, client, number)
-		s3 := store(t, f.r)
-		object, err := s3.GetObject(t.Context(), "mlflow", key, minio.GetObjectOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		whole, err := io.ReadAll(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		put := func(text []byte) {
-			if _, err := s3.PutObject(t.Context(), "mlflow", key, bytes.NewReader(text), int64(len(text)), minio.PutObjectOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		whole, put := stored(t, store(t, f.r), f.modelFile(t, client, number))
 		put(append(bytes.Clone(whole), make([]byte, 128<<20)...))
 		sign(t, f.r, client, f.spec.Model, number)
 		defer func() {
@@ -221,6 +193,24 @@ func testRegistry(t *testing.T, f *faults) {
 			f.follow(t, name)
 		}
 	})
+}
+
+// stored returns a file of MLflow's bucket, and a function that puts another one in its
+// place.
+func stored(t *testing.T, s3 *minio.Client, key string) (whole []byte, put func(text []byte)) {
+	t.Helper()
+	object, err := s3.GetObject(t.Context(), "mlflow", key, minio.GetObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole, err = io.ReadAll(object); err != nil {
+		t.Fatal(err)
+	}
+	return whole, func(text []byte) {
+		if _, err := s3.PutObject(t.Context(), "mlflow", key, bytes.NewReader(text), int64(len(text)), minio.PutObjectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // modelFile is the key of a version's trees in MLflow's bucket.

@@ -33,11 +33,7 @@ func History(ctx context.Context, c *Config, out io.Writer, model string, limit 
 // Rollback puts an earlier version of the demo's registered model back; see
 // promote.Rollback.
 func Rollback(ctx context.Context, c *Config, out io.Writer, model string, to int, why, by string) error {
-	_, signers, err := c.State.SigningKeys()
-	if err != nil {
-		return err
-	}
-	trusted, err := signature.ReadTrusted(signers)
+	_, trusted, err := signingKeys(c)
 	if err != nil {
 		return err
 	}
@@ -51,11 +47,7 @@ func Rollback(ctx context.Context, c *Config, out io.Writer, model string, to in
 
 // Adopt puts a version that a notebook logged into production; see promote.Adopt.
 func Adopt(ctx context.Context, c *Config, out io.Writer, model string, version int, anyway bool, why, by string) error {
-	private, _, err := c.State.SigningKeys()
-	if err != nil {
-		return err
-	}
-	signer, err := signature.ReadSigner(private)
+	signer, _, err := signingKeys(c)
 	if err != nil {
 		return err
 	}
@@ -78,15 +70,7 @@ func Pin(ctx context.Context, c *Config, out io.Writer, model, why, by string) e
 // Challenge makes a version the challenger of the demo's registered model; see
 // promote.Challenge.
 func Challenge(ctx context.Context, c *Config, out io.Writer, model string, version int, why, by string) error {
-	key, signers, err := c.State.SigningKeys()
-	if err != nil {
-		return err
-	}
-	signer, err := signature.ReadSigner(key)
-	if err != nil {
-		return err
-	}
-	trusted, err := signature.ReadTrusted(signers)
+	signer, trusted, err := signingKeys(c)
 	if err != nil {
 		return err
 	}
@@ -96,6 +80,20 @@ func Challenge(ctx context.Context, c *Config, out io.Writer, model string, vers
 			Version: version, Why: why, By: by, Log: slog.New(slog.DiscardHandler),
 		})
 	})
+}
+
+// signingKeys are the key that the demo signs versions with, and those that it trusts.
+func signingKeys(c *Config) (*signature.Signer, signature.Trusted, error) {
+	private, public, err := c.State.SigningKeys()
+	if err != nil {
+		return nil, nil, err
+	}
+	signer, err := signature.ReadSigner(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	trusted, err := signature.ReadTrusted(public)
+	return signer, trusted, err
 }
 
 // decide does what somebody asked for, under the gate's lock, and says it.

@@ -44,20 +44,18 @@ must have been in production. It is served within seconds. The version that it t
 out is not promoted again by a pipeline; a new training is, if it is better.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
-			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			model, why, by := modelFlag(f), whyFlag(f), byFlag(f)
 			to := f.Int("to", 0, "`number` of the version (default: the one before)")
 			return func(ctx context.Context, out io.Writer, _ []string) error {
 				c, err := in.config()
 				if err != nil {
 					return err
 				}
-				if strings.TrimSpace(*why) == "" {
-					return program.Inputf("say why with -why TEXT: the history keeps it")
+				text, err := reason(*why, "-to", *to)
+				if err != nil {
+					return err
 				}
-				if *to < 0 {
-					return program.Inputf("-to %d: versions are numbered from 1 on", *to)
-				}
-				return demo.Rollback(ctx, c, out, *model, *to, strings.TrimSpace(*why), *by)
+				return demo.Rollback(ctx, c, out, *model, *to, text, *by)
 			}
 		},
 	}, {
@@ -71,7 +69,7 @@ production to it and notes who did so and why. It is served within seconds. With
 reason; so is one that would refuse requests that are answered today, unless -anyway.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
-			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			model, why, by := modelFlag(f), whyFlag(f), byFlag(f)
 			version := f.Int("version", 0, "`number` of the version (default: the newest)")
 			anyway := f.Bool("anyway", false, "even if requests that are answered today would be refused")
 			return func(ctx context.Context, out io.Writer, _ []string) error {
@@ -79,13 +77,11 @@ reason; so is one that would refuse requests that are answered today, unless -an
 				if err != nil {
 					return err
 				}
-				if strings.TrimSpace(*why) == "" {
-					return program.Inputf("say why with -why TEXT: the history keeps it")
+				text, err := reason(*why, "-version", *version)
+				if err != nil {
+					return err
 				}
-				if *version < 0 {
-					return program.Inputf("-version %d: versions are numbered from 1 on", *version)
-				}
-				return demo.Adopt(ctx, c, out, *model, *version, *anyway, strings.TrimSpace(*why), *by)
+				return demo.Adopt(ctx, c, out, *model, *version, *anyway, text, *by)
 			}
 		},
 	}, {
@@ -96,7 +92,7 @@ Stops automatic promotion of the demo's model: pipelines still train, compare an
 what they would have promoted. A rollback is still possible. -off allows it again.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
-			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			model, why, by := modelFlag(f), whyFlag(f), byFlag(f)
 			off := f.Bool("off", false, "allow automatic promotion again")
 			return func(ctx context.Context, out io.Writer, _ []string) error {
 				c, err := in.config()
@@ -123,7 +119,7 @@ best candidate that it did not promote. The choice holds until that version is i
 production; -off leaves it to the next pipeline again.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
-			model, why, by := modelFlag(f), f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)"), byFlag(f)
+			model, why, by := modelFlag(f), whyFlag(f), byFlag(f)
 			version := f.Int("version", 0, "`number` of the version")
 			off := f.Bool("off", false, "leave the choice to the next pipeline")
 			return func(ctx context.Context, out io.Writer, _ []string) error {
@@ -148,6 +144,22 @@ production; -off leaves it to the next pipeline again.`,
 
 func modelFlag(f *flag.FlagSet) *string {
 	return f.String("model", os.Getenv("MODEL"), "`name` of the registered model, where the demo has several (also: MODEL)")
+}
+
+func whyFlag(f *flag.FlagSet) *string {
+	return f.String("why", os.Getenv("WHY"), "`why`, for the history (also: WHY)")
+}
+
+// reason checks what moves the alias production: why, and the version that a flag names,
+// 0 if it names none.
+func reason(why, name string, version int) (string, error) {
+	if why = strings.TrimSpace(why); why == "" {
+		return "", program.Inputf("say why with -why TEXT: the history keeps it")
+	}
+	if version < 0 {
+		return "", program.Inputf("%s %d: versions are numbered from 1 on", name, version)
+	}
+	return why, nil
 }
 
 func byFlag(f *flag.FlagSet) *string {
