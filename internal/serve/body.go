@@ -70,10 +70,12 @@ func (x *exchange) exclude(record, rule int) error {
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// newExchange returns an exchange. Buffers that it brings along count as held.
+// newExchange returns an exchange. Buffers that it brings along are empty, and count as
+// held.
 func newExchange(m *memory) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.memory = m
+	x.scores, x.warnings, x.excluded = x.scores[:0], x.warnings[:0], x.excluded[:0]
 	has := int64(cap(x.body) + 4*cap(x.scores) + warningSize*cap(x.warnings) + exclusionSize*cap(x.excluded) + cap(x.response))
 	if m.take(0, has) != nil {
 		return &exchange{memory: m} // begin without buffers instead of failing
@@ -166,7 +168,6 @@ func (x *exchange) reserve(outputs int) error {
 		}
 		x.scores = make([]float32, 0, records*outputs)
 	}
-	x.scores, x.warnings, x.excluded = x.scores[:0], x.warnings[:0], x.excluded[:0]
 	if n := min(records*perRecord, flushSize+perRecord) - cap(x.response); n > 0 && records > chunk {
 		if err := x.hold(int64(n)); err != nil {
 			return err

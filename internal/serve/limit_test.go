@@ -371,3 +371,17 @@ func notShort(t *testing.T) {
 		t.Skip("a load on the whole machine; make test runs it")
 	}
 }
+
+// What a request left in an exchange is not the next one's.
+func TestExchangeBeginsEmpty(t *testing.T) {
+	t.Parallel()
+	m := &memory{total: 1 << 20}
+	for range 20 { // the pool may give another one
+		x := newExchange(m)
+		if len(x.scores)+len(x.warnings)+len(x.excluded) > 0 {
+			t.Fatalf("begins with %d scores, %d warnings, %d excluded records", len(x.scores), len(x.warnings), len(x.excluded))
+		}
+		x.scores, x.warnings, x.excluded = append(x.scores, 1), append(x.warnings, warning{}), append(x.excluded, exclusion{})
+		x.free()
+	}
+}
