@@ -43,7 +43,7 @@ func testPolicies(t *testing.T, f *faults) {
 	m, r := f.m, f.r
 	m.enforce(t, r)
 	from := map[string]*corev1.Pod{}
-	for _, part := range []string{"argo-controller", "argo-server", "inference", "minio", "mlflow", "postgres", "prometheus", "ui"} {
+	for _, part := range []string{"argo-controller", "argo-server", "inference", "loadtest", "minio", "mlflow", "postgres", "prometheus", "ui"} {
 		from[part] = f.victim(t, part)
 	}
 	to := maps.Clone(from)
@@ -74,7 +74,7 @@ func testPolicies(t *testing.T, f *faults) {
 			delete(want, name)
 		}
 	}
-	// make up opens MLflow's and Argo's NodePorts, not Prometheus'.
+	// make up opens MLflow's, Argo's and the load tester's NodePorts, not Prometheus'.
 	want[outsider] = slices.DeleteFunc(want[outsider], func(to string) bool { return strings.HasPrefix(to, "prometheus:") })
 	want[stranger] = want[outsider]
 	var got map[string][]string
@@ -101,7 +101,7 @@ func testPolicies(t *testing.T, f *faults) {
 	}
 	address := net.JoinHostPort(api.Subsets[0].Addresses[0].IP, strconv.Itoa(int(api.Subsets[0].Ports[0].Port)))
 	// The set-up Job needs it for a first run only, which make up starts itself.
-	for name, may := range map[string]bool{"argo-controller": true, "argo-server": true, "train-model": true, "setup": false, "inference": false, "ui": false, "mlflow": false, "prometheus": false, "postgres": false} {
+	for name, may := range map[string]bool{"argo-controller": true, "argo-server": true, "train-model": true, "setup": false, "inference": false, "loadtest": false, "ui": false, "mlflow": false, "prometheus": false, "postgres": false} {
 		if reached := reaches(t, anyProcess(t, from[name]), address); reached != may {
 			t.Errorf("%s reaches Kubernetes' API: %v, want %v", name, reached, may)
 		}

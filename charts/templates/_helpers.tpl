@@ -354,6 +354,11 @@ the root context or inference's. */}}
 {{- .Values.global.s3.loaderSecret | default .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3-loader")) -}}
 {{- end -}}
 
+{{/* Not empty if the release has the load tester's page. Takes the root context. */}}
+{{- define "mlops.loadtest" -}}
+{{- if and .Values.inference.enabled (include "mlops.defaulted" (list . "loadtest") | fromJson).enabled -}}yes{{- end -}}
+{{- end -}}
+
 {{/* One of the chart's values, as JSON, with this chart's defaults for keys that it lacks:
 under --reuse-values it comes from the chart that was installed before. Takes the root
 context: (list . "networkPolicies") */}}
@@ -379,7 +384,7 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana postgres-tls signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

@@ -22,7 +22,7 @@ func serve(ctx context.Context, log *slog.Logger, args []string) error {
 	err := program.Flags(args, func(f *flag.FlagSet) {
 		f.StringVar(&target, "target", "http://localhost:8000", "base URL of an inference server, or with -path of any server")
 		f.StringVar(&o.URL, "url", "", "instead of -target: the URL of requests")
-		f.StringVar(&listen, "listen", "127.0.0.1:8089", "address of the page; it has no login, so keep it to those who may load the server")
+		f.StringVar(&listen, "listen", "127.0.0.1:8089", "address of the page; without MLOPS_LOADTEST_PASSWORD it asks for no login, so keep it to those who may load the server")
 		f.BoolVar(&o.Any, "any-target", false, "let the page name other URLs")
 		f.Float64Var(&o.Most, "most", 10000, "the most users or requests per second that the page may ask for")
 		f.Float64Var(&o.Errors, "max-errors", 0.2, "threshold that the form begins with: share of failed requests")
@@ -38,7 +38,7 @@ func serve(ctx context.Context, log *slog.Logger, args []string) error {
 	if hosts != "*" {
 		o.Hosts = strings.Split(hosts, ",")
 	}
-	o.Key = program.EnvOr("MLOPS_API_KEY", "")
+	o.Key, o.Password = program.EnvOr("MLOPS_API_KEY", ""), program.EnvOr("MLOPS_LOADTEST_PASSWORD", "")
 	server, err := live.New(ctx, o)
 	if err != nil {
 		return program.Input(err)

@@ -24,7 +24,7 @@ func set(values ...string) []string {
 }
 
 // everyNodePort exposes the services that stay inside the cluster by default.
-var everyNodePort = []string{"nodePorts.mlflow.enabled=true", "nodePorts.argo.enabled=true", "nodePorts.prometheus.enabled=true"}
+var everyNodePort = []string{"nodePorts.mlflow.enabled=true", "nodePorts.argo.enabled=true", "nodePorts.prometheus.enabled=true", "nodePorts.loadtest.enabled=true"}
 
 // behindLogin puts everything for people behind a login proxy, and the API on a host of its own.
 var behindLogin = set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.hosts.inference=api.example.com", "ingress.hosts.mlflow=mlflow.example.com", "ingress.hosts.argo=argo.example.com",

@@ -139,7 +139,7 @@ func TestNodePorts(t *testing.T) {
 		if diff := cmp.Diff(free, ports(set("inference.service.nodePort=0", "ui.service.nodePort=null", "grafana.service.type=ClusterIP")...)); diff != "" {
 			t.Errorf("any free port (-want +got):\n%s", diff)
 		}
-		for service, port := range map[string]int32{"mlflow": 30500, "argo": 30746, "prometheus": 30909} {
+		for service, port := range map[string]int32{"mlflow": 30500, "argo": 30746, "prometheus": 30909, "loadtest": 30889} {
 			named := maps.Clone(want)
 			named["mlops-"+service+"-nodeport"] = port
 			if diff := cmp.Diff(named, ports(set("nodePorts."+service+".enabled=true")...)); diff != "" {
@@ -271,7 +271,7 @@ func TestPrometheusFindsTheServices(t *testing.T) {
 				}
 			}
 		}
-		if want := []string{"inference", "ui", "argo", "minio", "prometheus"}; !slices.Equal(jobs, want) {
+		if want := []string{"inference", "ui", "argo", "minio", "loadtest", "prometheus"}; !slices.Equal(jobs, want) {
 			t.Errorf("jobs %v, want %v", jobs, want)
 		}
 	})

@@ -219,3 +219,45 @@ func TestPageRefuses(t *testing.T) {
 		}
 	}
 }
+
+// With a password, only probes and metrics are there without it.
+func TestPassword(t *testing.T) {
+	t.Parallel()
+	page, _ := pages(t, Options{Password: "s3cret"}, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer) })
+	for _, test := range []struct {
+		method, path, user, password string
+		want                         int
+	}{
+		{"GET", "/", "", "", http.StatusUnauthorized},
+		{"GET", "/", "admin", "", http.StatusUnauthorized},
+		{"GET", "/", "admin", "s3cre", http.StatusUnauthorized},
+		{"GET", "/", "root", "s3cret", http.StatusUnauthorized},
+		{"GET", "/", "admin", "s3cret", http.StatusOK},
+		{"GET", "/state", "", "", http.StatusUnauthorized},
+		{"GET", "/report.json", "", "", http.StatusUnauthorized},
+		{"GET", "/assets/page.js", "", "", http.StatusUnauthorized},
+		{"POST", "/stop", "", "", http.StatusUnauthorized},
+		{"POST", "/stop", "admin", "s3cret", http.StatusNoContent},
+		{"GET", "/healthz", "", "", http.StatusOK},
+		{"GET", "/metrics", "", "", http.StatusOK},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), test.method, page+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.user != "" {
+			req.SetBasicAuth(test.user, test.password)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != test.want {
+			t.Errorf("%s %s as %q: %s, want %d", test.method, test.path, test.user, res.Status, test.want)
+		}
+		if asked := res.Header.Get("WWW-Authenticate") != ""; asked != (test.want == http.StatusUnauthorized) {
+			t.Errorf("%s %s as %q asks for a login: %t", test.method, test.path, test.user, asked)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,7 +41,11 @@ type Options struct {
 	Errors float64       // threshold that the form begins with
 	P99    time.Duration // the same
 	Hosts  []string      // names under which the page may be called; nil: any
-	Log    *slog.Logger
+
+	// Password is that of the user admin; empty: the page asks for none. Probes and
+	// metrics need none.
+	Password string
+	Log      *slog.Logger
 }
 
 // Server serves the page. It runs one test at a time.
@@ -75,7 +81,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /assets/style.css", asset("text/css; charset=utf-8", style))
 	mux.HandleFunc("GET /assets/page.js", asset("text/javascript; charset=utf-8", pageScript))
-	s.handler = headers.Secure(contentSecurity, s.known(http.NewCrossOriginProtection().Handler(mux)))
+	s.handler = headers.Secure(contentSecurity, s.known(s.login(http.NewCrossOriginProtection().Handler(mux))))
 	return s, nil
 }
 
@@ -92,6 +98,26 @@ func (s *Server) known(next http.Handler) http.Handler {
 		if s.options.Hosts != nil && notAddress != nil && !slices.Contains(s.options.Hosts, host) {
 			http.Error(w, "this server is not known by that name", http.StatusMisdirectedRequest)
 			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// login asks for the password, if there is one.
+func (s *Server) login(next http.Handler) http.Handler {
+	if s.options.Password == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(s.options.Password))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" && r.URL.Path != "/metrics" {
+			user, password, _ := r.BasicAuth()
+			got := sha256.Sum256([]byte(password))
+			if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || user != "admin" {
+				w.Header().Set("WWW-Authenticate", `Basic realm="load test", charset="UTF-8"`)
+				http.Error(w, "the user admin's password is required", http.StatusUnauthorized)
+				return
+			}
 		}
 		next.ServeHTTP(w, r)
 	})

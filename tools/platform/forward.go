@@ -27,9 +27,10 @@ type service struct {
 
 // How people log in. The tokens are made when they are needed and expire.
 const (
-	argoLogin    = `token: echo "Bearer $(%[2]s create token %[1]s-argo-user --duration=12h)"`
-	mlflowLogin  = `user admin, password: %[2]s get secret %[1]s-mlflow-admin -o jsonpath='{.data.MLFLOW_AUTH_ADMIN_PASSWORD}' | base64 -d`
-	grafanaLogin = `user admin, password: %[2]s get secret %[1]s-grafana -o jsonpath='{.data.admin-password}' | base64 -d`
+	argoLogin     = `token: echo "Bearer $(%[2]s create token %[1]s-argo-user --duration=12h)"`
+	mlflowLogin   = `user admin, password: %[2]s get secret %[1]s-mlflow-admin -o jsonpath='{.data.MLFLOW_AUTH_ADMIN_PASSWORD}' | base64 -d`
+	loadtestLogin = `user admin, password: %[2]s get secret %[1]s-loadtest -o jsonpath='{.data.MLOPS_LOADTEST_PASSWORD}' | base64 -d`
+	grafanaLogin  = `user admin, password: %[2]s get secret %[1]s-grafana -o jsonpath='{.data.admin-password}' | base64 -d`
 )
 
 // services are those that a release may have, in the order in which they are
@@ -41,7 +42,7 @@ var services = []service{
 	{"Argo", "argo", 2746, 2746, "argo-nodeport", "/", argoLogin},
 	{"Prometheus", "prometheus", 9090, 9090, "prometheus-nodeport", "/-/ready", ""},
 	{"Grafana", "grafana", 3000, 3000, "grafana", "/api/health", grafanaLogin},
-	{"load test", "loadtest", 8089, 8089, "", "/", ""},
+	{"load test", "loadtest", 8089, 8089, "loadtest-nodeport", "/healthz", loadtestLogin},
 }
 
 // forward forwards local ports to the release's services until the context ends. A

@@ -169,8 +169,9 @@ func (c *config) values(ctx context.Context, t target, r *kube.Release, table or
 		// cluster's may be open to a whole network. Prometheus, which has no login,
 		// stays inside.
 		"nodePorts": map[string]any{
-			"mlflow": map[string]any{"enabled": t.Kind == own},
-			"argo":   map[string]any{"enabled": t.Kind == own},
+			"mlflow":   map[string]any{"enabled": t.Kind == own},
+			"argo":     map[string]any{"enabled": t.Kind == own},
+			"loadtest": map[string]any{"enabled": t.Kind == own},
 		},
 		// The pipeline is run from here, where its progress can be shown; the
 		// schedules go on with the same source.

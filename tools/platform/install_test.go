@@ -76,7 +76,7 @@ func TestValues(t *testing.T) {
 		if err := yaml.Unmarshal(text, &v); err != nil {
 			t.Fatal(err)
 		}
-		if v.NodePorts["mlflow"].Enabled != tt.open || v.NodePorts["argo"].Enabled != tt.open || v.NodePorts["prometheus"].Enabled || v.Pipelines.Source != tt.source || v.Global.Images.Registry != tt.registry || v.Global.Dataset.Spec != spec {
+		if v.NodePorts["mlflow"].Enabled != tt.open || v.NodePorts["argo"].Enabled != tt.open || v.NodePorts["loadtest"].Enabled != tt.open || v.NodePorts["prometheus"].Enabled || v.Pipelines.Source != tt.source || v.Global.Images.Registry != tt.registry || v.Global.Dataset.Spec != spec {
 			t.Errorf("%s: got\n%s", tt.why, text)
 		}
 		api := v.NetworkPolicies.APIServer
