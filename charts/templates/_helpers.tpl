@@ -307,6 +307,17 @@ the root context or inference's. */}}
 {{- $g := .Values.global.postgres -}}
 {{- if and (not $inference.model) (or (not $g.appSecret) (dig "serve" "secret" "" ($g.roles | default dict))) (ne (get ($inference.earlierRows | default dict) "follow" | toString) "false") -}}yes{{- end -}}
 {{- end -}}
+{{/* inference.autoscaling as JSON, with the defaults of values.yaml for keys that a release
+upgraded with --reuse-values lacks. Takes inference's values. */}}
+{{- define "mlops.autoscaling" -}}
+{{- include "mlops.filled" (list (.autoscaling | default dict) (dict "enabled" false "minReplicas" 2 "maxReplicas" 4 "cpu" "700m" "metrics" list "calmSeconds" 300 "external" false)) -}}
+{{- end -}}
+{{/* The most servers of inference at a time, but for one more in a rollout. Takes its values. */}}
+{{- define "mlops.servers" -}}
+{{- $auto := include "mlops.autoscaling" . | fromJson -}}
+{{- if $auto.enabled -}}{{ int $auto.maxReplicas }}{{- else -}}{{ int .replicas }}{{- end -}}
+{{- end -}}
+
 {{/* Limits of the roles that the set-up Job makes, as a JSON object. A release upgraded with
 --reuse-values may have none. Takes the root context. */}}
 {{- define "mlops.postgres.limits" -}}
@@ -321,6 +332,7 @@ the root context or inference's. */}}
 {{- end -}}
 {{- $connections := int $role.connections -}}
 {{- if and (eq $key "mlflow") (gt $connections 0) -}}{{- $connections = mul $connections (int $.Values.mlflow.workers) -}}{{- end -}}
+{{- if and (eq $key "serve") (gt $connections 0) -}}{{- $connections = add $connections (mul 6 (sub (include "mlops.servers" $.Values.inference | int) 1)) -}}{{- end -}}
 {{- $_ := set $all "connections" $connections -}}
 {{- $_ := set $limits $name $all -}}
 {{- end -}}
@@ -443,6 +455,12 @@ as they are. */}}
 {{- $number := regexFind "^[0-9]+([.][0-9]+)?" $text -}}
 {{- $factor := get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) (trimPrefix $number $text) -}}
 {{- if and $number $factor -}}{{- mulf (float64 $number) $factor | printf "%.3f" -}}{{- else -}}{{- $text -}}{{- end -}}
+{{- end -}}
+
+{{/* An amount of CPU such as 1500m or 1.5 in thousandths of a core. */}}
+{{- define "mlops.millicores" -}}
+{{- $text := toString . -}}
+{{- if hasSuffix "m" $text -}}{{- trimSuffix "m" $text -}}{{- else -}}{{- mulf (float64 $text) 1000 | printf "%.0f" -}}{{- end -}}
 {{- end -}}
 
 {{/* The NodePort of a Service; 0 lets Kubernetes choose a free one. */}}

@@ -107,18 +107,7 @@ func arguments(w *wfv1.WorkflowTemplate) map[string]string {
 // missing, and then means its default.
 func TestReuseValues(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
-		old := filepath.Join(t.TempDir(), "charts")
-		if out, err := exec.Command("cp", "-rL", dir, old).CombinedOutput(); err != nil {
-			t.Fatalf("copying the chart: %v: %s", err, out)
-		}
-		values, err := os.ReadFile("testdata/values-before.yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(old, "values.yaml"), values, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		got, stderr, err := run(t, helm, nil, "template", "mlops", old, "--namespace", "mlops", "--kube-version", kubeVersion)
+		got, stderr, err := run(t, helm, nil, "template", "mlops", valuesBefore(t), "--namespace", "mlops", "--kube-version", kubeVersion)
 		if err != nil {
 			t.Fatalf("with the values from before: %s", stderr)
 		}
@@ -126,6 +115,24 @@ func TestReuseValues(t *testing.T) {
 			t.Errorf("with the new values against those from before (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// valuesBefore is a copy of the chart with the values that it had before, as an upgrade
+// with --reuse-values sees it.
+func valuesBefore(t *testing.T) string {
+	t.Helper()
+	old := filepath.Join(t.TempDir(), "charts")
+	if out, err := exec.Command("cp", "-rL", dir, old).CombinedOutput(); err != nil {
+		t.Fatalf("copying the chart: %v: %s", err, out)
+	}
+	values, err := os.ReadFile("testdata/values-before.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(old, "values.yaml"), values, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return old
 }
 
 // The account of the workflow restore may restart what a restore restarts, and each of these

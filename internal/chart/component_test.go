@@ -36,7 +36,7 @@ func TestComponents(t *testing.T) {
 			found[component] = true
 			got := map[string]any{
 				"nodeSelector":  p.spec.NodeSelector,
-				"tolerations":   p.spec.Tolerations,
+				"tolerations":   chosen(p.spec.Tolerations),
 				"affinity":      p.spec.Affinity.PodAffinity.PreferredDuringSchedulingIgnoredDuringExecution[0].PodAffinityTerm.TopologyKey,
 				"anti-affinity": p.spec.Affinity.PodAntiAffinity != nil,
 				"annotations":   []string{p.meta.Annotations["example.com/of"], p.meta.Annotations["example.com/team"]},
@@ -150,7 +150,7 @@ func TestPlacement(t *testing.T) {
 			}
 		}
 		for _, p := range pods(t, r) {
-			check(p.String(), p.spec.NodeSelector, p.spec.Tolerations, p.spec.Affinity, p.meta.Annotations)
+			check(p.String(), p.spec.NodeSelector, chosen(p.spec.Tolerations), p.spec.Affinity, p.meta.Annotations)
 		}
 		var w wfv1.Workflow
 		text := one[*corev1.ConfigMap](t, r, "mlops-argo-controller").Data["workflowDefaults"]

@@ -34,6 +34,9 @@ var behindLogin = set("ingress.enabled=true", "ingress.host=m.example.com", "ing
 // ownValues sets every value that each component has for its own pods.
 const ownValues = "testdata/components.yaml"
 
+// manyNodes are the values for many nodes, with Postgres and S3 elsewhere.
+const manyNodes = dir + "/values-cluster.yaml"
+
 // Another data set and its table.
 const (
 	spec  = "../../workflows/datasets/penguins.yaml"
@@ -54,6 +57,9 @@ func scenarios() []scenario {
 		{name: "API keys inside the cluster", flags: set("global.auth.apiKeys=on", "global.auth.existingSecret=my-keys")},
 		{name: "an ingress without API keys", flags: set("ingress.enabled=true", "global.auth.apiKeys=off")},
 		{name: "several servers", flags: set("inference.replicas=3")},
+		{name: "as many servers as the load asks for", flags: set("inference.autoscaling.enabled=true")},
+		{name: "as many servers as another autoscaler asks for", flags: set("inference.autoscaling.enabled=true", "inference.autoscaling.external=true")},
+		{name: "many nodes", flags: []string{"--values", manyNodes}},
 		{name: "no network policies", flags: set("networkPolicies.enabled=false")},
 		{name: "network policies with every NodePort", flags: set(everyNodePort...)},
 		{name: "Argo without a login", flags: set("argo.server.authMode=server")},

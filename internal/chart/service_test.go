@@ -11,7 +11,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -179,27 +178,6 @@ func TestIngress(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("paths (-want +got):\n%s", diff)
-		}
-	})
-}
-
-func TestServersOneAtATime(t *testing.T) {
-	eachHelm(t, func(t *testing.T, helm string) {
-		if n := len(all[*policyv1.PodDisruptionBudget](render(t, helm, "mlops", "mlops"))); n != 0 {
-			t.Errorf("%d disruption budgets for a single server: its node could never be drained", n)
-		}
-		r := render(t, helm, "mlops", "mlops", set("inference.replicas=3")...)
-		if b := one[*policyv1.PodDisruptionBudget](t, r, "mlops-inference"); b.Spec.MaxUnavailable.IntValue() != 1 {
-			t.Errorf("disruption budget %+v", b.Spec)
-		}
-		d := one[*appsv1.Deployment](t, r, "mlops-inference").Spec
-		if *d.Replicas != 3 || d.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
-			t.Errorf("%d replicas, strategy %+v", *d.Replicas, d.Strategy)
-		}
-		p := d.Template.Spec
-		c := p.Containers[0]
-		if c.ReadinessProbe.HTTPGet.Path != "/readyz" || c.LivenessProbe.HTTPGet.Path != "/healthz" || c.Lifecycle.PreStop.Sleep == nil || *p.TerminationGracePeriodSeconds != 40 {
-			t.Errorf("the server stops by %+v after %d s", c.Lifecycle, *p.TerminationGracePeriodSeconds)
 		}
 	})
 }
