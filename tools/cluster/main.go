@@ -9,6 +9,9 @@
 //	cluster import FILE.tar...  imports images that the node doesn't have yet
 //	cluster path PROGRAM        prints a program's path, and builds it if it is missing
 //	cluster watch               starts services again that have ended; up starts it, down stops it
+//	cluster join [FILE.tar...]  starts a second node in a network namespace, with these images
+//	cluster cut                 takes the second node off the network; cluster mend puts it back
+//	cluster leave               stops the second node
 //	cluster kill [SERVICE]      kills all processes of the node and its pods at once, or one
 //	                            service, for fault tests
 //
@@ -19,7 +22,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -45,10 +47,11 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	commands := []string{"build", "up", "down", "status", "import", "path", "watch", "join", "cut", "mend", "leave", "kill"}
 	if len(args) == 0 {
-		return errors.New("missing command: build, up, down, status, import, path, watch or kill")
+		return fmt.Errorf("missing command: one of %s", strings.Join(commands, ", "))
 	}
-	if !slices.Contains([]string{"build", "up", "down", "status", "import", "path", "watch", "kill"}, args[0]) {
+	if !slices.Contains(commands, args[0]) {
 		return fmt.Errorf("unknown command %q", args[0])
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: readable}))
@@ -71,6 +74,9 @@ func run(ctx context.Context, args []string) error {
 	takes := map[string]int{"import": -1, "path": 1}
 	if args[0] == "kill" && flags.NArg() == 1 {
 		takes["kill"] = 1
+	}
+	if args[0] == "join" {
+		takes["join"] = flags.NArg()
 	}
 	if n := takes[args[0]]; n >= 0 && flags.NArg() != n || n < 0 && flags.NArg() == 0 {
 		return fmt.Errorf("%s: wrong number of arguments: %q", args[0], flags.Args())
@@ -107,6 +113,14 @@ func run(ctx context.Context, args []string) error {
 		return n.Import(ctx, flags.Args()...)
 	case "watch":
 		return n.Watch(ctx)
+	case "join":
+		return n.Join(ctx, flags.Args()...)
+	case "cut":
+		return n.Cut()
+	case "mend":
+		return n.Mend()
+	case "leave":
+		return n.Leave(ctx)
 	default:
 		return n.Kill(flags.Arg(0))
 	}

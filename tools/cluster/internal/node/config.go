@@ -11,8 +11,8 @@ import (
 	"mlops/tools/cluster/node/api"
 )
 
-// configure writes the certificates and all files that the services read.
-func (n *Node) configure() error {
+// configure writes the certificates and all files that the services of a node read.
+func (n *Node) configure(p place) error {
 	if err := n.certificates(); err != nil {
 		return err
 	}
@@ -20,11 +20,11 @@ func (n *Node) configure() error {
 	for _, s := range resolvers() {
 		fmt.Fprintf(&resolv, "nameserver %s\n", s)
 	}
-	files := map[string]string{"containerd.toml": n.containerdConfig(), "resolv.conf": resolv.String()}
+	files := map[string]string{"containerd.toml": n.containerdConfig(p), "resolv.conf": resolv.String()}
 	for name, v := range map[string]any{
-		"cni/10-mlops.conflist": cniConfig(host.MTU()),
-		"kubelet.json":          n.kubeletConfig(),
-		"proxy.json":            n.proxyConfig(),
+		"cni/10-mlops.conflist": cniConfig(p, host.MTU()),
+		"kubelet.json":          n.kubeletConfig(p),
+		"proxy.json":            n.proxyConfig(p),
 	} {
 		text, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
@@ -33,7 +33,7 @@ func (n *Node) configure() error {
 		files[name] = string(text) + "\n"
 	}
 	for name, text := range files {
-		if err := writeFile(n.path("etc", name), []byte(text)); err != nil {
+		if err := writeFile(n.at(p, "etc", name), []byte(text)); err != nil {
 			return err
 		}
 	}
@@ -55,6 +55,7 @@ func (n *Node) certificates() error {
 			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + dnsDomain, "localhost", "127.0.0.1", apiService, nodeAddress}},
 		{name: "kubelet-client", ca: "ca", cn: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}},
 		{name: "kubelet", ca: "ca", cn: "system:node:" + nodeName, groups: []string{"system:nodes"}, server: true, hosts: []string{nodeName, nodeAddress}},
+		{name: "kubelet-second", ca: "ca", cn: "system:node:" + secondPlace.name, groups: []string{"system:nodes"}, server: true, hosts: []string{secondPlace.name, secondPlace.address}},
 	} {
 		if _, err := p.leaf(id); err != nil {
 			return err
@@ -71,6 +72,8 @@ func (n *Node) certificates() error {
 		n.path("etc", "proxy.kubeconfig"):              {name: "proxy", cn: "system:kube-proxy"},
 		n.path("etc", "provisioner.kubeconfig"):        {name: "provisioner", cn: "mlops:provisioner"},
 		n.path("etc", "kubelet.kubeconfig"):            {name: "kubelet-user", cn: "system:node:" + nodeName, groups: []string{"system:nodes"}},
+		n.at(secondPlace, "etc", "proxy.kubeconfig"):   {name: "proxy", cn: "system:kube-proxy"},
+		n.at(secondPlace, "etc", "kubelet.kubeconfig"): {name: "kubelet-second-user", cn: "system:node:" + secondPlace.name, groups: []string{"system:nodes"}},
 	} {
 		id.ca = "ca"
 		leaf, err := p.leaf(id)
@@ -115,7 +118,7 @@ func nameservers(text string) []string {
 	return servers
 }
 
-func (n *Node) containerdConfig() string {
+func (n *Node) containerdConfig(p place) string {
 	return fmt.Sprintf(`version = 4
 root = %q
 state = %q
@@ -148,11 +151,11 @@ disabled_plugins = ["io.containerd.snapshotter.v1.blockfile", "io.containerd.sna
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = [%q]
     conf_dir = %q
-`, n.path("containerd"), runDir+"/containerd", runDir+"/containerd.sock", runDir+"/containerd.sock.ttrpc", runDir+"/s",
-		pauseImage, !host.Can(host.SysResource), n.build.Path("containerd-shim-runc-v2"), n.build.Path("runc"), runDir+"/runc", n.build.Bin(), n.path("etc", "cni"))
+`, n.at(p, "containerd"), p.run+"/containerd", p.run+"/containerd.sock", p.run+"/containerd.sock.ttrpc", p.run+"/s",
+		pauseImage, !host.Can(host.SysResource), n.build.Path("containerd-shim-runc-v2"), n.build.Path("runc"), p.run+"/runc", n.build.Bin(), n.at(p, "etc", "cni"))
 }
 
-func cniConfig(mtu int) map[string]any {
+func cniConfig(p place, mtu int) map[string]any {
 	return map[string]any{
 		"cniVersion": "1.0.0",
 		"name":       cniNetwork,
@@ -161,9 +164,9 @@ func cniConfig(mtu int) map[string]any {
 				"type": "bridge", "bridge": podBridge, "isGateway": true, "hairpinMode": true, "mtu": mtu,
 				"ipam": map[string]any{
 					"type":    "host-local",
-					"ranges":  []any{[]any{map[string]string{"subnet": nodePods}}},
+					"ranges":  []any{[]any{map[string]string{"subnet": p.pods}}},
 					"routes":  []any{map[string]string{"dst": "0.0.0.0/0"}},
-					"dataDir": runDir + "/ipam",
+					"dataDir": p.run + "/ipam",
 				},
 			},
 			map[string]any{"type": "portmap", "backend": "iptables", "capabilities": map[string]bool{"portMappings": true}},
@@ -171,26 +174,26 @@ func cniConfig(mtu int) map[string]any {
 	}
 }
 
-func (n *Node) kubeletConfig() map[string]any {
-	return map[string]any{
+func (n *Node) kubeletConfig(p place) map[string]any {
+	config := map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-		"address": nodeAddress, "port": kubeletPort, "readOnlyPort": 0,
-		"healthzBindAddress": "127.0.0.1", "healthzPort": kubeletHealth,
+		"address": p.address, "port": kubeletPort, "readOnlyPort": 0,
+		"healthzBindAddress": p.health, "healthzPort": kubeletHealth,
 		"authentication": map[string]any{
 			"anonymous": map[string]any{"enabled": false},
 			"webhook":   map[string]any{"enabled": true},
 			"x509":      map[string]any{"clientCAFile": n.path("pki", "ca.crt")},
 		},
 		"authorization":            map[string]any{"mode": "Webhook"},
-		"tlsCertFile":              n.path("pki", "kubelet.crt"),
-		"tlsPrivateKeyFile":        n.path("pki", "kubelet.key"),
-		"containerRuntimeEndpoint": "unix://" + runDir + "/containerd.sock",
-		"cgroupDriver":             "cgroupfs", "cgroupRoot": "/" + cgroupName, "failCgroupV1": false,
+		"tlsCertFile":              n.path("pki", "kubelet"+p.suffix+".crt"),
+		"tlsPrivateKeyFile":        n.path("pki", "kubelet"+p.suffix+".key"),
+		"containerRuntimeEndpoint": "unix://" + p.run + "/containerd.sock",
+		"cgroupDriver":             "cgroupfs", "cgroupRoot": "/" + cgroupName + strings.TrimSuffix("/"+p.cgroup, "/"), "failCgroupV1": false,
 		"clusterDNS": []string{dnsService}, "clusterDomain": dnsDomain,
-		"resolvConf":      n.path("etc", "resolv.conf"),
+		"resolvConf":      n.at(p, "etc", "resolv.conf"),
 		"failSwapOn":      false,
-		"podLogsDir":      n.path("log", "pods"),
-		"volumePluginDir": n.path("kubelet", "plugins-exec"),
+		"podLogsDir":      n.at(p, "log", "pods"),
+		"volumePluginDir": n.at(p, "kubelet", "plugins-exec"),
 		// Images can't be pulled again, so none is ever deleted.
 		"imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
 		"evictionHard":        map[string]string{"memory.available": "100Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi", "nodefs.inodesFree": "1%"},
@@ -199,16 +202,20 @@ func (n *Node) kubeletConfig() map[string]any {
 		"nodeStatusReportFrequency": "1m",
 		"logging":                   map[string]any{"format": "text"},
 	}
+	if p == secondPlace {
+		config["registerWithTaints"] = []any{map[string]string{"key": secondTaint, "effect": "NoSchedule"}}
+	}
+	return config
 }
 
-func (n *Node) proxyConfig() map[string]any {
+func (n *Node) proxyConfig(p place) map[string]any {
 	return map[string]any{
 		"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-		"clientConnection": map[string]any{"kubeconfig": n.path("etc", "proxy.kubeconfig")},
-		"hostnameOverride": nodeName,
+		"clientConnection": map[string]any{"kubeconfig": n.at(p, "etc", "proxy.kubeconfig")},
+		"hostnameOverride": p.name,
 		"mode":             "iptables", "clusterCIDR": podRange,
-		"bindAddress":        nodeAddress,
-		"healthzBindAddress": fmt.Sprintf("127.0.0.1:%d", proxyHealth),
+		"bindAddress":        p.address,
+		"healthzBindAddress": fmt.Sprintf("%s:%d", p.health, proxyHealth),
 		"metricsBindAddress": fmt.Sprintf("127.0.0.1:%d", proxyMetrics),
 		// By default the proxy would leave out 127.0.0.1 and include the network card.
 		"nodePortAddresses": []string{"127.0.0.0/8", nodeRange},

@@ -35,6 +35,9 @@ func (n *Node) Down(ctx context.Context, purge string) error {
 		}
 		n.log.Info("cleaning up after a dead cluster of another state", "home", home)
 	}
+	if err := n.stopSecond(); err != nil {
+		return err
+	}
 	// First the services that would start others or pods again, then the pods, then the rest.
 	all := n.services()
 	slices.Reverse(all)
@@ -74,7 +77,7 @@ func (n *Node) delete(purge string) error {
 	if _, err := host.Unmount(n.dir); err != nil {
 		return err
 	}
-	for _, name := range []string{"etcd", "containerd", "kubelet", "volumes", "pki", "etc", "log", "run", "images.json"} {
+	for _, name := range []string{"etcd", "containerd", "kubelet", "second", "volumes", "pki", "etc", "log", "run", "images.json"} {
 		if err := os.RemoveAll(n.path(name)); err != nil {
 			return fmt.Errorf("deleting the cluster's data: %w", err)
 		}
@@ -116,13 +119,18 @@ func (n *Node) clean(last string) error {
 	homes := []string{n.home}
 	if last != "" && last != n.home {
 		homes = append(homes, last)
-		dirs = append(dirs, filepath.Join(last, "cluster", "kubelet"), filepath.Join(last, "cluster", "containerd"))
+		for _, name := range []string{"kubelet", "containerd", secondPlace.folder} {
+			dirs = append(dirs, filepath.Join(last, "cluster", name))
+		}
 	}
 	for _, h := range homes {
 		// Processes that have not been moved into the cgroup yet.
 		if err := host.End(host.Marked(markName+h), syscall.SIGTERM, 5*time.Second); err != nil {
 			return fmt.Errorf("ending the node's remaining processes: %w", err)
 		}
+	}
+	if err := n.stopSecond(); err != nil {
+		return err
 	}
 	mounts, err := host.Unmount(dirs...)
 	if err != nil {

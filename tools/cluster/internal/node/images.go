@@ -58,15 +58,15 @@ func (n *Node) Import(ctx context.Context, paths ...string) error {
 		return err
 	}
 	defer lock.Unlock()
-	return n.importAll(ctx, paths)
+	return n.importAll(ctx, firstPlace, paths)
 }
 
-func (n *Node) importAll(ctx context.Context, paths []string) error {
-	have, err := n.images(ctx)
+func (n *Node) importAll(ctx context.Context, p place, paths []string) error {
+	have, err := n.images(ctx, p)
 	if err != nil {
 		return fmt.Errorf("importing images (is the node running? cluster up starts it): %w", err)
 	}
-	keptPath := n.path("images.json")
+	keptPath := n.at(p, "images.json")
 	kept := map[string]imported{}
 	if text, err := os.ReadFile(keptPath); err == nil {
 		_ = json.Unmarshal(text, &kept) // a broken list only costs time
@@ -85,10 +85,10 @@ func (n *Node) importAll(ctx context.Context, paths []string) error {
 			continue
 		}
 		start := time.Now()
-		if _, err := n.ctr(ctx, "images", "import", "--local", path); err != nil {
+		if _, err := n.ctr(ctx, p, "images", "import", "--local", path); err != nil {
 			return fmt.Errorf("importing images: %w", err)
 		}
-		if have, err = n.images(ctx); err != nil {
+		if have, err = n.images(ctx, p); err != nil {
 			return fmt.Errorf("importing images: %w", err)
 		}
 		for _, r := range refs {
@@ -110,8 +110,8 @@ func (n *Node) importAll(ctx context.Context, paths []string) error {
 }
 
 // images returns containerd's images: digests by name.
-func (n *Node) images(ctx context.Context) (map[string]string, error) {
-	text, err := n.ctr(ctx, "images", "list")
+func (n *Node) images(ctx context.Context, p place) (map[string]string, error) {
+	text, err := n.ctr(ctx, p, "images", "list")
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func (n *Node) stopSignal(ctx context.Context, pid int) (s syscall.Signal, ok bo
 		return 0, false
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	info, err := n.ctr(ctx, "containers", "info", path.Base(line))
+	info, err := n.ctr(ctx, firstPlace, "containers", "info", path.Base(line))
 	if err != nil {
 		return syscall.SIGTERM, true // containerd is gone
 	}

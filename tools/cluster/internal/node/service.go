@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +25,7 @@ type service struct {
 	name  string
 	argv  []string
 	env   []string
+	group string                          // control group of its process, below the cluster's; empty: processGroup
 	files []string                        // that it reads when it starts; a changed one restarts it
 	ready func(ctx context.Context) error // nil once it serves
 	limit time.Duration                   // for the start
@@ -113,7 +116,7 @@ func (n *Node) start(s *service) (started bool, err error) {
 	go func() { _ = cmd.Wait() }() // so that it leaves no zombie
 	r := &record{Name: s.name, Since: time.Now(), Digest: digest}
 	if r.Process, err = host.Identify(cmd.Process.Pid); err == nil {
-		err = n.cgroup.Join(processGroup, cmd.Process.Pid)
+		err = n.cgroup.Join(cmp.Or(s.group, processGroup), cmd.Process.Pid)
 	}
 	var text []byte
 	if err == nil {
@@ -171,8 +174,11 @@ func (n *Node) stop(s *service) error {
 		ps = append(ps, r.Process)
 	} else {
 		// A command that was killed right after it had started the service left no record.
+		// The third argument tells the nodes apart.
+		want := s.argv[slices.Index(s.argv, "--")+1:]
+		want = want[:min(3, len(want))]
 		ps = host.Named(func(argv []string) bool {
-			return len(argv) > 1 && len(s.argv) > 1 && argv[0] == s.argv[0] && argv[1] == s.argv[1]
+			return len(argv) >= len(want) && slices.Equal(argv[:len(want)], want)
 		})
 	}
 	if err := host.End(ps, syscall.SIGTERM, s.grace); err != nil {

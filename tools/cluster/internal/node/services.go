@@ -41,16 +41,7 @@ func (n *Node) services() []*service {
 			},
 			limit: time.Minute, grace: 10 * time.Second,
 		},
-		{
-			name:  "containerd",
-			argv:  []string{n.build.Path("containerd"), "--config", n.path("etc", "containerd.toml")},
-			files: []string{n.path("etc", "containerd.toml")},
-			ready: func(ctx context.Context) error {
-				_, err := n.ctr(ctx, "version")
-				return err
-			},
-			limit: time.Minute, grace: 10 * time.Second,
-		},
+		n.runtimeService(firstPlace),
 		{
 			name: "apiserver",
 			argv: []string{kube, "apiserver",
@@ -95,25 +86,8 @@ func (n *Node) services() []*service {
 			ready: n.running("scheduler"),
 			limit: time.Minute, grace: 5 * time.Second,
 		},
-		{
-			name: "kubelet",
-			argv: []string{kube, "kubelet", "--config=" + n.path("etc", "kubelet.json"), "--kubeconfig=" + n.path("etc", "kubelet.kubeconfig"),
-				"--hostname-override=" + nodeName, "--node-ip=" + nodeAddress, "--root-dir=" + n.path("kubelet"), "--cert-dir=" + n.path("kubelet", "pki")},
-			files: append(pki("kubelet.crt", "ca.crt"), n.path("etc", "kubelet.json"), n.path("etc", "kubelet.kubeconfig")),
-			ready: func(ctx context.Context) error {
-				return httpOK(ctx, fmt.Sprintf("http://127.0.0.1:%d/healthz", kubeletHealth))
-			},
-			limit: time.Minute, grace: 10 * time.Second,
-		},
-		{
-			name:  "proxy",
-			argv:  []string{kube, "proxy", "--config=" + n.path("etc", "proxy.json")},
-			files: []string{n.path("etc", "proxy.json"), n.path("etc", "proxy.kubeconfig")},
-			ready: func(ctx context.Context) error {
-				return httpOK(ctx, fmt.Sprintf("http://127.0.0.1:%d/livez", proxyHealth))
-			},
-			limit: time.Minute, grace: 5 * time.Second,
-		},
+		n.kubeletService(firstPlace),
+		n.proxyService(firstPlace),
 		{
 			name:  "provisioner",
 			argv:  []string{n.build.Path("provisioner"), "-kubeconfig=" + n.path("etc", "provisioner.kubeconfig"), "-folder=" + n.path("volumes"), "-node=" + nodeName},
@@ -122,6 +96,52 @@ func (n *Node) services() []*service {
 			limit: time.Minute, grace: 5 * time.Second,
 		},
 		n.watcher(),
+	}
+}
+
+// secondServices returns those of the second node.
+func (n *Node) secondServices() []*service {
+	return []*service{n.runtimeService(secondPlace), n.kubeletService(secondPlace), n.proxyService(secondPlace)}
+}
+
+func (n *Node) runtimeService(p place) *service {
+	return &service{
+		name:  "containerd" + p.suffix,
+		argv:  p.inside(n.build.Path("containerd"), "--config", n.at(p, "etc", "containerd.toml")),
+		files: []string{n.at(p, "etc", "containerd.toml")},
+		group: p.group(processGroup),
+		ready: func(ctx context.Context) error {
+			_, err := n.ctr(ctx, p, "version")
+			return err
+		},
+		limit: time.Minute, grace: 10 * time.Second,
+	}
+}
+
+func (n *Node) kubeletService(p place) *service {
+	return &service{
+		name: "kubelet" + p.suffix,
+		argv: p.inside(n.build.Path("kube"), "kubelet", "--config="+n.at(p, "etc", "kubelet.json"), "--kubeconfig="+n.at(p, "etc", "kubelet.kubeconfig"),
+			"--hostname-override="+p.name, "--node-ip="+p.address, "--root-dir="+n.at(p, "kubelet"), "--cert-dir="+n.at(p, "kubelet", "pki")),
+		files: []string{n.path("pki", "kubelet"+p.suffix+".crt"), n.path("pki", "ca.crt"), n.at(p, "etc", "kubelet.json"), n.at(p, "etc", "kubelet.kubeconfig")},
+		group: p.group(processGroup),
+		ready: func(ctx context.Context) error {
+			return httpOK(ctx, fmt.Sprintf("http://%s:%d/healthz", p.health, kubeletHealth))
+		},
+		limit: time.Minute, grace: 10 * time.Second,
+	}
+}
+
+func (n *Node) proxyService(p place) *service {
+	return &service{
+		name:  "proxy" + p.suffix,
+		argv:  p.inside(n.build.Path("kube"), "proxy", "--config="+n.at(p, "etc", "proxy.json")),
+		files: []string{n.at(p, "etc", "proxy.json"), n.at(p, "etc", "proxy.kubeconfig")},
+		group: p.group(processGroup),
+		ready: func(ctx context.Context) error {
+			return httpOK(ctx, fmt.Sprintf("http://%s:%d/livez", p.health, proxyHealth))
+		},
+		limit: time.Minute, grace: 5 * time.Second,
 	}
 }
 
@@ -147,11 +167,11 @@ func (n *Node) apiReady(ctx context.Context) error {
 	return c.Call(ctx, http.MethodGet, "/readyz", nil, new(string))
 }
 
-// ctr runs containerd's client.
-func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
+// ctr runs the client of a node's containerd.
+func (n *Node) ctr(ctx context.Context, p place, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	return host.Output(ctx, append([]string{n.build.Path("ctr"), "--address", runDir + "/containerd.sock", "--namespace", namespaceImages}, args...)...)
+	return host.Output(ctx, append([]string{n.build.Path("ctr"), "--address", p.run + "/containerd.sock", "--namespace", namespaceImages}, args...)...)
 }
 
 // httpOK returns nil if the URL, of a service on this machine, responds with

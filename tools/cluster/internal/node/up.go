@@ -114,7 +114,7 @@ func (n *Node) prepare(ctx context.Context) error {
 	if err := n.network(); err != nil {
 		return err
 	}
-	return n.configure()
+	return n.configure(firstPlace)
 }
 
 // startAll starts each service as soon as those that it needs are ready.
@@ -156,7 +156,7 @@ func (n *Node) startAll(ctx context.Context, images []string) error {
 	go func() {
 		err := up("containerd")
 		if err == nil {
-			err = n.importAll(ctx, images)
+			err = n.importAll(ctx, firstPlace, images)
 		}
 		runtime <- err
 	}()
@@ -183,7 +183,7 @@ type check struct {
 // the API server may be from before a component died.
 func (n *Node) checks() []check {
 	return []check{
-		{"the node is ready", n.nodeReady},
+		{"the node is ready", func(ctx context.Context) error { return n.nodeReady(ctx, firstPlace) }},
 		{"the cluster's DNS responds", dnsResponds},
 		{"metrics are available", n.metricsAvailable},
 		{"the cluster's own pods are of this build", n.rolledOut},
@@ -211,7 +211,7 @@ func (n *Node) settle(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) nodeReady(ctx context.Context) error {
+func (n *Node) nodeReady(ctx context.Context, p place) error {
 	c, err := n.api()
 	if err != nil {
 		return err
@@ -224,10 +224,10 @@ func (n *Node) nodeReady(ctx context.Context) error {
 			}
 		}
 	}
-	if err := c.Call(ctx, http.MethodGet, "/api/v1/nodes/"+nodeName, nil, &node); err != nil {
+	if err := c.Call(ctx, http.MethodGet, "/api/v1/nodes/"+p.name, nil, &node); err != nil {
 		return err
 	}
-	kubelet, err := n.record("kubelet")
+	kubelet, err := n.record("kubelet" + p.suffix)
 	if err != nil || kubelet == nil {
 		return errors.New("the kubelet does not run")
 	}
