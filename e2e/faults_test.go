@@ -48,6 +48,7 @@ func TestFaults(t *testing.T) {
 		t.Run(part+" deleted in the middle", func(t *testing.T) { testPartDeleted(t, f, part) })
 	}
 	t.Run("upgrades", func(t *testing.T) { testUpgrades(t, f) })
+	t.Run("several servers, two nodes", func(t *testing.T) { testScaling(t, f) })
 	t.Run("uninstall and install again", func(t *testing.T) { testReinstall(t, f) })
 	t.Run("backup", func(t *testing.T) { testBackup(t, f) })
 	t.Run("services that exist", func(t *testing.T) { testExisting(t, m) })

@@ -122,7 +122,6 @@ func proxy(t *testing.T, nginx string, r *kube.Release, ingresses []networkingv1
 	}
 	address := l.Addr().String()
 	l.Close()
-	dir := t.TempDir()
 	var servers strings.Builder
 	paths := map[string][]networkingv1.HTTPIngressPath{}
 	for _, i := range ingresses {
@@ -148,8 +147,16 @@ func proxy(t *testing.T, nginx string, r *kube.Release, ingresses []networkingv1
 		}
 		servers.WriteString("}\n")
 	}
+	return runNginx(t, nginx, address, servers.String())
+}
+
+// runNginx starts an nginx with these servers, which listen at the address, until the
+// test ends.
+func runNginx(t *testing.T, nginx, address, servers string) string {
+	t.Helper()
+	dir := t.TempDir()
 	conf := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf("daemon off; pid %[1]s/pid; error_log %[1]s/error.log; worker_processes 1;\nevents {}\nhttp {\n access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;\n%[2]s}\n", dir, servers.String())
+	text := fmt.Sprintf("daemon off; pid %[1]s/pid; error_log %[1]s/error.log; worker_processes 1;\nevents {}\nhttp {\n access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;\n%[2]s}\n", dir, servers)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

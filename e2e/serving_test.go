@@ -91,7 +91,7 @@ func underLoad(t *testing.T, users int, work func()) loadtest.Report {
 	}
 	done := make(chan result, 1)
 	go func() {
-		report, err := loadtest.Run(ctx, loadtest.Config{Target: inference, Users: []int{users}, Duration: 3 * time.Minute})
+		report, err := loadtest.Run(ctx, loadtest.Config{Target: inference, Users: []int{users}, Duration: 20 * time.Minute})
 		done <- result{report, err}
 	}()
 	time.Sleep(2 * time.Second)
