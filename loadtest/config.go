@@ -66,6 +66,8 @@ type Config struct {
 	MaxErrors float64
 	P99       time.Duration // a stage with a higher 99th percentile fails; 0 for no limit
 
+	Share Share // of a load that several workers send; the zero value is all of it
+
 	OnStage func(Stage) // called after each stage, if set
 }
 
@@ -130,6 +132,9 @@ func (c Config) defaults() (Config, error) {
 	}
 	if !(c.MaxErrors >= 0 && c.MaxErrors <= 1) {
 		wrong("the share of errors must be between 0 and 1, not %v", c.MaxErrors)
+	}
+	if err := c.Share.check(&c); err != nil {
+		errs = append(errs, err)
 	}
 	return c, errors.Join(errs...)
 }

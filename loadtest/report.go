@@ -22,7 +22,8 @@ type Report struct {
 	Think     float64 `json:"think_ms"`
 	Timeout   float64 `json:"timeout_ms"`
 	MaxErrors float64 `json:"max_errors"`
-	Bodies    int     `json:"bodies"` // different bodies, sent in turn
+	Bodies    int     `json:"bodies"`            // different bodies, sent in turn
+	Workers   int     `json:"workers,omitempty"` // that shared the load
 	Stages    []Stage `json:"stages"`
 
 	Requests int64 `json:"requests"` // of all stages
@@ -63,6 +64,8 @@ type Stage struct {
 	Sustained   bool      `json:"sustained"`
 	Generator   Generator `json:"generator"`
 	Warnings    []string  `json:"warnings,omitempty"`
+
+	counted, sent Counts // what Latency and Sent are read from
 }
 
 // Latency is in milliseconds; a percentile is at most 1/128 above the true one.
@@ -101,7 +104,7 @@ type Threshold struct {
 func newReport(cfg Config) Report {
 	r := Report{
 		Target: cfg.Target, Path: cfg.Path, Seconds: cfg.Duration.Seconds(), Think: milliseconds(cfg.Think), Timeout: milliseconds(cfg.Timeout),
-		MaxErrors: cfg.MaxErrors, Bodies: len(cfg.Bodies),
+		MaxErrors: cfg.MaxErrors, Bodies: len(cfg.Bodies), Workers: cfg.Share.Of,
 	}
 	what := "no failed request"
 	if cfg.MaxErrors > 0 {

@@ -30,9 +30,14 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	cfg = cfg.Share.apply(cfg)
 	report := newReport(cfg)
 	stages := len(cfg.Users) + len(cfg.Rates)
 	for i := 0; i < stages && ctx.Err() == nil; i++ {
+		pause(ctx, time.Until(cfg.Share.begins(i, cfg.Duration)))
+		if ctx.Err() != nil {
+			break
+		}
 		l := &load{cfg: &cfg, to: to, requests: requests}
 		if len(cfg.Rates) > 0 {
 			l.rate = cfg.Rates[i]
@@ -73,13 +78,13 @@ func (l *load) run(ctx context.Context) Stage {
 	var all sync.WaitGroup
 	var plan *schedule
 	if l.rate > 0 {
-		plan = newSchedule(start, l.rate, l.cfg.Duration)
+		plan = newSchedule(start, l.rate, l.cfg.Duration, l.cfg.Share)
 		for range l.cfg.Most {
 			all.Go(func() { l.worker(ctx, plan) })
 		}
 	} else {
 		for i := range l.users {
-			all.Go(func() { l.user(ctx, i) })
+			all.Go(func() { l.user(ctx, i*max(l.cfg.Share.Of, 1)+l.cfg.Share.Index) })
 		}
 	}
 	all.Wait()
@@ -115,7 +120,7 @@ func (l *load) user(ctx context.Context, number int) {
 	c := l.client()
 	defer c.close()
 	if l.cfg.Think > 0 { // spread the users' starts
-		pause(ctx, time.Duration(float64(l.cfg.Think)*float64(number)/float64(l.users)))
+		pause(ctx, time.Duration(float64(l.cfg.Think)*float64(number)/float64(l.users*max(l.cfg.Share.Of, 1))))
 	}
 	seen := l.count.seen()
 	for n := number; ctx.Err() == nil; n++ {
@@ -155,7 +160,7 @@ func (l *load) worker(ctx context.Context, plan *schedule) {
 			l.tardy.Add(1)
 			continue
 		}
-		version, err := c.send(&l.requests[i%int64(len(l.requests))])
+		version, err := c.send(&l.requests[(i*int64(max(l.cfg.Share.Of, 1))+int64(l.cfg.Share.Index))%int64(len(l.requests))])
 		seen.add(due, sent, version, err)
 	}
 }

@@ -12,23 +12,25 @@ import (
 const maxLateness = 10 * time.Millisecond
 
 // schedule hands out requests at a fixed rate; the i-th is due i/rate seconds after the
-// start.
+// start. Those of workers that share a rate alternate.
 type schedule struct {
 	start time.Time
 	rate  float64
-	total int64 // requests
+	total int64   // requests
+	shift float64 // requests, below 1, by which all are due later
 
 	mu   sync.Mutex
 	next int64
 	busy int64
 }
 
-func newSchedule(start time.Time, rate float64, d time.Duration) *schedule {
-	return &schedule{start: start, rate: rate, total: int64(math.Ceil(rate * d.Seconds()))}
+func newSchedule(start time.Time, rate float64, d time.Duration, share Share) *schedule {
+	shift := float64(share.Index) / float64(max(share.Of, 1))
+	return &schedule{start: start, rate: rate, total: int64(math.Ceil(rate*d.Seconds() - shift)), shift: shift}
 }
 
 func (s *schedule) due(i int64) time.Time {
-	return s.start.Add(time.Duration(float64(i) / s.rate * float64(time.Second)))
+	return s.start.Add(time.Duration((float64(i) + s.shift) / s.rate * float64(time.Second)))
 }
 
 // take returns the first request that is not late, and when it is due. Those before it

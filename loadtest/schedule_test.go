@@ -7,7 +7,7 @@ import (
 
 func TestSchedule(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	s := newSchedule(start, 100, time.Second) // one each 10 ms
+	s := newSchedule(start, 100, time.Second, Share{}) // one each 10 ms
 	type row struct {
 		reason string
 		now    time.Duration
@@ -47,7 +47,7 @@ func TestScheduleOfAnyRate(t *testing.T) {
 	}{
 		{0.5, 3 * time.Second, 2}, {3, time.Second, 3}, {3, 1500 * time.Millisecond, 5}, {1e6, time.Second, 1e6}, {0.1, time.Second, 1},
 	} {
-		s := newSchedule(time.Time{}, test.rate, test.d)
+		s := newSchedule(time.Time{}, test.rate, test.d, Share{})
 		if s.total != test.whole {
 			t.Errorf("%v requests per second for %v are %d, want %d", test.rate, test.d, s.total, test.whole)
 		}

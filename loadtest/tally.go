@@ -96,6 +96,8 @@ func (t *tally) stage(start time.Time) Stage {
 		Errors:   maps.Clone(t.errors),
 		Failures: t.failures,
 		Versions: map[string]int64{},
+
+		counted: t.succeeded.all(), sent: t.sent.all(),
 	}
 	if t.sent.n.Load() > 0 {
 		l := t.sent.latency()

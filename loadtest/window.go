@@ -124,6 +124,13 @@ func (h *histogram) since(before *[steps]int64, sum *int64) Counts {
 	return c
 }
 
+// all returns everything that was added.
+func (h *histogram) all() Counts {
+	var before [steps]int64
+	var sum int64
+	return h.since(&before, &sum)
+}
+
 // add appends a window and halves the list if it has become too long. Windows of
 // different segments are not merged, since each segment is summed up apart.
 func addWindow(list []Window, w Window) []Window {

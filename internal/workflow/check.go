@@ -238,15 +238,11 @@ func (s *Set) callee(t *template, task *dagTask) (*template, error) {
 	return nil, fmt.Errorf("template: no template %q", task.Template)
 }
 
-// addOutputs adds the names of the output parameters of tasks to known. A task
-// that fans out has its outputs joined to a list by Argo; we have no use for it.
+// addOutputs adds the names of the output parameters of tasks to known. Of a task
+// that fans out, each names the list of all items' values.
 func (s *Set) addOutputs(t *template, known map[string]bool, tasks []string, byName map[string]*dagTask) {
 	for _, name := range tasks {
-		task := byName[name]
-		if task.WithParam != "" || len(task.WithItems) > 0 {
-			continue
-		}
-		callee, err := s.callee(t, task)
+		callee, err := s.callee(t, byName[name])
 		if err != nil {
 			continue // reported where the task itself is checked
 		}

@@ -16,11 +16,13 @@ type progressOf struct {
 	state   progress.State // empty while it runs
 	left    int            // units that have not ended
 	outputs map[string]string
+	items   []map[string]string // instead, of a task that fans out: the outputs of each item, nil until it has ended well
 }
 
 // unit is one template to run for a task: the task itself or one item of it.
 type unit struct {
 	task string
+	item int // -1 if the task does not fan out
 	at   node
 	tmpl *template
 	args map[string]string
@@ -28,6 +30,7 @@ type unit struct {
 
 type ended struct {
 	task string
+	item int
 	outcome
 }
 
@@ -52,7 +55,7 @@ func (r *run) dag(ctx context.Context, at node, t *template, scope map[string]st
 			queue = queue[1:]
 			wait := r.begin(ctx, u.at, u.tmpl, u.args)
 			active++
-			go func() { ends <- ended{u.task, wait()} }()
+			go func() { ends <- ended{u.task, u.item, wait()} }()
 		}
 		if active == 0 {
 			break
@@ -61,8 +64,11 @@ func (r *run) dag(ctx context.Context, at node, t *template, scope map[string]st
 		active--
 		p := tasks[e.task]
 		p.left--
-		if p.outputs == nil {
+		switch {
+		case e.item < 0:
 			p.outputs = e.outputs
+		case e.state == progress.Succeeded:
+			p.items[e.item] = e.outputs
 		}
 		// The worst state of the units is the task's.
 		if e.state.Bad() {
@@ -133,7 +139,7 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 		if err != nil {
 			return refused(err)
 		}
-		return &progressOf{left: 1}, []unit{{task.Name, here, callee, args}}
+		return &progressOf{left: 1}, []unit{{task.Name, -1, here, callee, args}}
 	}
 	if len(items) == 0 {
 		return notRun(progress.Skipped, "its list is empty")
@@ -145,9 +151,9 @@ func (r *run) decide(at node, t *template, task *dagTask, tasks map[string]*prog
 		if err != nil {
 			return refused(err)
 		}
-		units = append(units, unit{task.Name, at.child(itemName(task.Name, i, item), task.index, i), callee, args})
+		units = append(units, unit{task.Name, i, at.child(itemName(task.Name, i, item), task.index, i), callee, args})
 	}
-	return &progressOf{left: len(units)}, units
+	return &progressOf{left: len(units), items: make([]map[string]string, len(units))}, units
 }
 
 // parseItems reads the list of a withParam.
@@ -191,10 +197,13 @@ func (r *run) scopeOf(t *template, tasks map[string]*progressOf, scope map[strin
 	known := maps.Clone(scope)
 	for _, task := range t.tasks {
 		p := tasks[task.Name]
-		if p == nil || p.left > 0 || task.WithParam != "" || len(task.WithItems) > 0 {
+		if p == nil || p.left > 0 {
 			continue
 		}
 		prefix := "tasks." + task.Name + ".outputs.parameters."
+		for name, list := range joined(p.items) {
+			known[prefix+name] = list
+		}
 		for name, value := range p.outputs {
 			known[prefix+name] = value
 		}
@@ -205,6 +214,41 @@ func (r *run) scopeOf(t *template, tasks map[string]*progressOf, scope map[strin
 		}
 	}
 	return known
+}
+
+// joined returns the output parameters of a task's items, each as the JSON list of the
+// values of those that succeeded, in the items' order. As in Argo, the values are strings
+// unless every one of them is a JSON list or object.
+func joined(items []map[string]string) map[string]string {
+	values := map[string][]string{}
+	for _, outputs := range items {
+		for name, v := range outputs {
+			values[name] = append(values[name], v)
+		}
+	}
+	lists := map[string]string{}
+	for name, list := range values {
+		var whole any = list
+		parsed := make([]any, len(list))
+		for i, v := range list {
+			err := json.Unmarshal([]byte(v), &parsed[i])
+			_, isList := parsed[i].([]any)
+			_, isObject := parsed[i].(map[string]any)
+			if err != nil || !isList && !isObject {
+				parsed = nil
+				break
+			}
+		}
+		if parsed != nil {
+			whole = parsed
+		}
+		text, err := json.Marshal(whole)
+		if err != nil {
+			continue // what was read as JSON can be written
+		}
+		lists[name] = string(text)
+	}
+	return lists
 }
 
 // endDAG returns how a dag ended, as Argo does: by its last tasks (those that no

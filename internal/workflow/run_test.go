@@ -64,6 +64,56 @@ templates:
 	}
 }
 
+// The outputs of a task's items are a list in their order, whichever ends first.
+func TestOutputsOfItems(t *testing.T) {
+	for _, test := range []struct{ items, want string }{
+		{`["c","a","b"]`, `["c","a","b"]`},
+		{`["7","x"]`, `["7","x"]`},
+		{`["[1,2]","[3]"]`, `[[1,2],[3]]`},
+		{`["1","2"]`, `["1","2"]`}, // numbers stay text
+	} {
+		dir := t.TempDir()
+		set := load(t, `
+entrypoint: main
+templates:
+- name: main
+  dag:
+    tasks:
+    - {name: list, template: list}
+    - name: each
+      depends: list.Succeeded
+      template: each
+      withParam: "{{tasks.list.outputs.parameters.names}}"
+      arguments: {parameters: [{name: what, value: "{{item}}"}]}
+    - name: all
+      depends: each.Succeeded
+      template: all
+      arguments: {parameters: [{name: list, value: "{{tasks.each.outputs.parameters.made}}"}]}
+- name: list
+  outputs: {parameters: [{name: names, valueFrom: {path: /mlops/outputs/names}}]}
+  container: {image: "test/step:dev", command: [/step], args: [write, names, '`+test.items+`']}
+- name: each
+  inputs: {parameters: [{name: what}]}
+  outputs: {parameters: [{name: made, valueFrom: {path: /mlops/outputs/made}}]}
+  container: {image: "test/step:dev", command: [/step], args: [write, made, "{{inputs.parameters.what}}"]}
+- name: all
+  inputs: {parameters: [{name: list}]}
+  container: {image: "test/step:dev", command: [/step], args: [note, `+dir+`/list, "{{inputs.parameters.list}}"]}
+`)
+		got, err := Run(context.Background(), options(t, set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(dir + "/list")
+		if err != nil {
+			t.Fatalf("%v: %v", err, states(got))
+		}
+		if string(text) != test.want+"\n" {
+			t.Errorf("items %s: the list is %s, want %s", test.items, text, test.want)
+		}
+	}
+}
+
 // fanOut runs five items of a step in a dag with the extra field.
 func fanOut(field, args string) string {
 	return `
