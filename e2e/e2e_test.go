@@ -124,13 +124,19 @@ func (m *machine) release(t *testing.T, namespace string) *kube.Release {
 // forward leads to a service until the test ends, and returns its base URL.
 func forward(t *testing.T, r *kube.Release, service string, port int) string {
 	t.Helper()
+	return forwarded(t, r, service, port).URL
+}
+
+// forwarded is forward with the transport that a service with TLS needs.
+func forwarded(t *testing.T, r *kube.Release, service string, port int) *kube.Forward {
+	t.Helper()
 	var f *kube.Forward
 	eventually(t, time.Minute, func() (err error) {
 		f, err = r.Forward(t.Context(), r.Service(service), port, 0)
 		return err
 	})
 	t.Cleanup(f.Close)
-	return "http://" + f.Address
+	return f
 }
 
 // stepsClient is a client of a release's MLflow with the login of the workflows' steps.
@@ -140,7 +146,8 @@ func stepsClient(t *testing.T, r *kube.Release) *mlflow.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := mlflow.New(forward(t, r, "mlflow", 5000), mlflow.Options{Username: user, Password: password})
+	tracking := forwarded(t, r, "mlflow", 5000)
+	client, err := mlflow.New(tracking.URL, mlflow.Options{Transport: tracking.Transport, Username: user, Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,7 @@ func TestFaults(t *testing.T) {
 	t.Run("network policies", func(t *testing.T) { testPolicies(t, f) })
 	t.Run("scarce", func(t *testing.T) { testScarce(t, f) })
 	t.Run("rotated", func(t *testing.T) { testRotated(t, f) })
+	t.Run("TLS inside", func(t *testing.T) { testTLSInside(t, f) })
 	t.Run("API keys", func(t *testing.T) { testKeys(t, f) })
 	t.Run("steps", func(t *testing.T) { testStepsKilled(t, f) })
 	for _, part := range []string{"postgres", "minio", "argo-controller"} {

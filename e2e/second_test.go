@@ -124,7 +124,8 @@ func store(t *testing.T, r *kube.Release) *minio.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := tables.S3{Endpoint: forward(t, r, "minio", 9000), AccessKey: secret["AWS_ACCESS_KEY_ID"], SecretKey: secret["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
+	minio := forwarded(t, r, "minio", 9000)
+	client, err := tables.S3{Endpoint: minio.URL, Transport: minio.Transport, AccessKey: secret["AWS_ACCESS_KEY_ID"], SecretKey: secret["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
 	if err != nil {
 		t.Fatal(err)
 	}

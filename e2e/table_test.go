@@ -149,7 +149,7 @@ func (f *faults) works(t *testing.T) error {
 		return err
 	}
 	defer forwarded.Close()
-	client, err := mlflow.New("http://"+forwarded.Address, mlflow.Options{Username: user, Password: password, Tries: 1})
+	client, err := mlflow.New(forwarded.URL, mlflow.Options{Transport: forwarded.Transport, Username: user, Password: password, Tries: 1})
 	if err != nil {
 		return err
 	}

@@ -191,24 +191,103 @@ waits for. (list . "mlflow" secret user-key password-key) */}}
   {{- end }}
 {{- end -}}
 
+{{/* Not empty if the release's own servers have TLS. */}}
+{{- define "mlops.tls" -}}
+{{- if get (.Values.global.tls | default dict) "enabled" -}}yes{{- end -}}
+{{- end -}}
+{{/* http or https, for the release's own servers. */}}
+{{- define "mlops.scheme" -}}
+{{- if include "mlops.tls" . -}}https{{- else -}}http{{- end -}}
+{{- end -}}
+{{/* The Secret of a server's certificate: (list . "mlflow"). */}}
+{{- define "mlops.tls.secret" -}}
+{{- $own := include "mlops.name" (list (index . 0) (printf "%s-tls" (index . 1))) -}}
+{{- if eq (index . 1) "postgres" -}}{{- (index . 0).Values.global.postgres.tlsSecret | default $own -}}{{- else -}}{{- $own -}}{{- end -}}
+{{- end -}}
+{{/* Volumes of a server: its certificate and its key. (list . "mlflow") */}}
+{{- define "mlops.tls.volume" -}}
+- name: tls
+  secret:
+    secretName: {{ include "mlops.tls.secret" . }}
+    items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
+{{- end -}}
+{{- define "mlops.tls.mount" -}}
+- {name: tls, mountPath: /etc/mlops-tls, readOnly: true}
+{{- end -}}
+{{/* The container that is the TLS of a server without: it listens for the pod, and reaches
+the server within it. (list . "https" 5000 "http://127.0.0.1:5001") */}}
+{{- define "mlops.tls.container" -}}
+- name: tls
+  {{- include "mlops.setupContainer" (index . 0) | nindent 2 }}
+  args: [tls, ":{{ index . 2 }}", {{ index . 3 | quote }}, /etc/mlops-tls]
+  ports:
+    - {name: {{ index . 1 }}, containerPort: {{ index . 2 }}}
+  readinessProbe:
+    tcpSocket: {port: {{ index . 1 }}}
+    periodSeconds: 5
+  livenessProbe:
+    tcpSocket: {port: {{ index . 1 }}}
+    periodSeconds: 30
+    failureThreshold: 4
+  volumeMounts:
+    {{- include "mlops.tls.mount" . | nindent 4 }}
+{{- end -}}
+{{/* What a probe asks: (list . "/health" "http" 5000), the port's name and number. With TLS
+another container of the pod may have the port, whose name a probe does not know. */}}
+{{- define "mlops.probe" -}}
+{{- if include "mlops.tls" (index . 0) -}}{path: {{ index . 1 }}, port: {{ index . 3 }}, scheme: HTTPS}{{- else -}}{path: {{ index . 1 }}, port: {{ index . 2 }}}{{- end -}}
+{{- end -}}
+{{/* What a client of these servers needs to verify their certificates: a variable, an item
+of volumeMounts, and one of volumes; all empty without TLS. With this variable, our programs
+trust these authorities beside those of the image. */}}
+{{- define "mlops.ca.env" -}}
+{{- if include "mlops.tls" . -}}
+- {name: SSL_CERT_FILE, value: /etc/mlops-ca/ca.crt}
+{{- end -}}
+{{- end -}}
+{{- define "mlops.ca.mount" -}}
+{{- if include "mlops.tls" . -}}
+- {name: ca, mountPath: /etc/mlops-ca, readOnly: true}
+{{- end -}}
+{{- end -}}
+{{- define "mlops.ca.volume" -}}
+{{- if include "mlops.tls" . -}}
+- name: ca
+  secret:
+    secretName: {{ include "mlops.ca.secret" . }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end -}}
+{{- end -}}
+{{/* The Secret with the certificates of the authorities: the release's own, or that of a
+certificate by cert-manager, which is there for nothing else. */}}
+{{- define "mlops.ca.secret" -}}
+{{- include "mlops.name" (list . (ternary "ca-tls" "ca" (not (empty (include "mlops.tls.issuer" .))))) -}}
+{{- end -}}
+{{/* cert-manager's issuer, as JSON; empty: the release makes the certificates. */}}
+{{- define "mlops.tls.issuer" -}}
+{{- $manager := get (.Values.global.tls | default dict) "certManager" | default dict -}}
+{{- if and (include "mlops.tls" .) $manager.clusterIssuer -}}{{- dict "kind" "ClusterIssuer" "name" $manager.clusterIssuer | toJson -}}
+{{- else if and (include "mlops.tls" .) $manager.issuer -}}{{- dict "kind" "Issuer" "name" $manager.issuer | toJson -}}{{- end -}}
+{{- end -}}
+
+{{/* PGSSLMODE. With TLS in the release, the bundled Postgres has it too. */}}
+{{- define "mlops.postgres.sslMode" -}}
+{{- $g := .Values.global.postgres -}}
+{{- if and (include "mlops.tls" .) (not $g.host) -}}verify-full{{- else -}}{{- $g.sslMode -}}{{- end -}}
+{{- end -}}
 {{/* Not empty if Postgres' certificate is verified. */}}
 {{- define "mlops.postgres.tls.verified" -}}
-{{- if has .Values.global.postgres.sslMode (list "verify-ca" "verify-full") -}}yes{{- end -}}
+{{- if has (include "mlops.postgres.sslMode" .) (list "verify-ca" "verify-full") -}}yes{{- end -}}
 {{- end -}}
 {{/* Not empty if the bundled Postgres has TLS: connections to it require that. */}}
 {{- define "mlops.postgres.tls.serves" -}}
-{{- $g := .Values.global.postgres -}}
-{{- if and (not $g.host) (has $g.sslMode (list "require" "verify-ca" "verify-full")) -}}yes{{- end -}}
-{{- end -}}
-{{/* The Secret of the bundled Postgres' certificate. */}}
-{{- define "mlops.postgres.tls.secret" -}}
-{{- .Values.global.postgres.tlsSecret | default (include "mlops.name" (list . "postgres-tls")) -}}
+{{- if and (not .Values.global.postgres.host) (has (include "mlops.postgres.sslMode" .) (list "require" "verify-ca" "verify-full")) -}}yes{{- end -}}
 {{- end -}}
 {{/* The Secret with the certificates of the authorities whose servers are trusted; empty:
 those of the image. */}}
 {{- define "mlops.postgres.tls.authorities" -}}
 {{- if include "mlops.postgres.tls.verified" . -}}
-{{- if .Values.global.postgres.host -}}{{ .Values.global.postgres.caSecret }}{{- else -}}{{ include "mlops.postgres.tls.secret" . }}{{- end -}}
+{{- if .Values.global.postgres.host -}}{{ .Values.global.postgres.caSecret }}{{- else -}}{{ include "mlops.tls.secret" (list . "postgres") }}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- define "mlops.postgres.tls.rootcert" -}}
@@ -216,7 +295,7 @@ those of the image. */}}
 {{- end -}}
 {{/* Variables of libpq, as items of a list. */}}
 {{- define "mlops.postgres.tls.env" -}}
-- {name: PGSSLMODE, value: {{ .Values.global.postgres.sslMode }}}
+- {name: PGSSLMODE, value: {{ include "mlops.postgres.sslMode" . }}}
 {{- with include "mlops.postgres.tls.rootcert" . }}
 - {name: PGSSLROOTCERT, value: {{ . }}}
 {{- end }}
@@ -244,10 +323,10 @@ those of the image. */}}
 {{- if .Values.global.postgres.host -}}{{ int .Values.global.postgres.port }}{{- else -}}5432{{- end -}}
 {{- end -}}
 {{- define "mlops.s3.endpoint" -}}
-{{- .Values.global.s3.endpoint | default (printf "http://%s:9000" (include "mlops.name" (list . "minio"))) -}}
+{{- .Values.global.s3.endpoint | default (printf "%s://%s:9000" (include "mlops.scheme" .) (include "mlops.name" (list . "minio"))) -}}
 {{- end -}}
 {{- define "mlops.mlflow.uri" -}}
-{{- .Values.global.mlflow.uri | default (printf "http://%s:5000" (include "mlops.name" (list . "mlflow"))) -}}
+{{- .Values.global.mlflow.uri | default (printf "%s://%s:5000" (include "mlops.scheme" .) (include "mlops.name" (list . "mlflow"))) -}}
 {{- end -}}
 {{/* Not empty if MLflow requires a login: the bundled one, or an existing one whose login is
 set. */}}
@@ -396,7 +475,7 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

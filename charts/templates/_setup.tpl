@@ -70,6 +70,9 @@ Takes what mlops.setup.pod takes. */}}
 {{- end }}
 - {name: MLOPS_SOURCES, value: "/sources:/tables"}
 {{- end }}
+{{- with include "mlops.ca.env" $root }}
+{{ . }}
+{{- end }}
 {{- $login := and $v.mlflow.enabled $g.mlflow.login }}
 {{- if $login }}
 {{- range list (list "MLFLOW_AUTH_ADMIN_USERNAME" "mlflow-admin" "MLFLOW_AUTH_ADMIN_USERNAME") (list "MLFLOW_AUTH_ADMIN_PASSWORD" "mlflow-admin" "MLFLOW_AUTH_ADMIN_PASSWORD") (list "MLOPS_MLFLOW_STEPS_PASSWORD" "mlflow-steps" "MLFLOW_TRACKING_PASSWORD") (list "MLOPS_MLFLOW_INFERENCE_PASSWORD" "mlflow-inference" "MLFLOW_TRACKING_PASSWORD") }}
@@ -142,6 +145,9 @@ spec:
       {{- end }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- with include "mlops.ca.mount" $root }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- if $registry }}
         - {name: dataset, mountPath: /etc/mlops, readOnly: true}
         {{- end }}
@@ -155,6 +161,9 @@ spec:
         {{- end }}
   volumes:
     - {name: tmp, emptyDir: {sizeLimit: 64Mi}}
+    {{- with include "mlops.ca.volume" $root }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- if $registry }}
     - name: dataset
       configMap: {name: {{ include "mlops.name" (list $root "dataset") }}}

@@ -29,11 +29,11 @@ import (
 	"mlops/internal/backup"
 	"mlops/internal/ingest"
 	"mlops/internal/kube"
-	"mlops/internal/pgtls"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
 	"mlops/internal/source"
 	"mlops/internal/step"
+	"mlops/internal/tlsproxy"
 	"mlops/internal/versions"
 )
 
@@ -197,7 +197,7 @@ func parts(ctx context.Context, log *slog.Logger) (backup.Release, error) {
 	if err != nil {
 		return backup.Release{}, program.Input(err)
 	}
-	env, err := pgtls.Local(ctx, append(os.Environ(), "PGUSER="+program.EnvOr("PGUSER", "postgres")), log)
+	env, err := tlsproxy.Local(ctx, append(os.Environ(), "PGUSER="+program.EnvOr("PGUSER", "postgres")), log)
 	if err != nil {
 		return backup.Release{}, program.Input(err)
 	}

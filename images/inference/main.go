@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"mlops/internal/certificate"
 	"mlops/internal/earlier"
 	"mlops/internal/mlflow"
 	"mlops/internal/postgres"
@@ -97,6 +98,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 		NetHTTPOnly: !plainHTTP,
 
 		EarlierMemory: earlierMemory,
+	}
+	if folder := program.EnvOr("MLOPS_TLS", ""); folder != "" {
+		if options.TLS, err = certificate.Server(folder); err != nil {
+			return program.Inputf("MLOPS_TLS: %w", err)
+		}
 	}
 	if host := program.EnvOr("PGHOST", ""); host != "" {
 		rows := earlier.NewSource(postgres.Config{ConnString: postgres.ConnString(host, program.EnvOr("PGPORT", ""), program.EnvOr("PGUSER", ""), program.EnvOr("PGPASSWORD", ""))}, earlierConnections, log)

@@ -119,7 +119,7 @@ def bridge(host, port, folder):
     """Listens on a socket in a folder for pg_dump, which has no TLS, and puts TLS on what goes to the server.
 
     The server's certificate is verified as libpq's variables say. Returns the folder, which is what
-    pg_dump takes for a host. Package pgtls does the same for our other programs.
+    pg_dump takes for a host. Package tlsproxy does the same for our other programs.
     """
     mode, roots = os.environ["PGSSLMODE"], os.environ.get("PGSSLROOTCERT", "")
     tls = ssl.create_default_context(cafile=None if roots in ("", "system") else roots)

@@ -1,6 +1,7 @@
 // Setup makes what the services of a release share (setup run), waits for services in init
-// containers (setup wait TARGET...), and is the TLS of a Postgres that has none
-// (setup tls LISTEN SERVER FOLDER: addresses, and the folder of tls.crt and tls.key).
+// containers (setup wait TARGET...), and is the TLS of a server that has none
+// (setup tls LISTEN SERVER FOLDER: an address, the server as postgres://HOST:PORT or
+// http://HOST:PORT, and the folder of tls.crt and tls.key).
 //
 // run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of a role that may
 // create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,READ,MLFLOW,ARGO}_PASSWORD, with
@@ -19,10 +20,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,8 +32,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"mlops/internal/certificate"
 	"mlops/internal/mlflow"
-	"mlops/internal/pgtls"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
 	"mlops/internal/registry"
@@ -40,6 +41,7 @@ import (
 	"mlops/internal/signature"
 	"mlops/internal/source"
 	"mlops/internal/step"
+	"mlops/internal/tlsproxy"
 )
 
 // waitLimit is how long an init container waits before it is started again: a
@@ -63,7 +65,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return setup.Run(ctx, c)
 	case "tls":
 		if len(args) != 3 {
-			return program.Inputf("tls has %d arguments: want the address to listen on, the server's, and the folder of tls.crt and tls.key", len(args))
+			return program.Inputf("tls has %d arguments: want the address to listen on, the server's URL, and the folder of tls.crt and tls.key", len(args))
 		}
 		return serveTLS(ctx, log, args[0], args[1], args[2])
 	default:
@@ -72,17 +74,25 @@ func run(ctx context.Context, log *slog.Logger) error {
 }
 
 func serveTLS(ctx context.Context, log *slog.Logger, address, server, folder string) error {
-	cert, key := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
-	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-		return program.Inputf("the server's certificate: %w", err)
+	to, err := url.Parse(server)
+	if err != nil || to.Host == "" || to.Scheme != "postgres" && to.Scheme != "http" {
+		return program.Inputf("%q is neither postgres://HOST:PORT nor http://HOST:PORT", server)
+	}
+	config, err := certificate.Server(folder)
+	if err != nil {
+		return program.Input(err)
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
 	log.Info("serving TLS", "address", l.Addr().String(), "server", server)
-	return pgtls.Serve(ctx, l, pgtls.Certificate(cert, key), func(ctx context.Context) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", server)
+	serve := tlsproxy.Serve
+	if to.Scheme == "postgres" {
+		serve, config.NextProtos = tlsproxy.ServePostgres, nil
+	}
+	return serve(ctx, l, config, func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", to.Host)
 	}, log)
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"mlops/internal/certificate"
 	"mlops/internal/page"
 	"mlops/internal/program"
 )
@@ -28,6 +29,13 @@ func run(ctx context.Context, log *slog.Logger) error {
 		if err := server.RequireKeys(path); err != nil {
 			return program.Inputf("MLOPS_API_KEYS: %w", err)
 		}
+	}
+	if folder := program.EnvOr("MLOPS_TLS", ""); folder != "" {
+		config, err := certificate.Server(folder)
+		if err != nil {
+			return program.Inputf("MLOPS_TLS: %w", err)
+		}
+		server.UseTLS(config)
 	}
 	l, err := net.Listen("tcp", program.EnvOr("MLOPS_LISTEN", ":8501"))
 	if err != nil {

@@ -23,7 +23,7 @@ const recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8
 // The values of pipelines.backup reach the workflows, the schedule and the volume.
 func TestBackup(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
-		r := render(t, helm, "mlops", "mlops", set("pipelines.backup.to=/backups/mlops", "pipelines.backup.keep=3", "global.postgres.sslMode=require", "pipelines.backup.recipient="+recipient,
+		r := render(t, helm, "mlops", "mlops", set("pipelines.backup.to=/backups/mlops", "pipelines.backup.keep=3", "global.tls.enabled=true", "pipelines.backup.recipient="+recipient,
 			"pipelines.backup.volume.size=7Gi", "pipelines.backup.volume.storageClass=slow", "pipelines.schedules.backup=0 5 * * *")...)
 		w := one[*wfv1.WorkflowTemplate](t, r, "backup")
 		if diff := cmp.Diff(map[string]string{"to": "/backups/mlops", "keep": "3"}, arguments(w)); diff != "" {

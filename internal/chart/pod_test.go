@@ -4,6 +4,7 @@ import (
 	stdcmp "cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -201,10 +202,15 @@ func container(t *testing.T, r *rendering, p pod, c corev1.Container, volumes []
 	for _, port := range c.Ports {
 		ports[port.Name] = true
 	}
+	for _, other := range p.spec.Containers { // by number, another container's are reached too
+		for _, port := range other.Ports {
+			ports[strconv.Itoa(int(port.ContainerPort))] = true
+		}
+	}
 	for _, probe := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
 		switch {
 		case probe == nil:
-		case probe.HTTPGet != nil && !ports[probe.HTTPGet.Port.StrVal], probe.TCPSocket != nil && !ports[probe.TCPSocket.Port.StrVal]:
+		case probe.HTTPGet != nil && !ports[probe.HTTPGet.Port.String()], probe.TCPSocket != nil && !ports[probe.TCPSocket.Port.String()]:
 			t.Errorf("%s: a probe uses a port that it does not have", where)
 		}
 	}

@@ -78,6 +78,8 @@ func scenarios() []scenario {
 		{name: "Postgres elsewhere, with a public certificate", flags: set(append(externalPostgres, "global.postgres.existingSecret=my-postgres", "global.postgres.sslMode=verify-full")...)},
 		{name: "Postgres with TLS", flags: set("global.postgres.sslMode=verify-full")},
 		{name: "Postgres with an existing certificate", flags: set("global.postgres.sslMode=verify-full", "global.postgres.tlsSecret=my-cert")},
+		{name: "TLS inside", flags: set("global.tls.enabled=true", "minio.console=true")},
+		{name: "TLS inside, with every host, and Postgres and S3 elsewhere", flags: append(set(append(append(externalPostgres, externalS3...), "global.tls.enabled=true", "global.postgres.existingSecret=my-postgres")...), behindLogin...)},
 		{name: "Postgres elsewhere, prepared", flags: set(append(externalPostgres, "global.postgres.appSecret=my-app", "global.postgres.mlflowSecret=my-mlflow", "global.postgres.argoSecret=my-argo")...)},
 		{name: "an existing password for Postgres", flags: set("global.postgres.existingSecret=my-postgres")},
 		{name: "S3 elsewhere", flags: set(append(externalS3, "global.s3.region=eu-west-3", "global.s3.buckets.mlflow=team-models", "global.s3.buckets.sources=team-tables")...)},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,9 +19,17 @@ import (
 
 // Forward is a local port that is forwarded to a pod of a service.
 type Forward struct {
-	Address string // 127.0.0.1:port
-	Ended   <-chan error
-	stop    chan struct{}
+	Address   string            // 127.0.0.1:port
+	URL       string            // for a service that speaks HTTP
+	Transport http.RoundTripper // verifies its certificate, if the URL is https
+	Ended     <-chan error
+	stop      chan struct{}
+}
+
+// Scheme is the scheme of the URL.
+func (f *Forward) Scheme() string {
+	scheme, _, _ := strings.Cut(f.URL, ":")
+	return scheme
 }
 
 // Close ends the forwarding.
@@ -53,7 +62,16 @@ func (r *Release) forward(ctx context.Context, service string, port, local int) 
 		if err != nil {
 			return nil, err
 		}
-		return r.forwardPod(ctx, pod.Name, target, local)
+		scheme, transport, err := r.Scheme(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		f, err := r.forwardPod(ctx, pod.Name, target, local)
+		if err != nil {
+			return nil, err
+		}
+		f.URL, f.Transport = scheme+"://"+f.Address, transport
+		return f, nil
 	}
 	return nil, fmt.Errorf("none of its %d pods is ready", len(pods))
 }

@@ -7,6 +7,7 @@ package page
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -48,6 +49,7 @@ type Server struct {
 	metrics   *metrics.Page
 	handler   http.Handler
 	draining  atomic.Bool
+	tls       *tls.Config // nil: connections have none
 
 	keys  *apikey.Ring  // nil: the page asks nobody for a key
 	guard *apikey.Guard // nil as well then
@@ -122,7 +124,7 @@ func (s *Server) Run(ctx context.Context, inner net.Listener, connections int) e
 	if connections <= 0 {
 		connections = 1024
 	}
-	l := plainhttp.Limit(inner, connections)
+	l := plainhttp.Limit(inner, connections).Secure(s.tls)
 	s.metrics.WatchConnections(l.Open, l.Closed, l.Refused)
 	server := &http.Server{
 		Handler:           s,
@@ -153,6 +155,9 @@ func (s *Server) Run(ctx context.Context, inner net.Listener, connections int) e
 	}
 	return nil
 }
+
+// UseTLS has Run serve TLS connections only.
+func (s *Server) UseTLS(config *tls.Config) { s.tls = config }
 
 // ready does not ask the inference server: without it the page can still show why
 // there is no form.

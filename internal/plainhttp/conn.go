@@ -3,6 +3,8 @@ package plainhttp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -123,11 +125,20 @@ func (c *conn) next(first bool) (size, length int, v verdict) {
 			continue
 		}
 		if err != nil && c.have == 0 {
+			misdirected(err)
 			return 0, 0, ended
 		}
 		if err != nil {
 			return 0, 0, other // net/http knows how to respond to half a request
 		}
+	}
+}
+
+// misdirected responds to a client that sent HTTP where TLS was expected, as net/http does.
+func misdirected(err error) {
+	var no tls.RecordHeaderError
+	if errors.As(err, &no) && no.Conn != nil && no.RecordHeader[0] >= 'A' && no.RecordHeader[0] <= 'Z' {
+		_, _ = io.WriteString(no.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 	}
 }
 

@@ -2,6 +2,7 @@ package plainhttp
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -20,7 +21,8 @@ import (
 // are being served on all others.
 type Limiter struct {
 	net.Listener
-	most int
+	most   int
+	secure *tls.Config // nil: no TLS
 
 	mu   sync.Mutex
 	open []*limited
@@ -31,6 +33,13 @@ type Limiter struct {
 // Limit returns a Limiter of at most so many connections. It tells whether a
 // connection owes a request only of an http.Server that it is attached to, or a Server.
 func Limit(l net.Listener, most int) *Limiter { return &Limiter{Listener: l, most: most} }
+
+// Secure returns the Limiter, whose connections begin with TLS from now on. Without it a
+// connection costs nothing for that.
+func (l *Limiter) Secure(config *tls.Config) *Limiter {
+	l.secure = config
+	return l
+}
 
 // Open is how many connections are open.
 func (l *Limiter) Open() int64 {
@@ -81,8 +90,15 @@ func (l *Limiter) Accept() (net.Conn, error) {
 			oldest.Conn.Close()
 		case full:
 			l.refused.Add(1)
-			refuse(nc)
+			if l.secure != nil {
+				nc.Close() // a response would have to wait for a handshake
+			} else {
+				refuse(nc)
+			}
 			continue
+		}
+		if l.secure != nil {
+			return tls.Server(c, l.secure), nil
 		}
 		return c, nil
 	}
@@ -137,6 +153,19 @@ func (c *limited) CloseWrite() error {
 	return os.ErrInvalid
 }
 
+// limitedOf returns the connection of a Limiter below another one; nil if there is none.
+func limitedOf(nc net.Conn) *limited {
+	switch c := nc.(type) {
+	case *limited:
+		return c
+	case *begun:
+		return limitedOf(c.Conn)
+	case *tls.Conn:
+		return limitedOf(c.NetConn())
+	}
+	return nil
+}
+
 func (c *limited) serving() { c.since.Store(0) }
 
 func (c *limited) waiting(now time.Time) { c.since.Store(now.UnixNano()) }
@@ -151,10 +180,7 @@ func (l *Limiter) Attach(h *http.Server) {
 		if inner != nil {
 			ctx = inner(ctx, nc)
 		}
-		if b, ok := nc.(*begun); ok {
-			nc = b.Conn
-		}
-		if c, ok := nc.(*limited); ok {
+		if c := limitedOf(nc); c != nil {
 			ctx = context.WithValue(ctx, connKey{}, c)
 		}
 		return ctx

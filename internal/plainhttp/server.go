@@ -32,7 +32,8 @@
 //     or http.ResponseController, no trailer, and no informational (1xx) status;
 //     Content-Length is always that of what was written.
 //
-// A Server is not for TLS listeners, and calls no http.Server.ConnState.
+// A Server takes TLS connections from a Limiter (see Limiter.Secure), and sets no
+// http.Request.TLS then. It calls no http.Server.ConnState.
 package plainhttp
 
 import (
@@ -195,7 +196,7 @@ func (s *Server) open(ctx context.Context, nc net.Conn) *conn {
 		Header: http.Header{}, Body: io.NopCloser(&c.body), RemoteAddr: nc.RemoteAddr().String(),
 	}).WithContext(ctx)
 	c.response.header = http.Header{}
-	c.limited, _ = nc.(*limited)
+	c.limited = limitedOf(nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {

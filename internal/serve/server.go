@@ -5,6 +5,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,6 +48,9 @@ type Options struct {
 	// Memory is how many bytes this process may use; 0 if unknown. A version that
 	// could not be loaded beside the served one is refused.
 	Memory int64
+
+	// TLS is the configuration of connections; nil: they have none.
+	TLS *tls.Config
 
 	// Drain is how long the server goes on taking requests after it was told to
 	// stop: on a cluster it takes a while until none are sent any more. Meanwhile
@@ -181,7 +185,7 @@ func posted(path string) bool {
 // Run serves and follows the registry until the context ends. Then it drains, and
 // lets the requests being served finish.
 func (s *Server) Run(ctx context.Context, inner net.Listener) error {
-	l := plainhttp.Limit(inner, s.options.Limits.defaults().Connections)
+	l := plainhttp.Limit(inner, s.options.Limits.defaults().Connections).Secure(s.options.TLS)
 	s.metrics.WatchConnections(l.Open, l.Closed, l.Refused)
 	h := s.httpServer()
 	if s.options.NetHTTPOnly {

@@ -47,6 +47,7 @@ func (s S3) Client() (*minio.Client, error) {
 		Creds:      credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
 		Secure:     secure,
 		Region:     s.Region,
+		Transport:  s.Transport,
 		MaxRetries: 1, // the caller tries again, and logs it
 	})
 	if err != nil {

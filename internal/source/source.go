@@ -21,6 +21,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -98,6 +99,8 @@ type S3 struct {
 	AccessKey string // empty: anonymous
 	SecretKey string
 	Region    string // empty: looked up
+
+	Transport http.RoundTripper // nil: the usual one
 }
 
 func (o *Options) defaults() {

@@ -272,7 +272,7 @@ func objects(ctx context.Context, r *kube.Release) (store *minio.Client, closed 
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err = source.S3{Endpoint: "http://" + f.Address, AccessKey: keys["AWS_ACCESS_KEY_ID"], SecretKey: keys["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
+	store, err = source.S3{Endpoint: f.URL, Transport: f.Transport, AccessKey: keys["AWS_ACCESS_KEY_ID"], SecretKey: keys["AWS_SECRET_ACCESS_KEY"], Region: "us-east-1"}.Client()
 	if err != nil {
 		f.Close()
 		return nil, nil, err

@@ -160,7 +160,7 @@ func madeOf(ctx context.Context, r *kube.Release, spec *dataset.Spec) (string, e
 	if err != nil {
 		return "", err
 	}
-	client, err := mlflow.New("http://"+f.Address, mlflow.Options{Tries: 1, UserAgent: "mlops-platform", Username: user, Password: password})
+	client, err := mlflow.New(f.URL, mlflow.Options{Transport: f.Transport, Tries: 1, UserAgent: "mlops-platform", Username: user, Password: password})
 	if err != nil {
 		return "", err
 	}

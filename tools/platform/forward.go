@@ -65,7 +65,7 @@ func forward(ctx context.Context, c *config) error {
 				switch {
 				case err == nil:
 					told = ""
-					c.show.Print(fmt.Sprintf("%-11s http://localhost:%d%s", s.title, s.local, s.loginLine(r, t.kubectl())))
+					c.show.Print(fmt.Sprintf("%-11s %s://localhost:%d%s", s.title, f.Scheme(), s.local, s.loginLine(r, t.kubectl())))
 					select {
 					case <-ctx.Done():
 						f.Close()

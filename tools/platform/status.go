@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -104,7 +105,7 @@ func status(ctx context.Context, c *config) error {
 		fmt.Printf("\n%v\n", err)
 		return nil
 	}
-	client, err := mlflow.New("http://"+f.Address, mlflow.Options{Tries: 1, UserAgent: "mlops-platform", Username: user, Password: password})
+	client, err := mlflow.New(f.URL, mlflow.Options{Transport: f.Transport, Tries: 1, UserAgent: "mlops-platform", Username: user, Password: password})
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func challenger(ctx context.Context, r *kube.Release) error {
 	if err != nil {
 		return err
 	}
-	err = overview.WriteChallenger(ctx, os.Stdout, api.NewClient("http://"+f.Address, nil).WithKey(key))
+	err = overview.WriteChallenger(ctx, os.Stdout, api.NewClient(f.URL, &http.Client{Transport: f.Transport, Timeout: 30 * time.Second}).WithKey(key))
 	if p := api.AsProblem(err); p != nil && p.Type == api.NoModel {
 		return nil // the line above says it
 	}

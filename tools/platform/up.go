@@ -240,7 +240,7 @@ func upload(ctx context.Context, r *kube.Release, file string) (digest, said str
 // answer waits until the version in production is served and prints the
 // addresses and one prediction.
 func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *dataset.Spec, table origin.Table, rows *overview.Journey, took time.Duration) error {
-	base, err := address(ctx, r, "inference", "/healthz")
+	base, transport, err := address(ctx, r, "inference", "/healthz")
 	shown := base
 	if err != nil {
 		// A node that can't be reached from here: ask by way of the API server.
@@ -249,13 +249,13 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 			return err
 		}
 		defer f.Close()
-		base, shown = "http://"+f.Address, "http://localhost:8000"
+		base, transport, shown = f.URL, f.Transport, f.Scheme()+"://localhost:8000"
 	}
 	key, err := r.APIKey(ctx)
 	if err != nil {
 		return err
 	}
-	server := api.NewClient(base, nil).WithKey(key)
+	server := api.NewClient(base, &http.Client{Transport: transport, Timeout: 30 * time.Second}).WithKey(key)
 	var view *api.Model
 	err = c.do("serving", func(func(string)) (string, error) {
 		err := until(ctx, time.Minute, func(ctx context.Context) (err error) {
@@ -297,23 +297,31 @@ func addresses(ctx context.Context, r *kube.Release, kubectl string) string {
 		if s.nodePort == "" {
 			continue
 		}
-		if a, err := address(ctx, r, s.nodePort, s.path); err == nil {
+		if a, _, err := address(ctx, r, s.nodePort, s.path); err == nil {
 			fmt.Fprintf(&text, "  %-11s %s%s\n", s.title, a, s.loginLine(r, kubectl))
-		} else if _, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(s.service), metav1.GetOptions{}); err == nil {
-			fmt.Fprintf(&text, "  %-11s http://localhost:%d while make forward runs%s\n", s.title, s.local, s.loginLine(r, kubectl))
+		} else if there, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(s.service), metav1.GetOptions{}); err == nil {
+			scheme, _, err := r.Scheme(ctx, there)
+			if err != nil {
+				scheme = "https"
+			}
+			fmt.Fprintf(&text, "  %-11s %s://localhost:%d while make forward runs%s\n", s.title, scheme, s.local, s.loginLine(r, kubectl))
 		}
 	}
 	return text.String()
 }
 
-// address is where a service's NodePort answers from this machine.
-func address(ctx context.Context, r *kube.Release, service, path string) (string, error) {
+// address is where a service's NodePort answers from this machine, with the transport to it.
+func address(ctx context.Context, r *kube.Release, service, path string) (base string, transport http.RoundTripper, err error) {
 	s, err := r.Client.CoreV1().Services(r.Namespace).Get(ctx, r.Service(service), metav1.GetOptions{})
 	if err != nil {
-		return "", fmt.Errorf("looking for service %s: %w", r.Service(service), err)
+		return "", nil, fmt.Errorf("looking for service %s: %w", r.Service(service), err)
 	}
 	if len(s.Spec.Ports) == 0 || s.Spec.Ports[0].NodePort == 0 {
-		return "", fmt.Errorf("service %s has no NodePort; make forward leads to it", r.Service(service))
+		return "", nil, fmt.Errorf("service %s has no NodePort; make forward leads to it", r.Service(service))
+	}
+	scheme, transport, err := r.Scheme(ctx, s)
+	if err != nil {
+		return "", nil, err
 	}
 	hosts := []string{"localhost"}
 	nodes, err := r.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
@@ -326,22 +334,22 @@ func address(ctx context.Context, r *kube.Release, service, path string) (string
 	}
 	var last error
 	for _, h := range hosts {
-		base := fmt.Sprintf("http://%s:%d", h, s.Spec.Ports[0].NodePort)
+		base := fmt.Sprintf("%s://%s:%d", scheme, h, s.Spec.Ports[0].NodePort)
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 		if err == nil {
 			var resp *http.Response
-			if resp, err = http.DefaultClient.Do(req); err == nil {
+			if resp, err = (&http.Client{Transport: transport}).Do(req); err == nil {
 				resp.Body.Close()
 			}
 		}
 		cancel()
 		if err == nil {
-			return base, nil
+			return base, transport, nil
 		}
 		last = err
 	}
-	return "", fmt.Errorf("the NodePort of %s does not respond: %w", s.Name, last)
+	return "", nil, fmt.Errorf("the NodePort of %s does not respond: %w", s.Name, last)
 }
 
 // until does work until it succeeds, for at most limit.

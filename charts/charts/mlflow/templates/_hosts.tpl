@@ -17,7 +17,7 @@ rebinding) can't use a browser's login. */}}
 {{/* Values of the Origin header that MLflow accepts, as a JSON array: its own web page
 under the names above. Only localhost is allowed by default. */}}
 {{- define "mlflow.origins" -}}
-{{- $origins := list (printf "http://%s:5000" (include "mlops.name" (list . "mlflow"))) -}}
+{{- $origins := list (printf "%s://%s:5000" (include "mlops.scheme" .) (include "mlops.name" (list . "mlflow"))) -}}
 {{- range .Values.allowedHosts -}}
 {{- $origins = concat $origins (list (printf "http://%s" .) (printf "https://%s" .)) -}}
 {{- end -}}

@@ -52,7 +52,7 @@ that begin with mlops- or are the host of an address, and images of mlops.local.
 {{- else if and (has $key (list "name" "secretName" "claimName" "serviceAccountName")) (hasPrefix "mlops-" $value) -}}
 {{- $_ := set $node $key (get $secrets $value | default (include "mlops.name" (list $root (trimPrefix "mlops-" $value)))) -}}
 {{- else if and (eq $key "value") (hasPrefix "http://mlops-" $value) -}}
-{{- $_ := set $node $key (printf "http://%s" (include "mlops.name" (list $root (trimPrefix "http://mlops-" $value)))) -}}
+{{- $_ := set $node $key (printf "%s://%s" (include "mlops.scheme" $root) (include "mlops.name" (list $root (trimPrefix "http://mlops-" $value)))) -}}
 {{- else if and (eq $key "image") (hasPrefix "mlops.local/" $value) (hasSuffix $tag $value) -}}
 {{- $name := $value | trimPrefix "mlops.local/" | trimSuffix $tag -}}
 {{- $_ := set $node $key (include "mlops.image" (list $root (dict "registry" "" "repository" $name "tag" "" "digest" ""))) -}}
@@ -79,14 +79,22 @@ container. What a template says wins over its workflow and over Argo's defaults.
 {{- with $v.extraEnv -}}
 {{- $_ := set $template.container "env" (include "mlops.env" (list ($template.container.env | default list) .) | fromYamlArray) -}}
 {{- end -}}
-{{- $mount := include "mlops.postgres.tls.mount" $root | fromYamlArray -}}
-{{- if $mount -}}
+{{- $steps := false -}}
 {{- range $template.container.envFrom -}}
-{{- if eq (dig "configMapRef" "name" "" .) (include "mlops.name" (list $root "steps")) -}}
-{{- $_ := set $template.container "volumeMounts" (concat ($template.container.volumeMounts | default list) $mount) -}}
-{{- $_ := set $template "volumes" (concat ($template.volumes | default list) (include "mlops.postgres.tls.volume" $root | fromYamlArray)) -}}
+{{- if eq (dig "configMapRef" "name" "" .) (include "mlops.name" (list $root "steps")) -}}{{- $steps = true -}}{{- end -}}
 {{- end -}}
+{{- $mounts := include "mlops.ca.mount" $root | fromYamlArray -}}
+{{- $volumes := include "mlops.ca.volume" $root | fromYamlArray -}}
+{{- if and $mounts (not $steps) -}}
+{{- $_ := set $template.container "env" (include "mlops.env" (list (include "mlops.ca.env" $root | fromYamlArray) ($template.container.env | default list)) | fromYamlArray) -}}
 {{- end -}}
+{{- if $steps -}}
+{{- $mounts = concat $mounts (include "mlops.postgres.tls.mount" $root | fromYamlArray) -}}
+{{- $volumes = concat $volumes (include "mlops.postgres.tls.volume" $root | fromYamlArray) -}}
+{{- end -}}
+{{- if $mounts -}}
+{{- $_ := set $template.container "volumeMounts" (concat ($template.container.volumeMounts | default list) $mounts) -}}
+{{- $_ := set $template "volumes" (concat ($template.volumes | default list) $volumes) -}}
 {{- end -}}
 {{- with get $v.resources $template.name -}}
 {{- $_ := set $template.container "resources" (merge (deepCopy .) ($template.container.resources | default dict)) -}}

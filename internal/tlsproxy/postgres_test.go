@@ -1,4 +1,4 @@
-package pgtls
+package tlsproxy
 
 import (
 	"context"
@@ -23,6 +23,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/certificate"
 	"mlops/internal/postgres"
 )
 
@@ -42,8 +43,9 @@ func backend(t *testing.T) *pgx.ConnConfig {
 	return c
 }
 
-// authority writes a certificate for a host, its key and the certificate of who signed it.
-func authority(t *testing.T, host string) (cert, key, ca string) {
+// authority writes a certificate for a host, with its key beside it, and the certificate of
+// who signed it.
+func authority(t *testing.T, host string) (cert, ca string) {
 	t.Helper()
 	dir := t.TempDir()
 	write := func(name, kind string, der []byte) string {
@@ -76,18 +78,30 @@ func authority(t *testing.T, host string) (cert, key, ca string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return write("tls.crt", "CERTIFICATE", leafDER), write("tls.key", "PRIVATE KEY", keyDER), write("ca.crt", "CERTIFICATE", rootDER)
+	write("tls.key", "PRIVATE KEY", keyDER)
+	return write("tls.crt", "CERTIFICATE", leafDER), write("ca.crt", "CERTIFICATE", rootDER)
+}
+
+// certified is the configuration of a server with that certificate.
+func certified(t *testing.T, cert string) *tls.Config {
+	t.Helper()
+	config, err := certificate.Server(filepath.Dir(cert))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.NextProtos = nil
+	return config
 }
 
 // front serves TLS before a server, and returns its port.
-func front(t *testing.T, server *pgx.ConnConfig, cert, key string) int {
+func front(t *testing.T, server *pgx.ConnConfig, cert string) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	run(t, func(ctx context.Context) error {
-		return Serve(ctx, l, Certificate(cert, key), func(ctx context.Context) (net.Conn, error) {
+		return ServePostgres(ctx, l, certified(t, cert), func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(server.Host, strconv.Itoa(int(server.Port))))
 		}, quiet)
 	})
@@ -110,9 +124,9 @@ func run(t *testing.T, f func(context.Context) error) {
 func TestModes(t *testing.T) {
 	t.Parallel()
 	server := backend(t)
-	cert, key, ca := authority(t, "localhost")
-	_, _, stranger := authority(t, "localhost")
-	port := front(t, server, cert, key)
+	cert, ca := authority(t, "localhost")
+	_, stranger := authority(t, "localhost")
+	port := front(t, server, cert)
 	for _, test := range []struct{ name, host, options, refused string }{
 		{"no TLS", "localhost", "sslmode=disable", "TLS connections only"},
 		{"TLS if there is", "localhost", "sslmode=prefer", ""},
@@ -147,8 +161,8 @@ func TestModes(t *testing.T) {
 // A client that can't do TLS reaches such a server over a socket of its own.
 func TestBridge(t *testing.T) {
 	server := backend(t)
-	cert, key, ca := authority(t, "localhost")
-	port := front(t, server, cert, key)
+	cert, ca := authority(t, "localhost")
+	port := front(t, server, cert)
 	psql, err := exec.LookPath("psql")
 	var env []string
 	for _, v := range [][2]string{{"PGHOST", "localhost"}, {"PGPORT", strconv.Itoa(port)}, {"PGUSER", server.User}, {"PGPASSWORD", server.Password},
@@ -205,13 +219,13 @@ func TestLocalWithoutTLS(t *testing.T) {
 // What is not Postgres' protocol, or stops half-way, ends.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	cert, key, _ := authority(t, "localhost")
+	cert, _ := authority(t, "localhost")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	run(t, func(ctx context.Context) error {
-		return Serve(ctx, l, Certificate(cert, key), func(context.Context) (net.Conn, error) {
+		return ServePostgres(ctx, l, certified(t, cert), func(context.Context) (net.Conn, error) {
 			t.Error("a stranger reached the server")
 			return nil, io.EOF
 		}, quiet)
@@ -242,9 +256,9 @@ func TestBridgeOfMLflow(t *testing.T) {
 	if venv == "" {
 		t.Skip("SKIPPED, NOT PASSED: MLOPS_VENV is not set; make test sets it")
 	}
-	cert, key, ca := authority(t, "localhost")
-	_, _, stranger := authority(t, "localhost")
-	port := front(t, server, cert, key)
+	cert, ca := authority(t, "localhost")
+	_, stranger := authority(t, "localhost")
+	port := front(t, server, cert)
 	const script = `
 import sys, tempfile
 sys.path.insert(0, "../../images/mlflow")

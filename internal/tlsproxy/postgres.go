@@ -1,11 +1,4 @@
-// Package pgtls puts TLS on connections between Postgres and clients of it where one of
-// the two has none: the programs of our Postgres images are built without. [Serve] stands
-// before such a server, [Dial] before such clients (see [Bridge]).
-//
-// It speaks the beginning of the protocol only: a client asks for TLS in a packet of its
-// own, before anything else, and the server answers with one byte.
-// https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
-package pgtls
+package tlsproxy
 
 import (
 	"context"
@@ -16,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -27,62 +19,26 @@ const (
 	gssCode    = 80877104
 )
 
-const (
-	begin     = 10 * time.Second // for a connection until its TLS has begun
-	maxPacket = 10 << 10         // bytes of a first packet; Postgres' own limit
-)
+const maxPacket = 10 << 10 // bytes of a first packet; Postgres' own limit
 
-// Dialer makes a connection.
-type Dialer func(ctx context.Context) (net.Conn, error)
-
-// Serve accepts connections until the context ends, and joins each, freed of its TLS, to
-// one that the dialer makes. A client that does not ask for TLS is told to, and its
+// ServePostgres is Serve for Postgres' protocol, without waiting at the end: Postgres ends
+// its connections itself then. A client that does not ask for TLS is told to, and its
 // password never comes here: Postgres' clients send one only when asked.
-func Serve(ctx context.Context, l net.Listener, config *tls.Config, dial Dialer, log *slog.Logger) error {
-	return serve(ctx, l, log, func(ctx context.Context, c net.Conn) error { return terminate(ctx, c, config, dial) })
+func ServePostgres(ctx context.Context, l net.Listener, config *tls.Config, dial Dialer, log *slog.Logger) error {
+	return serve(ctx, l, 0, log, func(ctx context.Context, c net.Conn) error { return terminate(ctx, c, config, dial) })
 }
 
 // Bridge accepts connections without TLS until the context ends, and joins each to one
 // that the dialer makes. A client that asks for TLS is told that there is none.
 func Bridge(ctx context.Context, l net.Listener, dial Dialer, log *slog.Logger) error {
-	return serve(ctx, l, log, func(ctx context.Context, c net.Conn) error { return originate(ctx, c, dial) })
-}
-
-func serve(ctx context.Context, l net.Listener, log *slog.Logger, join func(context.Context, net.Conn) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var all sync.WaitGroup
-	defer all.Wait()
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			var temporary net.Error
-			if errors.As(err, &temporary) && temporary.Timeout() {
-				continue
-			}
-			return fmt.Errorf("accepting connections: %w", err)
-		}
-		all.Go(func() {
-			defer c.Close()
-			stop := context.AfterFunc(ctx, func() { c.Close() })
-			defer stop()
-			if err := join(ctx, c); err != nil && ctx.Err() == nil {
-				log.Warn("a connection ended early", "remote_addr", c.RemoteAddr().String(), "error", err)
-			}
-		})
-	}
+	return serve(ctx, l, 0, log, func(ctx context.Context, c net.Conn) error { return originate(ctx, c, dial) })
 }
 
 func terminate(ctx context.Context, c net.Conn, config *tls.Config, dial Dialer) error {
 	c.SetDeadline(time.Now().Add(begin))
 	packet, code, err := first(c)
 	if err != nil {
-		if errors.Is(err, io.EOF) { // a probe, which only looks whether the port is open
+		if errors.Is(err, io.EOF) { // a probe
 			return nil
 		}
 		return err
@@ -173,35 +129,6 @@ func refuse(c io.Writer, code, why string) {
 	body = append(body, 0)
 	out := binary.BigEndian.AppendUint32([]byte{'E'}, uint32(len(body)+4))
 	c.Write(append(out, body...))
-}
-
-// splice copies both ways until either side has closed.
-func splice(ctx context.Context, a, b net.Conn) error {
-	defer a.Close()
-	defer b.Close()
-	stop := context.AfterFunc(ctx, func() { a.Close(); b.Close() })
-	defer stop()
-	done := make(chan error, 2)
-	for _, pair := range [][2]net.Conn{{a, b}, {b, a}} {
-		go func() {
-			_, err := io.Copy(pair[0], pair[1])
-			c, ok := pair[0].(interface{ CloseWrite() error })
-			if !ok || c.CloseWrite() != nil {
-				pair[0].Close()
-			}
-			done <- err
-		}()
-	}
-	err := <-done
-	// A side that has sent all it has may still wait for the rest of a response, but
-	// nothing in this protocol goes on after that.
-	a.SetDeadline(time.Now().Add(begin))
-	b.SetDeadline(time.Now().Add(begin))
-	<-done
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 // Dial connects to a server at an address and asks it for TLS.

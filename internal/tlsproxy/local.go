@@ -1,8 +1,7 @@
-package pgtls
+package tlsproxy
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,15 +13,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
-
-// Certificate is the configuration of a server that has its certificate and key in two
-// files, in PEM. They are read for each connection, so that new ones need no restart.
-func Certificate(cert, key string) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		return &pair, err
-	}}
-}
 
 // Local returns env changed so that Postgres' own programs, built without TLS, reach the
 // server that libpq's variables name: where its TLS is required, over a bridge that

@@ -1,0 +1,43 @@
+// Package certificate configures TLS between the parts of a release: servers have their
+// certificate in a folder, clients trust an authority.
+package certificate
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+)
+
+// Server is the configuration of a server whose certificate and key are tls.crt and
+// tls.key, in PEM, in a folder. They are read for each connection, so that new ones need
+// no restart. It fails if there is no such pair yet.
+func Server(folder string) (*tls.Config, error) {
+	cert, key := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		return nil, fmt.Errorf("the server's certificate: %w", err)
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(cert, key)
+			return &pair, err
+		},
+	}, nil
+}
+
+// Client returns a transport to a server that is reached at another address than its
+// name, through a forwarded port for example: it verifies that the server has a
+// certificate for the name, signed by one of the authorities in PEM.
+func Client(authorities []byte, name string) (*http.Transport, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(authorities) {
+		return nil, errors.New("the authorities' certificates: none in PEM")
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: name}
+	return t, nil
+}
