@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -41,11 +42,15 @@ func testScaling(t *testing.T, f *faults) {
 		argv := []string{m.helm(t, "4"), "upgrade", "mlops", "charts", "--reset-values", "-f", filepath.Join("dist", "values.yaml"), "-f", filepath.Join(m.home, "values.yaml"),
 			"--namespace", "mlops", "--kubeconfig", m.kubeconfig(), "--wait", "--timeout", "5m"}
 		for _, v := range values {
-			argv = append(argv, "--set", v)
+			if !strings.HasPrefix(v, "--") {
+				argv = append(argv, "--set")
+			}
+			argv = append(argv, v)
 		}
 		m.must(t, nil, argv...)
 	}
-	defer upgrade(t)
+	// Helm 4 does not take the number of servers from the autoscaler unless it is told to.
+	defer upgrade(t, "inference.replicas=1", "--force-conflicts")
 	scaled := []string{"inference.autoscaling.enabled=true,inference.autoscaling.maxReplicas=4,inference.autoscaling.cpu=300m,inference.autoscaling.calmSeconds=15",
 		"inference.tolerations[0].key=mlops.local/second,inference.tolerations[0].operator=Exists"}
 	f.fault(t, "upgrade from one server to an autoscaler, on two nodes", none, func(t *testing.T) {
@@ -185,6 +190,8 @@ func testNodeLost(t *testing.T, f *faults) {
 		})
 		f.m.noteTime(t, "node lost, until Kubernetes says so", time.Since(began), "")
 		time.Sleep(after) // until the proxies of the nodes know
+		// What a client has open to the lost node is of no use until its own timeout.
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		underLoad(t, users, func() {
 			eventually(t, most, func() error { return f.works(t) })
 		})

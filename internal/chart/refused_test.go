@@ -40,6 +40,7 @@ func TestRefused(t *testing.T) {
 			{"a target that no server can reach", set("inference.autoscaling.enabled=true", "inference.resources.limits.cpu=0.5"), "can't use as much, since inference.resources.limits.cpu is 0.5"},
 			{"metrics for an autoscaler that isn't the release's", set("inference.autoscaling.enabled=true", "inference.autoscaling.external=true", "inference.autoscaling.metrics[0].type=Pods"), "the release creates no autoscaler that could use metrics"},
 			{"a target of no CPU", set("inference.autoscaling.cpu=0"), "'/inference/autoscaling/cpu'"},
+			{"servers spread over nothing", set("inference.spreadOver={}"), "'/inference/spreadOver/0'"},
 			{"an unknown key of the autoscaler", set("inference.autoscaling.max=9"), "additional properties 'max' not allowed"},
 			{"a word for a switch", set("nodePorts.argo.enabled=maybe"), "got string, want boolean"},
 			{"a string for a switch of a service", []string{"--set-string", "minio.enabled=false"}, "got string, want boolean"},
