@@ -33,18 +33,19 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	if check != "" {
-		if err := board.Check(ctx, check, interval); err != nil {
+		n, err := board.Check(ctx, check, interval, board.Kubelet, board.LoadTest)
+		if err != nil {
 			return fmt.Errorf("expressions without data:\n%w", err)
 		}
-		log.Info("every expression has data", "expressions", len(board.Expressions(interval)))
+		log.Info("every expression has data", "expressions", n)
 		return nil
 	}
-	for file, d := range board.All() {
-		text, err := board.JSON(d)
+	for _, d := range board.All() {
+		text, err := grafana(&d)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(out, file), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(out, d.File()), text, 0o644); err != nil {
 			return fmt.Errorf("writing a dashboard: %w", err)
 		}
 	}

@@ -166,7 +166,7 @@ func readyServers(t *testing.T, r *kube.Release) []string {
 // after the traffic of the tests before: all give data.
 func testDashboards(t *testing.T, m *machine) {
 	base := forward(t, m.release(t, "mlops"), "prometheus", 9090)
-	eventually(t, time.Minute, func() error { return board.Check(t.Context(), base, time.Minute) })
+	eventually(t, time.Minute, func() error { _, err := board.Check(t.Context(), base, time.Minute); return err })
 	// A server that has just gone away is a target until Prometheus looks again.
 	eventually(t, time.Minute, func() error { return scraped(t.Context(), base) })
 }

@@ -293,6 +293,19 @@ those of the image. */}}
 {{- define "mlops.postgres.tls.rootcert" -}}
 {{- if include "mlops.postgres.tls.authorities" . -}}/etc/postgres-ca/ca.crt{{- else if include "mlops.postgres.tls.verified" . -}}system{{- end -}}
 {{- end -}}
+{{/* Certificates whose end the page tells Prometheus, as JSON: name to Secret. The one that
+cert-manager makes for the Ingress has a known name. */}}
+{{- define "mlops.certificates" -}}
+{{- $root := . -}}
+{{- $all := dict "ingress" (include "mlops.name" (list . "tls")) -}}
+{{- if include "mlops.postgres.tls.serves" . -}}{{- $_ := set $all "postgres" (include "mlops.tls.secret" (list . "postgres")) -}}{{- end -}}
+{{- if include "mlops.tls" . -}}
+{{- range list "inference" "ui" "mlflow" "minio" -}}{{- $_ := set $all . (include "mlops.tls.secret" (list $root .)) -}}{{- end -}}
+{{- end -}}
+{{- range .Values.certificates -}}{{- $_ := set $all . . -}}{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
 {{/* Variables of libpq, as items of a list. */}}
 {{- define "mlops.postgres.tls.env" -}}
 - {name: PGSSLMODE, value: {{ include "mlops.postgres.sslMode" . }}}

@@ -9,21 +9,28 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // Check evaluates every expression in a Prometheus, and returns an error for each that
-// it refuses or that does not yield numbers.
-func Check(ctx context.Context, prometheus string, interval time.Duration) error {
+// it refuses or that does not yield numbers. Panels that need a part of the release
+// count only if it is among those that are there. It returns how many it evaluated.
+func Check(ctx context.Context, prometheus string, interval time.Duration, there ...Need) (int, error) {
 	var errs []error
+	n := 0
 	for _, e := range Expressions(interval) {
+		if e.Need != Nothing && !slices.Contains(there, e.Need) {
+			continue
+		}
+		n++
 		if err := ask(ctx, strings.TrimRight(prometheus, "/"), e.Query); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", e, err))
 		}
 	}
-	return errors.Join(errs...)
+	return n, errors.Join(errs...)
 }
 
 // ask returns an error unless every series of the result is a number.

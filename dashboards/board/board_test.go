@@ -1,81 +1,40 @@
 package board
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-const folder = "../json"
-
-// The files that the chart takes are what this package generates, and there are no others.
-func TestFilesAreCurrent(t *testing.T) {
-	all := All()
-	for file, d := range all {
-		want, err := JSON(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := JSON(All()[file])
-		if err != nil || string(again) != string(want) {
-			t.Errorf("%s is not the same twice (%v)", file, err)
-		}
-		got, err := os.ReadFile(filepath.Join(folder, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s is out of date; go run ./dashboards rewrites it (-want +got):\n%s", file, diff)
-		}
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if _, ok := all[e.Name()]; !ok {
-			t.Errorf("nothing generates %s", e.Name())
-		}
-	}
-}
 
 // Mistakes that Grafana would accept, but people would not.
 func TestPanels(t *testing.T) {
-	for file, d := range All() {
-		if d.UID == "" || len(d.UID) > 40 || d.Title == "" {
-			t.Errorf("%s: uid %q, title %q", file, d.UID, d.Title)
+	for _, d := range All() {
+		if d.UID == "" || len(d.UID) > 40 || d.Title == "" || d.Description == "" || d.Refresh == "" || d.From == "" {
+			t.Errorf("%s lacks something: %+v", d.Title, d)
 		}
-		ids, titles := map[int]bool{}, map[string]bool{}
-		taken := map[[2]int]string{}
-		for _, p := range d.Panels {
-			if ids[p.ID] || titles[p.Title] {
-				t.Errorf("%s: panel %d %q is there twice", file, p.ID, p.Title)
-			}
-			ids[p.ID], titles[p.Title] = true, true
-			for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
-				for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
-					if x >= columns || taken[[2]int{x, y}] != "" {
-						t.Fatalf("%s: %q lies on %q or past the edge", file, p.Title, taken[[2]int{x, y}])
-					}
-					taken[[2]int{x, y}] = p.Title
+		titles := map[string]bool{}
+		for _, r := range d.Rows {
+			for _, p := range r.Panels {
+				if titles[p.Title] {
+					t.Errorf("%s: panel %q is there twice", d.Title, p.Title)
 				}
-			}
-			if p.Type == "row" {
-				continue
-			}
-			if p.Description == "" || len(p.Targets) == 0 || p.FieldConfig.Defaults.Unit == "" || p.Datasource.UID != "prometheus" {
-				t.Errorf("%s: %q lacks a description, a query, a unit or its data source", file, p.Title)
-			}
-			for _, q := range p.Targets {
-				if q.Expr == "" || q.LegendFormat == "" || q.Instant == q.Range || q.Datasource.UID != "prometheus" {
-					t.Errorf("%s: %q: query %+v", file, p.Title, q)
+				titles[p.Title] = true
+				if p.Description == "" || len(p.Queries) == 0 || p.Unit == "" || p.Width <= 0 || p.Width > 24 || p.Height <= 0 {
+					t.Errorf("%s: %q lacks a description, a query, a unit or a size", d.Title, p.Title)
+				}
+				if p.Kind != Series && p.NoValue == "" {
+					t.Errorf("%s: %q shows nothing where there is no data", d.Title, p.Title)
+				}
+				if !slices.IsSortedFunc(p.Thresholds, func(a, b Threshold) int { return int(1e3*a.From) - int(1e3*b.From) }) {
+					t.Errorf("%s: %q has its thresholds in the wrong order", d.Title, p.Title)
+				}
+				for _, q := range p.Queries {
+					if q.Expr == "" || q.Legend == "" {
+						t.Errorf("%s: %q: query %+v", d.Title, p.Title, q)
+					}
 				}
 			}
 		}
@@ -92,7 +51,7 @@ func TestExpressions(t *testing.T) {
 		if strings.Contains(e.Query, "$") {
 			t.Errorf("%s has a variable that Prometheus doesn't know", e)
 		}
-		found = found || e == (Expression{"serving.json", "Requests per minute", "A", `60 * sum(rate(mlops_requests_total{handler="predict"}[90000ms]))`})
+		found = found || e == (Expression{"Serving", "Requests per minute", Nothing, `60 * sum(rate(mlops_requests_total{handler="predict"}[90000ms]))`})
 	}
 	if !found {
 		t.Error("the requests per minute are missing")
@@ -126,11 +85,11 @@ func TestCheck(t *testing.T) {
 		{"no Prometheus", `<html>`, "invalid character"},
 	} {
 		body = test.body
-		err := Check(t.Context(), s.URL+"/", time.Minute)
+		_, err := Check(t.Context(), s.URL+"/", time.Minute, Kubelet, LoadTest)
 		if (err == nil) != (test.want == "") || (err != nil && !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: error %v, want %q", test.reason, err, test.want)
 		}
-		if n := len(Expressions(time.Minute)); err != nil && strings.Count(err.Error(), ".json, ") != n {
+		if n := len(Expressions(time.Minute)); err != nil && strings.Count(err.Error(), "\n")+1 != n {
 			t.Errorf("%s: not all of %d expressions are named:\n%v", test.reason, n, err)
 		}
 	}
@@ -141,12 +100,11 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestJSONIsPlain(t *testing.T) {
-	text, err := JSON(Serving())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !json.Valid(text) || strings.Contains(string(text), `\u003`) {
-		t.Error("comparisons in expressions are escaped")
+// Panels of parts that are not there are not asked about.
+func TestCheckLeavesOut(t *testing.T) {
+	all, err := Check(t.Context(), "http://127.0.0.1:1", time.Minute, Kubelet, LoadTest)
+	some, _ := Check(t.Context(), "http://127.0.0.1:1", time.Minute)
+	if err == nil || some == 0 || some >= all {
+		t.Errorf("%d of %d expressions asked: %v", some, all, err)
 	}
 }

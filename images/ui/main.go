@@ -37,6 +37,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 		}
 		server.UseTLS(config)
 	}
+	if dir := program.EnvOr("MLOPS_SCHEDULES", ""); dir != "" {
+		server.WatchSchedules(dir)
+	}
+	if dir := program.EnvOr("MLOPS_CERTIFICATES", ""); dir != "" {
+		server.WatchCertificates(dir)
+	}
 	l, err := net.Listen("tcp", program.EnvOr("MLOPS_LISTEN", ":8501"))
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)

@@ -35,27 +35,37 @@ func fromWorkflows(t *testing.T) map[string][]string {
 		if err := yaml.UnmarshalStrict(text, &w); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		for _, template := range w.Spec.Templates {
-			if template.Metrics == nil {
-				continue
+		add := func(metrics *wfv1.Metrics, outputs []wfv1.Parameter) {
+			if metrics == nil {
+				t.Errorf("%s: a workflow without metrics", file)
+				return
 			}
-			for _, m := range template.Metrics.Prometheus {
+			for _, m := range metrics.Prometheus {
 				var labels []string
 				for _, l := range m.Labels {
 					labels = append(labels, l.Key)
 				}
+				if before, ok := series["argo_workflows_"+m.Name]; ok && !slices.Equal(before, labels) {
+					t.Errorf("%s: metric %s has the labels %v, elsewhere %v", file, m.Name, labels, before)
+				}
 				series["argo_workflows_"+m.Name] = labels
-				output := strings.TrimSuffix(strings.TrimPrefix(m.Gauge.Value, "{{outputs.parameters."), "}}")
-				if !slices.ContainsFunc(template.Outputs.Parameters, func(p wfv1.Parameter) bool { return p.Name == output }) {
+				output, ok := strings.CutPrefix(m.Gauge.Value, "{{outputs.parameters.")
+				if output = strings.TrimSuffix(output, "}}"); ok && !slices.ContainsFunc(outputs, func(p wfv1.Parameter) bool { return p.Name == output }) {
 					t.Errorf("%s: metric %s takes its value from the output %q, which the template does not have", file, m.Name, output)
 				}
+			}
+		}
+		add(w.Spec.Metrics, nil)
+		for _, template := range w.Spec.Templates {
+			if template.Metrics != nil {
+				add(template.Metrics, template.Outputs.Parameters)
 			}
 		}
 	}
 	return series
 }
 
-var seriesName = regexp.MustCompile(`\b(?:up\b|(?:mlops|argo_workflows)[_:][a-z_:0-9]+)`)
+var seriesName = regexp.MustCompile(`\b(?:up\b|ALERTS\b|(?:mlops|argo_workflows|container|kubelet|machine|minio|pg|process|go|prometheus)[_:][a-z_:0-9]+)`)
 
 // TestAlertsAskForWhatIsThere: a rule on a metric that nobody exports never fires.
 func TestAlertsAskForWhatIsThere(t *testing.T) {
@@ -72,7 +82,7 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 	if _, ok := workflows["argo_workflows_mlops_rejected_rows"]; !ok {
 		t.Errorf("the workflows have the metrics %v, none of them the rejected rows", workflows)
 	}
-	recorded := map[string]bool{"up": true} // by Prometheus itself and by its rules
+	recorded := map[string]bool{"up": true, "ALERTS": true} // by Prometheus itself and by its rules
 	there := func(what, query string) {
 		t.Helper()
 		names := seriesName.FindAllString(query, -1)
@@ -92,9 +102,7 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 		}
 	}
 	for _, e := range board.Expressions(time.Minute) {
-		if strings.Contains(e.Query, "argo_workflows_") {
-			there("a dashboard", e.Query)
-		}
+		there("a dashboard", e.Query)
 	}
 	eachHelm(t, func(t *testing.T, helm string) {
 		config := one[*corev1.ConfigMap](t, render(t, helm, "team-b", "elsewhere"), "team-b-prometheus").Data
@@ -137,7 +145,7 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 				}
 			}
 		}
-		if want := []string{"MlopsVersionRefused", "MlopsRegistryUnreachable", "MlopsEarlierRowsStale", "MlopsRowsRejected", "MlopsErrorBudgetBurns", "MlopsPredictionsSlow", "MlopsNoModel", "MlopsServerDown", "MlopsServerDies", "MlopsRecordsUnlikeTraining"}; !slices.Equal(alerts, want) {
+		if want := []string{"MlopsVersionRefused", "MlopsRegistryUnreachable", "MlopsEarlierRowsStale", "MlopsRowsRejected", "MlopsErrorBudgetBurns", "MlopsPredictionsSlow", "MlopsNoModel", "MlopsServerDown", "MlopsServerDies", "MlopsRecordsUnlikeTraining", "MlopsRunFailed", "MlopsRunLate", "MlopsControllerStuck", "MlopsDiskFull", "MlopsMemoryNearLimit", "MlopsCertificateEnds"}; !slices.Equal(alerts, want) {
 			t.Errorf("alerts %v, want %v", alerts, want)
 		}
 	})

@@ -3,10 +3,13 @@ package metrics
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -41,6 +44,17 @@ func TestReference(t *testing.T) {
 	challenger.Agreements.WithLabelValues("true")
 	page := NewPage()
 	page.WatchConnections(zero, zero, zero)
+	page.WatchSchedules(func() []Schedule {
+		return []Schedule{{"w", "", func(t time.Time) time.Time { return t.Add(time.Hour) }}}
+	})
+	certificates := t.TempDir()
+	if err := os.Mkdir(filepath.Join(certificates, "c"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(certificates, "c", "tls.crt"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	page.WatchCertificates(certificates, slog.New(slog.DiscardHandler))
 	page.Requests.WithLabelValues("h", "200")
 	page.Duration.WithLabelValues("h")
 	for _, keys := range []*Keys{inference.Keys, page.Keys} {

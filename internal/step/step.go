@@ -151,8 +151,8 @@ func (c *Clean) Rows(ctx context.Context, row func(split string, fields [][]byte
 func (c *Clean) Close() { c.session.Close() }
 
 // Report ends a data step: it logs its report in one line and leaves it as the
-// output parameter "report", and the rows rejected as "rejected", also where the step stops because too many rows
-// were rejected. Any other error says it all by itself.
+// output parameter "report", the rows read as "rows" and those rejected as "rejected", also where the step stops
+// because too many rows were rejected. Any other error says it all by itself.
 func Report(log *slog.Logger, r ingest.Report, err error) error {
 	err = Ingest(err)
 	var lost *ingest.LossError
@@ -166,6 +166,9 @@ func Report(log *slog.Logger, r ingest.Report, err error) error {
 	text, bad := json.Marshal(r)
 	if bad == nil {
 		bad = Output("report", string(text))
+	}
+	if bad == nil {
+		bad = Output("rows", strconv.FormatInt(r.Read, 10))
 	}
 	if bad == nil {
 		bad = Output("rejected", strconv.FormatInt(r.Rejected, 10))

@@ -78,6 +78,7 @@ var clusterOnly = fieldSet(`
 	spec.tolerations
 	spec.affinity
 	spec.templates[].metadata
+	spec.metrics
 	spec.templates[].metrics
 	spec.templates[].serviceAccountName
 	spec.templates[].automountServiceAccountToken

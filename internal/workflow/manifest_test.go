@@ -28,9 +28,9 @@ func TestOurManifests(t *testing.T) {
 		t.Errorf("workflows (-want +got):\n%s", diff)
 	}
 	outputs := map[string]map[string]string{
-		"load-raw-data/load-raw-data":           {"report": "{}", "rejected": "0"},
-		"process-data/process-data":             {"report": "{}", "rejected": "0"},
-		"load-val-test-data/load-val-test-data": {"report": "{}", "rejected": "0"},
+		"load-raw-data/load-raw-data":           {"report": "{}", "rows": "0", "rejected": "0"},
+		"process-data/process-data":             {"report": "{}", "rows": "0", "rejected": "0"},
+		"load-val-test-data/load-val-test-data": {"report": "{}", "rows": "0", "rejected": "0"},
 		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`, "findings": "[]"},
 		"promote-best-model/promote-best-model": {"promoted": "3"},
 		"rollback-model/rollback-model":         {"promoted": "2"},

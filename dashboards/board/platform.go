@@ -1,0 +1,44 @@
+package board
+
+// Platform is the dashboard of what the release runs on.
+func Platform() Dashboard {
+	const (
+		container = `{namespace!="",container!="",container!="POD"}`
+		volumes   = `kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes`
+	)
+	return Dashboard{
+		UID: "mlops-platform", Title: "Platform", Description: "Memory, disks, restarts, databases and certificates of the release.",
+		Refresh: "30s", From: "now-6h",
+		Rows: []Row{
+			{"", []Panel{
+				stat(5, "Targets down", "Services of the release that do not answer Prometheus.", Short, "none", Query{`count(up == 0) or vector(0)`, "down"}).bare().red(1),
+				stat(5, "Alerts firing", "Alerts that fire now.", Short, "none", Query{`count(ALERTS{alertstate="firing"}) or vector(0)`, "firing"}).bare().orange(1),
+				stat(5, "Certificates' end", "Time until the first certificate of the release ends. Less than 21 days is an alert.", Seconds, "no certificate",
+					Query{`min(mlops_certificate_end_timestamp_seconds) - time()`, "left"}).bare(),
+				stat(5, "MinIO's free space", "What MinIO can still store.", Bytes, "no MinIO", Query{`min(minio_cluster_capacity_usable_free_bytes)`, "free"}).bare(),
+				stat(4, "Series in Prometheus", "Time series that Prometheus holds in memory.", Short, "none", Query{`prometheus_tsdb_head_series`, "series"}).bare().orange(100000),
+			}},
+			{"Processes", []Panel{
+				series(12, "Memory by service", "Resident memory of each process that Prometheus scrapes.", Bytes, Query{`process_resident_memory_bytes`, "{{job}} {{instance}}"}),
+				series(12, "CPU by service", "Processors used by each process that Prometheus scrapes.", Short, Query{`rate(process_cpu_seconds_total[` + rateInterval + `])`, "{{job}} {{instance}}"}),
+				series(12, "Starts of processes", "Processes started again, per step.", Short, Query{`sum by (job) (changes(process_start_time_seconds[` + rateInterval + `]))`, "{{job}}"}).red(1),
+				series(12, "Prometheus' disk", "What the samples take.", Bytes, Query{`prometheus_tsdb_storage_blocks_bytes + prometheus_tsdb_wal_storage_size_bytes`, "samples"}),
+			}},
+			{"Pods and nodes", needs(Kubelet,
+				series(12, "Memory of pods", "Working set, which the limit applies to.", Bytes, Query{`sum by (pod) (container_memory_working_set_bytes` + container + `)`, "{{pod}}"}),
+				series(12, "Memory as a share of the limit", "Above 0.9 for a quarter of an hour is an alert: at 1 the kernel kills the process.", Percent,
+					Query{`max by (pod, container) (container_memory_working_set_bytes` + container + ` / (container_spec_memory_limit_bytes` + container + ` > 0))`, "{{pod}} {{container}}"}).share().orange(0.8).red(0.9),
+				series(12, "CPU of pods", "Processors used.", Short, Query{`sum by (pod) (rate(container_cpu_usage_seconds_total` + container + `[` + rateInterval + `]))`, "{{pod}}"}),
+				series(12, "Restarts of containers", "Containers started again, per step.", Short,
+					Query{`sum by (pod, container) (changes(container_start_time_seconds` + container + `[` + rateInterval + `]))`, "{{pod}} {{container}}"}).red(1),
+				series(12, "Volumes", "Share of each volume that is used. Above 0.85 is an alert.", Percent, Query{`max by (persistentvolumeclaim) (` + volumes + `)`, "{{persistentvolumeclaim}}"}).share().orange(0.75).red(0.85),
+				series(12, "Memory of nodes", "Working set of everything on the node, beside what it has.", Bytes,
+					Query{`sum by (instance) (container_memory_working_set_bytes{id="/"})`, "{{instance}} used"}, Query{`sum by (instance) (machine_memory_bytes)`, "{{instance}} has"}),
+			)},
+			{"Objects", []Panel{
+				series(12, "MinIO's buckets", "What each bucket holds; MinIO counts now and then.", Bytes, Query{`max by (bucket) (minio_bucket_usage_total_bytes)`, "{{bucket}}"}),
+				series(12, "MinIO's requests per minute", "By kind.", Short, Query{`60 * sum by (api) (rate(minio_s3_requests_total[` + rateInterval + `]))`, "{{api}}"}),
+			}},
+		},
+	}
+}
