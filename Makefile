@@ -178,7 +178,7 @@ screenshots: ## take the pictures of the documentation from a running demo (need
 	@$(GO) run ./tools/screenshots $(SCREENSHOTS)
 
 # PARTS are those of tools/bench/main.go; demo needs a home of its own.
-PARTS ?= demo ingest training evaluator accuracy scoring serving earlier tables loadtest
+PARTS ?= demo ingest training evaluator accuracy scoring serving earlier tables loadtest nodeport
 bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
 	@$(if $(filter demo,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench demo)
 	@$(if $(filter-out demo,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo,$(PARTS)))

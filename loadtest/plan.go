@@ -190,6 +190,14 @@ func level(shape []Segment, after time.Duration) (level float64, segment int, ov
 	return 0, len(shape), true
 }
 
+// length is how long a shape lasts.
+func length(shape []Segment) (whole time.Duration) {
+	for _, s := range shape {
+		whole += time.Duration(s.For)
+	}
+	return whole
+}
+
 const maxRate = 1e6 // requests per second
 
 // Check fills in defaults and returns all that is wrong.

@@ -142,6 +142,7 @@ func (s *Stage) sustained(maxErrors float64) bool {
 // sumUp adds the stages up, finds the capacity and checks the thresholds.
 func (r *Report) sumUp() {
 	first := math.Inf(1) // the smallest load that was not sustained
+	r.Requests, r.Failed, r.Capacity = 0, 0, 0
 	for i := range r.Stages {
 		s := &r.Stages[i]
 		r.Requests += s.Requests

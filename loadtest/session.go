@@ -168,10 +168,10 @@ func (s *Session) run(ctx context.Context) {
 	working, end := context.WithCancel(ctx)
 	defer end()
 	var users []context.CancelFunc
+	lead := &leader{Session: s, all: &all, turn: make(chan struct{}, 1)}
 	if !closed {
-		l := &leader{Session: s, all: &all, turn: make(chan struct{}, 1)}
-		l.turn <- struct{}{}
-		l.spawn(working)
+		lead.turn <- struct{}{}
+		lead.spawn(working)
 	}
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
@@ -206,6 +206,12 @@ func (s *Session) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-ticks.C:
 		}
+	}
+	if ctx.Err() == nil && !closed {
+		// What fell due before the end, while all connections waited, is still sent:
+		// left out, a stall at the end would look shorter than it was.
+		lead.end.Store(int64(length(s.plan.Shape)))
+		all.Wait()
 	}
 	end()
 	all.Wait()
@@ -322,7 +328,14 @@ type leader struct {
 	turn    chan struct{}
 	waiting atomic.Int64 // workers that wait for the turn
 	workers atomic.Int64
-	last    time.Time // when the last request was due; of whoever has the turn
+	last    time.Time    // when the last request was due; of whoever has the turn
+	end     atomic.Int64 // of the shape, ns after the start, once it is over: nothing is due after it
+}
+
+// over reports whether a time is after the shape's end.
+func (l *leader) over(due time.Time) bool {
+	end := time.Duration(l.end.Load())
+	return end > 0 && due.After(l.began.Add(end))
 }
 
 func (l *leader) spawn(ctx context.Context) {
@@ -374,11 +387,17 @@ func (l *leader) next(ctx context.Context) (due time.Time, ok bool) {
 	for ctx.Err() == nil {
 		rate := l.now.Load().level
 		if rate == 0 {
+			if l.over(time.Now()) {
+				break
+			}
 			pause(ctx, tick)
 			l.last = time.Now()
 			continue
 		}
 		due := l.last.Add(time.Duration(gap / rate * float64(time.Second)))
+		if l.over(due) {
+			break
+		}
 		wait := time.Until(due)
 		if wait > tick { // see whether the rate has changed
 			pause(ctx, tick)
@@ -390,7 +409,7 @@ func (l *leader) next(ctx context.Context) (due time.Time, ok bool) {
 		}
 		pause(ctx, wait)
 		l.last = due
-		return due, ctx.Err() == nil
+		return due, ctx.Err() == nil && !l.over(due)
 	}
 	return time.Time{}, false
 }

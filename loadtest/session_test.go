@@ -185,6 +185,28 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// A server that stalls until after the end has all requests that fell due, and their p99 is
+// that of the stall.
+func TestStallAtTheEnd(t *testing.T) {
+	t.Parallel()
+	var began atomic.Int64
+	target := start(t, func(w http.ResponseWriter, r *http.Request) {
+		began.CompareAndSwap(0, time.Now().UnixNano())
+		if in := time.Duration(time.Now().UnixNano() - began.Load()); in > 300*time.Millisecond {
+			time.Sleep(800*time.Millisecond - in)
+		}
+		io.WriteString(w, good)
+	})
+	r := toEnd(t, Plan{Model: OpenModel, Connections: 4, Shape: []Segment{{Level: 200, For: Span(600 * time.Millisecond)}}, Targets: []Target{{URL: target + "/predict", Body: `{}`}}})
+	if r.Total.Requests < 118 || r.Total.Requests > 121 {
+		t.Errorf("%d requests, want 120", r.Total.Requests)
+	}
+	// Half of them waits, evenly from 200 to 500 ms.
+	if l := r.Total.Latency; l.P90 < 400 || l.P99 < 480 {
+		t.Errorf("p90 %v ms and p99 %v ms, want 440 and 494", l.P90, l.P99)
+	}
+}
+
 // What no connection was free for within the timeout is a failure, not forgotten.
 func TestSessionTellsWhatWasNotSent(t *testing.T) {
 	t.Parallel()

@@ -2,8 +2,10 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"mlops/internal/dataset"
 	"mlops/internal/program"
 )
 
@@ -24,13 +27,18 @@ func LoadTest(ctx context.Context, c *Config, out io.Writer, environ []string, p
 		if err != nil {
 			return err
 		}
+		alive := map[string]string{}
 		for _, r := range records {
-			if r.Name == "inference" && r.Alive() {
-				target = localhost(r)
+			if name, ok := strings.CutPrefix(r.Name, "inference-"); ok && r.Alive() {
+				alive[name] = localhost(r)
 			}
 		}
-		if target == "" {
-			return program.Inputf("no demo runs in %s; make demo starts one, and -target names another server", c.State.Dir)
+		own := ""
+		if spec, err := dataset.Read(c.Spec); err == nil {
+			own = spec.Name
+		}
+		if target, err = chooseServer(alive, own); err != nil {
+			return program.Inputf("%w in %s; make demo starts one, and -target names another server", err, c.State.Dir)
 		}
 		if key, err = c.State.APIKey(false); err != nil {
 			return err
@@ -49,4 +57,20 @@ func LoadTest(ctx context.Context, c *Config, out io.Writer, environ []string, p
 		return fmt.Errorf("the load tester ended: %w", err)
 	}
 	return nil
+}
+
+// chooseServer returns the address of one of the servers that run, by their data sets: that
+// of the data set asked for, else the only one.
+func chooseServer(alive map[string]string, own string) (string, error) {
+	if target := alive[own]; target != "" {
+		return target, nil
+	}
+	switch names := slices.Sorted(maps.Keys(alive)); len(names) {
+	case 0:
+		return "", errors.New("no demo runs")
+	case 1:
+		return alive[names[0]], nil
+	default:
+		return "", fmt.Errorf("demos of %s run, and none of %s", strings.Join(names, ", "), own)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mlops/internal/linechart"
+	"mlops/internal/progress"
 	"mlops/loadtest"
 )
 
@@ -124,6 +125,7 @@ func clock(s float64) string {
 var functions = template.FuncMap{
 	"charts":  charts,
 	"clock":   clock,
+	"count":   progress.Count,
 	"percent": linechart.Percent,
 	"ms": func(v float64) string {
 		if v == 0 {

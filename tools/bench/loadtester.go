@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,10 +23,14 @@ const (
 	stallFor   = time.Second
 	stallRuns  = 2 // periods
 	stallRate  = 200
+	stallMost  = 50 // connections
 )
 
-// loadTester measures the load tester itself: what it reports of a server that stalls,
-// and how many requests a processor second sends, beside wrk where that is installed.
+// costRuns are the lengths of two runs, whose difference leaves a program's start out.
+var costRuns = [2]time.Duration{2 * time.Second, 5 * time.Second}
+
+// loadTester measures the load tester itself beside others: what each reports of a
+// server that stalls, and how many requests a processor second sends.
 func loadTester(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
@@ -41,11 +43,16 @@ func loadTester(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the load tester: %w\n%s", err, out)
 	}
-	stalled, err := b.stall(ctx)
+	others, lacking := b.rivals(ctx, log)
+	note := ""
+	if len(lacking) > 0 {
+		note = "; not compared: " + strings.Join(lacking, ", ")
+	}
+	stalled, err := b.stall(ctx, others, note)
 	if err != nil {
 		return nil, err
 	}
-	cost, err := b.cost(ctx, log)
+	cost, err := b.cost(ctx, others, note)
 	return append(stalled, cost...), err
 }
 
@@ -79,7 +86,7 @@ func (b *bench) plan(ctx context.Context, text string) (r loadtest.Result, cpu t
 
 // stall lets a server stop for a second every ten. A tenth of the clients who come at a
 // steady rate waits, evenly up to a second, so the true p99 is 0.9 s.
-func (b *bench) stall(ctx context.Context) ([]figure, error) {
+func (b *bench) stall(ctx context.Context, others []rival, note string) ([]figure, error) {
 	began := time.Now()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if in := time.Since(began) % stallEvery; in >= stallEvery-stallFor {
@@ -88,32 +95,53 @@ func (b *bench) stall(ctx context.Context) ([]figure, error) {
 		w.Write([]byte("{}"))
 	}))
 	defer server.Close()
-	whole := stallRuns * stallEvery
-	ours, _, err := b.plan(ctx, fmt.Sprintf("model: rate\nconnections: 50\nshape: [{level: %d, for: %v}]\ntargets: [{url: %q}]\n", stallRate, whole, server.URL+"/x"))
+	truth := float64((stallFor - stallEvery/100).Milliseconds())
+	load := attack{url: server.URL + "/x", body: "{}", connections: stallMost, rate: stallRate, length: stallRuns * stallEvery}
+	ours, err := b.ours(ctx, load)
 	if err != nil {
 		return nil, err
 	}
-	truth := float64((stallFor - stallEvery/100).Milliseconds())
-	how := fmt.Sprintf("true %.0f ms, reported %.0f ms (service time %.0f ms), %d requests at %d/s over at most 50 connections", truth, ours.Total.Latency.P99, ours.Total.Service.P99, ours.Total.Requests, stallRate)
-	if _, err := exec.LookPath("wrk"); err == nil {
-		out, err := exec.CommandContext(ctx, "wrk", "-t1", "-c8", "--latency", "-d"+strconv.Itoa(int(whole.Seconds())), server.URL+"/x").CombinedOutput()
+	list := []figure{{Name: "p99 that the load tester reports of a server that stalls 1 s every 10 s, away from the true one", Value: math.Abs(ours.p99-truth) / truth, Reach: "at most 0.05",
+		How: fmt.Sprintf("true %.0f ms, reported %.0f ms, %.0f requests at %d/s over at most %d connections%s", truth, ours.p99, ours.requests, stallRate, stallMost, note)}}
+	for _, o := range others {
+		load := load
+		how := fmt.Sprintf("at %d/s", stallRate)
+		switch {
+		case o.name == "wrk":
+			load.connections, how = 8, "8 connections in a closed loop"
+		case !o.open:
+			how = fmt.Sprintf("%d/s by %d users who wait for their responses", stallRate, stallMost)
+		}
+		s, err := o.run(ctx, load)
 		if err != nil {
-			return nil, fmt.Errorf("wrk: %w\n%s", err, out)
+			return nil, err
 		}
-		if m := regexp.MustCompile(`99%\s+(\S+)`).FindSubmatch(out); m != nil {
-			how += fmt.Sprintf("; wrk, 8 connections in a closed loop: %s", m[1])
-		}
+		list = append(list, figure{Name: "p99 that " + o.name + " reports of the same server", Value: s.p99, Unit: "ms", How: fmt.Sprintf("%s, %.0f requests", how, s.requests)})
 	}
-	return []figure{{Name: "p99 that the load tester reports of a server that stalls 1 s every 10 s, away from the true one", Value: math.Abs(ours.Total.Latency.P99-truth) / truth, Reach: "at most 0.05", How: how}}, nil
+	return list, nil
 }
 
-// cost compares requests per processor second with wrk's, client and server on a
-// processor each.
-func (b *bench) cost(ctx context.Context, log *slog.Logger) ([]figure, error) {
-	if _, err := exec.LookPath("wrk"); err != nil {
-		log.Warn("wrk is not installed (apt-get install wrk): not compared")
-		return nil, nil
+// perCPUSecond is how many requests a processor second sends. What a program needs to
+// start and end is left out: it is in the short run and in the long one.
+func perCPUSecond(ctx context.Context, run func(context.Context, attack) (sent, error), a attack) (float64, error) {
+	var s [2]sent
+	for i, length := range costRuns {
+		a.length = length
+		var err error
+		if s[i], err = run(ctx, a); err != nil {
+			return 0, err
+		}
 	}
+	cpu := s[1].cpu - s[0].cpu
+	if cpu <= 0 || s[1].requests <= s[0].requests {
+		return 0, fmt.Errorf("the longer run sent no more than the shorter one: %+v", s)
+	}
+	return (s[1].requests - s[0].requests) / cpu, nil
+}
+
+// cost compares requests per processor second with the others', client and server on a
+// processor each.
+func (b *bench) cost(ctx context.Context, others []rival, note string) ([]figure, error) {
 	server, err := b.serve(ctx, "bare", "/readyz", nil, pinned(1, filepath.Join(b.dir, "bare"), "127.0.0.1:"+port)...)
 	if err != nil {
 		return nil, err
@@ -123,40 +151,26 @@ func (b *bench) cost(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	script := filepath.Join(b.dir, "post.lua")
-	if err := os.WriteFile(script, fmt.Appendf(nil, "wrk.method = \"POST\"\nwrk.body = %q\nwrk.headers[\"Content-Type\"] = \"application/json\"\n", body), 0o600); err != nil {
-		return nil, err
-	}
-	var ratios, our, their []float64
-	for range rounds {
-		r, cpu, err := b.plan(ctx, fmt.Sprintf("shape: [{level: 20, for: 3s}]\ntargets: [{url: %q, body: %q}]\n", server.base+"/predict", body))
-		if err != nil {
-			return nil, err
-		}
-		if r.Total.Failed > 0 {
-			return nil, fmt.Errorf("%d requests failed: %v", r.Total.Failed, r.Causes)
-		}
-		argv := pinned(0, "wrk", "-t1", "-c20", "-d3", "-s", script, server.base+"/predict")
-		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return nil, fmt.Errorf("wrk: %w\n%s", err, out)
-		}
-		n := 0.0
-		for lines := bufio.NewScanner(strings.NewReader(string(out))); lines.Scan(); {
-			if _, err := fmt.Sscanf(strings.TrimSpace(lines.Text()), "%f requests in", &n); err == nil {
-				break
+	load := attack{url: server.base + "/predict", body: string(body), connections: 20}
+	reach := map[string]string{"wrk": "at least 0.5", "Locust": "at least 8"}
+	var list []figure
+	for _, o := range others {
+		var ratios, our, their []float64
+		for range rounds {
+			a, err := perCPUSecond(ctx, b.ours, load)
+			if err != nil {
+				return nil, err
 			}
+			c, err := perCPUSecond(ctx, o.run, load)
+			if err != nil {
+				return nil, err
+			}
+			our, their, ratios = append(our, a), append(their, c), append(ratios, a/c)
 		}
-		used := (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-		if n == 0 || used == 0 {
-			return nil, fmt.Errorf("wrk said nothing of its requests:\n%s", out)
-		}
-		our, their = append(our, float64(r.Total.Requests)/cpu.Seconds()), append(their, n/used)
-		ratios = append(ratios, our[len(our)-1]/their[len(their)-1])
+		list = append(list, figure{Name: "requests per processor second of the load tester against " + o.name + "'s", Value: median(ratios), Reach: reach[o.name],
+			How: fmt.Sprintf("median of %d pairs, 20 connections, client and server on a processor each, without the program's start: %.0f and %.0f%s", rounds, median(our), median(their), note)})
 	}
-	return []figure{{Name: "requests per processor second of the load tester against wrk's", Value: median(ratios), Reach: "at least 0.5",
-		How: fmt.Sprintf("median of %d pairs of 3 s, 20 connections, client and server on a processor each: %.0f and %.0f", rounds, median(our), median(their))}}, nil
+	return list, nil
 }
 
 // preset is a table by numbers of users: requests per second, latency and errors.
@@ -172,9 +186,7 @@ func (s *site) preset(ctx context.Context) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		l := stage.Latency
-		figures = append(figures, figure{Name: fmt.Sprintf("requests/s with %d users", users), Value: stage.PerSecond,
-			How: fmt.Sprintf("mean %.2f, median %.2f, p95 %.2f, p99 %.2f ms; %d of %d failed", l.Mean, l.P50, l.P95, l.P99, stage.Failed, stage.Requests)})
+		figures = append(figures, userFigure("client and server on the same processors", stage))
 	}
 	return figures, nil
 }

@@ -1,0 +1,25 @@
+package demo
+
+import "testing"
+
+// The load tester finds the server of a demo, whatever its data set is.
+func TestChooseServer(t *testing.T) {
+	t.Parallel()
+	one, two := map[string]string{"diabetes": "http://d"}, map[string]string{"diabetes": "http://d", "penguins": "http://p"}
+	for _, test := range []struct {
+		alive     map[string]string
+		own, want string
+		err       string
+	}{
+		{one, "diabetes", "http://d", ""},
+		{one, "penguins", "http://d", ""},
+		{two, "penguins", "http://p", ""},
+		{two, "iris", "", "demos of diabetes, penguins run, and none of iris"},
+		{nil, "diabetes", "", "no demo runs"},
+	} {
+		got, err := chooseServer(test.alive, test.own)
+		if got != test.want || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
+			t.Errorf("of %v for %s: got %q, %v; want %q, %s", test.alive, test.own, got, err, test.want, test.err)
+		}
+	}
+}
