@@ -26,9 +26,7 @@ func TestNodesShareNothing(t *testing.T) {
 		for _, s := range []*service{n.runtimeService(p), n.kubeletService(p), n.proxyService(p)} {
 			texts = append(texts, strings.Join(s.argv, "\n"), strings.Join(s.files, "\n"), s.name, "/"+s.group)
 		}
-		for _, m := range regexp.MustCompile(`/[a-z][A-Za-z0-9/._-]+|10\.213\.[0-9./]+|"mlops[a-z-]*"`).FindAllString(strings.Join(texts, "\n"), -1) {
-			found = append(found, m)
-		}
+		found = regexp.MustCompile(`/[a-z][A-Za-z0-9/._-]+|10\.213\.[0-9./]+|"mlops[a-z-]*"`).FindAllString(strings.Join(texts, "\n"), -1)
 		slices.Sort(found)
 		return slices.Compact(found)
 	}
