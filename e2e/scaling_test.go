@@ -51,7 +51,7 @@ func testScaling(t *testing.T, f *faults) {
 	}
 	// Helm 4 does not take the number of servers from the autoscaler unless it is told to.
 	defer upgrade(t, "inference.replicas=1", "--force-conflicts")
-	scaled := []string{"inference.autoscaling.enabled=true,inference.autoscaling.maxReplicas=4,inference.autoscaling.cpu=300m,inference.autoscaling.calmSeconds=15",
+	scaled := []string{"inference.autoscaling.enabled=true,inference.autoscaling.maxReplicas=4,inference.autoscaling.cpu=120m,inference.autoscaling.calmSeconds=15",
 		"inference.tolerations[0].key=mlops.local/second,inference.tolerations[0].operator=Exists"}
 	f.fault(t, "upgrade from one server to an autoscaler, on two nodes", none, func(t *testing.T) {
 		upgrade(t, scaled...)
