@@ -2,6 +2,7 @@ package chart
 
 import (
 	stdcmp "cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
@@ -68,14 +70,70 @@ func pods(t *testing.T, r *rendering) []pod {
 				if executor := executor(t, r); executor != nil {
 					init, wait := *executor, *executor
 					init.Name, wait.Name = "init", "wait"
+					// As the controller adds it, before it patches.
+					token := corev1.VolumeMount{Name: "exec-sa-token", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true}
+					init.VolumeMounts, wait.VolumeMounts = append(slices.Clone(init.VolumeMounts), token), append(slices.Clone(wait.VolumeMounts), token)
+					p.spec.Volumes = append(slices.Clone(p.spec.Volumes), corev1.Volume{Name: token.Name,
+						VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: x.Spec.ServiceAccountName + ".service-account-token"}}})
 					p.spec.InitContainers = append(p.spec.InitContainers, init)
 					p.spec.Containers = append(p.spec.Containers, wait)
 				}
+				p.spec = patched(t, p.spec, template.PodSpecPatch)
 				found = append(found, p)
 			}
 		}
 	}
 	return found
+}
+
+// patched applies a template's podSpecPatch as Argo does (util.ApplyPodSpecPatch).
+func patched(t *testing.T, spec corev1.PodSpec, patch string) corev1.PodSpec {
+	t.Helper()
+	before, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change, err := yaml.YAMLToJSON([]byte(patch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := strategicpatch.StrategicMergePatch(before, change, corev1.PodSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result corev1.PodSpec
+	if err := json.Unmarshal(after, &result); err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// Argo's containers get a token of the pod's account that ends with the pod, and no other
+// container of a workflow's pod sees it.
+func TestTokensEnd(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		n := 0
+		for _, p := range pods(t, render(t, helm, "mlops", "mlops")) {
+			if !p.workflow {
+				continue
+			}
+			n++
+			i := slices.IndexFunc(p.spec.Volumes, func(v corev1.Volume) bool { return v.Name == "exec-sa-token" })
+			v := p.spec.Volumes[i]
+			if v.Secret != nil || v.Projected == nil || len(v.Projected.Sources) != 3 || v.Projected.Sources[0].ServiceAccountToken == nil || *v.Projected.Sources[0].ServiceAccountToken.ExpirationSeconds != 3600 {
+				t.Errorf("%s: the token for Argo's containers is %+v", p, v.VolumeSource)
+			}
+			for _, c := range p.containers() {
+				sees := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == v.Name })
+				if sees != (c.Name == "init" || c.Name == "wait") {
+					t.Errorf("%s: container %s sees the token for Argo's containers: %t", p, c.Name, sees)
+				}
+			}
+		}
+		if n < 10 {
+			t.Errorf("%d kinds of pods of workflows", n)
+		}
+	})
 }
 
 // executor returns the controller's configuration of Argo's containers in the pods of

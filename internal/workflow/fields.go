@@ -84,6 +84,7 @@ var clusterOnly = fieldSet(`
 	spec.templates[].automountServiceAccountToken
 	spec.templates[].executor
 	spec.templates[].securityContext
+	spec.templates[].podSpecPatch
 	spec.templates[].volumes
 	spec.templates[].nodeSelector
 	spec.templates[].tolerations
