@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -416,5 +419,50 @@ func TestServerResolve(t *testing.T) {
 func TestServerHealth(t *testing.T) {
 	if err := newClient(t, server(t), Options{}).health(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A proxy in front of the real server that wants a token: with it everything works,
+// artifacts included, and without it the error says what was refused, at once.
+func TestServerBehindToken(t *testing.T) {
+	t.Parallel()
+	target, err := url.Parse(server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const token = "a-token-of-the-identity-provider"
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	asked := 0
+	guard := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; r.Header.Get("Authorization") != "Bearer "+token {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "token required", http.StatusUnauthorized)
+			return
+		}
+		r.Header.Del("Authorization")
+		proxy.ServeHTTP(w, r)
+	}))
+	defer guard.Close()
+	c := newClient(t, guard.URL, Options{Token: token})
+	e, err := c.EnsureExperiment(t.Context(), "test-"+rand.Text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := c.CreateRun(t.Context(), NewRun{ExperimentID: e.ID, Name: "behind a token", Start: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := c.ArtifactPath(run.ArtifactURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.UploadArtifact(t.Context(), root+"/note.txt", strings.NewReader("hello")); err != nil {
+		t.Error(err)
+	}
+	for _, o := range []Options{{}, {Token: "another"}, {Username: "steps", Password: token}} {
+		asked = 0
+		if _, err := newClient(t, guard.URL, o).EnsureExperiment(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "401") || asked != 1 {
+			t.Errorf("token %q: %d requests, error %v, want one request and a 401", o.Token, asked, err)
+		}
 	}
 }
