@@ -64,7 +64,8 @@ type Threshold struct {
 	Color string
 }
 
-// Need is a part of the release, off by default, without which a panel has no data.
+// Need is what a panel has no data without: a part of the release that is off by default, or
+// something that has to have happened.
 type Need string
 
 // The parts that panels need.
@@ -72,6 +73,8 @@ const (
 	Nothing  Need = ""
 	Kubelet  Need = "prometheus.kubelet.enabled"
 	LoadTest Need = "a load test"
+	TLS      Need = "a certificate"
+	Swap     Need = "a promotion a moment ago"
 )
 
 // Unit is how values are written, in Grafana's words.
@@ -123,7 +126,7 @@ func Expressions(interval time.Duration) []Expression {
 			}
 		}
 		for _, q := range d.Marks {
-			all = append(all, Expression{d.Title, "marks", Nothing, q.In(interval)})
+			all = append(all, Expression{d.Title, "marks", Swap, q.In(interval)})
 		}
 	}
 	return all
@@ -137,6 +140,7 @@ func series(width int, title, description string, unit Unit, queries ...Query) P
 	return Panel{Title: title, Description: description, Unit: unit, Width: width, Height: 8, Queries: queries}
 }
 
+func (p Panel) need(n Need) Panel     { p.Need = n; return p }
 func (p Panel) bare() Panel           { p.Bare = true; return p }
 func (p Panel) named() Panel          { p.Named = true; return p }
 func (p Panel) share() Panel          { p.Share = true; return p }

@@ -37,6 +37,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 		}
 		server.UseTLS(config)
 	}
+	if address := program.EnvOr("MLOPS_PROMETHEUS", ""); address != "" {
+		if err := server.UsePrometheus(address); err != nil {
+			return program.Inputf("MLOPS_PROMETHEUS: %w", err)
+		}
+	}
 	if dir := program.EnvOr("MLOPS_SCHEDULES", ""); dir != "" {
 		server.WatchSchedules(dir)
 	}

@@ -49,6 +49,7 @@ type Server struct {
 	metrics   *metrics.Page
 	handler   http.Handler
 	draining  atomic.Bool
+	monitor   *monitor
 	tls       *tls.Config // nil: connections have none
 
 	keys  *apikey.Ring  // nil: the page asks nobody for a key
@@ -70,6 +71,7 @@ func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) 
 	s := &Server{
 		log:     log,
 		metrics: metrics.NewPage(),
+		monitor: newMonitor(),
 		inference: &inference{
 			url: u.String(),
 			log: log,
@@ -98,6 +100,7 @@ func (s *Server) routes() *mux.Router {
 	r.HandleFunc("/what-if", s.showCurve).Methods(http.MethodPost)
 	r.HandleFunc("/batch", s.batch).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/batch", s.scoreBatch).Methods(http.MethodPost)
+	r.HandleFunc("/monitor", s.showMonitor).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/model", s.proxyModel).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }).Methods(http.MethodGet)
 	r.HandleFunc("/readyz", s.ready).Methods(http.MethodGet)
@@ -139,6 +142,7 @@ func (s *Server) Run(ctx context.Context, inner net.Listener, connections int) e
 	if s.keys != nil {
 		go s.keys.Watch(ctx, s.log)
 	}
+	go s.follow(ctx)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {

@@ -1,0 +1,241 @@
+package page
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mlops/dashboards/board"
+	"mlops/internal/recent"
+)
+
+// fakePrometheus answers every query with one series and remembers the queries.
+type fakePrometheus struct {
+	*httptest.Server
+	mu    sync.Mutex
+	asked []url.Values
+	body  string // not empty: the answer
+}
+
+func newFakePrometheus(t *testing.T) *fakePrometheus {
+	t.Helper()
+	f := &fakePrometheus{}
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/query_range" || r.ParseForm() != nil {
+			http.NotFound(w, r)
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.asked = append(f.asked, r.PostForm)
+		if f.body != "" {
+			fmt.Fprint(w, f.body)
+			return
+		}
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"version":"<b>7","code":"200","name":"m","job":"j"},"values":[[%s,"0"],[%s,"3.25"]]}]}}`, r.PostForm.Get("start"), r.PostForm.Get("end"))
+	}))
+	t.Cleanup(f.Close)
+	return f
+}
+
+func (f *fakePrometheus) queries() map[string]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := map[string]bool{}
+	for _, q := range f.asked {
+		all[q.Get("query")] = true
+	}
+	return all
+}
+
+func monitorPage(t *testing.T, f *fakePrometheus) *Server {
+	t.Helper()
+	s := newServer(t, "http://127.0.0.1:1")
+	if err := s.UsePrometheus(f.URL + "/"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Every dashboard shows every panel, from its own expressions and no others.
+func TestMonitorFromPrometheus(t *testing.T) {
+	t.Parallel()
+	f := newFakePrometheus(t)
+	s := monitorPage(t, f)
+	for _, d := range board.All() {
+		w := get(s, "/monitor?board="+strings.TrimSuffix(d.File(), ".json")+"&range=6h0m0s&query=up")
+		body := w.Body.String()
+		if w.Code != http.StatusOK || strings.Contains(body, "<b>7") || strings.Contains(body, "No data") {
+			t.Fatalf("%s: %d\n%s", d.Title, w.Code, body)
+		}
+		for _, r := range d.Rows {
+			for _, p := range r.Panels {
+				if !strings.Contains(body, ">"+strings.NewReplacer("'", "&#39;").Replace(p.Title)+"<") {
+					t.Errorf("%s: no panel %s", d.Title, p.Title)
+				}
+			}
+		}
+		if d.Title == "Serving" && (!strings.Contains(body, "m &lt;b&gt;7") || !strings.Contains(body, "3.25") || !strings.Contains(body, `<svg class="chart"`)) {
+			t.Errorf("no values in\n%s", body)
+		}
+	}
+	known := map[string]bool{}
+	for _, e := range board.Expressions(3 * time.Minute) { // six hours in 120 points
+		known[e.Query] = true
+	}
+	for q := range f.queries() {
+		if !known[q] {
+			t.Errorf("asked %s, which is none of the dashboards' expressions", q)
+		}
+	}
+	if len(f.queries()) != len(known) {
+		t.Errorf("%d expressions were asked, want %d", len(f.queries()), len(known))
+	}
+}
+
+// A dashboard that was just drawn is not drawn again for the next visitor.
+func TestMonitorIsShared(t *testing.T) {
+	t.Parallel()
+	f := newFakePrometheus(t)
+	s := monitorPage(t, f)
+	for range 5 {
+		get(s, "/monitor")
+	}
+	if n, once := len(f.asked), len(f.queries()); n != once {
+		t.Errorf("Prometheus was asked %d times for %d expressions", n, once)
+	}
+	if w := get(s, "/monitor?board=none"); w.Code != http.StatusNotFound {
+		t.Errorf("an unknown dashboard: %d", w.Code)
+	}
+}
+
+// What can't be shown is said, with the reason.
+func TestMonitorSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ answer, want string }{
+		{`{"status":"success","data":{"result":[]}}`, "No data"},
+		{`{"status":"error","error":"parse <error>"}`, "expression refused by Prometheus: parse &lt;error&gt;"},
+		{`<html>`, "unreadable answer from Prometheus (200 OK)"},
+		{`{"status":"success","data":{"result":[{"metric":{},"values":[[1,2]]}]}}`, "unreadable sample from Prometheus"},
+	} {
+		f := newFakePrometheus(t)
+		f.body = tt.answer
+		body := get(monitorPage(t, f), "/monitor").Body.String()
+		if !strings.Contains(body, tt.want) {
+			t.Errorf("%s: no %q in\n%s", tt.answer, tt.want, body)
+		}
+	}
+	f := newFakePrometheus(t)
+	s := monitorPage(t, f)
+	f.Close()
+	if body := get(s, "/monitor").Body.String(); !strings.Contains(body, "no response from Prometheus") {
+		t.Errorf("nothing about a Prometheus that is away in\n%s", body)
+	}
+	if err := s.UsePrometheus("prometheus:9090"); err == nil {
+		t.Error("an address without a scheme is accepted")
+	}
+}
+
+// Without a Prometheus the page shows what it has read itself, and says what that lacks.
+func TestMonitorFromOwnHistory(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "http://127.0.0.1:1")
+	if body := get(s, "/monitor").Body.String(); !strings.Contains(body, "Nothing has been read") || !strings.Contains(body, "there is no Prometheus") {
+		t.Errorf("an empty history:\n%s", body)
+	}
+	s = newServer(t, "http://127.0.0.1:1")
+	now := time.Now()
+	for i := range 24 {
+		text := fmt.Sprintf("# TYPE mlops_requests_total counter\nmlops_requests_total{handler=\"predict\",code=\"200\"} %d\n# TYPE mlops_model_info gauge\nmlops_model_info{name=\"m\",version=\"3\"} 1\n", 10*i)
+		if err := s.monitor.own.Add(now.Add(time.Duration(5*i-5*24)*time.Second), strings.NewReader(text), recent.Labels{"job": "inference", "instance": "i"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body := get(s, "/monitor").Body.String()
+	for _, want := range []string{"<dd>m 3</dd>", "<dd>120</dd>", `<svg class="chart"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	for _, b := range []string{"pipelines", "platform", "loadtest"} {
+		if body := get(s, "/monitor?board="+b).Body.String(); !strings.Contains(body, "This needs Prometheus") || strings.Contains(body, "<svg") {
+			t.Errorf("%s without a Prometheus:\n%s", b, body)
+		}
+	}
+}
+
+// watch is what the test does in the browser.
+//
+//go:embed testdata/watch.js
+var watch []byte
+
+// TestMonitorInBrowser: the page draws itself anew, fits the window, and says when its
+// server is away.
+func TestMonitorInBrowser(t *testing.T) {
+	browser, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("Chromium is not installed")
+	}
+	f := newFakePrometheus(t)
+	s := monitorPage(t, f)
+	done, away := make(chan []byte, 1), atomic.Bool{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if away.Load() {
+			http.Error(w, "away", http.StatusBadGateway)
+			return
+		}
+		s.monitor.mu.Lock()
+		clear(s.monitor.drawn)
+		s.monitor.mu.Unlock()
+		got := get(s, r.URL.RequestURI())
+		for name, values := range got.Header() {
+			w.Header()[name] = values
+		}
+		body := bytes.Replace(got.Body.Bytes(), []byte("</head>"), []byte(`<script defer src="/watch.js"></script></head>`), 1)
+		w.Write(bytes.Replace(body, []byte("every = 10000"), []byte("every = 100"), 1))
+	})
+	mux.HandleFunc("GET /watch.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Write(watch)
+	})
+	mux.HandleFunc("POST /change", func(http.ResponseWriter, *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.body = `{"status":"success","data":{"result":[]}}`
+	})
+	mux.HandleFunc("POST /leave", func(http.ResponseWriter, *http.Request) { away.Store(true) })
+	mux.HandleFunc("POST /done", func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- body
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	type report struct {
+		First, Then      string
+		Charts           int
+		Wide             bool
+		AwayBefore, Away bool
+	}
+	var got report
+	if err := json.Unmarshal(browse(t, browser, server.URL+"/monitor", done), &got); err != nil {
+		t.Fatal(err)
+	}
+	if want := (report{First: "m <b>7", Then: "none", Charts: got.Charts, Away: true}); got != want || got.Charts < 10 {
+		t.Errorf("the page reports %+v, want %+v and its charts", got, want)
+	}
+}
