@@ -3,6 +3,7 @@
 //
 //	loadtest serve      shows a page that starts, changes and stops tests
 //	loadtest plan FILE  runs a plan's YAML
+//	loadtest shape      runs a shape of one target by flags
 //	loadtest capacity   looks for the most users or requests per second
 //	loadtest compare A B  says what changed between two results
 //	loadtest split, merge  share stages between workers in parallel, and make one
@@ -33,7 +34,7 @@ func main() { program.Main(run) }
 func run(ctx context.Context, log *slog.Logger) error {
 	args := os.Args[1:]
 	if len(args) > 0 {
-		commands := map[string]func(context.Context, *slog.Logger, []string) error{"serve": serve, "plan": plan, "capacity": capacity, "compare": compare, "split": split, "merge": merge}
+		commands := map[string]func(context.Context, *slog.Logger, []string) error{"serve": serve, "plan": plan, "shape": shape, "capacity": capacity, "compare": compare, "split": split, "merge": merge}
 		if command := commands[args[0]]; command != nil {
 			return command(ctx, log, args[1:])
 		}

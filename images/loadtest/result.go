@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -11,15 +12,24 @@ import (
 	"mlops/loadtest/live"
 )
 
+// files are where a result is written to.
+type files struct{ page, table, data string }
+
+func (to *files) flags(f *flag.FlagSet) {
+	f.StringVar(&to.page, "html", "", "file to write the report to, as one HTML page")
+	f.StringVar(&to.table, "csv", "", "file to write a row per second to")
+	f.StringVar(&to.data, "json", "", "file to write the result to, for loadtest compare")
+}
+
 // write writes a result's files, and returns the error that the test ends with.
-func write(r *loadtest.Result, page, table, data string) error {
+func write(r *loadtest.Result, to files) error {
 	for _, f := range []struct {
 		path  string
 		write func(io.Writer) error
 	}{
-		{page, func(w io.Writer) error { return live.WriteReport(w, r) }},
-		{table, r.WriteCSV},
-		{data, r.WriteJSON},
+		{to.page, func(w io.Writer) error { return live.WriteReport(w, r) }},
+		{to.table, r.WriteCSV},
+		{to.data, r.WriteJSON},
 	} {
 		if f.path == "" {
 			continue

@@ -56,13 +56,8 @@ func plan(ctx context.Context, log *slog.Logger, args []string) error {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return program.Inputf("loadtest plan takes the plan's file, then flags")
 	}
-	var page, table, data string
-	err := program.Flags(args[1:], func(f *flag.FlagSet) {
-		f.StringVar(&page, "html", "", "file to write the report to, as one HTML page")
-		f.StringVar(&table, "csv", "", "file to write a row per second to")
-		f.StringVar(&data, "json", "", "file to write the result to, for loadtest compare")
-	})
-	if err != nil {
+	var to files
+	if err := program.Flags(args[1:], to.flags); err != nil {
 		return err
 	}
 	f, err := os.Open(args[0])
@@ -77,6 +72,11 @@ func plan(ctx context.Context, log *slog.Logger, args []string) error {
 	if err != nil {
 		return program.Inputf("%s: %w", args[0], err)
 	}
+	return follow(ctx, log, p, to)
+}
+
+// follow runs a plan that was checked to its end.
+func follow(ctx context.Context, log *slog.Logger, p loadtest.Plan, to files) error {
 	if key := program.EnvOr("MLOPS_API_KEY", ""); key != "" {
 		p.UseKey(key)
 	}
@@ -106,5 +106,5 @@ func plan(ctx context.Context, log *slog.Logger, args []string) error {
 	if err := r.Write(os.Stdout); err != nil {
 		return err
 	}
-	return write(&r, page, table, data)
+	return write(&r, to)
 }
