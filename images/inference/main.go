@@ -95,6 +95,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 
 		Shadow:      shadow,
 		Challengers: models,
+		Papers:      models,
 		NetHTTPOnly: !plainHTTP,
 
 		EarlierMemory: earlierMemory,

@@ -57,7 +57,7 @@ func pin(ctx context.Context, log *slog.Logger, args []string) error {
 		return program.Inputf("say why with -why: the history keeps it; or -off to allow automatic promotion again")
 	}
 	return person(ctx, log, by, func(reg *registry.Registry, events *history.Log, by string) (history.Event, error) {
-		return promote.Pin(ctx, reg, events, why, by)
+		return promote.Pin(ctx, reg, events, log, why, by)
 	})
 }
 

@@ -48,6 +48,11 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if dir := program.EnvOr("MLOPS_CERTIFICATES", ""); dir != "" {
 		server.WatchCertificates(dir)
 	}
+	links, err := page.ParseLinks(program.EnvOr("MLOPS_LINKS", ""))
+	if err != nil {
+		return program.Inputf("MLOPS_LINKS: %w", err)
+	}
+	server.SetLinks(links)
 	l, err := net.Listen("tcp", program.EnvOr("MLOPS_LISTEN", ":8501"))
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)

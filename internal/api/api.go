@@ -47,6 +47,14 @@ type Model struct {
 	NoWarnings string `json:"no_warnings,omitempty"`
 
 	Challenger *Challenger `json:"challenger,omitempty"` // nil: the server compares none
+
+	Links Links `json:"links"`
+}
+
+// Links are paths of the server that say more about the served version.
+type Links struct {
+	Card    string `json:"card,omitempty"` // empty: the version has none
+	History string `json:"history"`
 }
 
 // Challenger is a version that scores a share of the requests as well, whose scores

@@ -19,9 +19,10 @@ const (
 
 // Client talks to the inference server at a base URL.
 type Client struct {
-	base string
-	key  string
-	http *http.Client
+	base   string
+	key    string
+	accept string
+	http   *http.Client
 }
 
 // NewClient returns a client of the server at base, such as
@@ -35,7 +36,16 @@ func NewClient(base string, client *http.Client) *Client {
 
 // WithKey returns a client that sends an API key with each request; empty: none.
 func (c *Client) WithKey(key string) *Client {
-	return &Client{c.base, key, c.http}
+	with := *c
+	with.key = key
+	return &with
+}
+
+// Accepting returns a client that asks for responses of these media types; empty: of any.
+func (c *Client) Accepting(accept string) *Client {
+	with := *c
+	with.accept = accept
+	return &with
 }
 
 // Base returns the server's base URL, without a slash at its end.
@@ -103,6 +113,9 @@ func (c *Client) Do(ctx context.Context, method, path, contentType string, body 
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if c.accept != "" {
+		req.Header.Set("Accept", c.accept)
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)

@@ -63,7 +63,7 @@ func Adopt(ctx context.Context, c *Config, out io.Writer, model string, version 
 // where why is empty.
 func Pin(ctx context.Context, c *Config, out io.Writer, model, why, by string) error {
 	return decide(ctx, c, out, model, func(m *servedModel) (history.Event, error) {
-		return promote.Pin(ctx, m.registry, m.events, why, by)
+		return promote.Pin(ctx, m.registry, m.events, slog.New(slog.DiscardHandler), why, by)
 	})
 }
 

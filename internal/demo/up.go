@@ -220,7 +220,8 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	}
 	err = d.Do("page", func(log *slog.Logger) (_ string, err error) {
 		s.ui, err = c.State.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
-			return []string{"MLOPS_INFERENCE=" + s.inference.URL(), "MLOPS_API_KEYS=" + keys, "MLOPS_API_KEY=" + s.key}
+			return []string{"MLOPS_INFERENCE=" + s.inference.URL(), "MLOPS_API_KEYS=" + keys, "MLOPS_API_KEY=" + s.key,
+				fmt.Sprintf("MLOPS_LINKS=MLflow=:%d/#/models/{model}/versions/{version}", s.mlflow.Port)}
 		})
 		if err != nil {
 			return "", err

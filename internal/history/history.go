@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/api"
 	"mlops/internal/postgres"
 )
 
@@ -45,28 +46,17 @@ type Event struct {
 	Figures *Figures
 }
 
-// Figures are what From and To scored on the same rows.
-type Figures struct {
-	Metric string   `json:"metric"`
-	Rows   int      `json:"rows"`           // of the validation split
-	From   *float64 `json:"from,omitempty"` // nil: it couldn't be scored, or there was none
-	To     *float64 `json:"to,omitempty"`
-
-	// 95 % intervals by draws of the rows: low and high. None in lines from before they
-	// were kept.
-	FromInterval []float64 `json:"from_interval,omitempty"`
-	ToInterval   []float64 `json:"to_interval,omitempty"`
-
-	// Rival is the best candidate that From or To was compared with, if it is neither.
-	Rival *Rival `json:"rival,omitempty"`
+// Wire is the event as the API has it.
+func (e *Event) Wire() api.Event {
+	return api.Event{At: e.At.UTC(), Kind: string(e.Kind), By: e.By, From: e.From, To: e.To, Why: e.Why, Figures: e.Figures}
 }
 
-// Rival is a version that was compared with the one in production, and not promoted.
-type Rival struct {
-	Version  int       `json:"version"`
-	Value    float64   `json:"value"`
-	Interval []float64 `json:"interval,omitempty"`
-}
+// Figures are what From and To scored on the same rows; Rival is the best candidate that
+// is neither.
+type (
+	Figures = api.Figures
+	Rival   = api.Rival
+)
 
 // Log is the history of all models in one database.
 type Log struct {
@@ -202,6 +192,23 @@ func List(ctx context.Context, conn *pgx.Conn, model string, limit int) ([]Event
 		return nil, err
 	}
 	return pgx.CollectRows(rows, scan)
+}
+
+// Recent returns the newest events of a model, at most limit of them, for programs that
+// can't read the table.
+func (l *Log) Recent(ctx context.Context, model string, limit int) (recent api.Events, err error) {
+	err = l.session.Do(ctx, "reading the history", func(ctx context.Context, conn *pgx.Conn) error {
+		list, err := List(ctx, conn, model, limit)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		recent = api.Events{Model: model, Written: time.Now().UTC().Truncate(time.Millisecond)}
+		for i := range list {
+			recent.Events = append(recent.Events, list[i].Wire())
+		}
+		return conn.QueryRow(ctx, "SELECT count(*) FROM "+table+" WHERE model = $1 AND settled", model).Scan(&recent.Total)
+	})
+	return recent, err
 }
 
 // columns are those that scan reads.

@@ -16,6 +16,9 @@ const (
 	certain = 5
 )
 
+// Drift is the kind of a finding about a feature that changes from batch to batch.
+const Drift = "drift"
+
 // stretch is training rows that follow one another.
 type stretch struct {
 	name     string
@@ -81,7 +84,7 @@ func drift(f Feature, values []float32, stretches []stretch) *Finding {
 		if index <= shifted || found != nil && index <= found.Value || !unlikely(before, after) {
 			continue
 		}
-		found = &Finding{Level: Warning, Kind: "drift", Feature: f.Name, Value: index, Text: fmt.Sprintf(
+		found = &Finding{Level: Warning, Kind: Drift, Feature: f.Name, Value: index, Text: fmt.Sprintf(
 			"feature %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
 			f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
 	}

@@ -31,6 +31,14 @@ const (
 // that has such features. It may be missing where there were too many rows.
 const FileEarlier = "history.bin"
 
+// Files of a version for people: its model card as JSON, Markdown and HTML. Versions from
+// before they were kept, and a notebook's, have none.
+const (
+	FileCard     = "model-card.json"
+	FileCardText = "model-card.md"
+	FileCardPage = "model-card.html" // with nothing loaded from elsewhere
+)
+
 // MaxEarlier bounds, in bytes of memory, the rows that a version holds.
 const MaxEarlier = 256 << 20
 
@@ -295,6 +303,7 @@ type Parts struct {
 	UBJ            []byte // XGBoost's model
 	Serving        Serving
 	Earlier        *feature.Snapshot // may be nil
+	Papers         map[string][]byte // files for people, by name
 	RunID          string
 	XGBoostVersion string
 }
@@ -309,6 +318,7 @@ func Write(p Parts) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(python, p.Papers)
 	p.Serving.Files = digests(python)
 	serving, err := json.MarshalIndent(p.Serving, "", " ")
 	if err != nil {

@@ -253,17 +253,24 @@ func digests(files map[string][]byte) map[string]string {
 	return d
 }
 
-// Companions returns the names of the files that only Python reads, sorted.
+// Companions returns the names of the files that scoring in Go does not need, sorted:
+// those that only Python reads, and those for people.
 func (s *Serving) Companions() []string { return slices.Sorted(maps.Keys(s.Files)) }
 
-// CheckCompanions checks the files that only Python reads against their digests.
+// Genuine reports whether a companion's text is the one that training wrote.
+func (s *Serving) Genuine(name string, text []byte) bool {
+	sum := sha256.Sum256(text)
+	return s.Files[name] == hex.EncodeToString(sum[:])
+}
+
+// CheckCompanions checks the companions against their digests.
 func (s *Serving) CheckCompanions(files fs.FS) error {
 	for _, name := range s.Companions() {
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
 			return fmt.Errorf("reading model version: %w", err)
 		}
-		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != s.Files[name] {
+		if !s.Genuine(name, text) {
 			return fmt.Errorf("%s is not the file that training wrote: its digest is another than %s says", name, fileServing)
 		}
 	}

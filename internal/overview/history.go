@@ -17,16 +17,14 @@ func WriteHistory(out io.Writer, model string, events []history.Event) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(w, "WHEN\tEVENT\tVERSION\tBY\tWHY\n")
 	for _, e := range events {
-		version := fmt.Sprint(e.To)
-		switch {
-		case e.To == 0:
-			version = "none"
-		case e.From == 0:
-			version = fmt.Sprintf("none → %d", e.To)
-		case e.From != e.To:
-			version = fmt.Sprintf("%d → %d", e.From, e.To)
+		wire := e.Wire()
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05"), e.Kind, wire.Change(), e.By, e.Why)
+		if e.Figures == nil {
+			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05"), e.Kind, version, e.By, e.Why)
+		if figures := e.Figures.Words(e.From, e.To); figures != "" {
+			fmt.Fprintf(w, "\t\t\t\t%s\n", figures)
+		}
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("writing the history: %w", err)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/html"
 
 	"mlops/internal/api"
+	"mlops/internal/card"
 )
 
 // fakeInference answers as the inference server's contract says. Its model is
@@ -35,6 +36,8 @@ type fakeInference struct {
 	warnings    []api.Warning // of the prediction
 	asked       []api.Record  // what /predict was asked
 	swap        func()        // not nil: done when /predict is asked, before it answers
+	card        *card.Card    // of /model/card; nil: 404
+	events      *api.Events   // of /model/history; nil: 404
 	hold        chan struct{} // not nil: /predict waits for it
 	held        chan struct{} // gets a word when it does
 }
@@ -82,6 +85,19 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && r.URL.Path == "/model":
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(f.model)
+	case r.URL.Path == "/model/card" && f.card != nil && r.Header.Get("Accept") != api.MediaType:
+		page, err := f.card.HTML()
+		if err != nil {
+			panic(err)
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(page)
+	case r.URL.Path == "/model/card" && f.card != nil:
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(f.card)
+	case r.URL.Path == "/model/history" && f.events != nil:
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(f.events)
 	case r.Method == http.MethodPost && r.URL.Path == "/predict":
 		if f.hold != nil {
 			f.held <- struct{}{}

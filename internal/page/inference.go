@@ -27,7 +27,12 @@ type inference struct {
 // do sends a request and returns the whole response, whatever its status. If there
 // is none, the error is an *api.Problem with status 502.
 func (c *inference) do(ctx context.Context, method, path, contentType string, body []byte) (*api.Response, error) {
-	resp, err := c.client.Do(ctx, method, path, contentType, body)
+	return c.send(ctx, method, path, contentType, "", body)
+}
+
+// send is do with the media types that the response may have; empty: any.
+func (c *inference) send(ctx context.Context, method, path, contentType, accept string, body []byte) (*api.Response, error) {
+	resp, err := c.client.Accepting(accept).Do(ctx, method, path, contentType, body)
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("asking the inference server for %s: %w", path, ctx.Err()) // the visitor left; that says nothing about the server
 	}
@@ -62,7 +67,7 @@ func (c *inference) read(ctx context.Context, method, path string, body []byte, 
 	if body != nil {
 		contentType = api.MediaType
 	}
-	resp, err := c.do(ctx, method, path, contentType, body)
+	resp, err := c.send(ctx, method, path, contentType, api.MediaType, body)
 	if err != nil {
 		return err
 	}
@@ -83,6 +88,11 @@ func (c *inference) read(ctx context.Context, method, path string, body []byte, 
 		}
 	}
 	return nil
+}
+
+// get decodes what the server has at a path; see read.
+func (c *inference) get(ctx context.Context, path string, v any) error {
+	return c.read(ctx, http.MethodGet, path, nil, v, func() error { return nil })
 }
 
 // Model asks for the model that is served.

@@ -54,6 +54,7 @@ type Server struct {
 
 	keys  *apikey.Ring  // nil: the page asks nobody for a key
 	guard *apikey.Guard // nil as well then
+	links []Link        // to other services, on the page about the model
 }
 
 // New returns the page of the inference server at base, an absolute http or https
@@ -101,6 +102,8 @@ func (s *Server) routes() *mux.Router {
 	r.HandleFunc("/batch", s.batch).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/batch", s.scoreBatch).Methods(http.MethodPost)
 	r.HandleFunc("/monitor", s.showMonitor).Methods(http.MethodGet, http.MethodHead)
+	r.HandleFunc("/about", s.about).Methods(http.MethodGet, http.MethodHead)
+	r.HandleFunc("/about/card", s.card).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/model", s.proxyModel).Methods(http.MethodGet, http.MethodHead)
 	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }).Methods(http.MethodGet)
 	r.HandleFunc("/readyz", s.ready).Methods(http.MethodGet)

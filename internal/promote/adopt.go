@@ -84,6 +84,7 @@ func Adopt(ctx context.Context, c AdoptConfig) (history.Event, error) {
 	if err != nil {
 		return history.Event{}, err
 	}
+	share(ctx, c.Registry, c.History, c.Log)
 	c.Log.Info("adopted", "model", name, "from", e.From, "to", e.To, "why", e.Why)
 	return e, nil
 }

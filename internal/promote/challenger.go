@@ -101,7 +101,11 @@ func Challenge(ctx context.Context, c ChallengeConfig) (history.Event, error) {
 			return history.Event{}, err
 		}
 		e.Kind, e.Why = history.Unchallenged, fmt.Sprintf("version %d is the challenger no more; the next pipeline chooses one", now.Number)
-		return e, remembered(ctx, c.History, e, func() error { return c.Registry.Unchallenge(ctx) })
+		if err := remembered(ctx, c.History, e, func() error { return c.Registry.Unchallenge(ctx) }); err != nil {
+			return e, err
+		}
+		share(ctx, c.Registry, c.History, c.Log)
+		return e, nil
 	}
 	if c.Version == current.Number {
 		return history.Event{}, refusal(fmt.Sprintf("version %d of %s is in production: another one has to be compared with it", c.Version, model))
@@ -114,7 +118,11 @@ func Challenge(ctx context.Context, c ChallengeConfig) (history.Event, error) {
 		return history.Event{}, err
 	}
 	e.Kind, e.Why = history.Challenged, fmt.Sprintf("version %d is compared with it: %s", v.Number, c.Why)
-	return e, remembered(ctx, c.History, e, func() error { return c.Registry.Challenge(ctx, v, c.Why) })
+	if err := remembered(ctx, c.History, e, func() error { return c.Registry.Challenge(ctx, v, c.Why) }); err != nil {
+		return e, err
+	}
+	share(ctx, c.Registry, c.History, c.Log)
+	return e, nil
 }
 
 // rival returns the version that is to be the challenger, once it has been read.

@@ -2,8 +2,11 @@ package promote
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 
 	"mlops/internal/history"
+	"mlops/internal/registry"
 )
 
 // event is a decision as the history remembers it.
@@ -61,4 +64,27 @@ func remembered(ctx context.Context, log *history.Log, e history.Event, do func(
 	}
 	_, err := log.Settle(ctx, e.Model, e.To)
 	return err
+}
+
+// share leaves the history with the version in production, for the server and its page,
+// which may not read the table. The table is the record, and the next decision leaves it
+// again: a failure is logged and undoes nothing.
+func share(ctx context.Context, reg *registry.Registry, events *history.Log, log *slog.Logger) {
+	if events == nil {
+		return
+	}
+	recent, err := events.Recent(ctx, reg.Model(), registry.MostEvents)
+	if err == nil && recent.Total > 0 {
+		var current registry.Version
+		current, err = reg.Production(ctx)
+		if errors.Is(err, registry.ErrNoVersion) {
+			return
+		}
+		if err == nil {
+			err = reg.ShareEvents(ctx, current, recent)
+		}
+	}
+	if err != nil {
+		log.Warn("the history could not be left with the version in production; GET /model/history stays as it was", "error", err)
+	}
 }

@@ -96,6 +96,7 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 			return Decision{}, err
 		}
 	}
+	share(ctx, c.Registry, c.History, c.Log)
 	c.Log.Info("decided", "model", c.Spec.Model, "version", d.Version, "promoted", d.Promoted, "reason", d.Reason)
 	return d, d.Err
 }

@@ -44,7 +44,11 @@ func Rollback(ctx context.Context, c RollbackConfig) (history.Event, error) {
 			return history.Event{}, err
 		}
 		if begun != nil && begun.Kind == history.RolledBack && (c.To == 0 || c.To == begun.To) {
-			return *begun, c.Registry.Note(ctx, current, registry.Promoted, registry.Restored(begun.From, begun.Why))
+			err := c.Registry.Note(ctx, current, registry.Promoted, registry.Restored(begun.From, begun.Why))
+			if err == nil {
+				share(ctx, c.Registry, c.History, c.Log)
+			}
+			return *begun, err
 		}
 	}
 	if c.History != nil {
@@ -75,6 +79,7 @@ func Rollback(ctx context.Context, c RollbackConfig) (history.Event, error) {
 	if err != nil {
 		return history.Event{}, err
 	}
+	share(ctx, c.Registry, c.History, c.Log)
 	c.Log.Info("rolled back", "model", e.Model, "from", e.From, "to", e.To, "why", e.Why)
 	return e, nil
 }
@@ -124,7 +129,7 @@ func reason(v registry.Version) string {
 
 // Pin stops automatic promotion of a registered model, or allows it again where
 // why is empty, and returns what it did.
-func Pin(ctx context.Context, reg *registry.Registry, log *history.Log, why, by string) (history.Event, error) {
+func Pin(ctx context.Context, reg *registry.Registry, events *history.Log, log *slog.Logger, why, by string) (history.Event, error) {
 	current, err := reg.Production(ctx)
 	if errors.Is(err, registry.ErrNoVersion) {
 		return history.Event{}, refusal(fmt.Sprintf("no version of %s is in production: there is nothing to pin", reg.Model()))
@@ -145,5 +150,9 @@ func Pin(ctx context.Context, reg *registry.Registry, log *history.Log, why, by 
 		e.Kind, e.Why = history.Unpinned, "was pinned: "+before
 		change = func() error { return reg.Unpin(ctx) }
 	}
-	return e, remembered(ctx, log, e, change)
+	if err := remembered(ctx, events, e, change); err != nil {
+		return e, err
+	}
+	share(ctx, reg, events, log)
+	return e, nil
 }

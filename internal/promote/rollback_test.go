@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,25 @@ func TestRollback(t *testing.T) {
 	if err != nil || e.From != second || e.To != first {
 		t.Fatalf("rolled back %d → %d, %v; want %d → %d", e.From, e.To, err, second, first)
 	}
+	// The server reads what happened from the run of the version in production.
+	v, err := reg.Production(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := reg.Events(t.Context(), v)
+	if err != nil || v.Number != first || left.Model != good.Model || left.Total != 3 || len(left.Events) != 3 ||
+		left.Events[0].Kind != string(history.RolledBack) || left.Events[0].Why != "complaints" || left.Events[0].By != "ann" ||
+		len(left.Events[1].Figures.ToInterval) != 2 || left.Events[2].To != first {
+		t.Errorf("version %d has the history %+v, %v", v.Number, left, err)
+	}
+	if other, err := w.client.GetVersion(t.Context(), good.Model, never); err != nil {
+		t.Error(err)
+	} else if _, err := reg.Events(t.Context(), registry.Version{Name: good.Model, Number: never, RunID: other.RunID}); !errors.Is(err, registry.ErrNoEvents) {
+		t.Errorf("history of a version that was never in production: %v, want ErrNoEvents", err)
+	}
+	if text, err := reg.Card(t.Context(), v); err != nil || !strings.Contains(string(text), `"heading": "Figures"`) {
+		t.Errorf("card %s, %v", text, err)
+	}
 	w.consistent(good, first)
 	if got := w.tag(good, second, registry.TagOutcome); got != string(registry.RolledBack) {
 		t.Errorf("outcome of version %d: %q", second, got)
@@ -100,13 +120,13 @@ func TestRollback(t *testing.T) {
 	}
 
 	// Pinned, nothing moves; unpinned, a new training does.
-	if _, err := promote.Pin(t.Context(), reg, log, "", "ann"); !errors.Is(err, promote.ErrRefused) {
+	if _, err := promote.Pin(t.Context(), reg, log, quiet(), "", "ann"); !errors.Is(err, promote.ErrRefused) {
 		t.Errorf("unpinned what is not pinned: %v", err)
 	}
 	if _, err := back(first); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := promote.Pin(t.Context(), reg, log, "an audit", "ann"); err != nil {
+	if _, err := promote.Pin(t.Context(), reg, log, quiet(), "an audit", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	again := w.spec("rounds: 300", "rounds: 301")
@@ -114,7 +134,7 @@ func TestRollback(t *testing.T) {
 	if d := gate(again); d.Version != first {
 		t.Errorf("promoted version %d while version %d was pinned: %s", d.Version, first, d.Reason)
 	}
-	if _, err := promote.Pin(t.Context(), reg, log, "", "ann"); err != nil {
+	if _, err := promote.Pin(t.Context(), reg, log, quiet(), "", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	if d := gate(again); d.Version != third {

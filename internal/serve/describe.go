@@ -60,6 +60,7 @@ func description(s *served) api.Model {
 		Synthetic: spec.Synthetic,
 
 		TestOutputs: serving.TestOutputs,
+		Links:       api.Links{History: pathEvents},
 		Dataset: api.Dataset{
 			Name:        spec.Name,
 			Title:       spec.Title,
@@ -79,6 +80,9 @@ func description(s *served) api.Model {
 	}
 	for _, e := range spec.Cohort {
 		m.Dataset.Cohort = append(m.Dataset.Cohort, api.Exclusion{Column: e.Column, Values: e.Values, Because: e.Because})
+	}
+	if s.hasCard() {
+		m.Links.Card = pathCard
 	}
 	m.Model.Candidate = serving.Candidate
 	for _, sample := range serving.Samples {

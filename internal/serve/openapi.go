@@ -170,6 +170,9 @@ func (s *Server) document() object {
 	for path, item := range protocolPaths(s.options.Model, ref, example, failures) {
 		paths[path] = item
 	}
+	for path, item := range paperPaths(failures) {
+		paths[path] = item
+	}
 	return document
 }
 
@@ -284,6 +287,8 @@ For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
 <table>
 <tr><td><code>POST /predict</code><td>Score one record (an object), an array of records, or <code>{"instances": [...]}</code>
 <tr><td><code>GET /model</code><td>The served version, its data set, metrics and samples
+<tr><td><code>GET <a href="model/card">/model/card</a></code><td>The served version's model card, as HTML, Markdown or JSON
+<tr><td><code>GET <a href="model/history">/model/history</a></code><td>What was in production, when, by whom and why
 <tr><td><code>GET /healthz</code><td>Whether the process is alive
 <tr><td><code>GET /readyz</code><td>Whether the server takes requests
 <tr><td><code>GET /metrics</code><td>Metrics for Prometheus

@@ -24,6 +24,40 @@ func contributionsSchema() object {
 			"other_features": rest, "other_columns": rest}}
 }
 
+// paperPaths are the paths of what is for people.
+func paperPaths(failures func(codes ...string) object) object {
+	text, integer, number := object{"type": "string"}, object{"type": "integer"}, object{"type": "number"}
+	list := func(items object) object { return object{"type": "array", "items": items} }
+	interval := object{"type": "array", "items": number, "minItems": 2, "maxItems": 2, "description": "95 %, by draws of the rows"}
+	card := object{"type": "object", "required": []string{"title", "blocks"}, "properties": object{"title": text, "blocks": list(object{
+		"type": "object", "required": []string{"heading"}, "properties": object{
+			"heading": text, "texts": list(text), "items": list(text), "head": list(text), "rows": list(list(text))}})}}
+	figures := object{"type": "object", "description": "What versions scored on the same validation rows; left out if nothing was compared",
+		"required": []string{"metric", "rows"}, "properties": object{"metric": text, "rows": integer, "from": number, "to": number, "from_interval": interval, "to_interval": interval,
+			"rival": object{"type": "object", "description": "The best version that is neither", "required": []string{"version", "value"}, "properties": object{"version": integer, "value": number, "interval": interval}}}}
+	events := object{"type": "object", "required": []string{"model", "written", "total", "events", "read"}, "properties": object{
+		"model": text, "written": object{"type": "string", "format": "date-time", "description": "By the gate, with its last decision"},
+		"total": object{"type": "integer", "description": "Events that there are, of which the newest are listed"}, "read": object{"type": "string", "format": "date-time"},
+		"stale":   object{"type": "string", "description": "Why there may be newer events; left out if there are none"},
+		"missing": object{"type": "string", "description": "Why there are no events; left out if there are"},
+		"events": list(object{"type": "object", "required": []string{"at", "event", "by", "from", "to", "why"}, "properties": object{
+			"at": object{"type": "string", "format": "date-time"}, "event": text, "by": object{"type": "string", "description": "A workflow or a person"},
+			"from": object{"type": "integer", "description": "The version in production before; 0: none"}, "to": object{"type": "integer", "description": "And afterwards"},
+			"why": text, "figures": figures}})}}
+	plain := object{"schema": object{"type": "string"}}
+	shown, happened := failures("404", "500", "503"), failures("500", "503")
+	shown["200"] = object{"description": "The card, in the form that Accept likes best; Markdown if it likes none", "content": object{
+		"text/markdown": plain, "text/html": plain, api.MediaType: object{"schema": card}}}
+	happened["200"] = object{"description": "The events, the newest first", "content": object{api.MediaType: object{"schema": events}}}
+	get := func(id, summary string, responses object) object {
+		return object{"get": object{"operationId": id, "tags": []string{"server"}, "summary": summary, "responses": responses}}
+	}
+	return object{
+		pathCard:   get("card", "The served version's model card", shown),
+		pathEvents: get("history", "What was in production, when, by whom and why", happened),
+	}
+}
+
 // tensorSchema is that of a tensor of the Open Inference Protocol.
 func tensorSchema(data bool) object {
 	required := []string{"name", "shape", "datatype"}

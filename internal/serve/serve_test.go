@@ -49,6 +49,11 @@ func bundle(t testing.TB, leaf float64) map[string][]byte {
 
 func bundleOf(t testing.TB, e *feature.Encoder, leaf float64) map[string][]byte {
 	t.Helper()
+	return bundleWith(t, e, leaf, nil)
+}
+
+func bundleWith(t testing.TB, e *feature.Encoder, leaf float64, papers map[string][]byte) map[string][]byte {
+	t.Helper()
 	trees, err := tree.Parse(booster(leaf))
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +70,7 @@ func bundleOf(t testing.TB, e *feature.Encoder, leaf float64) map[string][]byte 
 		}
 		serving.Samples = append(serving.Samples, model.Sample{Record: record, Probability: float64(trees.Score(vector))})
 	}
-	files, err := model.Write(model.Parts{Spec: e.Spec(), Encoder: e, UBJ: booster(leaf), Serving: serving, RunID: "r", XGBoostVersion: "3.2.0"})
+	files, err := model.Write(model.Parts{Spec: e.Spec(), Encoder: e, UBJ: booster(leaf), Serving: serving, Papers: papers, RunID: "r", XGBoostVersion: "3.2.0"})
 	if err != nil {
 		t.Fatal(err)
 	}

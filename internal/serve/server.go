@@ -45,6 +45,10 @@ type Options struct {
 	Shadow      float64
 	Challengers Challengers
 
+	// Papers has model cards and the history of what was in production; nil: only local
+	// copies are shown.
+	Papers Papers
+
 	// Memory is how many bytes this process may use; 0 if unknown. A version that
 	// could not be loaded beside the served one is refused.
 	Memory int64
@@ -96,6 +100,8 @@ type Server struct {
 	complained atomic.Int64 // Unix, ns: when the log last said that Postgres did not answer
 	loading    sync.Mutex   // one version at a time: each needs memory
 	shadow     *shadow      // nil: no challenger is compared
+
+	papers papers
 
 	keys *apikey.Ring // nil: requests need no key
 
@@ -155,6 +161,8 @@ func (s *Server) router() *mux.Router {
 	get := func(path string, h http.HandlerFunc) { r.HandleFunc(path, h).Methods(http.MethodGet, http.MethodHead) }
 	r.HandleFunc("/predict", s.observe("predict", s.predict)).Methods(http.MethodPost)
 	get("/model", s.observe("model", s.describe))
+	get(pathCard, s.observe("card", s.showCard))
+	get(pathEvents, s.observe("history", s.showEvents))
 	get("/healthz", s.guard("healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }))
 	get("/readyz", s.guard("readyz", s.ready))
 	get("/openapi.json", s.observe("openapi", s.openAPI))

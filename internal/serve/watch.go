@@ -46,6 +46,8 @@ type served struct {
 	worded      worded
 
 	earlier earlierRows // that features look back at
+
+	paper paper // its model card
 }
 
 // rule is one of the cohort's.
@@ -108,6 +110,9 @@ func (s *Server) Watch(ctx context.Context) error {
 			failing = false
 			s.trouble.Store(nil)
 			s.log.Info("the registry responds again")
+		}
+		if err == nil {
+			s.prefetch(ctx)
 		}
 		select {
 		case <-ctx.Done():

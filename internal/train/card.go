@@ -1,15 +1,13 @@
 package train
 
 import (
-	"bytes"
-	_ "embed"
 	"fmt"
-	"html/template"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"mlops/internal/card"
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/inspect"
@@ -19,34 +17,15 @@ import (
 const (
 	FileEvaluation = "evaluation.json" // an evaluate.Report
 	FileSlices     = "slices.json"     // its slices as a table of MLflow's
-	FileCard       = "model-card.md"
-	FileCardPage   = "model-card.html" // the same, with nothing loaded from elsewhere
 )
 
-// card is a model card: what a model is of, how good it is and where it is not, after
-// Mitchell et al. 2019, "Model cards for model reporting". It is written once as blocks,
-// and rendered as Markdown and as HTML.
-type card struct {
-	Title  string
-	Blocks []block
-}
-
-// block is a part of a card: a heading, paragraphs, items or a table.
-type block struct {
-	Heading string
-	Texts   []string
-	Items   []string
-	Head    []string
-	Rows    [][]string
-}
-
 // newCard describes the model of a run.
-func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, made time.Time, digest string) card {
+func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, made time.Time, digest string) card.Card {
 	r := f.Report
-	c := card{Title: spec.Title + ": " + spec.Model + ", " + f.Candidate.Name}
-	add := func(b block) { c.Blocks = append(c.Blocks, b) }
+	c := card.Card{Title: spec.Title + ": " + spec.Model + ", " + f.Candidate.Name}
+	add := func(b card.Block) { c.Blocks = append(c.Blocks, b) }
 
-	what := block{Heading: "Model"}
+	what := card.Block{Heading: "Model"}
 	if spec.Description != "" {
 		what.Texts = append(what.Texts, spec.Description)
 	}
@@ -60,15 +39,15 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 	}
 	add(what)
 
-	data := block{Heading: "Data", Items: []string{"data set " + spec.Name + ", digest of its rows " + digest}}
+	data := card.Block{Heading: "Data", Items: []string{"data set " + spec.Name + ", digest of its rows " + digest}}
 	if spec.Source.Cite != "" {
 		data.Items = append(data.Items, "source: "+spec.Source.Cite)
 	}
 	if spec.Synthetic {
 		data.Items = append(data.Items, "the rows are made up: this model says nothing about the world")
 	}
-	data.Items = append(data.Items, fmt.Sprintf("rows: %d to train on, %d to validate on, %d to test on, parted by %s",
-		len(d.Parts[dataset.Train].Y), len(d.Parts[dataset.Validation].Y), len(d.Parts[dataset.Test].Y), unit(spec)))
+	data.Items = append(data.Items, fmt.Sprintf("rows: %d to train on, %d to validate on, %d to test on, parted as %s",
+		len(d.Parts[dataset.Train].Y), len(d.Parts[dataset.Validation].Y), len(d.Parts[dataset.Test].Y), units(spec)))
 	data.Items = append(data.Items, fmt.Sprintf("left out: %d rows outside the cohort, %d without a target", d.Excluded, d.Unlabeled))
 	for _, e := range spec.Cohort {
 		data.Items = append(data.Items, fmt.Sprintf("not for records with %s %s: %s", e.Column, strings.Join(e.Values, ", "), e.Because))
@@ -90,8 +69,8 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 	data.Items = append(data.Items, fmt.Sprintf("%d features: %s", len(names), strings.Join(names, ", ")))
 	add(data)
 
-	figures := block{Heading: "Figures", Head: []string{"figure", "train", "validation", "test"}, Texts: []string{
-		"With 95 % intervals: percentiles of a bootstrap that draws " + unit(spec) + "s. Parameters, rounds and threshold were chosen on the validation rows; the test rows were looked at once, here.",
+	figures := card.Block{Heading: "Figures", Head: []string{"figure", "train", "validation", "test"}, Texts: []string{
+		"With 95 % intervals: percentiles of a bootstrap that draws " + units(spec) + ". Parameters, rounds and threshold were chosen on the validation rows; the test rows were looked at once, here.",
 	}}
 	for _, s := range r.Splits {
 		if s.Rows < s.Of {
@@ -108,7 +87,7 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 	add(figures)
 
 	if test := r.Splits[len(r.Splits)-1]; len(test.Confusion) > 0 && len(r.Classes) <= maxClassesShown {
-		b := block{Heading: "Confusion, test rows", Head: []string{"true, then predicted"}}
+		b := card.Block{Heading: "Confusion, test rows", Head: []string{"true, then predicted"}}
 		b.Head = append(b.Head, r.Classes...)
 		for i, counts := range test.Confusion {
 			row := []string{r.Classes[i]}
@@ -121,7 +100,7 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 	}
 	add(slicesBlock(spec, r))
 	if r.Importance != nil {
-		b := block{Heading: "What it goes by", Texts: []string{fmt.Sprintf(
+		b := card.Block{Heading: "What it goes by", Texts: []string{fmt.Sprintf(
 			"How much worse %s of %d validation rows gets when they exchange the values of a column. Columns that say the same as another seem worth little.", r.Importance.Permutation.Metric, r.Importance.Permutation.Rows)},
 			Head: []string{"column", "worse by"}}
 		for i, w := range r.Importance.Permutation.Columns {
@@ -132,9 +111,16 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 		add(b)
 	}
 
-	limits := block{Heading: "Limits"}
+	drift, limits := card.Block{Heading: "Drift between batches"}, card.Block{Heading: "Limits"}
 	for _, x := range found {
-		limits.Items = append(limits.Items, x.Text)
+		if x.Kind == inspect.Drift {
+			drift.Items = append(drift.Items, x.Text)
+		} else {
+			limits.Items = append(limits.Items, x.Text)
+		}
+	}
+	if len(drift.Items) > 0 {
+		add(drift)
 	}
 	for _, s := range r.Slices {
 		if s.Warning != "" && s.Split == dataset.Test {
@@ -146,7 +132,7 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 		"Figures hold for records like these; what is unlike them is answered with warnings.")
 	add(limits)
 
-	decision := block{Heading: "Decision"}
+	decision := card.Block{Heading: "Decision"}
 	switch {
 	case spec.Task == dataset.Binary:
 		decision.Items = append(decision.Items, fmt.Sprintf("a record is %q from a probability of %.4g on, chosen on the validation rows by %s", spec.Target.Labels.Positive, f.Threshold, rule(spec.Threshold)))
@@ -163,8 +149,8 @@ const (
 	maxColumnsShown = 20
 )
 
-func slicesBlock(spec *dataset.Spec, r *evaluate.Report) block {
-	b := block{Heading: "Slices, test rows"}
+func slicesBlock(spec *dataset.Spec, r *evaluate.Report) card.Block {
+	b := card.Block{Heading: "Slices, test rows"}
 	if len(r.Slices) == 0 {
 		b.Texts = []string{"The spec names none (slices)."}
 		return b
@@ -218,12 +204,12 @@ func number(x float64) string {
 	return strconv.FormatFloat(x, 'f', 4, 64)
 }
 
-// unit is what is drawn and parted.
-func unit(spec *dataset.Spec) string {
+// units are what is drawn and parted.
+func units(spec *dataset.Spec) string {
 	if spec.Group == "" {
-		return "row"
+		return "rows"
 	}
-	return "group of " + spec.Group
+	return "groups of rows with one " + spec.Group
 }
 
 func parameters(c *dataset.Candidate) string {
@@ -248,49 +234,4 @@ func rule(t dataset.Threshold) string {
 		return "the spec (fixed)"
 	}
 	return "the largest " + t.Maximize
-}
-
-// markdown renders the card.
-func (c card) markdown() []byte {
-	var b bytes.Buffer
-	clean := strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;")
-	fmt.Fprintf(&b, "# %s\n", clean.Replace(c.Title))
-	line := func(cells []string) {
-		b.WriteString("|")
-		for _, cell := range cells {
-			b.WriteString(" " + clean.Replace(cell) + " |")
-		}
-		b.WriteString("\n")
-	}
-	for _, p := range c.Blocks {
-		fmt.Fprintf(&b, "\n## %s\n", clean.Replace(p.Heading))
-		for _, t := range p.Texts {
-			fmt.Fprintf(&b, "%s\n\n", clean.Replace(t))
-		}
-		for _, i := range p.Items {
-			fmt.Fprintf(&b, "- %s\n", clean.Replace(i))
-		}
-		if len(p.Head) > 0 {
-			line(p.Head)
-			line(slices.Repeat([]string{"---"}, len(p.Head)))
-			for _, row := range p.Rows {
-				line(row)
-			}
-		}
-	}
-	return b.Bytes()
-}
-
-//go:embed card.html
-var cardPage string
-
-var cardTemplate = template.Must(template.New("card").Parse(cardPage))
-
-// html renders the card as one page.
-func (c card) html() ([]byte, error) {
-	var b bytes.Buffer
-	if err := cardTemplate.Execute(&b, c); err != nil {
-		return nil, fmt.Errorf("writing the model card: %w", err)
-	}
-	return b.Bytes(), nil
 }

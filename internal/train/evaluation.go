@@ -9,6 +9,7 @@ import (
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
+	"mlops/internal/progress"
 	"mlops/internal/tree"
 	"mlops/internal/xgboost"
 )
@@ -126,7 +127,7 @@ func measure(spec *dataset.Spec, d *Data, split string, p *Part, outputs []float
 // few says why figures of rows with these labels say little; "" if they don't.
 func few(spec *dataset.Spec, labels []float32) string {
 	if len(labels) < fewRows {
-		return fmt.Sprintf("only %d rows", len(labels))
+		return "only " + progress.Counted(int64(len(labels)), "row")
 	}
 	if spec.Task == dataset.Binary {
 		of := map[float32]int{}
@@ -134,7 +135,7 @@ func few(spec *dataset.Spec, labels []float32) string {
 			of[y]++
 		}
 		if n := min(of[0], of[1]); n < fewOfClass {
-			return fmt.Sprintf("only %d rows of one class", n)
+			return "only " + progress.Counted(int64(n), "row") + " of one class"
 		}
 	}
 	return ""

@@ -161,8 +161,8 @@ func TestReport(t *testing.T) {
 		t.Errorf("gain %+v, want a first", g)
 	}
 	c := newCard(spec, d, f, nil, time.Unix(0, 0), "d")
-	text := string(c.markdown())
-	page, err := c.html()
+	text := string(c.Markdown())
+	page, err := c.HTML()
 	for _, want := range []string{"5400 to train on, 1800 to validate on", "2700 of 5400 were measured", "calibration_slope", "the largest f1", "| far |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the card doesn't say %q:\n%s", want, text)

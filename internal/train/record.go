@@ -102,11 +102,11 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if err != nil {
 		return "", err
 	}
-	files, err := r.files(candidate, d, f, run.ID)
+	files, err := r.files(candidate, d, f, found, run.ID)
 	if err != nil {
 		return "", err
 	}
-	if err := r.reports(d, f, found, files); err != nil {
+	if err := r.reports(f, files); err != nil {
 		return "", err
 	}
 	if files["findings.json"], err = json.MarshalIndent(append([]inspect.Finding{}, found...), "", " "); err != nil {
@@ -222,12 +222,17 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 
 // files are a run's artifacts by path: the version's own, read back as a check,
 // the profile of the rows and the plots.
-func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, runID string) (map[string][]byte, error) {
+func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, found []inspect.Finding, runID string) (map[string][]byte, error) {
+	papers, err := r.papers(d, f, found)
+	if err != nil {
+		return nil, err
+	}
 	version, err := model.Write(model.Parts{
 		Spec:           r.spec,
 		Encoder:        d.Encoder,
 		UBJ:            f.UBJ,
 		Earlier:        d.Earlier,
+		Papers:         papers,
 		RunID:          runID,
 		XGBoostVersion: r.config.Library.Version(),
 		Serving: model.Serving{

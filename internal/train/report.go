@@ -11,10 +11,11 @@ import (
 	"mlops/internal/evaluate"
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
+	"mlops/internal/model"
 )
 
 // reports adds what is known of how good the model is, for programs and for people.
-func (r *recorder) reports(d *Data, f *Fitted, found []inspect.Finding, files map[string][]byte) (err error) {
+func (r *recorder) reports(f *Fitted, files map[string][]byte) (err error) {
 	if files[FileEvaluation], err = json.MarshalIndent(f.Report, "", " "); err != nil {
 		return fmt.Errorf("writing the evaluation: %w", err)
 	}
@@ -28,10 +29,21 @@ func (r *recorder) reports(d *Data, f *Fitted, found []inspect.Finding, files ma
 			return fmt.Errorf("writing the search: %w", err)
 		}
 	}
+	return nil
+}
+
+// papers are the files of the version that are for people.
+func (r *recorder) papers(d *Data, f *Fitted, found []inspect.Finding) (map[string][]byte, error) {
 	c := newCard(r.spec, d, f, found, time.Now(), r.config.DataDigest)
-	files[FileCard] = c.markdown()
-	files[FileCardPage], err = c.html()
-	return err
+	page, err := c.HTML()
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{model.FileCard: text, model.FileCardText: c.Markdown(), model.FileCardPage: page}, nil
 }
 
 // tableArtifact is a table artifact as MLflow's log_table writes it: pandas' orientation "split".

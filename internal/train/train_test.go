@@ -195,8 +195,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if files, err := c.MLflow.ListArtifacts(ctx, root+"/model"); err != nil || len(files) != len(model.Files)+7 {
-		t.Errorf("files %v, %v; want %v and 7 entries for Python", files, err, model.Files)
+	if files, err := c.MLflow.ListArtifacts(ctx, root+"/model"); err != nil || len(files) != len(model.Files)+10 {
+		t.Errorf("files %v, %v; want %v, 7 entries for Python and 3 of the card", files, err, model.Files)
 	}
 	file := filepath.Join(t.TempDir(), "findings")
 	if err := c.MLflow.DownloadArtifact(ctx, root+"/findings.json", file, 1<<20); err != nil {
@@ -234,7 +234,7 @@ func TestRun(t *testing.T) {
 	} else if text, _ := os.ReadFile(file); json.Unmarshal(text, &report) != nil || len(report.Splits) != 3 || report.Schema != 1 {
 		t.Errorf("evaluation %s", text)
 	}
-	for _, name := range []string{FileCard, FileCardPage} {
+	for _, name := range []string{"model/" + model.FileCard, "model/" + model.FileCardText, "model/" + model.FileCardPage} {
 		if err := c.MLflow.DownloadArtifact(ctx, root+"/"+name, file, 1<<20); err != nil {
 			t.Error(err)
 		}
