@@ -50,13 +50,17 @@ func testParity(t *testing.T, m *machine) {
 		}
 		parameters := map[string]string{}
 		switch name {
-		case "load-test":
+		case "load-test", "score-batch":
 			// The service's own address leads to it from this machine too.
 			server, err := r.Client.CoreV1().Services(r.Namespace).Get(t.Context(), r.Service("inference"), metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			parameters = map[string]string{"target": "http://" + server.Spec.ClusterIP + ":8000", "users": "2,4", "duration": "2s", "workers": "2", "delay": "15s"}
+			address := "http://" + server.Spec.ClusterIP + ":8000"
+			parameters = map[string]string{"target": address, "users": "2,4", "duration": "2s", "workers": "2", "delay": "15s"}
+			if name == "score-batch" {
+				parameters = map[string]string{"server": address, "to": "parity"}
+			}
 		case "pipeline", "load-raw-data":
 			// A table at an address that both reach the same way.
 			parameters = map[string]string{"source": "s3://sources/penguins.csv"}
@@ -200,7 +204,7 @@ func newRunner(t *testing.T, m *machine, r *kube.Release, set *workflow.Set) *ru
 	}
 	s3 := secret("s3")
 	logins := map[string][]string{}
-	for program, role := range map[string]string{"load-raw-data": "load", "process-data": "clean", "load-val-test-data": "split", "train-model": "train", "promote-best-model": "promote"} {
+	for program, role := range map[string]string{"load-raw-data": "load", "process-data": "clean", "load-val-test-data": "split", "train-model": "train", "promote-best-model": "promote", "score-batch": "score"} {
 		pg := secret("postgres-" + role)
 		logins[program] = []string{"PGUSER=" + pg["PGUSER"], "PGPASSWORD=" + pg["PGPASSWORD"]}
 	}

@@ -103,7 +103,7 @@ func testUp(t *testing.T, m *machine) {
 // testImages looks at the size of our images of one static program.
 func testImages(t *testing.T, m *machine) {
 	largest := 0.0
-	for _, name := range []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "inference", "ui", "setup", "loadtest"} {
+	for _, name := range []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "score-batch", "inference", "ui", "setup", "loadtest"} {
 		fi, err := os.Stat(filepath.Join(m.root, "dist", "images", name+".tar"))
 		if err != nil {
 			t.Fatal(err)

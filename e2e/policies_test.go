@@ -48,7 +48,7 @@ func testPolicies(t *testing.T, f *faults) {
 	}
 	to := maps.Clone(from)
 	// Pods that come and go, or that are nobody's, are stood in for by ones that wait.
-	for _, step := range []string{"load-raw-data", "process-data", "load-val-test-data", "train-model", "promote-best-model", "backup", "restore", "setup"} {
+	for _, step := range []string{"load-raw-data", "process-data", "load-val-test-data", "train-model", "promote-best-model", "score-batch", "backup", "restore", "setup"} {
 		labels := map[string]string{"app.kubernetes.io/name": "mlops", "app.kubernetes.io/part-of": "mlops", "app.kubernetes.io/component": step}
 		if step == "setup" {
 			labels["app.kubernetes.io/instance"] = r.Name

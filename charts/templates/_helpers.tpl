@@ -386,7 +386,7 @@ those that the release generates, since set-up may not be able to make their rol
 {{- define "mlops.postgres.programs" -}}
 {{- $g := .Values.global.postgres -}}
 {{- $programs := list -}}
-{{- range list "load" "clean" "split" "train" "promote" "serve" "read" -}}
+{{- range list "load" "clean" "split" "train" "promote" "serve" "score" "read" -}}
 {{- if or (not $g.appSecret) (dig . "secret" "" ($g.roles | default dict)) -}}{{- $programs = append $programs . -}}{{- end -}}
 {{- end -}}
 {{- toJson $programs -}}
@@ -414,7 +414,8 @@ upgraded with --reuse-values lacks. Takes inference's values. */}}
 --reuse-values may have none. Takes the root context. */}}
 {{- define "mlops.postgres.limits" -}}
 {{- $limits := dict -}}
-{{- $roles := dict "serve" (.Files.Get "defaults.yaml" | fromYaml).global.postgres.roles.serve -}}
+{{- $defaults := (.Files.Get "defaults.yaml" | fromYaml).global.postgres.roles -}}
+{{- $roles := pick $defaults "serve" "score" -}}
 {{- range $key, $role := .Values.global.postgres.roles -}}{{- $_ := set $roles $key $role -}}{{- end -}}
 {{- range $key, $role := $roles -}}
 {{- $name := get (dict "owner" "mlops" "mlflow" "mlflow" "argo" "argo") $key | default (printf "mlops_%s" $key) -}}
@@ -457,6 +458,13 @@ upgraded with --reuse-values lacks. Takes inference's values. */}}
 {{- define "mlops.secret.s3-loader" -}}
 {{- .Values.global.s3.loaderSecret | default .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3-loader")) -}}
 {{- end -}}
+{{- define "mlops.secret.s3-scorer" -}}
+{{- .Values.global.s3.scorerSecret | default .Values.global.s3.existingSecret | default (include "mlops.name" (list . "s3-scorer")) -}}
+{{- end -}}
+{{/* The bucket for scored tables. A release upgraded with --reuse-values names none. */}}
+{{- define "mlops.s3.scores" -}}
+{{- .Values.global.s3.buckets.scores | default "scores" -}}
+{{- end -}}
 
 {{/* Not empty if the release has the load tester's page. Takes the root context. */}}
 {{- define "mlops.loadtest" -}}
@@ -488,7 +496,7 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-score postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader s3-scorer mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

@@ -56,11 +56,12 @@ Takes what mlops.setup.pod takes. */}}
 - name: AWS_SECRET_ACCESS_KEY
   valueFrom:
     secretKeyRef: {name: {{ include "mlops.secret.s3" $root }}, key: AWS_SECRET_ACCESS_KEY}
-- {name: MLOPS_BUCKETS, value: {{ printf "%s %s" $g.s3.buckets.mlflow $g.s3.buckets.sources | quote }}}
+- {name: MLOPS_BUCKETS, value: {{ printf "%s %s %s" $g.s3.buckets.mlflow $g.s3.buckets.sources (include "mlops.s3.scores" $root) | quote }}}
 - {name: MLOPS_SOURCE_BUCKET, value: {{ $g.s3.buckets.sources | quote }}}
 {{- if and $v.minio.enabled (not $g.s3.existingSecret) }}
 - {name: MLOPS_MLFLOW_BUCKET, value: {{ $g.s3.buckets.mlflow | quote }}}
-{{- range $role := list "mlflow" "loader" }}
+- {name: MLOPS_SCORES_BUCKET, value: {{ include "mlops.s3.scores" $root | quote }}}
+{{- range $role := list "mlflow" "loader" "scorer" }}
 {{- range $key := list "ACCESS_KEY_ID" "SECRET_ACCESS_KEY" }}
 - name: {{ printf "MLOPS_S3_%s_%s" (upper $role) $key }}
   valueFrom:

@@ -4,12 +4,12 @@
 // http://HOST:PORT, and the folder of tls.crt and tls.key).
 //
 // run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of a role that may
-// create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,READ,MLFLOW,ARGO}_PASSWORD, with
+// create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,SERVE,SCORE,READ,MLFLOW,ARGO}_PASSWORD, with
 // MLOPS_ROLE_LIMITS (postgres.Limits by role, in JSON); AWS_ENDPOINT_URL,
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated by
 // spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET,
-// MLOPS_MLFLOW_BUCKET, and for MinIO's users with rights on one of these two buckets
-// MLOPS_S3_{MLFLOW,LOADER}_{ACCESS_KEY_ID,SECRET_ACCESS_KEY};
+// MLOPS_MLFLOW_BUCKET, MLOPS_SCORES_BUCKET, and for MinIO's users with rights on these
+// buckets MLOPS_S3_{MLFLOW,LOADER,SCORER}_{ACCESS_KEY_ID,SECRET_ACCESS_KEY};
 // MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD with
 // MLOPS_MLFLOW_{STEPS,INFERENCE}_PASSWORD, for MLflow's users; MLOPS_SIGNING_KEY, which
 // signs the version that an earlier release has put into production, and
@@ -109,15 +109,13 @@ func configure(log *slog.Logger) (setup.Config, error) {
 		SourceBucket: os.Getenv("MLOPS_SOURCE_BUCKET"),
 		Log:          log,
 	}
-	for _, u := range []struct {
-		variable, bucket string
-		write            bool
-	}{
-		{"MLOPS_S3_MLFLOW", os.Getenv("MLOPS_MLFLOW_BUCKET"), true},
-		{"MLOPS_S3_LOADER", c.SourceBucket, false},
+	for _, u := range []struct{ variable, reads, writes string }{
+		{"MLOPS_S3_MLFLOW", "", os.Getenv("MLOPS_MLFLOW_BUCKET")},
+		{"MLOPS_S3_LOADER", c.SourceBucket, ""},
+		{"MLOPS_S3_SCORER", c.SourceBucket, os.Getenv("MLOPS_SCORES_BUCKET")},
 	} {
 		if key := os.Getenv(u.variable + "_ACCESS_KEY_ID"); key != "" {
-			c.Users = append(c.Users, setup.User{AccessKey: key, SecretKey: os.Getenv(u.variable + "_SECRET_ACCESS_KEY"), Bucket: u.bucket, Write: u.write})
+			c.Users = append(c.Users, setup.User{AccessKey: key, SecretKey: os.Getenv(u.variable + "_SECRET_ACCESS_KEY"), Reads: u.reads, Writes: u.writes})
 		}
 	}
 	if os.Getenv("PGHOST") != "" {
@@ -140,6 +138,7 @@ func configure(log *slog.Logger) (setup.Config, error) {
 		{"MLOPS_ROLE_TRAIN_PASSWORD", postgres.TrainRole, nil},
 		{"MLOPS_ROLE_PROMOTE_PASSWORD", postgres.PromoteRole, nil},
 		{"MLOPS_ROLE_SERVE_PASSWORD", postgres.ServeRole, nil},
+		{"MLOPS_ROLE_SCORE_PASSWORD", postgres.ScoreRole, nil},
 		{"MLOPS_ROLE_READ_PASSWORD", postgres.ReadRole, nil},
 		{"MLOPS_ROLE_APP_PASSWORD", "mlops", []string{"raw", "clean"}},
 		{"MLOPS_ROLE_MLFLOW_PASSWORD", "mlflow", []string{"mlflow"}},

@@ -13,6 +13,10 @@ import (
 // MediaType is the media type of every body that is not a problem.
 const MediaType = "application/json"
 
+// ModelHeader names, in a response whose body has no place for it (CSV, JSON lines), the
+// version that scored it: "readmission/3".
+const ModelHeader = "Mlops-Model"
+
 // Version names a version of a registered model.
 type Version struct {
 	Name      string `json:"name"`

@@ -63,7 +63,7 @@ func TestDatabaseLimits(t *testing.T) {
 			t.Errorf("the roles' %d connections do not fit into max_connections=%d", sum, server.Postgres.Settings.Connections)
 		}
 		roles := map[string]string{"load-raw-data": postgres.LoadRole, "process-data": postgres.CleanRole, "load-val-test-data": postgres.SplitRole,
-			"candidates": postgres.TrainRole, "train": postgres.TrainRole, "promote-best-model": postgres.PromoteRole}
+			"candidates": postgres.TrainRole, "train": postgres.TrainRole, "promote-best-model": postgres.PromoteRole, "score-batch": postgres.ScoreRole}
 		seen := 0
 		for _, w := range all[*wfv1.WorkflowTemplate](r) {
 			for _, template := range w.Spec.Templates {

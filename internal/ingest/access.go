@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/bulk"
 	"mlops/internal/dataset"
 	"mlops/internal/earlier"
 	"mlops/internal/history"
@@ -23,6 +24,7 @@ import (
 //	train-model         reads clean; of raw the ledger and the rejected lines, and it may count rows
 //	promote-best-model  reads clean, owns the history of the models
 //	inference           reads the view of earlier rows in clean, and nothing else
+//	score-batch         reads the rows of raw; owns the schema scored in clean
 //	whoever asks        reads both
 //
 // The owner of a table grants these rights when it makes the table; ShareRaw and
@@ -46,7 +48,7 @@ func rawGrants(spec *dataset.Spec) grants {
 	t := tablesOf(spec)
 	return grants{
 		rights: []right{
-			{t.rows, "SELECT", nil, []string{postgres.CleanRole, postgres.ReadRole}},
+			{t.rows, "SELECT", nil, []string{postgres.CleanRole, postgres.ScoreRole, postgres.ReadRole}},
 			{t.rows, "SELECT", []string{"_batch"}, []string{postgres.TrainRole}}, // enough to count
 			{t.batches, "SELECT", nil, []string{postgres.CleanRole, postgres.TrainRole, postgres.ReadRole}},
 			{t.rejected, "SELECT", nil, []string{postgres.TrainRole, postgres.ReadRole}},
@@ -150,19 +152,22 @@ func Share(ctx context.Context, cfg postgres.Config, log *slog.Logger) error {
 // become those of load-raw-data. conn belongs to that owner, or to a role that may
 // create roles. It may be repeated; without the roles it changes nothing.
 func ShareRaw(ctx context.Context, conn *pgx.Conn) error {
-	return share(ctx, conn, postgres.LoadRole, []string{postgres.CleanRole, postgres.TrainRole, postgres.ReadRole},
+	return share(ctx, conn, postgres.LoadRole, []string{postgres.CleanRole, postgres.TrainRole, postgres.ScoreRole, postgres.ReadRole},
 		createTakeBack, rawGrants)
 }
 
 // ShareClean is ShareRaw for the database clean and process-data, with the history of
-// the models, which is the gate's.
+// the models, which is the gate's, and the schema of scored tables.
 func ShareClean(ctx context.Context, conn *pgx.Conn) error {
-	err := share(ctx, conn, postgres.CleanRole, []string{postgres.SplitRole, postgres.TrainRole, postgres.PromoteRole, postgres.ServeRole, postgres.ReadRole},
+	err := share(ctx, conn, postgres.CleanRole, []string{postgres.SplitRole, postgres.TrainRole, postgres.PromoteRole, postgres.ServeRole, postgres.ScoreRole, postgres.ReadRole},
 		func(context.Context, pgx.Tx, *dataset.Spec) error { return nil }, cleanGrants)
 	if err != nil {
 		return err
 	}
-	return history.Share(ctx, conn)
+	if err := history.Share(ctx, conn); err != nil {
+		return err
+	}
+	return bulk.Share(ctx, conn)
 }
 
 func share(ctx context.Context, conn *pgx.Conn, owner string, others []string, also func(context.Context, pgx.Tx, *dataset.Spec) error, rights func(*dataset.Spec) grants) error {
@@ -243,7 +248,7 @@ func dataSets(ctx context.Context, tx pgx.Tx) ([]*dataset.Spec, error) {
 // handOver gives a role the tables, sequences, functions and schemas that belong to
 // the database's owner.
 func handOver(ctx context.Context, tx pgx.Tx, to string) error {
-	rows, err := tx.Query(ctx, `WITH own AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'registry'))
+	rows, err := tx.Query(ctx, `WITH own AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'registry', 'scored'))
 		SELECT format('SCHEMA %I', nspname) FROM own
 		WHERE nspname <> 'public' AND nspowner = (SELECT datdba FROM pg_database WHERE datname = current_database())
 		UNION ALL

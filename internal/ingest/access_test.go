@@ -118,11 +118,11 @@ func TestRoles(t *testing.T) {
 		database, sql string
 		may           []string // of the roles, besides the owner
 	}{
-		{raw, "SELECT * FROM things", []string{"load", "clean", "read"}},
-		{raw, "SELECT count(*) FROM things", []string{"load", "clean", "train", "read"}},
+		{raw, "SELECT * FROM things", []string{"load", "clean", "score", "read"}},
+		{raw, "SELECT count(*) FROM things", []string{"load", "clean", "train", "score", "read"}},
 		{raw, "SELECT * FROM things_batches", []string{"load", "clean", "train", "read"}},
 		{raw, "SELECT * FROM things_rejected", []string{"load", "train", "read"}},
-		{raw, "SELECT who FROM things", []string{"load", "clean", "read"}},
+		{raw, "SELECT who FROM things", []string{"load", "clean", "score", "read"}},
 		{raw, "SELECT * FROM things_replaced", []string{"load", "clean", "read"}},
 		{raw, "INSERT INTO things (_batch, _line) VALUES (9, 9)", []string{"load"}},
 		{raw, "UPDATE things SET who = 'me'", []string{"load"}},
@@ -149,13 +149,16 @@ func TestRoles(t *testing.T) {
 		{clean, "CREATE TABLE mine (x int)", []string{"clean"}},
 		{clean, "CREATE SCHEMA mine", []string{"clean"}},
 		{clean, "CREATE TEMP TABLE mine (x int)", []string{"clean"}},
+		{clean, "SELECT * FROM scored.runs", []string{"score", "read"}},
+		{clean, "INSERT INTO scored.runs (source, identity, target, model) VALUES ('a', 'a', 'a', 'a')", []string{"score"}},
+		{clean, "CREATE TABLE scored.mine (x int)", []string{"score"}},
 		{clean, "SET ROLE mlops_clean", []string{"clean"}},
 		{raw, "SET ROLE mlops_load", []string{"load"}},
 		{clean, "SELECT pg_read_file('PG_VERSION')", nil},
 		{clean, "COPY (SELECT 1) TO PROGRAM 'true'", nil},
 		{clean, "SELECT rolpassword FROM pg_authid", nil},
 	}
-	for _, role := range []string{"load", "clean", "split", "train", "promote", "serve", "read"} {
+	for _, role := range []string{"load", "clean", "split", "train", "promote", "serve", "score", "read"} {
 		c := as[role]
 		for _, tt := range tests {
 			database := c.Postgres.Raw
@@ -257,7 +260,7 @@ func TestRolesAfterUpgrade(t *testing.T) {
 	for _, conn := range []*pgx.Conn{connect(t, cfg, cfg.Postgres.Raw), connect(t, cfg, cfg.Postgres.Clean)} {
 		for _, sql := range []string{
 			"REASSIGN OWNED BY mlops_load, mlops_clean TO owner_of_" + cfg.Postgres.Raw,
-			"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM mlops_load, mlops_clean, mlops_split, mlops_train, mlops_promote, mlops_serve, mlops_read",
+			"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM mlops_load, mlops_clean, mlops_split, mlops_train, mlops_promote, mlops_serve, mlops_score, mlops_read",
 			"DROP FUNCTION IF EXISTS _things_take_back(integer)",
 			"CREATE SCHEMA _mlops_before AUTHORIZATION owner_of_" + cfg.Postgres.Raw,
 			"CREATE VIEW theirs AS SELECT 1 AS x", // of somebody who administers the server

@@ -322,12 +322,15 @@ func (p *Postgres) StepsEnv() []string {
 
 // StepEnv returns the variables that say who a step is: the program of that name
 // has a role of its own.
-func (p *Postgres) StepEnv(program string) []string {
+func (p *Postgres) StepEnv(program string) []string { return p.secrets.StepEnv(program) }
+
+// StepEnv is Postgres' StepEnv, for one that was started before.
+func (s *Secrets) StepEnv(program string) []string {
 	role, ok := stepRoles[program]
 	if !ok {
 		return nil
 	}
-	return []string{"PGUSER=" + role, "PGPASSWORD=" + p.secrets.role(role)}
+	return []string{"PGUSER=" + role, "PGPASSWORD=" + s.role(role)}
 }
 
 var stepRoles = map[string]string{
@@ -337,6 +340,7 @@ var stepRoles = map[string]string{
 	"train-model":        postgres.TrainRole,
 	"promote-best-model": postgres.PromoteRole,
 	"inference":          postgres.ServeRole,
+	"score-batch":        postgres.ScoreRole,
 }
 
 // role returns the password of a step's role, which follows from that of their

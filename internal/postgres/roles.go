@@ -11,12 +11,13 @@ const (
 	TrainRole   = "mlops_train"   // reads clean, and the ledger and rejected lines of raw
 	PromoteRole = "mlops_promote" // reads clean, owns the history of the models
 	ServeRole   = "mlops_serve"   // reads the views of earlier rows in clean
+	ScoreRole   = "mlops_score"   // reads the rows of raw, owns the schema scored in clean
 	ReadRole    = "mlops_read"    // reads both, for whoever asks what is there
 )
 
 // ProgramRoles are those roles.
 func ProgramRoles() []string {
-	return []string{LoadRole, CleanRole, SplitRole, TrainRole, PromoteRole, ServeRole, ReadRole}
+	return []string{LoadRole, CleanRole, SplitRole, TrainRole, PromoteRole, ServeRole, ScoreRole, ReadRole}
 }
 
 // taken are the names that a column of a table can't have: Postgres' system columns, and

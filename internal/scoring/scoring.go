@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,13 @@ type Table struct {
 	Batch  int            // records per request; default: 10,000
 	Line   int            // of the first record, where that isn't the line after the header
 	Scored func(rows int) // not nil: called after each request, with the rows so far
+
+	// Where names a record in errors by its place in the table, from 0; nil: by its line.
+	Where func(record int) string
+
+	// Models are the versions ("readmission/3") that have scored the table, in their
+	// order: several if another one was put into production meanwhile.
+	Models []string
 }
 
 // maxBatchBytes bounds a request; the server takes 32 MiB.
@@ -33,10 +41,12 @@ const maxBatchBytes = 8 << 20
 // part is some records of the file.
 type part struct {
 	text  []byte // the header, then the records
+	first int    // its first record's place in the table
 	lines []int  // by record, the line of the file that it begins on
 	ends  []int  // by record, where it ends in text
 	done  chan error
 	reply []byte
+	model string // that scored it; empty: the server doesn't say
 }
 
 // Score sends the records of a table in parts, two at a time, writes each with its
@@ -75,14 +85,18 @@ func (t *Table) Score(ctx context.Context, from io.Reader, to io.Writer) (rows i
 		}
 		first = false
 		rows += len(b.lines)
+		if b.model != "" && !slices.Contains(t.Models, b.model) {
+			t.Models = append(t.Models, b.model)
+		}
 		if t.Scored != nil {
 			t.Scored(rows)
 		}
 		return nil
 	}
 	var waiting []*part
+	read := 0
 	for end := false; !end; {
-		b := &part{text: append(make([]byte, 0, len(header)+1<<20), header...), done: make(chan error, 1)}
+		b := &part{first: read, text: append(make([]byte, 0, len(header)+1<<20), header...), done: make(chan error, 1)}
 		for len(b.lines) < batch && len(b.text) < maxBatchBytes {
 			record, line, err := r.next()
 			if len(bytes.TrimSpace(record)) > 0 {
@@ -100,6 +114,7 @@ func (t *Table) Score(ctx context.Context, from io.Reader, to io.Writer) (rows i
 		if len(b.lines) == 0 {
 			break
 		}
+		read += len(b.lines)
 		go func() { b.done <- t.send(ctx, b) }()
 		if waiting = append(waiting, b); len(waiting) == 2 {
 			if err := finish(waiting[0]); err != nil {
@@ -124,7 +139,7 @@ func (t *Table) send(ctx context.Context, b *part) error {
 	for try := 0; ; try++ {
 		resp, err := t.Client.Do(ctx, http.MethodPost, "/predict", "text/csv", b.text)
 		if err == nil && resp.Status == http.StatusOK {
-			b.reply = resp.Body
+			b.reply, b.model = resp.Body, resp.Header.Get(api.ModelHeader)
 			return nil
 		}
 		again := err != nil
@@ -154,6 +169,9 @@ func (t *Table) explain(problem *api.Problem, b *part) error {
 		where := ""
 		if e.Record < len(b.lines) {
 			where = fmt.Sprintf("line %d", b.lines[e.Record])
+			if t.Where != nil {
+				where = t.Where(b.first + e.Record)
+			}
 		}
 		if e.Field != "" {
 			where += fmt.Sprintf(", column %q", e.Field)
@@ -165,7 +183,11 @@ func (t *Table) explain(problem *api.Problem, b *part) error {
 		}
 	}
 	if len(lines) == 0 {
-		lines = []string{fmt.Sprintf("between lines %d and %d: %s", b.lines[0], b.lines[len(b.lines)-1], problem.Error())}
+		from, to := fmt.Sprintf("line %d", b.lines[0]), fmt.Sprintf("line %d", b.lines[len(b.lines)-1])
+		if t.Where != nil {
+			from, to = t.Where(b.first), t.Where(b.first+len(b.lines)-1)
+		}
+		lines = []string{fmt.Sprintf("between %s and %s: %s", from, to, problem.Error())}
 	}
 	return program.Inputf("%s: %s", t.Name, strings.Join(lines, "\n  "))
 }

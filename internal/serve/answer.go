@@ -153,6 +153,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 // respond writes the predictions.
 func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served *served) {
 	w.Header()["Content-Type"] = mediaTypes[x.out]
+	if x.out != jsonFormat {
+		w.Header().Set(api.ModelHeader, served.version.Name+"/"+strconv.Itoa(served.version.Number)) // the body has no place for it
+	}
 	if e.tensors || x.out == csvFormat {
 		x.tally(s, served)
 		if e.tensors {

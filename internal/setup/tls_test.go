@@ -32,7 +32,7 @@ func TestTLSClient(t *testing.T) {
 	root.Endpoint = endpoint
 	bucket := "tls-" + fmt.Sprint(time.Now().UnixNano())
 	config := Config{S3: root, Buckets: []string{bucket}, Log: quiet, Patience: 2 * time.Second, Users: []User{
-		{AccessKey: "writer-" + bucket, SecretKey: "secret-of-the-writer", Bucket: bucket, Write: true},
+		{AccessKey: "writer-" + bucket, SecretKey: "secret-of-the-writer", Writes: bucket},
 	}}
 	if err := Run(t.Context(), config); err != nil {
 		t.Fatal(err)

@@ -24,34 +24,40 @@ import (
 	"mlops/internal/source"
 )
 
-// User is a user of MinIO that may use one bucket and nothing else.
+// User is a user of MinIO that may use these buckets and nothing else.
 type User struct {
 	AccessKey, SecretKey string
-	Bucket               string
-	Write                bool // also create, overwrite and delete objects
+	Reads, Writes        string // buckets; empty: none. In the second one it also creates, overwrites and deletes
 }
 
 // policy is what a user may do, in the language of AWS' policies, and its name.
 func (u User) policy() (name string, text []byte, err error) {
-	name = "mlops-read-" + u.Bucket
-	objects := []string{"s3:GetObject"}
-	if u.Write {
-		name = "mlops-write-" + u.Bucket
-		objects = append(objects, "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
-	}
 	type statement struct{ Effect, Action, Resource any }
-	text, err = json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []statement{
-		{"Allow", []string{"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"}, []string{"arn:aws:s3:::" + u.Bucket}},
-		{"Allow", objects, []string{"arn:aws:s3:::" + u.Bucket + "/*"}},
-	}})
-	return name, text, err
+	var all []statement
+	for _, b := range []struct {
+		name, does string
+		objects    []string
+	}{
+		{u.Reads, "read", []string{"s3:GetObject"}},
+		{u.Writes, "write", []string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}},
+	} {
+		if b.name == "" {
+			continue
+		}
+		name += "-" + b.does + "-" + b.name
+		all = append(all,
+			statement{"Allow", []string{"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"}, []string{"arn:aws:s3:::" + b.name}},
+			statement{"Allow", b.objects, []string{"arn:aws:s3:::" + b.name + "/*"}})
+	}
+	text, err = json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": all})
+	return "mlops" + name, text, err
 }
 
 // users creates the users, or gives existing ones these keys and rights.
 func users(ctx context.Context, c Config) error {
 	for _, u := range c.Users {
 		if u.AccessKey == c.S3.AccessKey {
-			return fmt.Errorf("user of bucket %s: its access key is the administrator's; give it a key of its own", u.Bucket)
+			return fmt.Errorf("user of bucket %s: its access key is the administrator's; give it a key of its own", cmp.Or(u.Writes, u.Reads))
 		}
 		name, text, err := u.policy()
 		if err != nil {
@@ -75,7 +81,7 @@ func users(ctx context.Context, c Config) error {
 		} {
 			err := waitFor(ctx, c.Log, c.Patience, "MinIO", func(ctx context.Context) error { return admin(ctx, c.S3, call.path, call.query, call.body) })
 			if err != nil {
-				return fmt.Errorf("making the user of bucket %s: %w", u.Bucket, err)
+				return fmt.Errorf("making the user of bucket %s: %w", cmp.Or(u.Writes, u.Reads), err)
 			}
 		}
 	}

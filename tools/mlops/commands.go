@@ -23,7 +23,7 @@ type work = func(ctx context.Context, out io.Writer, args []string) error
 
 // commands are all, in the order in which help lists them.
 func commands() []command {
-	return slices.Concat(demoCommands(), []command{predictCommand()}, historyCommands(), keyCommands(), developerCommands())
+	return slices.Concat(demoCommands(), []command{predictCommand(), scoreBatchCommand()}, historyCommands(), keyCommands(), developerCommands())
 }
 
 func demoCommands() []command {

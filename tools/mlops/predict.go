@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"mlops/internal/api"
+	"mlops/internal/demo"
 	"mlops/internal/program"
 	"mlops/internal/progress"
 	"mlops/internal/scoring"
@@ -58,8 +59,43 @@ line and what to do; nothing behind that is written.`,
 						log.Info("progress", "done", rows, "total", 0, "unit", "rows")
 					}}
 					rows, err := t.Score(ctx, from, out)
-					return fmt.Sprintf("%d rows", rows), err
+					if len(t.Models) > 1 {
+						log.Warn("another version was put into production meanwhile: the first lines are scored by the first of these", "versions", t.Models)
+					}
+					return strings.TrimSpace(fmt.Sprintf("%d rows %s", rows, strings.Join(t.Models, ", "))), err
 				})
+			}
+		},
+	}
+}
+
+func scoreBatchCommand() command {
+	return command{
+		name:  "score-batch",
+		args:  "[FILE or TABLE]",
+		short: "score a whole table into the demo's Postgres or S3, each record once",
+		long: `
+Runs the workflow score-batch on the running demo: it scores a file (a path, s3:// or
+https://) or a table of the database raw (by default the data set's) with the served model,
+into a table of the schema scored of the database clean, or an object of S3 (the keys are
+those of AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION). It may
+be interrupted and run again: it goes on where it was, and what has been scored by the same
+version is not scored again.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			in.spec(f)
+			to := f.String("to", "", "s3://bucket/key, or a `table` (default: of the data set's name)")
+			return func(ctx context.Context, out io.Writer, args []string) error {
+				if len(args) > 1 {
+					return program.Inputf("score-batch takes one file or table: mlops score-batch -to TABLE FILE")
+				}
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				d := progress.New(os.Stderr, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
+				defer d.Close()
+				return demo.ScoreBatch(ctx, c, d, out, strings.Join(args, ""), *to)
 			}
 		},
 	}

@@ -39,10 +39,10 @@ that begin with mlops- or are the host of an address, and images of mlops.local.
 {{- else if kindIs "map" $node -}}
 {{- $images := $root.Values.global.images -}}
 {{- $secrets := dict -}}
-{{- range list "load" "clean" "split" "train" "promote" -}}
+{{- range list "load" "clean" "split" "train" "promote" "score" -}}
 {{- $_ := set $secrets (printf "mlops-postgres-%s" .) (include "mlops.secret.step" (list $root .)) -}}
 {{- end -}}
-{{- range list "postgres" "s3" "s3-loader" "mlflow-steps" "signing" "signers" -}}
+{{- range list "postgres" "s3" "s3-loader" "s3-scorer" "mlflow-steps" "signing" "signers" -}}
 {{- $_ := set $secrets (printf "mlops-%s" .) (include (printf "mlops.secret.%s" .) $root) -}}
 {{- end -}}
 {{- $tag := printf ":%s" (include "mlops.version" $root) -}}
