@@ -33,6 +33,8 @@ require (
 
 require github.com/grafana/grafana-foundation-sdk/go v0.0.22
 
+require github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring v0.83.0
+
 require (
 	filippo.io/hpke v0.4.0 // indirect
 	github.com/andybalholm/brotli v1.1.1 // indirect
