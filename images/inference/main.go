@@ -132,6 +132,7 @@ func limits() (l serve.Limits, err error) {
 	l.Concurrency = int(number("MLOPS_CONCURRENCY", 16))
 	l.Queue = int(number("MLOPS_QUEUE", 32))
 	l.Connections = int(number("MLOPS_CONNECTIONS", 32))
+	l.ConnectionRequests = uint32(number("MLOPS_CONNECTION_REQUESTS", 32))
 	l.BodyMemory = number("MLOPS_BODY_MEMORY", 64)
 	return l, err
 }

@@ -169,6 +169,28 @@ func TestConnectionsOfManyServers(t *testing.T) {
 	})
 }
 
+// Connections move to other servers where there are others.
+func TestConnectionsMove(t *testing.T) {
+	eachHelm(t, func(t *testing.T, helm string) {
+		for want, flags := range map[string][]string{
+			"":      nil,
+			"10000": set("inference.replicas=2"),
+			"0":     set("inference.autoscaling.enabled=true", "inference.connectionRequests=0"),
+			"70":    set("inference.autoscaling.enabled=true", "inference.connectionRequests=70"),
+		} {
+			got := ""
+			for _, e := range one[*appsv1.Deployment](t, render(t, helm, "mlops", "mlops", flags...), "mlops-inference").Spec.Template.Spec.Containers[0].Env {
+				if e.Name == "MLOPS_CONNECTION_REQUESTS" {
+					got = e.Value
+				}
+			}
+			if got != want {
+				t.Errorf("%v: a connection has %q requests on average, want %q", flags, got, want)
+			}
+		}
+	})
+}
+
 // With the values for many nodes nothing of the release that is needed for a prediction,
 // or that keeps data, is a single pod with a volume.
 func TestManyNodes(t *testing.T) {

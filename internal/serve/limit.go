@@ -24,6 +24,10 @@ type Limits struct {
 	// Connections is how many connections may be open; see plainhttp.Limiter.
 	// Default: 4096.
 	Connections int
+	// ConnectionRequests is after how many requests, on average, a connection is closed
+	// with a response that says so, so that busy clients come to servers that were added
+	// since. 0: never.
+	ConnectionRequests uint32
 }
 
 func (l Limits) defaults() Limits {

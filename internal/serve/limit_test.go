@@ -20,10 +20,10 @@ import (
 )
 
 func TestLimitsHaveDefaults(t *testing.T) {
-	if got, want := (Limits{}).defaults(), (Limits{32 * runtime.GOMAXPROCS(0), 2048, 128 << 20, 4096}); got != want {
+	if got, want := (Limits{}).defaults(), (Limits{32 * runtime.GOMAXPROCS(0), 2048, 128 << 20, 4096, 0}); got != want {
 		t.Errorf("defaults are %+v, want %+v", got, want)
 	}
-	if got, want := (Limits{3, 2, 1, 4}).defaults(), (Limits{3, 2, 1, 4}); got != want {
+	if got, want := (Limits{3, 2, 1, 4, 5}).defaults(), (Limits{3, 2, 1, 4, 5}); got != want {
 		t.Errorf("%+v became %+v", want, got)
 	}
 }

@@ -315,6 +315,50 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// Busy connections are closed now and then with a response that says so, whichever
+// way a request is read, and no request fails of it.
+func TestConnectionsMove(t *testing.T) {
+	const requests, each = 400, 20
+	for name, test := range map[string]struct {
+		each        uint32
+		netHTTPOnly bool
+	}{"never": {}, "read without net/http": {each: each}, "read by net/http": {each: each, netHTTPOnly: true}} {
+		t.Run(name, func(t *testing.T) {
+			r := newShelf(t)
+			r.put(t, "1", bundle(t, 1))
+			s := newServer(t, r, t.TempDir())
+			s.options.Limits.ConnectionRequests, s.options.NetHTTPOnly = test.each, test.netHTTPOnly
+			poll(t, s)
+			address, stop, wait := run(t, s)
+			opened := 0
+			var dialer net.Dialer
+			client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				opened++ // one request at a time
+				return dialer.DialContext(ctx, network, address)
+			}}}
+			for range requests {
+				res, err := client.Post("http://"+address+"/predict", "application/json", strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+					t.Fatalf("got %s, %v", res.Status, err)
+				}
+				res.Body.Close()
+			}
+			// 20 are to be expected, with a standard deviation of 4.4.
+			if test.each == 0 && opened != 1 || test.each > 0 && (opened < 3 || opened > 60) {
+				t.Errorf("%d connections for %d requests", opened, requests)
+			}
+			client.CloseIdleConnections()
+			stop()
+			if err := wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A server that is draining takes requests, and closes each connection after a
 // response: none of a closed loop's requests fails.
 func TestDrainTakesMore(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -257,9 +258,11 @@ func (s *Server) wire(h *http.Server) listener {
 // httpServer bounds what a slow or silent client can hold up.
 func (s *Server) httpServer() *http.Server {
 	api := s.Handler()
+	requests := s.options.Limits.ConnectionRequests
 	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if s.draining.Load() {
+			// By chance, since a count would have to be kept for each connection.
+			if s.draining.Load() || requests > 0 && rand.Uint32N(requests) == 0 {
 				w.Header().Set("Connection", "close")
 			}
 			api.ServeHTTP(w, r)
