@@ -143,6 +143,9 @@ func (c *Capacity) Sum() string {
 		return "the objective was not kept at the lowest level tried"
 	}
 	text := fmt.Sprintf("keeps the objective up to %.5g %s (median of %d searches; %.5g to %.5g, an interval for the median at %.0f %%)", c.Median, c.Unit, len(c.Found), c.Low, c.High, 100*c.Sure)
+	if len(c.Found) == 1 {
+		text = fmt.Sprintf("keeps the objective up to %.5g %s (one search)", c.Median, c.Unit)
+	}
 	if c.Unlimited {
 		text += "; the highest level allowed was kept, so it may be more"
 	}
