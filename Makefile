@@ -34,7 +34,7 @@ endef
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin status check-demo images test test-short fuzz fmt lint lint-modules licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -170,6 +170,10 @@ rules: ## test that each alert fires when it should and else stays quiet (builds
 	@mkdir -p bin && cp tools/cluster/go.mod bin/promtool.mod && cp tools/cluster/go.sum bin/promtool.sum
 	@test -x bin/promtool || CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -mod=mod -modfile=$(CURDIR)/bin/promtool.mod -o $(CURDIR)/bin/promtool github.com/prometheus/prometheus/cmd/promtool
 	@cd charts/charts/prometheus && $(CURDIR)/bin/promtool check rules rules.yml && $(CURDIR)/bin/promtool test rules rules_test.yml
+
+dashboards: ## write dashboards/json and check it against the types that Grafana publishes (needs npm)
+	@$(GO) run ./dashboards
+	@dir="$$(mktemp -d)"; trap 'rm -rf "$$dir"' EXIT; npm install --silent --no-audit --no-fund --prefix "$$dir" @grafana/schema@13.2.3 typescript@5.9.3 && node dashboards/schema.mjs "$$dir"
 
 licences: ## write docs/licences.md from what is linked and carried
 	@$(GO) build -C tools/lint -o $(CURDIR)/bin/lint/ ./licences && bin/lint/licences -write

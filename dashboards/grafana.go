@@ -26,9 +26,9 @@ func grafana(d *board.Dashboard) ([]byte, error) {
 	b := dashboard.NewDashboardBuilder(d.Title).Uid(d.UID).Description(d.Description).Tags([]string{"mlops"}).
 		Timezone("browser").Editable().Tooltip(dashboard.DashboardCursorSyncCrosshair).Refresh(d.Refresh).Time(d.From, "now").Version(1).
 		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus"))
-	for i, q := range d.Marks {
+	for _, q := range d.Marks {
 		b.Annotation(dashboard.NewAnnotationQueryBuilder().Name("Promotions").Datasource(source).Enable(true).IconColor("purple").
-			Expr(q.Expr).TitleFormat(q.Legend).Step("60s").Target(query(q, i, false)))
+			Expr(q.Expr).TitleFormat(q.Legend).Step("60s"))
 	}
 	y := uint32(0)
 	id := uint32(0)
@@ -53,6 +53,11 @@ func grafana(d *board.Dashboard) ([]byte, error) {
 	built, err := b.Build()
 	if err != nil {
 		return nil, fmt.Errorf("building dashboard %s: %w", d.UID, err)
+	}
+	// The SDK gives every variable what only one of intervals has.
+	for i := range built.Templating.List {
+		v := &built.Templating.List[i]
+		v.Auto, v.AutoMin, v.AutoCount = nil, nil, nil
 	}
 	text, err := json.MarshalIndent(built, "", "  ")
 	if err != nil {
