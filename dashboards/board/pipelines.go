@@ -14,7 +14,7 @@ func Pipelines() Dashboard {
 		Rows: []Row{
 			{"", []Panel{
 				stat(4, "Running", "Workflows that run or wait now.", Short, "Argo's controller is away",
-					Query{`sum(argo_workflows_gauge{phase=~"Running|Pending"})`, "running"}).bare(),
+					Query{`sum(argo_workflows_gauge{status=~"Running|Pending"})`, "running"}).bare(),
 				stat(5, "Last success of the pipeline", "Time since a pipeline last started that succeeded. Once a day is what the schedule says by default; an alert fires if a scheduled run is missing.", Seconds, "none seen",
 					Query{`time() - max(max_over_time(argo_workflows_mlops_run_started_seconds{workflow="pipeline",status="Succeeded"}[7d]))`, "age"}).bare().orange(129600).red(259200),
 				stat(5, "Next run", "Time until the schedules start the next workflow.", Seconds, "no schedule",
@@ -27,7 +27,7 @@ func Pipelines() Dashboard {
 				series(12, "Duration of runs", "How long the last run of each workflow took, by how it ended.", Seconds,
 					Query{`max by (workflow, status) (argo_workflows_mlops_run_duration_seconds)`, "{{workflow}}: {{status}}"}),
 				series(12, "Workflows by phase", "How many workflows there are in each phase; finished ones stay for a day, failed ones for a week.", Short,
-					Query{`sum by (phase) (argo_workflows_gauge)`, "{{phase}}"}).stacked(),
+					Query{`sum by (status) (argo_workflows_gauge)`, "{{status}}"}).stacked(),
 				series(24, "Duration of steps", "How long the last run of each step took, by how it ended.", Seconds,
 					Query{`max by (step, status) (argo_workflows_mlops_step_duration_seconds)`, "{{step}}: {{status}}"}),
 			}},
