@@ -62,7 +62,10 @@ line and what to do; nothing behind that is written.`,
 					if len(t.Models) > 1 {
 						log.Warn("another version was put into production meanwhile: the first lines are scored by the first of these", "versions", t.Models)
 					}
-					return strings.TrimSpace(fmt.Sprintf("%d rows %s", rows, strings.Join(t.Models, ", "))), err
+					if len(t.Models) == 0 {
+						return fmt.Sprintf("%d rows", rows), err
+					}
+					return "scored by " + strings.Join(t.Models, ", "), err
 				})
 			}
 		},
