@@ -34,7 +34,7 @@ endef
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin challenge retain status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,12 @@ adopt: ## put a version that a notebook logged into production (WHY=, VERSION=, 
 
 pin: ## keep the version in production, whatever a pipeline finds (WHY=; OFF=1 ends it; ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform pin,$(MLOPS) pin $(if $(filter 1,$(OFF)),-off))
+
+challenge: ## choose the version that is compared with the one in production (VERSION=, WHY=; OFF=1 ends it; ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform challenge,$(MLOPS) challenge $(if $(VERSION),-version $(VERSION)) $(if $(filter 1,$(OFF)),-off))
+
+retain: ## say which versions of the model need not stay; REMOVE=1 removes them (NEWEST=20, DAYS=90, ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform retain,$(MLOPS) retain $(if $(NEWEST),-newest $(NEWEST)) $(if $(DAYS),-days $(DAYS)) $(if $(filter 1,$(REMOVE)),-remove))
 
 ##@ Kubernetes
 # Kubernetes' client and Argo's types take minutes to compile the first time, and

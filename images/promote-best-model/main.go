@@ -3,6 +3,8 @@
 //
 // `promote-best-model rollback -why TEXT` puts an earlier version back, and
 // `promote-best-model pin -why TEXT` stops automatic promotion until `pin -off`.
+// `promote-best-model challenge` chooses the version that is compared with the one in
+// production, and `promote-best-model retain` removes versions that need not stay.
 package main
 
 import (
@@ -31,8 +33,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return rollback(ctx, log, args)
 	case "pin":
 		return pin(ctx, log, args)
+	case "challenge":
+		return challenge(ctx, log, args)
+	case "retain":
+		return retain(ctx, log, args)
 	default:
-		return program.Inputf("unknown command %q: rollback or pin, or none for the gate", name)
+		return program.Inputf("unknown command %q: rollback, pin, challenge or retain, or none for the gate", name)
 	}
 }
 

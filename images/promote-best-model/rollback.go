@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"mlops/internal/history"
 	"mlops/internal/mlflow"
@@ -61,8 +63,78 @@ func pin(ctx context.Context, log *slog.Logger, args []string) error {
 	})
 }
 
+func challenge(ctx context.Context, log *slog.Logger, args []string) error {
+	var version int
+	var why, by string
+	var off bool
+	err := program.Flags(args, func(f *flag.FlagSet) {
+		f.IntVar(&version, "version", 0, "number of the version to compare with the one in production")
+		f.StringVar(&why, "why", "", "why, for the history")
+		f.StringVar(&by, "by", "", "who asked for it (default: the workflow)")
+		f.BoolVar(&off, "off", false, "leave the choice to the next pipeline")
+	})
+	if err != nil {
+		return err
+	}
+	if off != (version == 0) || off != (why == "") || version < 0 {
+		return program.Inputf("say which version with -version and why with -why: the history keeps it; or only -off to leave the choice to the next pipeline")
+	}
+	signer, trusted, err := keys()
+	if err != nil {
+		return err
+	}
+	return person(ctx, log, by, func(reg *registry.Registry, events *history.Log, by string) (history.Event, error) {
+		return promote.Challenge(ctx, promote.ChallengeConfig{
+			Registry: reg, History: events, Signer: signer, Trusted: trusted,
+			Version: version, Why: why, By: by, Log: log,
+		})
+	})
+}
+
+func retain(ctx context.Context, log *slog.Logger, args []string) error {
+	var newest, days int
+	var by string
+	var remove bool
+	err := program.Flags(args, func(f *flag.FlagSet) {
+		f.IntVar(&newest, "newest", 20, "how many of the versions that could go stay")
+		f.IntVar(&days, "days", 90, "and those that are younger, in days")
+		f.StringVar(&by, "by", "", "who asked for it (default: the workflow)")
+		f.BoolVar(&remove, "remove", false, "remove them; without it, only say which would go")
+	})
+	if err != nil {
+		return err
+	}
+	return gated(ctx, log, by, func(reg *registry.Registry, events *history.Log, by string) error {
+		out, err := promote.Retain(ctx, promote.RetainConfig{
+			Registry: reg, History: events, By: by, Log: log, Now: time.Now(), Remove: remove,
+			Retention: promote.Retention{Newest: newest, Age: time.Duration(days) * 24 * time.Hour},
+		})
+		if err != nil {
+			return err
+		}
+		log.Info("retained", "model", out.Model, "removed", len(out.Removed), "bytes", out.Bytes, "done", out.Done, "said", out.Words())
+		text, err := json.Marshal(out)
+		if err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+		return step.Output("report", string(text))
+	})
+}
+
 // person does what somebody asked for, under the gate's lock.
 func person(ctx context.Context, log *slog.Logger, by string, do func(reg *registry.Registry, events *history.Log, by string) (history.Event, error)) error {
+	return gated(ctx, log, by, func(reg *registry.Registry, events *history.Log, by string) error {
+		e, err := do(reg, events, by)
+		if err != nil {
+			return err
+		}
+		log.Info("done", "event", e.Kind, "model", e.Model, "from", e.From, "to", e.To, "why", e.Why)
+		return step.Output("promoted", fmt.Sprint(e.To))
+	})
+}
+
+// gated works on the spec's registered model under the gate's lock.
+func gated(ctx context.Context, log *slog.Logger, by string, work func(reg *registry.Registry, events *history.Log, by string) error) error {
 	spec, err := step.Spec()
 	if err != nil {
 		return err
@@ -82,13 +154,9 @@ func person(ctx context.Context, log *slog.Logger, by string, do func(reg *regis
 	if by == "" {
 		by = step.By()
 	}
-	e, err := do(registry.New(client, spec.Model), events, by)
+	err = work(registry.New(client, spec.Model), events, by)
 	if errors.Is(err, promote.ErrRefused) {
 		return program.Input(err)
 	}
-	if err != nil {
-		return err
-	}
-	log.Info("done", "event", e.Kind, "model", e.Model, "from", e.From, "to", e.To, "why", e.Why)
-	return step.Output("promoted", fmt.Sprint(e.To))
+	return err
 }

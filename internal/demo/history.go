@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"mlops/internal/history"
 	"mlops/internal/mlflow"
 	"mlops/internal/overview"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
+	"mlops/internal/progress"
 	"mlops/internal/promote"
 	"mlops/internal/registry"
 	"mlops/internal/signature"
@@ -82,6 +86,28 @@ func Challenge(ctx context.Context, c *Config, out io.Writer, model string, vers
 	})
 }
 
+// Retain removes versions of the demo's registered model that need not stay, or says
+// which those are; see promote.Retain.
+func Retain(ctx context.Context, c *Config, out io.Writer, model string, keep promote.Retention, remove bool, by string) error {
+	return locked(ctx, c, model, func(m *servedModel) error {
+		done, err := promote.Retain(ctx, promote.RetainConfig{
+			Registry: m.registry, History: m.events, Retention: keep, Remove: remove, By: by,
+			Now: time.Now(), Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s: %s\n", done.Model, done.Words())
+		for _, why := range slices.Sorted(maps.Keys(done.Kept)) {
+			fmt.Fprintf(out, "  kept: %s, each %s\n", progress.Counted(int64(done.Kept[why]), "version"), why)
+		}
+		if !remove && len(done.Removed) > 0 {
+			fmt.Fprintln(out, "Nothing was removed: -remove does it.")
+		}
+		return nil
+	})
+}
+
 // signingKeys are the key that the demo signs versions with, and those that it trusts.
 func signingKeys(c *Config) (*signature.Signer, signature.Trusted, error) {
 	private, public, err := c.State.SigningKeys()
@@ -98,20 +124,28 @@ func signingKeys(c *Config) (*signature.Signer, signature.Trusted, error) {
 
 // decide does what somebody asked for, under the gate's lock, and says it.
 func decide(ctx context.Context, c *Config, out io.Writer, model string, do func(*servedModel) (history.Event, error)) error {
+	return locked(ctx, c, model, func(m *servedModel) error {
+		e, err := do(m)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, overview.Happened(e))
+		return err
+	})
+}
+
+// locked works on a model of the demo under the gate's lock.
+func locked(ctx context.Context, c *Config, model string, work func(*servedModel) error) error {
 	return withModel(ctx, c, model, func(m *servedModel) error {
 		lock := postgres.NewSession(m.postgres, m.postgres.Clean, "promote "+m.registry.Model(), slog.New(slog.DiscardHandler))
 		defer lock.Close()
 		if _, err := lock.Conn(ctx); err != nil {
 			return err
 		}
-		e, err := do(m)
+		err := work(m)
 		if errors.Is(err, promote.ErrRefused) {
 			return program.Input(err)
 		}
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(out, overview.Happened(e))
 		return err
 	})
 }

@@ -29,6 +29,8 @@ const (
 
 	Moved Kind = "moved by hand" // somebody moved the alias past the platform
 
+	Removed Kind = "versions removed" // retention removed versions that were never in production
+
 	Challenged   Kind = "challenger chosen"  // somebody chose the version to compare with
 	Unchallenged Kind = "challenger dropped" // and left that to the gate again
 )
@@ -209,6 +211,23 @@ func (l *Log) Recent(ctx context.Context, model string, limit int) (recent api.E
 		return conn.QueryRow(ctx, "SELECT count(*) FROM "+table+" WHERE model = $1 AND settled", model).Scan(&recent.Total)
 	})
 	return recent, err
+}
+
+// InProduction returns the versions of a model that any event says were in production.
+func (l *Log) InProduction(ctx context.Context, model string) (map[int]bool, error) {
+	was := map[int]bool{}
+	err := l.do(ctx, "reading the history", func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, "SELECT from_version FROM "+table+" WHERE model = $1 UNION SELECT to_version FROM "+table+" WHERE model = $1", model)
+		if err != nil {
+			return err
+		}
+		numbers, err := pgx.CollectRows(rows, pgx.RowTo[int])
+		for _, n := range numbers {
+			was[n] = true
+		}
+		return err
+	})
+	return was, err
 }
 
 // columns are those that scan reads.

@@ -78,6 +78,14 @@ func (c *Client) UploadArtifact(ctx context.Context, path string, body io.ReadSe
 	return c.do(ctx, request{method: http.MethodPut, path: proxyPath(path), upload: body})
 }
 
+// DeleteArtifact deletes the file or folder at path.
+func (c *Client) DeleteArtifact(ctx context.Context, path string) error {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	return c.do(ctx, request{method: http.MethodDelete, path: proxyPath(path)})
+}
+
 // ListArtifacts returns what is directly below a folder. To MLflow a folder that
 // does not exist is an empty one.
 func (c *Client) ListArtifacts(ctx context.Context, path string) ([]Artifact, error) {

@@ -37,6 +37,35 @@ func (c *Client) ModelTags(ctx context.Context, name string) (map[string]string,
 	return toMap(out.Model.Tags), err
 }
 
+// ModelAliases returns the aliases of a registered model with the versions that they
+// name. A model that does not exist has none; that is no error.
+func (c *Client) ModelAliases(ctx context.Context, name string) (map[string]int, error) {
+	var out struct {
+		Model struct {
+			Aliases []struct{ Alias, Version string }
+		} `json:"registered_model"`
+	}
+	err := c.get(ctx, "registered-models/get", url.Values{"name": {name}}, &out)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	aliases := map[string]int{}
+	for _, a := range out.Model.Aliases {
+		if aliases[a.Alias], err = strconv.Atoi(a.Version); err != nil {
+			return nil, fmt.Errorf("model %q: MLflow gave the version number %q of the alias %s", name, a.Version, a.Alias)
+		}
+	}
+	return aliases, nil
+}
+
+// DeleteVersion deletes a version with its tags and aliases; its run stays.
+func (c *Client) DeleteVersion(ctx context.Context, name string, number int) error {
+	return c.remove(ctx, "model-versions/delete", map[string]any{"name": name, "version": strconv.Itoa(number)})
+}
+
 // SetModelTag sets a tag of a registered model.
 func (c *Client) SetModelTag(ctx context.Context, name, key, value string) error {
 	return c.post(ctx, "registered-models/set-tag", map[string]any{"name": name, "key": key, "value": value}, nil)

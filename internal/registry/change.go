@@ -235,11 +235,7 @@ func cut(text string) string {
 
 // attach stores a file beside the other artifacts of a version's run.
 func (r *Registry) attach(ctx context.Context, v Version, name string, content []byte) error {
-	run, err := r.client.GetRun(ctx, v.RunID)
-	if err != nil {
-		return fmt.Errorf("looking up the run of version %d of %s: %w", v.Number, r.model, err)
-	}
-	root, err := r.client.ArtifactPath(run.ArtifactURI)
+	root, err := r.artifacts(ctx, v.RunID)
 	if err == nil {
 		err = r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content))
 	}

@@ -38,11 +38,7 @@ func (r *Registry) ShareEvents(ctx context.Context, v Version, events api.Events
 
 // Events returns what ShareEvents stored with the run of a version, or ErrNoEvents.
 func (r *Registry) Events(ctx context.Context, v Version) (events api.Events, err error) {
-	run, err := r.client.GetRun(ctx, v.RunID)
-	if err != nil {
-		return events, fmt.Errorf("looking up the run of version %d of %s: %w", v.Number, r.model, err)
-	}
-	root, err := r.client.ArtifactPath(run.ArtifactURI)
+	root, err := r.artifacts(ctx, v.RunID)
 	if err != nil {
 		return events, fmt.Errorf("locating %s of version %d of %s: %w", FileEvents, v.Number, r.model, err)
 	}

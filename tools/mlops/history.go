@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"time"
 
 	"mlops/internal/demo"
 	"mlops/internal/program"
+	"mlops/internal/promote"
 )
 
 // historyCommands show and change what is in production.
@@ -137,6 +139,29 @@ production; -off leaves it to the next pipeline again.`,
 					return program.Inputf("say why with -why TEXT: the history keeps it")
 				}
 				return demo.Challenge(ctx, c, out, *model, *version, text, *by)
+			}
+		},
+	}, {
+		name:  "retain",
+		short: "remove versions of the demo's model that need not stay; without -remove, say which",
+		long: `
+Removes versions with the artifacts of their runs; parameters, metrics and tags of the
+runs stay. A version stays that has an alias, is or was in production, is of the newest
+training or was logged by a notebook; of the others the newest, and those younger than
+some days. Without -remove it only says what would go. The history says what went.`,
+		define: func(f *flag.FlagSet) work {
+			in := newInputs()
+			model, by := modelFlag(f), byFlag(f)
+			newest := f.Int("newest", 20, "how many of the `versions` that could go stay")
+			days := f.Int("days", 90, "and those that are younger, in `days`")
+			remove := f.Bool("remove", false, "remove them")
+			return func(ctx context.Context, out io.Writer, _ []string) error {
+				c, err := in.config()
+				if err != nil {
+					return err
+				}
+				keep := promote.Retention{Newest: *newest, Age: time.Duration(*days) * 24 * time.Hour}
+				return demo.Retain(ctx, c, out, *model, keep, *remove, *by)
 			}
 		},
 	}}

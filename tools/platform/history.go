@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/user"
@@ -14,6 +15,7 @@ import (
 	"mlops/internal/kube"
 	"mlops/internal/overview"
 	"mlops/internal/program"
+	"mlops/internal/promote"
 )
 
 // showHistory writes what was in production of the release's model.
@@ -74,6 +76,39 @@ func pin(ctx context.Context, c *config) error {
 	return c.ask(ctx, "pin-model", map[string]string{"unpin": strconv.FormatBool(off), "why": why})
 }
 
+// challenge chooses the version that is compared with the one in production, or leaves the
+// choice to the next pipeline.
+func challenge(ctx context.Context, c *config) error {
+	why, off := strings.TrimSpace(os.Getenv("WHY")), os.Getenv("OFF") == "1"
+	version := os.Getenv("VERSION")
+	if off {
+		return c.ask(ctx, "challenge-model", map[string]string{"unchallenge": "true", "version": "0", "why": ""})
+	}
+	if n, err := strconv.Atoi(version); err != nil || n < 1 {
+		return program.Inputf("VERSION=%s: want the number of a version; or OFF=1 to leave the choice to the next pipeline", version)
+	}
+	if why == "" {
+		return program.Inputf("say why with WHY=\"...\": the history keeps it")
+	}
+	return c.ask(ctx, "challenge-model", map[string]string{"unchallenge": "false", "version": version, "why": why})
+}
+
+// retain removes versions that need not stay, or says which those are.
+func retain(ctx context.Context, c *config) error {
+	parameters := map[string]string{"remove": strconv.FormatBool(os.Getenv("REMOVE") == "1")}
+	for name, variable := range map[string]string{"newest": "NEWEST", "days": "DAYS"} {
+		text := os.Getenv(variable)
+		if text == "" {
+			continue
+		}
+		if n, err := strconv.Atoi(text); err != nil || n < 0 {
+			return program.Inputf("%s=%s: want a number of at least 0", variable, text)
+		}
+		parameters[name] = text
+	}
+	return c.ask(ctx, "retain-models", parameters)
+}
+
 // ask runs a workflow on behalf of who is at the keyboard.
 func (c *config) ask(ctx context.Context, template string, parameters map[string]string) error {
 	r, err := c.installed(ctx)
@@ -95,6 +130,16 @@ func (c *config) ask(ctx context.Context, template string, parameters map[string
 	}
 	_, model := dataSet(ctx, r)
 	for _, outputs := range kube.Outputs(w) {
+		if text := outputs["report"]; w.Status.Phase == wfv1.WorkflowSucceeded && text != "" {
+			var done promote.Retained
+			if err := json.Unmarshal([]byte(text), &done); err != nil {
+				return fmt.Errorf("reading the report of workflow %s: %w", name, err)
+			}
+			c.show.Print(done.Model + ": " + done.Words())
+			if !done.Done && len(done.Removed) > 0 {
+				c.show.Print("nothing was removed: REMOVE=1 does it")
+			}
+		}
 		if w.Status.Phase == wfv1.WorkflowSucceeded && outputs["promoted"] != "" {
 			c.show.Print(fmt.Sprintf("version %s of %s is in production; make history ON=cluster shows why", outputs["promoted"], model))
 		}
