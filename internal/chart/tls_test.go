@@ -96,6 +96,9 @@ func TestTLSInside(t *testing.T) {
 				t.Errorf("Prometheus does not verify %s", server)
 			}
 		}
+		if n := strings.Count(config, "scheme: https"); n != 3 {
+			t.Errorf("Prometheus scrapes %d jobs over TLS, want inference, ui and minio", n)
+		}
 		refused(t, helm, "mlops", "not both", set("global.tls.enabled=true", "global.tls.certManager.issuer=a", "global.tls.certManager.clusterIssuer=b")...)
 		refused(t, helm, "mlops", "global.tls.enabled=true", set("global.tls.certManager.issuer=a")...)
 	})
