@@ -3,14 +3,11 @@ package serve
 import (
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"mlops/internal/api"
 	"mlops/internal/dataset"
-	"mlops/internal/headers"
 )
 
 // openAPI responds to GET /openapi.json. The schema of a record is that of the
@@ -247,65 +244,3 @@ func recordSchema(spec *dataset.Spec) object {
 	}
 	return record
 }
-
-// docs responds to GET /docs, the same document as a page.
-func (s *Server) docs(w http.ResponseWriter, r *http.Request) {
-	view := struct {
-		Title, Model, Version, Example string
-		Spec                           *dataset.Spec
-		Columns                        []api.Column
-		Cohort                         []dataset.Exclusion
-	}{Title: s.options.Model, Model: s.options.Model}
-	if served := s.served.Load(); served != nil {
-		spec := served.model.Spec
-		view.Spec, view.Title, view.Version = spec, spec.Title, strconv.Itoa(served.version.Number)
-		view.Columns, view.Cohort = columns(served.model.Encoder), spec.Cohort
-		if example, err := json.MarshalIndent(served.description.Samples[0].Body(spec.LooksBack()), "", "  "); err == nil {
-			view.Example = string(example)
-		}
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", headers.API+"; style-src 'unsafe-inline'")
-	if err := docsPage.Execute(w, view); err != nil {
-		s.log.Debug("writing /docs", "error", err)
-	}
-}
-
-var docsPage = template.Must(template.New("docs").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{.Title}}: API</title>
-<style>
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-code,pre{font:14px/1.45 ui-monospace,monospace}
-pre{padding:1rem;border:1px solid #8886;border-radius:8px;overflow:auto;max-height:24rem}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8884}
-</style>
-<h1>{{.Title}}</h1>
-<p>{{if .Version}}This server serves version {{.Version}} of <code>{{.Model}}</code>.{{else}}No version of <code>{{.Model}}</code> is in production yet.{{end}}
-For programs, the same is in <a href="openapi.json">openapi.json</a>.</p>
-<table>
-<tr><td><code>POST /predict</code><td>Score one record (an object), an array of records, or <code>{"instances": [...]}</code>
-<tr><td><code>GET /model</code><td>The served version, its data set, metrics and samples
-<tr><td><code>GET <a href="model/card">/model/card</a></code><td>The served version's model card, as HTML, Markdown or JSON
-<tr><td><code>GET <a href="model/history">/model/history</a></code><td>What was in production, when, by whom and why
-<tr><td><code>GET /healthz</code><td>Whether the process is alive
-<tr><td><code>GET /readyz</code><td>Whether the server takes requests
-<tr><td><code>GET /metrics</code><td>Metrics for Prometheus
-</table>
-<p>Values are JSON numbers, or strings as they appear in the table. A column counts as missing if it is left out, <code>null</code>, empty or one of the table's own markers; a required column must not be missing. The key and the target are accepted, but ignored.</p>
-<p>A record that is unlike the training rows is scored all the same, and its prediction has <code>warnings</code>, each with column, kind and detail: <code>unseen_level</code> (no training row has this value of a category), <code>out_of_range</code> (a number below or above all of training), <code>missing</code> (no value, though every training row has one), <code>hardly_given</code> (hardly any column has a value), <code>history_unavailable</code> (nobody knows the record's earlier ones).</p>
-{{if and .Spec .Spec.LooksBack}}<p>The model looks at the earlier records of a record's group. They may be sent as <code>history</code> beside its columns: an array of records, the newest last, <code>[]</code> if there are none. Without it the server looks up the rows of <code>{{.Spec.Group}}</code> that are before <code>{{.Spec.Order}}</code>, or all of them where the record has none.</p>{{end}}
-<p>Errors are <code>application/problem+json</code> with one entry in <code>errors</code> for each invalid value, up to 20: the record's index, the field and a detail. If any value is invalid, no record is scored.</p>
-{{if .Cohort}}<h2>Records that get no score</h2>
-<p>The model was not trained on such records. Each gets <code>{"excluded": "the reason"}</code> instead of a label and a probability; the other records of the request are scored.</p>
-<table><tr><th>Column<th>Values<th>Because
-{{range .Cohort}}<tr><td><code>{{.Column}}</code><td>{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}<td>{{.Because}}
-{{end}}</table>{{end}}
-{{if .Example}}<h2>Example record</h2><pre>{{.Example}}</pre>{{end}}
-{{if .Columns}}<h2>Columns</h2>
-<table><tr><th>Column<th>Type<th>Meaning<th>Values<th>In training
-{{range .Columns}}<tr><td><code>{{.Name}}</code><td>{{.Type}}{{if .Required}}, required{{end}}<td>{{.Label}}<td>{{if .Min}}at least {{.Min}}{{end}}{{if and .Min .Max}}, {{end}}{{if .Max}}at most {{.Max}}{{end}}{{if eq .Type "boolean"}}true or false{{end}}{{if eq .Type "date"}}ISO 8601{{with .Format}} or {{.}}{{end}}{{with .Earliest}}, from {{.}}{{end}}{{with .Latest}}, to {{.}}{{end}}{{end}}{{range $i, $v := .Values}}{{if $i}}, {{end}}{{$v}}{{end}}{{range $i, $c := .Codes}}{{if $i}}, {{end}}{{$c.Code}} = {{$c.Name}}{{end}}<td>{{with .Seen}}{{if .Min}}{{.Min}} to {{.Max}}{{end}}{{if .Levels}}{{.Levels}} values{{end}}{{if not .Missing}}, never missing{{end}}{{end}}
-{{end}}</table>{{end}}
-</html>
-`))

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -269,6 +271,35 @@ func TestTooLarge(t *testing.T) {
 	s.Handler().ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
 		t.Errorf("32 MiB: status %d: %s", w.Code, w.Body)
+	}
+}
+
+// The page of the documents has each operation to try, and its policy lets its own script
+// and style do that and nothing else.
+func TestDocsToTry(t *testing.T) {
+	s, _ := serving(t, 1)
+	w := ask(s, http.MethodGet, "/docs", "")
+	page, policy := w.Body.String(), w.Header().Get("Content-Security-Policy")
+	for _, element := range []string{"style", "script"} {
+		_, rest, _ := strings.Cut(page, "<"+element+">")
+		text, _, _ := strings.Cut(rest, "</"+element+">")
+		sum := sha256.Sum256([]byte(text))
+		if want := element + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; text == "" || !strings.Contains(policy, want) {
+			t.Errorf("the policy %q is without %q", policy, want)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || !strings.Contains(policy, "connect-src 'self'") {
+		t.Errorf("policy %q", policy)
+	}
+	for path, item := range s.document()["paths"].(object) {
+		for method := range item.(object) {
+			if want := `data-method="` + strings.ToUpper(method) + `" data-path="` + path + `"`; !strings.Contains(page, want) {
+				t.Errorf("the page is without %s", want)
+			}
+		}
+	}
+	if !strings.Contains(page, "&#34;size&#34;: ") {
+		t.Errorf("no example of a record in a form:\n%s", page)
 	}
 }
 
