@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"time"
+	_ "time/tzdata" // schedules are in a time zone, and the image has no files of them
 
 	"mlops/internal/certificate"
 	"mlops/internal/page"
