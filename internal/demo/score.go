@@ -85,12 +85,8 @@ func ScoreBatch(ctx context.Context, c *Config, d *progress.Reporter, out io.Wri
 		Env:        env, ProgramEnv: func(image string) []string { return secrets.StepEnv(imageName(image)) },
 		LogDir: c.State.Path("log", "score-batch-"+serving), Grace: grace, Observe: d.Observe,
 	})
-	var failed *workflow.TaskError
-	if errors.As(err, &failed) && failed.ExitCode == program.BadInput {
-		return program.Input(err)
-	}
 	if err != nil {
-		return err
+		return ofTask(err)
 	}
 	for _, task := range result.Tasks {
 		if report := task.Outputs["report"]; report != "" {
@@ -108,4 +104,14 @@ func (c *Config) serves(sets []known, name string) bool {
 		}
 	}
 	return false
+}
+
+// ofTask is the error of a workflow: of the kind program.Input if one of its tasks says that
+// its input is wrong.
+func ofTask(err error) error {
+	var failed *workflow.TaskError
+	if errors.As(err, &failed) && failed.ExitCode == program.BadInput {
+		return program.Input(err)
+	}
+	return err
 }

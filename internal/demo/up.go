@@ -294,12 +294,8 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 		Env: env, ProgramEnv: func(image string) []string { return s.postgres.StepEnv(imageName(image)) },
 		LogDir: logs, Grace: grace, Observe: d.Observe,
 	})
-	var failed *workflow.TaskError
-	if errors.As(err, &failed) && failed.ExitCode == program.BadInput {
-		return program.Input(err)
-	}
 	if err != nil {
-		return err
+		return ofTask(err)
 	}
 	for _, task := range result.Tasks {
 		if err := s.journey.Add(task.Outputs); err != nil {
