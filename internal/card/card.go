@@ -5,14 +5,14 @@ package card
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"slices"
 	"strings"
+
+	"mlops/internal/headers"
 )
 
 // Card is a model card, and the body of GET /model/card in JSON.
@@ -89,10 +89,7 @@ var pageTemplate = template.Must(template.New("card").Parse(page))
 
 // Policy is a Content-Security-Policy under which HTML's page looks as it should: it may
 // use its own style and nothing else.
-var Policy = func() string {
-	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-}()
+var Policy = headers.API + "; style-src " + headers.Digest(style)
 
 // HTML renders the card as one page that loads nothing.
 func (c Card) HTML() ([]byte, error) {

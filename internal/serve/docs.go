@@ -1,9 +1,7 @@
 package serve
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"html/template"
 	"maps"
@@ -14,6 +12,7 @@ import (
 
 	"mlops/internal/api"
 	"mlops/internal/dataset"
+	"mlops/internal/headers"
 )
 
 // The page /docs is one file that loads nothing: its style and its script stand in it,
@@ -30,14 +29,7 @@ var docsScript string
 
 var docsPage = template.Must(template.New("docs").Parse(docsHTML))
 
-var docsPolicy = func() string {
-	digest := func(text string) string {
-		sum := sha256.Sum256([]byte(text))
-		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	}
-	return "default-src 'none'; connect-src 'self'; script-src " + digest(docsScript) + "; style-src " + digest(docsStyle) +
-		"; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-}()
+var docsPolicy = headers.API + "; connect-src 'self'; script-src " + headers.Digest(docsScript) + "; style-src " + headers.Digest(docsStyle)
 
 // operation is one of the OpenAPI document, to be tried on the page.
 type operation struct {
