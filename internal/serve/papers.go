@@ -106,14 +106,23 @@ func (s *served) hasCard() bool {
 	return ok
 }
 
-// prefetch gets the served version's card, so that it is here when the registry is not.
-func (s *Server) prefetch(ctx context.Context) {
-	now := s.served.Load()
-	if now == nil || s.options.Papers == nil {
-		return
-	}
-	if err := s.fetchCard(ctx, now, false); err != nil {
-		s.log.Warn("the model card could not be fetched", "version", now.version.Number, "error", err)
+// fetchCards gets the card of each version that is served, so that it is here when the
+// registry is not, until the context ends. It has a loop of its own: a registry that is
+// slow to send a card delays no promotion.
+func (s *Server) fetchCards(ctx context.Context) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if now := s.served.Load(); now != nil && s.trouble.Load() == nil {
+			if err := s.fetchCard(ctx, now, false); err != nil && ctx.Err() == nil {
+				s.log.Warn("the model card could not be fetched", "version", now.version.Number, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 

@@ -132,6 +132,37 @@ func TestCardIsFetched(t *testing.T) {
 	eventually(t, "the card", func() bool { now := s.served.Load(); return now != nil && now.paper.card.Load() != nil })
 }
 
+// slowDesk never comes to an end with a card.
+type slowDesk struct {
+	desk
+	asked chan struct{} // closed when it is asked for one
+	once  sync.Once
+}
+
+func (d *slowDesk) Card(ctx context.Context, _ registry.Version) ([]byte, error) {
+	d.once.Do(func() { close(d.asked) })
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A registry that is slow to send a card delays no promotion.
+func TestSlowCard(t *testing.T) {
+	t.Parallel()
+	first, _ := carded(t, 1)
+	shelf, papers := newShelf(t), &slowDesk{asked: make(chan struct{})}
+	shelf.put(t, "1", first)
+	s := newServer(t, shelf, t.TempDir())
+	s.options.Papers = papers
+	watch(t, s)
+	<-papers.asked
+	start := time.Now()
+	shelf.put(t, "2", bundle(t, 2))
+	eventually(t, "the next version", func() bool { return s.served.Load().version.Number == 2 })
+	if took := time.Since(start); took >= papersTimeout {
+		t.Errorf("version 2 was served after %s", took)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	cache, papers := t.TempDir(), &desk{}

@@ -80,9 +80,12 @@ const (
 // or the registry can't be reached.
 func (s *Server) Watch(ctx context.Context) error {
 	s.autopsy()
+	var group sync.WaitGroup
+	defer group.Wait()
+	if s.options.Papers != nil {
+		group.Go(func() { s.fetchCards(ctx) })
+	}
 	if h := s.shadow; h != nil {
-		var group sync.WaitGroup
-		defer group.Wait()
 		group.Go(func() { h.watch(ctx) })
 		group.Go(func() { h.work(ctx) })
 	}
@@ -110,9 +113,6 @@ func (s *Server) Watch(ctx context.Context) error {
 			failing = false
 			s.trouble.Store(nil)
 			s.log.Info("the registry responds again")
-		}
-		if err == nil {
-			s.prefetch(ctx)
 		}
 		select {
 		case <-ctx.Done():
