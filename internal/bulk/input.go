@@ -243,7 +243,7 @@ func (r *rows) where(record string) string {
 	return fmt.Sprintf("row (%s) = (%s)", strings.Join(r.key, ","), record)
 }
 
-// before is the condition that a row's key is in relation to a position.
+// condition says that a row's key stands in relation (such as >) to a position.
 func (r *rows) condition(relation string, position string) (sql string, args []any, err error) {
 	var values []string
 	if err := json.Unmarshal([]byte(position), &values); err != nil || len(values) != len(r.key) {
