@@ -179,6 +179,45 @@ func TestRateLimited(t *testing.T) {
 
 // The file is read again without a restart; a mistake in it changes nothing, and is
 // said once.
+// A key that was let in before is known by its text: nothing else with its id is, and
+// another line for the id forgets it.
+func TestSeenBefore(t *testing.T) {
+	text, k, err := New("k", []Scope{Predict}, Rate{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, path := ring(t, k)
+	other := text[:keySize-1] + "A"
+	if other == text {
+		other = text[:keySize-1] + "E"
+	}
+	for range 3 {
+		if h, why := r.check(text, Predict); why != nil || h.ID != k.ID {
+			t.Fatalf("the key: %+v", why)
+		}
+		if h, why := r.check(text, Operate); h != nil || why.Reason != WrongScope {
+			t.Errorf("another scope: %+v", why)
+		}
+		for _, wrong := range []string{other, text + "A", text[:keySize-1], strings.Replace(text, "mlops_", "MLOPS_", 1)} {
+			if h, why := r.check(wrong, Predict); h != nil || why.Reason != UnknownKey && why.Reason != BadKey {
+				t.Errorf("%d characters that are not the key: %+v", len(wrong), why)
+			}
+		}
+	}
+	_, next, err := New("k", []Scope{Predict}, Rate{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.ID = k.ID
+	store(t, path, next)
+	if _, err := r.load(); err != nil {
+		t.Fatal(err)
+	}
+	if h, why := r.check(text, Predict); h != nil || why.Reason != UnknownKey {
+		t.Errorf("the key whose line was replaced: %+v", why)
+	}
+}
+
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	first, a := made(t, "a", Rate{}, Predict)
@@ -279,6 +318,7 @@ func BenchmarkGuard(b *testing.B) {
 		b.Fatal(err)
 	}
 	r, _, _ := ring(b, k)
+	(*r.held.Load())[k.ID].limiter = &limiter{pace: 1, period: int64(time.Second)} // which it doesn't reach
 	h := guarded(r)
 	req := httptest.NewRequest(http.MethodPost, "/", nil)
 	req.Header.Set("Authorization", "Bearer "+text)

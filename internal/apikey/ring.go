@@ -35,6 +35,7 @@ type held struct {
 	Key
 	limiter  *limiter
 	admitted prometheus.Counter
+	seen     atomic.Pointer[[keySize]byte] // the key itself, once its hash was right
 }
 
 // Open reads the keys of a file or of all files of a folder, or of several, separated as
@@ -132,29 +133,55 @@ type refusal struct {
 	wait   time.Duration
 }
 
-// Check returns the known key with that text, if it may be used for the scope; no other
+// check returns the known key with that text, if it may be used for the scope; no other
 // side effect than that it has used up one request of its rate.
 func (r *Ring) check(text string, want Scope) (*held, *refusal) {
-	id, ok := split(text)
-	if !ok {
-		return nil, &refusal{Reason: BadKey}
-	}
-	var whole [keySize]byte
-	copy(whole[:], text)
-	sum := sha256.Sum256(whole[:])
-	k := (*r.held.Load())[id]
-	if k == nil || subtle.ConstantTimeCompare(sum[:], k.Hash[:]) != 1 {
-		return nil, &refusal{Reason: UnknownKey}
+	k := r.again(text)
+	if k == nil {
+		id, ok := split(text)
+		if !ok {
+			return nil, &refusal{Reason: BadKey}
+		}
+		var whole [keySize]byte
+		copy(whole[:], text)
+		sum := sha256.Sum256(whole[:])
+		k = (*r.held.Load())[id]
+		if k == nil || subtle.ConstantTimeCompare(sum[:], k.Hash[:]) != 1 {
+			return nil, &refusal{Reason: UnknownKey}
+		}
+		k.seen.Store(&whole)
 	}
 	if !slices.Contains(k.Scopes, want) {
-		return nil, &refusal{Reason: WrongScope, key: id}
+		return nil, &refusal{Reason: WrongScope, key: k.ID}
 	}
 	if k.limiter.pace > 0 {
 		if wait := k.limiter.take(int64(time.Since(r.start))); wait > 0 {
-			return nil, &refusal{Reason: TooFast, key: id, wait: wait}
+			return nil, &refusal{Reason: TooFast, key: k.ID, wait: wait}
 		}
 	}
 	return k, nil
+}
+
+// again returns the key with that text if it was presented before, which spares its hash.
+// A key whose line has changed or gone was not: it is another held, or none.
+func (r *Ring) again(text string) *held {
+	if len(text) != keySize {
+		return nil
+	}
+	k := (*r.held.Load())[text[len(prefix):len(prefix)+idSize]]
+	if k == nil {
+		return nil
+	}
+	seen := k.seen.Load()
+	if seen == nil {
+		return nil
+	}
+	var whole [keySize]byte
+	copy(whole[:], text)
+	if subtle.ConstantTimeCompare(whole[:], seen[:]) != 1 {
+		return nil
+	}
+	return k
 }
 
 // presented returns the key that a request's header presents. X-API-Key comes first: a
