@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/variants"
@@ -143,6 +144,9 @@ func query(q board.Query, i int, instant bool) *prometheus.DataqueryBuilder {
 	b := prometheus.NewDataqueryBuilder().RefId(string(rune('A' + i))).Datasource(source).Expr(q.Expr).LegendFormat(q.Legend)
 	if instant {
 		return b.Instant()
+	}
+	if strings.Contains(q.Expr, "mlops_request_duration_seconds_bucket") {
+		b.Exemplar(true) // dots that name a trace
 	}
 	return b.Range()
 }

@@ -70,6 +70,9 @@ func Serving() Dashboard {
 					Query{`60 * sum by (reason) (rate(mlops_connections_dropped_total[` + rateInterval + `])` + ofServers + `)`, "connection {{reason}}"}).red(1),
 			}},
 			{"Predictions", []Panel{
+				series(24, "Records per request", "Records of the requests to /predict that were answered: their mean, and as many as 99 of 100 requests have at most.", Short,
+					Query{`sum(rate(mlops_predict_records_sum[` + rateInterval + `])) / (sum(rate(mlops_predict_records_count[` + rateInterval + `])) > 0)`, "mean"},
+					Query{`histogram_quantile(0.99, sum by (le) (rate(mlops_predict_records_bucket[` + rateInterval + `]))) >= 0`, "p99"}),
 				series(8, "Predictions per minute by label", "Records scored, and those that the cohort leaves out; a request may have many.", Short,
 					Query{`60 * sum by (label) (rate(mlops_predictions_total[` + rateInterval + `]))`, "label {{label}}"},
 					Query{`60 * sum by (reason) (rate(mlops_predictions_excluded_total[` + rateInterval + `]))`, "no score: {{reason}}"}).stacked(),

@@ -8,6 +8,7 @@ type Inference struct {
 	Requests      *prometheus.CounterVec   // by handler and code
 	Problems      *prometheus.CounterVec   // by handler and type
 	Duration      *prometheus.HistogramVec // by handler
+	Records       *Records                 // per request
 	Predictions   *prometheus.CounterVec   // by label
 	Excluded      *prometheus.CounterVec   // by reason
 	UnknownValues prometheus.Counter
@@ -38,11 +39,12 @@ var durationBuckets = []float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e
 // limits count anyway is added by the Watch methods.
 func NewInference() *Inference {
 	s := newSet()
-	scores := &scoreCollector{}
-	s.registry.MustRegister(scores)
+	scores, records := &scoreCollector{}, &Records{}
+	s.registry.MustRegister(scores, records)
 	return &Inference{
 		set:      s,
 		scores:   scores,
+		Records:  records,
 		Requests: s.counters("mlops_requests_total", "Requests answered.", "handler", "code"),
 		Problems: s.counters("mlops_problems_total", "Requests answered with a problem, by the last part of the problem's type; internal is an error of the server.", "handler", "type"),
 		// Native beside classic: a Prometheus that scrapes protobuf gets buckets 10 % apart.

@@ -132,6 +132,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 		}
 	}
 	s.respond(w, x, e, served)
+	if n := len(x.scores) / served.model.Trees.Outputs(); n > 0 {
+		s.metrics.Records.Add(n)
+	}
 	switch {
 	case served.scores == nil:
 	case len(x.excluded) == 0:

@@ -28,7 +28,11 @@ func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 		start := time.Now()
 		sw := metrics.StatusWriter{ResponseWriter: w}
 		complete := s.rescue(name, &sw, r, next)
-		duration.Observe(time.Since(start).Seconds())
+		if took, trace := time.Since(start).Seconds(), traceID(w.Header()[traceParent]); trace == "" {
+			duration.Observe(took)
+		} else {
+			duration.(prometheus.ExemplarObserver).ObserveWithExemplar(took, prometheus.Labels{"trace_id": trace})
+		}
 		switch {
 		case sw.Code == 0 || sw.Code == http.StatusOK:
 			ok.Inc()

@@ -3,6 +3,7 @@ package serve
 import (
 	"net/http"
 	"slices"
+	"strconv"
 )
 
 // Names by which a request is found again elsewhere, in the header's form.
@@ -35,6 +36,29 @@ func echo(w http.ResponseWriter, r *http.Request, name string) {
 		}
 	}
 	w.Header()[name] = []string{values[0]} // the request's own list is used again
+}
+
+// traceID returns the trace's id in a Traceparent header if the trace is recorded, else
+// "" (https://www.w3.org/TR/trace-context/#traceparent-header).
+func traceID(header []string) (trace string) {
+	const size = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	if len(header) != 1 || len(header[0]) != size {
+		return ""
+	}
+	h := header[0]
+	for i := range size {
+		c := h[i]
+		if dash := i == 2 || i == 35 || i == 52; dash != (c == '-') || !dash && !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
+			return ""
+		}
+	}
+	if trace = h[3:35]; h[:2] != "00" || trace == "00000000000000000000000000000000" {
+		return ""
+	}
+	if flags, _ := strconv.ParseUint(h[53:], 16, 8); flags&1 == 0 {
+		return ""
+	}
+	return trace
 }
 
 // logFailure logs a request that failed on the server's side, or that brought a name by
