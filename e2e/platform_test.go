@@ -58,7 +58,10 @@ func TestPlatform(t *testing.T) {
 	part("a failed step says why", func(t *testing.T) { testSaysWhy(t, m) })
 	part("runner and Argo", func(t *testing.T) { testParity(t, m) })
 	part("a step's pod deleted", func(t *testing.T) { testStepsDeleted(t, m) })
+	part("search", func(t *testing.T) { testSearch(t, m) })
+	part("retention", func(t *testing.T) { testRetention(t, m) })
 	part("users", func(t *testing.T) { testUsers(t, m) })
+	part("watched", func(t *testing.T) { testWatched(t, m) })
 	part("status", func(t *testing.T) { testStatus(t, m) })
 }
 

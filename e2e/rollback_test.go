@@ -64,6 +64,11 @@ func testRollback(t *testing.T, m *machine) {
 	if out, err := m.run(t, []string{"ON=cluster", "WHY=again", "TO=" + first}, "make", "rollback"); err == nil || !strings.Contains(out, "is in production already") {
 		t.Errorf("rolled back to what is in production: %v\n%s", err, tail(out))
 	}
+	m.must(t, []string{"ON=cluster", "WHY=a second look", fmt.Sprint("VERSION=", other)}, "make", "challenge")
+	if v, err := client.GetAlias(t.Context(), name, registry.Challenger); err != nil || v.Number != other {
+		t.Errorf("version %d is compared, %v; want %d", v.Number, err, other)
+	}
+	m.must(t, []string{"ON=cluster", "OFF=1"}, "make", "challenge")
 	m.must(t, []string{"ON=cluster", "WHY=an audit"}, "make", "pin")
 	m.must(t, []string{"ON=cluster", "OFF=1"}, "make", "pin")
 	history := m.must(t, []string{"ON=cluster"}, "make", "history")

@@ -63,6 +63,16 @@ func testSecond(t *testing.T, m *machine) {
 		"--wait", "--timeout", "10m")
 	m.noteTime(t, "helm install --wait (Helm 3, penguins)", time.Since(began), "")
 	r := m.release(t, "penguins")
+	// The tests count rows and versions, and may run at the hour of a schedule.
+	scheduled, err := r.Schedules(t.Context(), "load-raw-data", "pipeline")
+	if err != nil || len(scheduled) != 2 {
+		t.Fatalf("schedules %q, %v; want 2", scheduled, err)
+	}
+	for _, name := range scheduled {
+		if err := r.Suspend(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	base := forward(t, r, "inference", 8000)
 	eventually(t, 6*time.Minute, func() error {
 		w, err := r.Workflow(t.Context(), "pipeline-on-install")

@@ -1,0 +1,105 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"mlops/dashboards/board"
+)
+
+// testWatched switches the kubelet's metrics on and runs a test from the load tester's
+// page: their panels have data too. Nothing is wrong with the release, so no alert fires.
+func testWatched(t *testing.T, m *machine) {
+	r := m.release(t, "mlops")
+	m.must(t, nil, m.helm(t, "4"), "upgrade", "mlops", "charts", "--namespace", r.Namespace, "--kubeconfig", m.kubeconfig(),
+		"--reuse-values", "--set", "prometheus.kubelet.enabled=true", "--wait", "--timeout", "5m")
+	secret, err := r.Client.CoreV1().Secrets(r.Namespace).Get(t.Context(), r.Name+"-loadtest", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tester := forward(t, r, "loadtest", 8089)
+	send := func(path string, form url.Values) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tester+path, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.SetBasicAuth("admin", string(secret.Data["MLOPS_LOADTEST_PASSWORD"]))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNoContent {
+			t.Fatalf("POST %s: %s", path, resp.Status)
+		}
+	}
+	send("/start", url.Values{"model": {"users"}, "level": {"5"}, "think": {"20ms"}, "p99": {"1s"}})
+	base := forward(t, r, "prometheus", 9090)
+	eventually(t, 2*time.Minute, func() error {
+		_, err := board.Check(t.Context(), base, time.Minute, board.Kubelet, board.LoadTest)
+		return err
+	})
+	send("/stop", nil)
+	eventually(t, time.Minute, func() error { return scraped(t.Context(), base) })
+	eventually(t, 2*time.Minute, func() error { return quietAlerts(t.Context(), base) })
+}
+
+// quietAlerts returns an error if an alert fires, or if Prometheus has none that could.
+func quietAlerts(ctx context.Context, base string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/rules?type=alert", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var rules struct {
+		Data struct {
+			Groups []struct {
+				Rules []struct {
+					Name, State, Health, LastError string
+					LastEvaluation                 time.Time
+					Alerts                         []struct {
+						Labels      map[string]string
+						Annotations map[string]string
+					}
+				}
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&rules); err != nil {
+		return fmt.Errorf("%s: %w", resp.Status, err)
+	}
+	n := 0
+	for _, g := range rules.Data.Groups {
+		for _, rule := range g.Rules {
+			n++
+			switch {
+			case rule.LastEvaluation.IsZero():
+				return fmt.Errorf("alert %s was not evaluated yet", rule.Name)
+			case rule.Health != "ok":
+				return fmt.Errorf("alert %s is %s: %s", rule.Name, rule.Health, rule.LastError)
+			case rule.State == "firing":
+				return fmt.Errorf("alert %s fires: %+v", rule.Name, rule.Alerts)
+			}
+		}
+	}
+	if n < 16 {
+		return fmt.Errorf("Prometheus has %d alerts", n)
+	}
+	return nil
+}
