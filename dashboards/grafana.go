@@ -82,8 +82,8 @@ func panel(p *board.Panel, id uint32, at dashboard.GridPos) cog.Builder[dashboar
 	}
 	description := p.Description
 	switch p.Need {
-	case board.Kubelet:
-		description += " Needs " + string(p.Need) + "=true in the chart's values."
+	case board.Kubelet, board.Containers:
+		description += " Needs " + string(board.Kubelet) + "=true in the chart's values."
 	case board.LoadTest:
 		description += " Empty until a load test has run."
 	}

@@ -33,7 +33,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	if check != "" {
-		n, err := board.Check(ctx, check, interval, board.Kubelet, board.LoadTest, board.TLS)
+		n, err := board.Check(ctx, check, interval, board.Kubelet, board.Containers, board.LoadTest, board.TLS)
 		if err != nil {
 			return fmt.Errorf("expressions without data:\n%w", err)
 		}

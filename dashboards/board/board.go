@@ -70,11 +70,12 @@ type Need string
 
 // The parts that panels need.
 const (
-	Nothing  Need = ""
-	Kubelet  Need = "prometheus.kubelet.enabled"
-	LoadTest Need = "a load test"
-	TLS      Need = "a certificate"
-	Swap     Need = "a promotion a moment ago"
+	Nothing    Need = ""
+	Kubelet    Need = "prometheus.kubelet.enabled"
+	Containers Need = "prometheus.kubelet.enabled, or a kubelet that names its containers," // which that of tools/cluster does not
+	LoadTest   Need = "a load test"
+	TLS        Need = "a certificate"
+	Swap       Need = "a promotion a moment ago"
 )
 
 // Unit is how values are written, in Grafana's words.

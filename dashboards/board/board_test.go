@@ -85,7 +85,7 @@ func TestCheck(t *testing.T) {
 		{"no Prometheus", `<html>`, "invalid character"},
 	} {
 		body = test.body
-		_, err := Check(t.Context(), s.URL+"/", time.Minute, Kubelet, LoadTest, TLS, Swap)
+		_, err := Check(t.Context(), s.URL+"/", time.Minute, Kubelet, Containers, LoadTest, TLS, Swap)
 		if (err == nil) != (test.want == "") || (err != nil && !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: error %v, want %q", test.reason, err, test.want)
 		}
@@ -102,7 +102,7 @@ func TestCheck(t *testing.T) {
 
 // Panels of parts that are not there are not asked about.
 func TestCheckLeavesOut(t *testing.T) {
-	all, err := Check(t.Context(), "http://127.0.0.1:1", time.Minute, Kubelet, LoadTest, TLS, Swap)
+	all, err := Check(t.Context(), "http://127.0.0.1:1", time.Minute, Kubelet, Containers, LoadTest, TLS, Swap)
 	some, _ := Check(t.Context(), "http://127.0.0.1:1", time.Minute)
 	if err == nil || some == 0 || some >= all {
 		t.Errorf("%d of %d expressions asked: %v", some, all, err)
