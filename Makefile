@@ -82,8 +82,8 @@ history: ## show what was in production of the model, when, by whom and why (N=2
 rollback: ## put an earlier version of the model back into production (WHY=, TO=, ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform rollback,$(MLOPS) rollback $(if $(TO),-to $(TO)))
 
-adopt: ## put a version that a notebook logged into production (WHY=, VERSION=, ANYWAY=1)
-	@$(MLOPS) adopt $(if $(VERSION),-version $(VERSION)) $(if $(filter 1,$(ANYWAY)),-anyway)
+adopt: ## put a version that a notebook logged into production (WHY=, VERSION=, ANYWAY=1; ON=cluster)
+	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform adopt,$(MLOPS) adopt $(if $(VERSION),-version $(VERSION)) $(if $(filter 1,$(ANYWAY)),-anyway))
 
 pin: ## keep the version in production, whatever a pipeline finds (WHY=; OFF=1 ends it; ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform pin,$(MLOPS) pin $(if $(filter 1,$(OFF)),-off))

@@ -5,9 +5,12 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -171,5 +174,58 @@ func testRetention(t *testing.T, m *machine) {
 	}
 	if again := retained(); len(again.Removed) != 0 {
 		t.Errorf("a second time it removed %+v", again.Removed)
+	}
+}
+
+// notebook logs a model as a data scientist's notebook does.
+const notebook = `
+import sys, pandas, mlflow, xgboost
+sys.path.insert(0, "python")
+import mlops_models
+frame = pandas.read_csv(sys.argv[1]).dropna(subset=["sex"])
+records = frame[["species", "island", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]]
+records = records.astype({"species": "category", "island": "category"})
+model = xgboost.XGBClassifier(n_estimators=20, max_depth=3, enable_categorical=True).fit(records, (frame["sex"] == "male").astype(int))
+mlflow.xgboost.log_model(model, name="model", registered_model_name="penguin-sex", pip_requirements=["xgboost"],
+                         **mlops_models.served(records.head(), title="Sex of a penguin", threshold=0.5))
+`
+
+// testAdopt puts a notebook's model into production; one that a pipeline trained is for
+// the gate.
+func testAdopt(t *testing.T, m *machine) {
+	r := m.release(t, "penguins")
+	client := stepsClient(t, r)
+	base := forward(t, r, "inference", 8000)
+	user, password, err := r.MLflowLogin(t.Context(), "steps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := all(t, client, "penguin-sex")[0].Number
+	name, err := r.Submit(t.Context(), "tried-adopt-model-", "adopt-model", map[string]string{"version": fmt.Sprint(before), "why": "no notebook's"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Follow(t.Context(), name, nil); err == nil || !strings.Contains(err.Error(), "was trained by a pipeline") {
+		t.Errorf("a pipeline's version was adopted: %v", err)
+	}
+	m.must(t, []string{"MLFLOW_TRACKING_URI=" + forward(t, r, "mlflow", 5000), "MLFLOW_TRACKING_USERNAME=" + user, "MLFLOW_TRACKING_PASSWORD=" + password},
+		filepath.Join(m.venv(t).Dir, "bin", "python"), "-c", notebook, m.penguinsTable(t))
+	run(t, r, "adopt-model", map[string]string{"why": "from a notebook", "anyway": "true", "by": "e2e"})
+	eventually(t, 5*time.Second, func() error {
+		if now := served(t, base).Model.Number; now != fmt.Sprint(before+1) {
+			return fmt.Errorf("version %s is served, want the notebook's %d", now, before+1)
+		}
+		return nil
+	})
+	resp, err := http.Post(base+"/predict", "application/json", strings.NewReader(`{"species":"Gentoo","island":"Biscoe","bill_length_mm":50.1,"bill_depth_mm":15.9,"flipper_length_mm":225,"body_mass_g":5700}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Predictions []struct{ Probability float64 }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != 200 || len(answer.Predictions) != 1 || answer.Predictions[0].Probability < 0.5 {
+		t.Errorf("a large Gentoo is male with %+v, %s, %v", answer, resp.Status, err)
 	}
 }

@@ -60,6 +60,7 @@ func TestPlatform(t *testing.T) {
 	part("a step's pod deleted", func(t *testing.T) { testStepsDeleted(t, m) })
 	part("search", func(t *testing.T) { testSearch(t, m) })
 	part("retention", func(t *testing.T) { testRetention(t, m) })
+	part("adopt", func(t *testing.T) { testAdopt(t, m) })
 	part("users", func(t *testing.T) { testUsers(t, m) })
 	part("watched", func(t *testing.T) { testWatched(t, m) })
 	part("status", func(t *testing.T) { testStatus(t, m) })

@@ -4,7 +4,8 @@
 // `promote-best-model rollback -why TEXT` puts an earlier version back, and
 // `promote-best-model pin -why TEXT` stops automatic promotion until `pin -off`.
 // `promote-best-model challenge` chooses the version that is compared with the one in
-// production, and `promote-best-model retain` removes versions that need not stay.
+// production, `promote-best-model adopt` puts one that a notebook logged into production,
+// and `promote-best-model retain` removes versions that need not stay.
 package main
 
 import (
@@ -35,10 +36,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return pin(ctx, log, args)
 	case "challenge":
 		return challenge(ctx, log, args)
+	case "adopt":
+		return adopt(ctx, log, args)
 	case "retain":
 		return retain(ctx, log, args)
 	default:
-		return program.Inputf("unknown command %q: rollback, pin, challenge or retain, or none for the gate", name)
+		return program.Inputf("unknown command %q: rollback, pin, challenge, adopt or retain, or none for the gate", name)
 	}
 }
 

@@ -91,6 +91,34 @@ func challenge(ctx context.Context, log *slog.Logger, args []string) error {
 	})
 }
 
+func adopt(ctx context.Context, log *slog.Logger, args []string) error {
+	var version int
+	var why, by string
+	var anyway bool
+	err := program.Flags(args, func(f *flag.FlagSet) {
+		f.IntVar(&version, "version", 0, "number of the version that a notebook logged (default: the newest)")
+		f.StringVar(&why, "why", "", "why, for the history")
+		f.StringVar(&by, "by", "", "who asked for it (default: the workflow)")
+		f.BoolVar(&anyway, "anyway", false, "even if requests that are answered today would be refused")
+	})
+	if err != nil {
+		return err
+	}
+	if why == "" || version < 0 {
+		return program.Inputf("say why with -why: the history keeps it; and which version with -version, or leave that out for the newest")
+	}
+	signer, trusted, err := keys()
+	if err != nil {
+		return err
+	}
+	return person(ctx, log, by, func(reg *registry.Registry, events *history.Log, by string) (history.Event, error) {
+		return promote.Adopt(ctx, promote.AdoptConfig{
+			Registry: reg, History: events, Signer: signer, Trusted: trusted,
+			Version: version, Anyway: anyway, Why: why, By: by, Log: log,
+		})
+	})
+}
+
 func retain(ctx context.Context, log *slog.Logger, args []string) error {
 	var newest, days int
 	var by string

@@ -37,20 +37,20 @@ func TestLogins(t *testing.T) {
 			{"the release's own", nil, map[string][]string{
 				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference", "mlops-signers", "mlops-postgres-serve"}, "ui": nil, "loadtest": {"mlops-loadtest"},
 				"load-raw-data": {"mlops-postgres-load", "mlops-s3-loader"}, "process-data": {"mlops-postgres-clean"}, "load-val-test-data": {"mlops-postgres-split"},
-				"candidates": {"mlops-postgres-train", "mlops-mlflow-steps"}, "train": {"mlops-postgres-train", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "mlops-mlflow-steps"}, "challenge-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "retain-models": {"mlops-postgres-promote", "mlops-mlflow-steps"},
+				"candidates": {"mlops-postgres-train", "mlops-mlflow-steps"}, "train": {"mlops-postgres-train", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "mlops-mlflow-steps"}, "challenge-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "adopt-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "retain-models": {"mlops-postgres-promote", "mlops-mlflow-steps"},
 				"score-batch": {"mlops-postgres-score", "mlops-s3-scorer", "mlops-internal-key"},
 			}},
 			{"others'", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow", "global.mlflow.inferenceSecret=their-reader",
 				"minio.enabled=false", "global.s3.endpoint=https://s3.example.com", "global.s3.existingSecret=their-s3", "global.s3.loaderSecret=their-loader"), map[string][]string{
 				"inference": {"their-reader", "mlops-signers", "mlops-postgres-serve"}, "ui": nil,
 				"load-raw-data": {"mlops-postgres-load", "their-loader"}, "process-data": {"mlops-postgres-clean"}, "load-val-test-data": {"mlops-postgres-split"},
-				"candidates": {"mlops-postgres-train", "their-mlflow"}, "train": {"mlops-postgres-train", "their-mlflow"}, "promote-best-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "their-mlflow"}, "challenge-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "retain-models": {"mlops-postgres-promote", "their-mlflow"},
+				"candidates": {"mlops-postgres-train", "their-mlflow"}, "train": {"mlops-postgres-train", "their-mlflow"}, "promote-best-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "their-mlflow"}, "challenge-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "adopt-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "retain-models": {"mlops-postgres-promote", "their-mlflow"},
 				"score-batch": {"mlops-postgres-score", "their-s3", "mlops-internal-key"},
 			}},
 			{"one Postgres role for all, another for one", set("global.postgres.appSecret=their-app", "global.postgres.roles.train.secret=their-train"), map[string][]string{
 				"load-raw-data": {"their-app", "mlops-s3-loader"}, "process-data": {"their-app"}, "train": {"their-train", "mlops-mlflow-steps"},
 			}},
-			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow", "mlops-signers", "mlops-postgres-serve"}, "promote-best-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "their-mlflow"}, "challenge-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "retain-models": {"mlops-postgres-promote", "their-mlflow"}}},
+			{"one for all", set("mlflow.enabled=false", "global.mlflow.uri=https://m.example.com", "global.mlflow.existingSecret=their-mlflow"), map[string][]string{"inference": {"their-mlflow", "mlops-signers", "mlops-postgres-serve"}, "promote-best-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "their-mlflow"}, "challenge-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "adopt-model": {"mlops-postgres-promote", "their-mlflow", "mlops-signing", "mlops-signers"}, "retain-models": {"mlops-postgres-promote", "their-mlflow"}}},
 			{"no login", set("global.mlflow.login=false"), map[string][]string{"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow"}, "inference": {"mlops-signers", "mlops-postgres-serve"}}},
 		} {
 			r := render(t, helm, "mlops", "mlops", test.flags...)
@@ -144,7 +144,7 @@ func TestSigningKeys(t *testing.T) {
 			t.Errorf("%d trusted keys, the key's own signature: %v", len(trusted), err)
 		}
 		for _, o := range first.objects {
-			if o.kind != "Secret" && strings.Contains(o.text, "mlops-signing") && !slices.Contains([]string{"promote-best-model", "challenge-model"}, o.meta.GetName()) {
+			if o.kind != "Secret" && strings.Contains(o.text, "mlops-signing") && !slices.Contains([]string{"promote-best-model", "challenge-model", "adopt-model"}, o.meta.GetName()) {
 				t.Errorf("%s has the signing key", o)
 			}
 		}

@@ -24,7 +24,7 @@ func TestOurManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"backup", "challenge-model", "load-raw-data", "load-test", "load-val-test-data", "pin-model", "pipeline", "process-data", "promote-best-model", "restore", "retain-models", "rollback-model", "score-batch", "train-model"}, set.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"adopt-model", "backup", "challenge-model", "load-raw-data", "load-test", "load-val-test-data", "pin-model", "pipeline", "process-data", "promote-best-model", "restore", "retain-models", "rollback-model", "score-batch", "train-model"}, set.Names()); diff != "" {
 		t.Errorf("workflows (-want +got):\n%s", diff)
 	}
 	outputs := map[string]map[string]string{
@@ -37,6 +37,7 @@ func TestOurManifests(t *testing.T) {
 		"pin-model/pin-model":                   {"promoted": "2"},
 		"load-test/load-test-split":             {"workers": `["0","1"]`, "begin": "2026-01-02T03:04:05Z"},
 		"challenge-model/challenge-model":       {"promoted": "2"},
+		"adopt-model/adopt-model":               {"promoted": "3"},
 		"retain-models/retain-models":           {"report": "{}"},
 		"load-test/load-test":                   {"part": "H4sI"},
 		"load-test/load-test-merge":             {"report": "{}"},
@@ -61,6 +62,7 @@ func TestOurManifests(t *testing.T) {
 		{"rollback-model", "rollback-model", map[string]string{"why": "complaints", "to": "2"}},
 		{"pin-model", "pin-model", map[string]string{"unpin": "true"}},
 		{"challenge-model", "challenge-model", map[string]string{"version": "3", "why": "a doubt"}},
+		{"adopt-model", "adopt-model", map[string]string{"version": "3", "why": "the ward's own"}},
 		{"retain-models", "retain-models", map[string]string{"days": "30"}},
 		{"load-test", "load-test", map[string]string{"users": "5,10", "workers": "2"}},
 		{"score-batch", "score-batch", map[string]string{"to": "s3://scores/all.csv"}},

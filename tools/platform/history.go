@@ -93,6 +93,21 @@ func challenge(ctx context.Context, c *config) error {
 	return c.ask(ctx, "challenge-model", map[string]string{"unchallenge": "false", "version": version, "why": why})
 }
 
+// adopt puts a version that a notebook logged into production.
+func adopt(ctx context.Context, c *config) error {
+	version := os.Getenv("VERSION")
+	if version == "" {
+		version = "0"
+	} else if n, err := strconv.Atoi(version); err != nil || n < 1 {
+		return program.Inputf("VERSION=%s: want the number of a version; leave it out for the newest", version)
+	}
+	why := strings.TrimSpace(os.Getenv("WHY"))
+	if why == "" {
+		return program.Inputf("say why with WHY=\"...\": the history keeps it")
+	}
+	return c.ask(ctx, "adopt-model", map[string]string{"version": version, "why": why, "anyway": strconv.FormatBool(os.Getenv("ANYWAY") == "1")})
+}
+
 // retain removes versions that need not stay, or says which those are.
 func retain(ctx context.Context, c *config) error {
 	parameters := map[string]string{"remove": strconv.FormatBool(os.Getenv("REMOVE") == "1")}

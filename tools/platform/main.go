@@ -1,6 +1,6 @@
 // Command platform installs the whole platform on Kubernetes and looks after it:
 // it is behind `make up`, `down`, `status`, `forward`, `backup` and `restore`, and
-// behind `make history`, `rollback`, `pin`, `challenge` and `retain` with ON=cluster.
+// behind `make history`, `rollback`, `pin`, `challenge`, `adopt` and `retain` with ON=cluster.
 //
 //	platform up        start a cluster if there is none, build images, install, serve a model
 //	platform down      stop it; PURGE=1 deletes its data
@@ -16,6 +16,7 @@
 //	platform rollback  put an earlier version of the model back: TO, WHY
 //	platform pin       keep the version in production: WHY; OFF=1 ends it
 //	platform challenge choose the version to compare with: VERSION, WHY; OFF=1 ends it
+//	platform adopt     put a version that a notebook logged into production: VERSION (empty: the newest), WHY, ANYWAY=1
 //	platform retain    remove versions that need not stay: NEWEST, DAYS; REMOVE=1 does it
 //
 // It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
@@ -74,9 +75,9 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, *config) error{"up": up, "down": down, "status": status, "forward": forward, "backup": backUp, "restore": restore,
 		"key": newKey, "keys": listKeys, "key-revoke": revokeKey,
-		"history": showHistory, "rollback": rollback, "pin": pin, "challenge": challenge, "retain": retain, "forget": forget}
+		"history": showHistory, "rollback": rollback, "pin": pin, "challenge": challenge, "adopt": adopt, "retain": retain, "forget": forget}
 	if len(args) != 1 || commands[args[0]] == nil {
-		return program.Inputf("usage: platform up|down|status|forward|backup|restore|key|keys|key-revoke|history|rollback|pin|challenge|retain|forget")
+		return program.Inputf("usage: platform up|down|status|forward|backup|restore|key|keys|key-revoke|history|rollback|pin|challenge|adopt|retain|forget")
 	}
 	c, err := configure()
 	if err != nil {
