@@ -72,7 +72,7 @@ type Need string
 const (
 	Nothing    Need = ""
 	Kubelet    Need = "prometheus.kubelet.enabled"
-	Containers Need = "prometheus.kubelet.enabled, or a kubelet that names its containers," // which that of tools/cluster does not
+	Containers Need = "names of containers" // from the kubelet; that of tools/cluster has none
 	LoadTest   Need = "a load test"
 	TLS        Need = "a certificate"
 	Swap       Need = "a promotion a moment ago"

@@ -369,10 +369,14 @@ func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.T
 		}
 	}
 	if len(all) == 0 {
-		v.Empty = "No data."
-		if p.Need == board.LoadTest {
+		switch p.Need {
+		case board.Nothing:
+			v.Empty = "No data."
+		case board.LoadTest:
 			v.Empty = "No data: no load test has run."
-		} else if p.Need != board.Nothing {
+		case board.Containers:
+			v.Empty = "No data: " + string(board.Kubelet) + " is off, or the kubelet does not name its containers."
+		default:
 			v.Empty = "No data: " + string(p.Need) + " is off."
 		}
 		return v
