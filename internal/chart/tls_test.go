@@ -82,7 +82,7 @@ func TestTLSInside(t *testing.T) {
 			}
 		}
 		want := map[string]int{"setup": 1, "mlflow": 1, "inference": 1, "ui": 1, "test": 1, "load-raw-data": 1, "process-data": 1, "load-val-test-data": 1,
-			"train-model": 2, "promote-best-model": 5, "load-test": 3, "loadtest": 1, "backup": 1, "restore": 1, "score-batch": 1}
+			"train-model": 2, "promote-best-model": 6, "load-test": 3, "loadtest": 1, "backup": 1, "restore": 1, "score-batch": 1}
 		if diff := cmp.Diff(want, told); diff != "" {
 			t.Errorf("containers by component that are told of https (-want +got):\n%s", diff)
 		}

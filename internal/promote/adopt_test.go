@@ -2,8 +2,11 @@ package promote_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
 	"path"
 	"testing"
 
@@ -22,8 +25,9 @@ const stump = `{"version":[3,2,0],"learner":{"feature_names":["age"],
 "split_conditions":[2.5,-1,1],"default_left":[0,0,0],"split_type":[0,0,0],"categories_nodes":[],"categories_segments":[],"categories_sizes":[],"categories":[]}
 ]}}}}`
 
-// notebook registers a version as a notebook would: nothing of ours is in it.
-func (w *world) notebook(model, mlmodel string) int {
+// notebook registers a version as a notebook would: nothing of ours is in it. Outside a
+// run, the version has none.
+func (w *world) notebook(model, mlmodel string, outside bool) int {
 	w.t.Helper()
 	ctx := w.t.Context()
 	fatal := func(err error) {
@@ -34,16 +38,51 @@ func (w *world) notebook(model, mlmodel string) int {
 	}
 	experiment, err := w.client.EnsureExperiment(ctx, model)
 	fatal(err)
-	run, err := w.client.CreateRun(ctx, mlflow.NewRun{ExperimentID: experiment.ID})
-	fatal(err)
-	root, err := w.client.ArtifactPath(run.ArtifactURI)
+	var logged mlflow.NewVersion
+	var root string
+	if outside {
+		logged, root = w.loggedModel(experiment.ID)
+	} else {
+		run, err := w.client.CreateRun(ctx, mlflow.NewRun{ExperimentID: experiment.ID})
+		fatal(err)
+		logged, root = mlflow.NewVersion{Source: fmt.Sprintf("runs:/%s/%s", run.ID, registry.Folder), RunID: run.ID}, run.ArtifactURI+"/"+registry.Folder
+	}
+	root, err = w.client.ArtifactPath(root)
 	fatal(err)
 	for file, text := range map[string]string{"MLmodel": mlmodel, "model.json": stump, "example.json": `{"columns":["age"],"data":[[3],[NaN]]}`} {
-		fatal(w.client.UploadArtifact(ctx, path.Join(root, registry.Folder, file), bytes.NewReader([]byte(text))))
+		fatal(w.client.UploadArtifact(ctx, path.Join(root, file), bytes.NewReader([]byte(text))))
 	}
-	v, err := w.client.CreateVersion(ctx, mlflow.NewVersion{Name: model, Source: fmt.Sprintf("runs:/%s/%s", run.ID, registry.Folder), RunID: run.ID})
+	logged.Name = model
+	v, err := w.client.CreateVersion(ctx, logged)
 	fatal(err)
 	return v.Number
+}
+
+// loggedModel makes a model as MLflow logs one outside a run, and returns where its files
+// belong.
+func (w *world) loggedModel(experiment string) (v mlflow.NewVersion, root string) {
+	w.t.Helper()
+	body, err := json.Marshal(map[string]string{"experiment_id": experiment, "name": "model"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp, err := http.Post(os.Getenv("MLOPS_TEST_MLFLOW")+"/api/2.0/mlflow/logged-models", "application/json", bytes.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var made struct {
+		Model struct {
+			Info struct {
+				ID  string `json:"model_id"`
+				URI string `json:"artifact_uri"`
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || resp.StatusCode != http.StatusOK {
+		w.t.Fatal(resp.Status, err)
+	}
+	return mlflow.NewVersion{Source: "models:/" + made.Model.Info.ID, ModelID: made.Model.Info.ID}, made.Model.Info.URI
 }
 
 // A notebook's version is signed, put into production and noted in the history; what
@@ -74,9 +113,9 @@ func TestAdopt(t *testing.T) {
 	refused(99, "has no version 99")
 
 	const mlmodel = "flavors: {xgboost: {data: model.json}}\nsaved_input_example_info: {artifact_path: example.json, pandas_orient: split}\n"
-	refused(w.notebook(s.Model, "flavors: {sklearn: {}}\n"), "can't be served", "no flavor xgboost")
-	refused(w.notebook(s.Model, "flavors: {xgboost: {data: model.json}}\n"), "no input example")
-	version := w.notebook(s.Model, mlmodel)
+	refused(w.notebook(s.Model, "flavors: {sklearn: {}}\n", false), "can't be served", "no flavor xgboost")
+	refused(w.notebook(s.Model, "flavors: {xgboost: {data: model.json}}\n", false), "no input example")
+	version := w.notebook(s.Model, mlmodel, false)
 	refused(version, fmt.Sprintf("clients of version %d would get errors: it has no column", trained), "-anyway")
 	if err := reg.Pin(t.Context(), "an audit"); err != nil {
 		t.Fatal(err)
@@ -115,5 +154,20 @@ func TestAdopt(t *testing.T) {
 	// It can be taken back like any other.
 	if e, err := promote.Rollback(t.Context(), promote.RollbackConfig{Registry: reg, History: log, Trusted: trusted, Why: "worse", By: "ann", Log: quiet()}); err != nil || e.To != trained {
 		t.Errorf("rolled back to %d, %v; want %d", e.To, err, trained)
+	}
+
+	// MLflow logs a model outside a run too, and its version then has none.
+	outside := w.notebook(s.Model, mlmodel, true)
+	if e, err := adopt(outside, true); err != nil || e.To != outside {
+		t.Fatalf("adopted %+v, %v; want version %d", e, err, outside)
+	}
+	if v, err := reg.Production(t.Context()); err != nil || v.Number != outside || v.RunID != "" || v.Outcome != registry.Promoted {
+		t.Errorf("in production is %+v, %v; want version %d, without a run", v, err, outside)
+	}
+	if err := w.signed(s, trusted); err != nil {
+		t.Errorf("the version without a run: %v", err)
+	}
+	if e, err := promote.Rollback(t.Context(), promote.RollbackConfig{Registry: reg, History: log, Trusted: trusted, To: trained, Why: "worse", By: "ann", Log: quiet()}); err != nil || e.From != outside || e.To != trained {
+		t.Errorf("rolled back %+v, %v", e, err)
 	}
 }

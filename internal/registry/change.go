@@ -217,8 +217,10 @@ func (r *Registry) note(ctx context.Context, v Version, o Outcome, reason string
 	for key, value := range more {
 		tags[key] = cut(value)
 	}
-	if err := r.client.LogBatch(ctx, v.RunID, mlflow.Batch{Tags: tags}); err != nil {
-		return fmt.Errorf("noting the outcome on the run of version %d of %s: %w", v.Number, r.model, err)
+	if v.RunID != "" {
+		if err := r.client.LogBatch(ctx, v.RunID, mlflow.Batch{Tags: tags}); err != nil {
+			return fmt.Errorf("noting the outcome on the run of version %d of %s: %w", v.Number, r.model, err)
+		}
 	}
 	if err := r.tag(ctx, v, TagPromotion, cut(reason)); err != nil {
 		return err
@@ -233,8 +235,12 @@ func cut(text string) string {
 	return text
 }
 
-// attach stores a file beside the other artifacts of a version's run.
+// attach stores a file beside the other artifacts of a version's run. A model that a
+// notebook logged outside a run has none, and no place for it.
 func (r *Registry) attach(ctx context.Context, v Version, name string, content []byte) error {
+	if v.RunID == "" {
+		return nil
+	}
 	root, err := r.artifacts(ctx, v.RunID)
 	if err == nil {
 		err = r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content))

@@ -38,6 +38,9 @@ func (r *Registry) ShareEvents(ctx context.Context, v Version, events api.Events
 
 // Events returns what ShareEvents stored with the run of a version, or ErrNoEvents.
 func (r *Registry) Events(ctx context.Context, v Version) (events api.Events, err error) {
+	if v.RunID == "" {
+		return events, ErrNoEvents
+	}
 	root, err := r.artifacts(ctx, v.RunID)
 	if err != nil {
 		return events, fmt.Errorf("locating %s of version %d of %s: %w", FileEvents, v.Number, r.model, err)
