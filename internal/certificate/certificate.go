@@ -23,7 +23,14 @@ func Server(folder string) (*tls.Config, error) {
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			// The kubelet may replace both files between our reads of them.
 			pair, err := tls.LoadX509KeyPair(cert, key)
+			for range 2 {
+				if err == nil {
+					break
+				}
+				pair, err = tls.LoadX509KeyPair(cert, key)
+			}
 			return &pair, err
 		},
 	}, nil
