@@ -24,12 +24,12 @@ func Server(folder string) (*tls.Config, error) {
 		NextProtos: []string{"http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			// The kubelet may replace both files between our reads of them.
-			pair, err := tls.LoadX509KeyPair(cert, key)
-			for range 2 {
-				if err == nil {
+			var pair tls.Certificate
+			var err error
+			for range 3 {
+				if pair, err = tls.LoadX509KeyPair(cert, key); err == nil {
 					break
 				}
-				pair, err = tls.LoadX509KeyPair(cert, key)
 			}
 			return &pair, err
 		},
