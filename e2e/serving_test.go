@@ -178,17 +178,8 @@ func scraped(ctx context.Context, base string) error {
 			ActiveTargets []struct{ ScrapePool, Health, LastError string }
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/targets", nil)
-	if err != nil {
+	if err := askPrometheus(ctx, base+"/api/v1/targets", &targets); err != nil {
 		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&targets); err != nil {
-		return fmt.Errorf("%s: %w", resp.Status, err)
 	}
 	pools := map[string]bool{}
 	for _, a := range targets.Data.ActiveTargets {
@@ -199,6 +190,23 @@ func scraped(ctx context.Context, base string) error {
 	}
 	if len(pools) < 5 {
 		return fmt.Errorf("Prometheus scrapes %v, want inference, ui, Argo's controller, MinIO and itself", pools)
+	}
+	return nil
+}
+
+// askPrometheus reads the JSON at an address of Prometheus' API.
+func askPrometheus(ctx context.Context, address string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", resp.Status, err)
 	}
 	return nil
 }

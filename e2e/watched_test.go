@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -59,15 +58,6 @@ func testWatched(t *testing.T, m *machine) {
 
 // quietAlerts returns an error if an alert fires, or if Prometheus has none that could.
 func quietAlerts(ctx context.Context, base string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/rules?type=alert", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
 	var rules struct {
 		Data struct {
 			Groups []struct {
@@ -82,8 +72,8 @@ func quietAlerts(ctx context.Context, base string) error {
 			}
 		}
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&rules); err != nil {
-		return fmt.Errorf("%s: %w", resp.Status, err)
+	if err := askPrometheus(ctx, base+"/api/v1/rules?type=alert", &rules); err != nil {
+		return err
 	}
 	n := 0
 	for _, g := range rules.Data.Groups {

@@ -51,7 +51,6 @@ func TestInBrowser(t *testing.T) {
 		f.warnings = []api.Warning{{Column: "race", Kind: api.UnseenLevel, Detail: "is odd"}}
 	})
 	page := newServer(t, f.URL)
-	done := make(chan []byte, 1)
 	mux := http.NewServeMux()
 	mux.Handle("/", page)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -86,13 +85,7 @@ func TestInBrowser(t *testing.T) {
 		},
 	}
 	mux.HandleFunc("POST /change/{what}", func(_ http.ResponseWriter, r *http.Request) { f.change(changes[r.PathValue("what")]) })
-	mux.HandleFunc("POST /done", func(_ http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		done <- body
-	})
+	done := reported(t, mux)
 	server := httptest.NewServer(mux)
 	defer server.Close()
 
@@ -140,6 +133,19 @@ func TestInBrowser(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the page's steps (-want +got):\n%s", diff)
 	}
+}
+
+// reported receives what a page posts to /done.
+func reported(t *testing.T, mux *http.ServeMux) <-chan []byte {
+	done := make(chan []byte, 1)
+	mux.HandleFunc("POST /done", func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- body
+	})
+	return done
 }
 
 // browse opens an address in a browser and returns what the page reports.

@@ -25,7 +25,6 @@ func TestLayoutInBrowser(t *testing.T) {
 		t.Skip("Chromium is not installed")
 	}
 	page := newServer(t, csvServer(t))
-	done := make(chan []byte, 1)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		got := httptest.NewRecorder()
@@ -48,13 +47,7 @@ func TestLayoutInBrowser(t *testing.T) {
 		w.Header().Set("Content-Type", "text/javascript")
 		w.Write(layout)
 	})
-	mux.HandleFunc("POST /done", func(_ http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		done <- body
-	})
+	done := reported(t, mux)
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	text := browse(t, browser, server.URL+"/look", done)

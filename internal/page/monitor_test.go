@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -189,7 +188,7 @@ func TestMonitorInBrowser(t *testing.T) {
 	}
 	f := newFakePrometheus(t)
 	s := monitorPage(t, f)
-	done, away := make(chan []byte, 1), atomic.Bool{}
+	var away atomic.Bool
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if away.Load() {
@@ -216,13 +215,7 @@ func TestMonitorInBrowser(t *testing.T) {
 		f.body = `{"status":"success","data":{"result":[]}}`
 	})
 	mux.HandleFunc("POST /leave", func(http.ResponseWriter, *http.Request) { away.Store(true) })
-	mux.HandleFunc("POST /done", func(_ http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		done <- body
-	})
+	done := reported(t, mux)
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	type report struct {
