@@ -81,9 +81,15 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
+	memory := program.MemoryLimit()
+	if program.Supervised() {
+		if err := program.ConfineMemory(memory); err != nil {
+			return err
+		}
+	}
 	options := serve.Options{
 		Trusted:  trusted,
-		Memory:   program.MemoryLimit(),
+		Memory:   memory,
 		Model:    name,
 		Cache:    program.EnvOr("MLOPS_CACHE", "/var/cache/mlops"),
 		Registry: models,

@@ -2,6 +2,7 @@ package program
 
 import (
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 )
@@ -24,4 +25,21 @@ func MemoryLimit() int64 {
 		}
 	}
 	return 0
+}
+
+// ConfineMemory has this process die by itself shortly before its container's memory is
+// used up. With version 2 of control groups, the kernel would kill all processes of the
+// container instead, also the parent that keeps the socket. The limit is in bytes, 0 for
+// none.
+//
+// Below that, the garbage collector works harder: a process whose memory is mostly
+// garbage need not die.
+func ConfineMemory(limit int64) error {
+	if limit == 0 {
+		return nil
+	}
+	// For the parent, the pages of the program and what the kernel keeps for sockets.
+	others := min(16<<20, limit/8)
+	debug.SetMemoryLimit(limit - 2*others)
+	return limitData(limit - others)
 }

@@ -17,7 +17,8 @@ import (
 )
 
 // TestMain is the supervised program: it answers with its process ID and how often it
-// was restarted, fails at once if it is told to, and ends well on SIGTERM.
+// was restarted, fails at once if it is told to, takes memory until it dies if it is asked
+// to, and ends well on SIGTERM.
 func TestMain(m *testing.M) {
 	if !Supervised() {
 		os.Exit(m.Run())
@@ -31,13 +32,34 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if limit, err := strconv.ParseInt(os.Getenv("MLOPS_TEST_MEMORY"), 10, 64); err == nil {
+		if err := ConfineMemory(limit); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		http.HandleFunc("/grow", grow)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid(), " ", restarts) })}
+	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid(), " ", restarts) })
+	server := &http.Server{}
 	go server.Serve(l)
 	<-ctx.Done()
 	server.Shutdown(context.Background())
 	os.Exit(0)
+}
+
+// grow takes memory without end, and says after each step how much it has.
+func grow(w http.ResponseWriter, _ *http.Request) {
+	for all := [][]byte{}; ; {
+		step := make([]byte, 1<<20)
+		for i := 0; i < len(step); i += 4096 {
+			step[i] = 1
+		}
+		all = append(all, step)
+		fmt.Fprintln(w, len(all)<<20)
+		w.(http.Flusher).Flush()
+	}
 }
 
 // supervised starts a supervised server, and returns its address and how it ended.
@@ -146,5 +168,47 @@ func TestSuperviseEndsSoon(t *testing.T) {
 		if code != want || err == nil || !strings.Contains(err.Error(), "the server ended after") {
 			t.Errorf("exit code %d, want %d: %v", code, want, err)
 		}
+	}
+}
+
+// A server that takes too much memory dies before its container would, and its parent
+// starts another one.
+func TestSuperviseOutOfMemory(t *testing.T) {
+	const limit = 256 << 20
+	t.Setenv("MLOPS_TEST_MEMORY", strconv.Itoa(limit))
+	address, stop, done := supervised(t, 0)
+	var resp *http.Response
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		var err error
+		if resp, err = http.Get("http://" + address + "/grow"); err == nil {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	text, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err == nil {
+		t.Error("the response ended well")
+	}
+	lines := strings.Fields(string(text))
+	// The race detector's own memory is several times the program's.
+	if last, _ := strconv.Atoi(lines[max(0, len(lines)-2)]); last < limit/16 || last > limit*15/16 {
+		t.Errorf("the server died when it had %d of %d MiB", last>>20, limit>>20)
+	} else {
+		t.Logf("the server died when it had %d of %d MiB", last>>20, limit>>20)
+	}
+	if resp, err = http.Get("http://" + address); err != nil {
+		t.Fatal(err)
+	}
+	var pid, restarts int
+	fmt.Fscan(resp.Body, &pid, &restarts)
+	resp.Body.Close()
+	if restarts != 1 {
+		t.Errorf("%d restarts, want 1", restarts)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
