@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -34,6 +35,7 @@ type notebook struct {
 		Path   string `yaml:"artifact_path"`
 		Orient string `yaml:"pandas_orient"`
 	} `yaml:"saved_input_example_info"`
+	Created  string `yaml:"utc_time_created"` // such as "2026-11-29 03:04:05.123456"
 	Metadata struct {
 		MLOps notebookSays `yaml:"mlops"`
 	} `yaml:"metadata"`
@@ -133,7 +135,10 @@ func notebooks(files fs.FS, mlmodel []byte) (*Model, error) {
 	if m.Encoder, err = n.encoder(spec, features, trees); err != nil {
 		return nil, err
 	}
-	m.Serving = Serving{Candidate: "notebook", Threshold: 0, Metrics: map[string]float64{}}
+	m.Serving = Serving{Candidate: "notebook", Metrics: map[string]float64{}}
+	if created, err := time.Parse(time.DateTime, n.Created); err == nil { // an old MLflow may not say it
+		m.Serving.Created = created.Truncate(time.Second)
+	}
 	says := n.Metadata.MLOps
 	switch spec.Task {
 	case dataset.Binary:

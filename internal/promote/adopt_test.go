@@ -167,6 +167,10 @@ func TestAdopt(t *testing.T) {
 	if err := w.signed(s, trusted); err != nil {
 		t.Errorf("the version without a run: %v", err)
 	}
+	left, err := reg.Events(t.Context(), registry.Version{Name: s.Model, Number: outside})
+	if err != nil || len(left.Events) == 0 || left.Events[0].Kind != string(history.Adopted) || left.Events[0].To != outside {
+		t.Errorf("with the version without a run, the gate left the history %+v, %v; want that the version was adopted", left, err)
+	}
 	if e, err := promote.Rollback(t.Context(), promote.RollbackConfig{Registry: reg, History: log, Trusted: trusted, To: trained, Why: "worse", By: "ann", Log: quiet()}); err != nil || e.From != outside || e.To != trained {
 		t.Errorf("rolled back %+v, %v", e, err)
 	}

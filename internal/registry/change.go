@@ -217,7 +217,7 @@ func (r *Registry) note(ctx context.Context, v Version, o Outcome, reason string
 	for key, value := range more {
 		tags[key] = cut(value)
 	}
-	if v.RunID != "" {
+	if v.hasRun() {
 		if err := r.client.LogBatch(ctx, v.RunID, mlflow.Batch{Tags: tags}); err != nil {
 			return fmt.Errorf("noting the outcome on the run of version %d of %s: %w", v.Number, r.model, err)
 		}
@@ -235,20 +235,26 @@ func cut(text string) string {
 	return text
 }
 
-// attach stores a file beside the other artifacts of a version's run. A model that a
-// notebook logged outside a run has none, and no place for it.
+// attach stores a file where companions are.
 func (r *Registry) attach(ctx context.Context, v Version, name string, content []byte) error {
-	if v.RunID == "" {
-		return nil
-	}
-	root, err := r.artifacts(ctx, v.RunID)
+	root, err := r.companions(ctx, v)
 	if err == nil {
 		err = r.client.UploadArtifact(ctx, path.Join(root, name), bytes.NewReader(content))
 	}
 	if err != nil {
-		return fmt.Errorf("storing %s with the run of version %d of %s: %w", name, v.Number, r.model, err)
+		return fmt.Errorf("storing %s with version %d of %s: %w", name, v.Number, r.model, err)
 	}
 	return nil
+}
+
+// companions returns the folder of what the platform leaves with a version: its run's
+// artifacts. A model that a notebook logged outside a run has none; there it is the folder
+// of the model's own files, of which a signature covers only those that are served.
+func (r *Registry) companions(ctx context.Context, v Version) (string, error) {
+	if !v.hasRun() {
+		return r.client.ResolveArtifacts(ctx, mlflow.Version{Name: r.model, Number: v.Number})
+	}
+	return r.artifacts(ctx, v.RunID)
 }
 
 func (r *Registry) tag(ctx context.Context, v Version, key, value string) error {

@@ -14,8 +14,8 @@ import (
 	"mlops/internal/model"
 )
 
-// FileEvents is the artifact of the run of a version in production that has what was
-// in production, as the gate knew it when it last decided: an api.Events.
+// FileEvents is the artifact left with a version in production that has what was in
+// production, as the gate knew it when it last decided: an api.Events.
 const FileEvents = "history.json"
 
 // MostEvents is how many events FileEvents holds at most.
@@ -26,7 +26,7 @@ const maxEvents = 8 << 20 // bytes of FileEvents
 // ErrNoEvents says that the gate has not decided since it began to leave FileEvents.
 var ErrNoEvents = errors.New("the gate has left no history with the version yet")
 
-// ShareEvents stores events with the run of a version, for those who may read versions
+// ShareEvents stores events with a version, for those who may read versions
 // and not the gate's table.
 func (r *Registry) ShareEvents(ctx context.Context, v Version, events api.Events) error {
 	text, err := json.MarshalIndent(events, "", " ")
@@ -36,12 +36,9 @@ func (r *Registry) ShareEvents(ctx context.Context, v Version, events api.Events
 	return r.attach(ctx, v, FileEvents, append(text, '\n'))
 }
 
-// Events returns what ShareEvents stored with the run of a version, or ErrNoEvents.
+// Events returns what ShareEvents stored with a version, or ErrNoEvents.
 func (r *Registry) Events(ctx context.Context, v Version) (events api.Events, err error) {
-	if v.RunID == "" {
-		return events, ErrNoEvents
-	}
-	root, err := r.artifacts(ctx, v.RunID)
+	root, err := r.companions(ctx, v)
 	if err != nil {
 		return events, fmt.Errorf("locating %s of version %d of %s: %w", FileEvents, v.Number, r.model, err)
 	}

@@ -39,6 +39,10 @@ func (v Version) Same(other Version) bool {
 	return v.Name == other.Name && v.Number == other.Number && v.RunID == other.RunID
 }
 
+// hasRun reports whether the version was logged in a run. MLflow 3 logs a notebook's model
+// outside one too.
+func (v Version) hasRun() bool { return v.RunID != "" }
+
 // Subject is what the version's signature is over, if its files are in this folder.
 func (v Version) Subject(files fs.FS) (signature.Subject, error) {
 	names, err := model.Names(files)

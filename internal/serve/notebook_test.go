@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mlops/internal/model"
 	"mlops/internal/registry"
@@ -112,6 +113,8 @@ func TestNotebook(t *testing.T) {
 		}
 		if d := describedAs(t, s); len(d.Samples) != 5 {
 			t.Errorf("%s: %d samples, want those of the input example", test.name, len(d.Samples))
+		} else if age := time.Since(d.CreatedAt); age < 0 || age > 10*time.Minute {
+			t.Errorf("%s: created at %v, want just now", test.name, d.CreatedAt)
 		}
 	}
 }
