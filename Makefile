@@ -26,7 +26,7 @@ CLUSTER = . ./internal/... ./node/api ./node/pause ./node/provisioner
 define test_modules
 @CGO_ENABLED=$(1) $(GO) test -C tools/cluster $(2) $(TESTFLAGS) $(CLUSTER)
 @CGO_ENABLED=0 $(GO) test -C tools/lint $(TESTFLAGS) ./floors ./licences ./links
-@CGO_ENABLED=0 $(GO) test -C tools/minio -run TestRefused $(TESTFLAGS) refuse.go refuse_test.go
+@CGO_ENABLED=0 $(GO) test -C tools/minio -run 'TestRefused|TestGuard' $(TESTFLAGS) metrics.go metrics_test.go refuse.go refuse_test.go
 endef
 
 # The packages whose tests take longest start first, so that none is left running

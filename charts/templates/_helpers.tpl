@@ -496,7 +496,7 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-score postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader s3-scorer mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-score postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader s3-scorer minio-metrics mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

@@ -56,6 +56,12 @@ func TestPrometheusOperator(t *testing.T) {
 			if diff := cmp.Diff([]string{"argo", "inference", "minio", "ui"}, slices.Sorted(slices.Values(jobs))); diff != "" {
 				t.Errorf("jobs (-want +got):\n%s", diff)
 			}
+			for _, m := range all[*operatorv1.ServiceMonitor](r) {
+				a := m.Spec.Endpoints[0].Authorization
+				if m.Name == "team-b-minio" && (a == nil || a.Credentials.Name != "team-b-minio-metrics" || a.Credentials.Key != "token") || m.Name != "team-b-minio" && a != nil {
+					t.Errorf("%s is scraped with the authorization %+v", m.Name, a)
+				}
+			}
 			text, err := os.ReadFile(dir + "/charts/prometheus/rules.yml")
 			if err != nil {
 				t.Fatal(err)

@@ -49,6 +49,7 @@ func (s *State) MinIO(ctx context.Context, log *slog.Logger, dir string) (*MinIO
 		},
 		Env: func(int) []string {
 			return []string{"MINIO_ROOT_USER=" + m.Key, "MINIO_ROOT_PASSWORD=" + m.Secret, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
+				"MINIO_PROMETHEUS_AUTH_TYPE=public", "MLOPS_METRICS_TOKEN=" + m.Secret, // as in the chart
 				"MINIO_CONFIG_ENV_FILE=", "GOMEMLIMIT=256MiB"}
 		},
 		Stop: syscall.SIGTERM, Grace: 5 * time.Second, Limit: time.Minute,
@@ -73,7 +74,7 @@ func MinIOBuild(dir, arch string) (Build, error) {
 			" -X " + pkg + ".CommitID=" + commit + " -X " + pkg + ".ShortCommitID=" + commit[:12],
 		Source: func(context.Context) (string, error) { return dir, nil },
 	}
-	for _, name := range []string{"go.mod", "go.sum", "main.go", "refuse.go"} {
+	for _, name := range []string{"go.mod", "go.sum", "main.go", "metrics.go", "refuse.go"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return Build{}, fmt.Errorf("building MinIO: %w", err)
