@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -25,6 +26,28 @@ func (f *Feature) Columns() []string {
 		return []string{f.DaysFrom, f.To}
 	}
 	return f.Count
+}
+
+// Contributors returns the names under which the contributions of features are summed,
+// and for each feature which of them share its contribution in equal parts: the columns
+// that it is made of, or, if it looks at earlier rows, EarlierMember.
+func (s *Spec) Contributors() (names []string, of [][]int) {
+	of = make([][]int, len(s.Features))
+	for i := range s.Features {
+		f := &s.Features[i]
+		columns := f.Columns()
+		if f.Earlier != "" {
+			columns = []string{EarlierMember}
+		}
+		for _, name := range columns {
+			at := slices.Index(names, name)
+			if at < 0 {
+				at, names = len(names), append(names, name)
+			}
+			of[i] = append(of[i], at)
+		}
+	}
+	return names, of
 }
 
 // ToDate returns the date of To, and whether it is one and not a column.

@@ -61,6 +61,17 @@ type Slice struct {
 type Importance struct {
 	Gain        []Weight    `json:"gain"` // by feature: mean gain of its splits, as a share of all features'
 	Permutation Permutation `json:"permutation"`
+
+	Contributions Contributions `json:"contributions"`
+}
+
+// Contributions are how far the columns of the table move the margin of a row, up or down,
+// on average: the mean of the absolute contributions (Shapley values), of several classes
+// over the classes too.
+type Contributions struct {
+	Scale   string   `json:"scale"` // of the margin, such as "log-odds"
+	Rows    int      `json:"rows"`  // of the validation split
+	Columns []Weight `json:"columns"`
 }
 
 // Weight is how much a name counts.

@@ -240,6 +240,21 @@ func (f *figure) threshold(t float64, curves []Curve, at func(evaluate.Confusion
 	f.legend.Add(fmt.Sprintf("At threshold %.3g", t), sign)
 }
 
+const margin = 12 // points around the figure
+
+// wrapped is a text in lines that are no wider than this, unless a word is.
+func wrapped(text string, style draw.TextStyle, width vg.Length) string {
+	var lines []string
+	for word := range strings.FieldsSeq(text) {
+		if n := len(lines); n > 0 && style.Width(lines[n-1]+" "+word) <= width {
+			lines[n-1] += " " + word
+			continue
+		}
+		lines = append(lines, word)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // write draws the figure and writes it.
 func (f *figure) write(w io.Writer, format string) error {
 	if f.err != nil {
@@ -254,10 +269,10 @@ func (f *figure) write(w io.Writer, format string) error {
 	default:
 		return fmt.Errorf(`plot %q: format %q, want "png" or "svg"`, f.plot.Title.Text, format)
 	}
+	f.plot.Title.Text = wrapped(f.plot.Title.Text, f.plot.Title.TextStyle, f.width-2*vg.Points(margin))
 	all := draw.New(c)
 	all.SetColor(color.White)
 	all.Fill(all.Rectangle.Path())
-	const margin = 12
 	dc := draw.Crop(all, vg.Points(margin), -vg.Points(margin+6), vg.Points(margin), -vg.Points(margin))
 	f.plot.Draw(dc)
 	f.drawLegend(f.plot.DataCanvas(dc))

@@ -190,3 +190,23 @@ func TestBars(t *testing.T) {
 		t.Error("drew no bars")
 	}
 }
+
+func TestConfusion(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	const title = "Which penguin is it, of three that live around the Palmer Station, slow-deep, test rows"
+	names := []string{"Adelie Penguin of Torgersen Island", "Chinstrap penguin", "Gentoo"}
+	counts := [][]int{{208, 16, 39}, {20, 181, 30}, {0, 0, 0}}
+	if err := Confusion(&b, "svg", title, names, counts); err != nil {
+		t.Fatal(err)
+	}
+	texts := svgTexts(t, b.Bytes())
+	for _, want := range []string{"Adelie Penguin of Torgersen Isl…", "Chinstrap penguin", "208\n79 %", "the share of the true class's rows", "slow-deep, test rows"} {
+		if !strings.Contains(texts, want) {
+			t.Errorf("the picture says nothing of %q:\n%s", want, texts)
+		}
+	}
+	if strings.Contains(texts, title) {
+		t.Error("a title that is wider than the picture is in one line")
+	}
+}

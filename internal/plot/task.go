@@ -17,12 +17,14 @@ import (
 )
 
 const (
-	maxNamed = 25   // classes whose names and counts fit on a confusion matrix
-	maxDots  = 2000 // rows that are drawn
+	maxNamed  = 25   // classes whose names and counts fit on a confusion matrix
+	maxShared = 8    // classes whose shares fit too
+	maxDots   = 2000 // rows that are drawn
 )
 
 // Confusion draws the rows by true class (down) and predicted class (across): the
-// darker, the larger the share of the true class's rows.
+// darker, the larger the share of the true class's rows, which the cells of a few classes
+// say too.
 func Confusion(w io.Writer, format, title string, classes []string, counts [][]int) error {
 	if len(classes) == 0 || len(counts) != len(classes) {
 		return fmt.Errorf("plot %q: %d rows of counts for %d classes", title, len(counts), len(classes))
@@ -31,44 +33,62 @@ func Confusion(w io.Writer, format, title string, classes []string, counts [][]i
 	f.grid.Vertical.Width, f.grid.Horizontal.Width = 0, 0
 	n := len(classes)
 	cells := &heat{counts: counts}
-	f.plot.Add(plotter.NewHeatMap(cells, blues{}))
-	var ticks, down plot.ConstantTicks
+	heatMap := plotter.NewHeatMap(cells, blues{})
+	heatMap.Min, heatMap.Max = 0, 1
+	f.plot.Add(heatMap)
+	f.plot.X.Min, f.plot.X.Max, f.plot.Y.Min, f.plot.Y.Max = -0.5, float64(n)-0.5, -0.5, float64(n)-0.5
+	f.plot.X.Tick.Marker, f.plot.Y.Tick.Marker = plot.ConstantTicks{}, plot.ConstantTicks{}
+	if n > maxNamed {
+		f.plot.X.Label.Text = "Predicted (" + shareNote + ")"
+		return f.write(w, format)
+	}
+	var across, down plot.ConstantTicks
+	var widest vg.Length
 	labels := plotter.XYLabels{}
 	for i, name := range classes {
-		if len([]rune(name)) > 14 {
-			name = string([]rune(name)[:13]) + "…"
-		}
-		if n <= maxNamed {
-			ticks = append(ticks, plot.Tick{Value: float64(i), Label: name})
-			down = append(down, plot.Tick{Value: float64(n - 1 - i), Label: name})
-		}
+		name = clipped(name)
+		widest = max(widest, f.plot.X.Tick.Label.Width(name))
+		across = append(across, plot.Tick{Value: float64(i), Label: name})
+		down = append(down, plot.Tick{Value: float64(n - 1 - i), Label: name})
 		for k, count := range counts[i] {
 			labels.XYs = append(labels.XYs, plotter.XY{X: float64(k), Y: float64(n - 1 - i)})
-			labels.Labels = append(labels.Labels, strconv.Itoa(count))
-		}
-	}
-	if n <= maxNamed {
-		l, err := plotter.NewLabels(labels)
-		if err != nil {
-			return fmt.Errorf("plot %q: %w", title, err)
-		}
-		for i := range l.TextStyle {
-			s := &l.TextStyle[i]
-			s.Font.Variant, s.Font.Size = "Sans", vg.Points(max(6, 12-float64(n)/4))
-			s.XAlign, s.YAlign, s.Color = draw.XCenter, draw.YCenter, color.Color(dark)
-			if cells.Z(i%n, n-1-i/n) > 0.5 {
-				s.Color = color.White
+			text := strconv.Itoa(count)
+			if n <= maxShared {
+				text = fmt.Sprintf("%d\n%.0f %%", count, 100*cells.Z(k, n-1-i))
 			}
+			labels.Labels = append(labels.Labels, text)
 		}
-		f.plot.Add(l)
 	}
-	f.plot.X.Tick.Marker, f.plot.Y.Tick.Marker = ticks, down
-	if n > 5 {
+	f.plot.X.Tick.Marker, f.plot.Y.Tick.Marker = across, down
+	l, err := plotter.NewLabels(labels)
+	if err != nil {
+		return fmt.Errorf("plot %q: %w", title, err)
+	}
+	for i := range l.TextStyle {
+		s := &l.TextStyle[i]
+		s.Font.Variant, s.Font.Size = "Sans", vg.Points(max(6, 12-float64(n)/4))
+		s.XAlign, s.YAlign, s.Color = draw.XCenter, draw.YCenter, color.Color(dark)
+		if cells.Z(i%n, n-1-i/n) > 0.7 { // either has the better contrast there
+			s.Color = color.White
+		}
+	}
+	f.plot.Add(l)
+	// The cells keep their room, however long the names are.
+	room := widest - vg.Points(20)
+	f.width += max(0, room)
+	if cell := vg.Points(320) / vg.Length(n); widest > cell-vg.Points(6) {
 		f.plot.X.Tick.Label.Rotation, f.plot.X.Tick.Label.XAlign, f.plot.X.Tick.Label.YAlign = math.Pi/2, text.XRight, text.YCenter
+		f.plot.X.Tick.Length = 0
+		for i := range across {
+			across[i].Label += " " // some distance to the axis
+		}
+		f.height += max(0, room)
 	}
-	f.plot.X.Min, f.plot.X.Max, f.plot.Y.Min, f.plot.Y.Max = -0.5, float64(n)-0.5, -0.5, float64(n)-0.5
+	f.plot.X.Label.Text = "Predicted (" + shareNote + ")"
 	return f.write(w, format)
 }
+
+const shareNote = "the darker, the larger the share of the true class's rows"
 
 // heat is the cells of a confusion matrix, the first class on top.
 type heat struct{ counts [][]int }
@@ -117,7 +137,7 @@ func Residuals(w io.Writer, format, title, column string, halfWidth float64, poi
 		low, high = min(low, p.X), max(high, p.X)
 	}
 	line := func(at float64) plotter.XYs { return plotter.XYs{{X: low, Y: at}, {X: high, Y: at}} }
-	return scatter(w, format, title, "Predicted "+column, "True less predicted", halfWidth, off, line)
+	return scatter(w, format, title, "Predicted "+column, "True minus predicted", halfWidth, off, line)
 }
 
 func scatter(w io.Writer, format, title, x, y string, halfWidth float64, points []evaluate.Point, line func(off float64) plotter.XYs) error {

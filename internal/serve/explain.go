@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"mlops/internal/api"
-	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/feature"
 	"mlops/internal/model"
@@ -133,22 +132,21 @@ func quoted(text string) []byte {
 func newWording(m *model.Model) *wording {
 	spec := m.Spec
 	w := &wording{open: fmt.Appendf(nil, `,"contributions":{"scale":"%s"`, m.Trees.Scale())}
-	place := map[string]int{}
-	column := func(name, label string) int {
-		at, ok := place[name]
-		if !ok {
-			at = len(w.columns)
-			place[name] = at
-			c := columnWording{open: fmt.Appendf(nil, `{"column":%s,"label":%s,"value":`, quoted(name), quoted(label)), column: spec.Column(name)}
-			if c.column >= 0 && len(spec.Columns[c.column].Codes) > 0 {
+	names, of := spec.Contributors()
+	for _, name := range names {
+		c, label := columnWording{column: spec.Column(name)}, "Earlier records"
+		if c.column >= 0 {
+			column := &spec.Columns[c.column]
+			label = cmp.Or(column.Label, name)
+			if len(column.Codes) > 0 {
 				c.codes = map[string][]byte{}
-				for code, text := range spec.Columns[c.column].Codes {
+				for code, text := range column.Codes {
 					c.codes[code] = fmt.Appendf(nil, `,"name":%s`, quoted(text))
 				}
 			}
-			w.columns = append(w.columns, c)
 		}
-		return at
+		c.open = fmt.Appendf(nil, `{"column":%s,"label":%s,"value":`, quoted(name), quoted(label))
+		w.columns = append(w.columns, c)
 	}
 	for i := range spec.Features {
 		f, fitted := &spec.Features[i], &m.Encoder.Features[i]
@@ -173,17 +171,7 @@ func newWording(m *model.Model) *wording {
 		if fitted.Folded {
 			fw.levels = append(fw.levels, []byte(`null,"name":"a rare value"`))
 		}
-		if f.Earlier != "" {
-			fw.columns = []int{column(dataset.EarlierMember, "Earlier records")}
-		} else {
-			for _, name := range names {
-				label := spec.Columns[spec.Column(name)].Label
-				if label == "" {
-					label = name
-				}
-				fw.columns = append(fw.columns, column(name, label))
-			}
-		}
+		fw.columns = of[i]
 		w.features = append(w.features, fw)
 	}
 	return w

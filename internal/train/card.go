@@ -11,6 +11,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/inspect"
+	"mlops/internal/tree"
 )
 
 // Artifacts of a run about how good its model is.
@@ -99,16 +100,14 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 		add(b)
 	}
 	add(slicesBlock(spec, r))
-	if r.Importance != nil {
-		b := card.Block{Heading: "What it goes by", Texts: []string{fmt.Sprintf(
-			"How much worse %s of %d validation rows gets when they exchange the values of a column. Columns that say the same as another seem worth little.", r.Importance.Permutation.Metric, r.Importance.Permutation.Rows)},
-			Head: []string{"column", "worse by"}}
-		for i, w := range r.Importance.Permutation.Columns {
-			if i < maxColumnsShown {
-				b.Rows = append(b.Rows, []string{w.Name, strconv.FormatFloat(w.Value, 'f', 4, 64)})
-			}
-		}
-		add(b)
+	if i := r.Importance; i != nil {
+		k, p := i.Contributions, i.Permutation
+		add(weights("What moves its predictions", fmt.Sprintf(
+			"How far a column moves the %s of a record, up or down, on average over %d validation rows: the mean absolute Shapley value. A column may move predictions much without making them better.", margin(k.Scale), k.Rows),
+			"moves it by", k.Columns))
+		add(weights("What it goes by", fmt.Sprintf(
+			"How much worse %s of %d validation rows gets when they exchange the values of a column. Columns that say the same as another seem worth little.", p.Metric, p.Rows),
+			"worse by", p.Columns))
 	}
 
 	drift, limits := card.Block{Heading: "Drift between batches"}, card.Block{Heading: "Limits"}
@@ -148,6 +147,30 @@ const (
 	maxClassesShown = 12
 	maxColumnsShown = 20
 )
+
+// weights are the columns that count most.
+func weights(heading, text, value string, columns []evaluate.Weight) card.Block {
+	b := card.Block{Heading: heading, Texts: []string{text}, Head: []string{"column", value}}
+	for _, w := range columns[:min(len(columns), maxColumnsShown)] {
+		b.Rows = append(b.Rows, []string{w.Name, number(w.Value)})
+	}
+	return b
+}
+
+// margin says in words what contributions add up to.
+func margin(scale string) string {
+	switch tree.Scale(scale) {
+	case tree.LogOdds:
+		return "log-odds"
+	case tree.Score:
+		return "scores of the classes"
+	case tree.Log:
+		return "logarithm of the predicted value"
+	case tree.Root:
+		return "square root of the predicted value"
+	}
+	return "predicted value"
+}
 
 func slicesBlock(spec *dataset.Spec, r *evaluate.Report) card.Block {
 	b := card.Block{Heading: "Slices, test rows"}

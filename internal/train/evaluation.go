@@ -1,22 +1,17 @@
 package train
 
 import (
-	"cmp"
 	"fmt"
-	"math"
-	"math/rand/v2"
-	"slices"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/progress"
-	"mlops/internal/tree"
 	"mlops/internal/xgboost"
 )
 
 const (
 	maxTrainRows = 5000 // training rows that are measured, an even choice
-	maxProbes    = 1000 // validation rows that are shuffled
+	maxProbes    = 1000 // validation rows by which importance is measured
 
 	// Fewer rows, or fewer of a class, make a slice's figures say little.
 	fewRows    = 100
@@ -68,11 +63,9 @@ func (f *Fitted) evaluate(lib *xgboost.Library, booster *xgboost.Booster, spec *
 	if err != nil {
 		return err
 	}
-	permutation, err := d.permutation(spec, f.UBJ)
-	if err != nil {
+	if r.Importance, err = d.importance(spec, gain, f.UBJ); err != nil {
 		return fmt.Errorf("measuring what the columns are worth: %w", err)
 	}
-	r.Importance = &evaluate.Importance{Gain: shares(gain), Permutation: permutation}
 	f.Report = r
 	return nil
 }
@@ -156,125 +149,4 @@ func (d *Data) choice(split string, most int) *Part {
 	}
 	out.groups.Of = p.groups.Some(rows)
 	return out
-}
-
-// shares are values as shares of their sum, the largest first.
-func shares(values map[string]float64) []evaluate.Weight {
-	sum := 0.0
-	for _, v := range values {
-		sum += v
-	}
-	list := []evaluate.Weight{}
-	for name, v := range values {
-		list = append(list, evaluate.Weight{Name: name, Value: v / sum})
-	}
-	slices.SortFunc(list, byValue)
-	return list
-}
-
-func byValue(a, b evaluate.Weight) int {
-	return cmp.Or(cmp.Compare(b.Value, a.Value), cmp.Compare(a.Name, b.Name))
-}
-
-// permutation measures how much worse the first metric of the probes gets when they
-// exchange the values of a column. Features of several columns are made again of the
-// row with the other value; those of earlier rows that look at the column are exchanged
-// as a whole. Features of how many earlier rows there are count as a column of their own.
-func (d *Data) permutation(spec *dataset.Spec, ubj []byte) (evaluate.Permutation, error) {
-	out := evaluate.Permutation{Metric: spec.Metrics[0], Rows: len(d.probes), Columns: []evaluate.Weight{}}
-	trees, err := tree.Parse(ubj)
-	if err != nil {
-		return out, err
-	}
-	width, p := d.Encoder.Width(), d.Parts[dataset.Validation]
-	var base, labels []float32
-	for i := range d.probes {
-		at := i * d.every
-		base, labels = append(base, p.X[at*width:(at+1)*width]...), append(labels, p.Y[at])
-	}
-	outputs := make([]float32, len(labels)*trees.Outputs())
-	measure := func(x []float32) (float64, error) {
-		trees.ScoreBatch(x, outputs)
-		m, err := evaluate.Weigh(spec, out.Metric, 0, outputs, labels)
-		if err != nil {
-			return 0, err
-		}
-		return m(nil), nil
-	}
-	before, err := measure(base)
-	if err != nil || math.IsNaN(before) {
-		return out, err
-	}
-	from := rand.New(rand.NewPCG(1, 1)).Perm(len(labels))
-	x := make([]float32, len(base))
-	for _, column := range shuffled(spec) {
-		copy(x, base)
-		column.exchange(x, base, d, from)
-		after, err := measure(x)
-		if err != nil {
-			return out, err
-		}
-		worse := before - after
-		if spec.Better(0, 1) {
-			worse = -worse
-		}
-		out.Columns = append(out.Columns, evaluate.Weight{Name: column.name, Value: worse})
-	}
-	slices.SortFunc(out.Columns, byValue)
-	return out, nil
-}
-
-// shuffledColumn is a column with the features that are made of it.
-type shuffledColumn struct {
-	name   string
-	column int   // of the spec; -1: none
-	whole  []int // features whose values are exchanged
-	remade []int // features of the row itself that are made of other columns too
-}
-
-func shuffled(spec *dataset.Spec) []shuffledColumn {
-	var out []shuffledColumn
-	for c := range spec.Columns {
-		s := shuffledColumn{name: spec.Columns[c].Name, column: c}
-		for i := range spec.Features {
-			f := &spec.Features[i]
-			of := f.Columns()
-			switch {
-			case !slices.Contains(of, s.name):
-			case len(of) == 1 || f.Earlier != "":
-				s.whole = append(s.whole, i)
-			default:
-				s.remade = append(s.remade, i)
-			}
-		}
-		if len(s.whole)+len(s.remade) > 0 {
-			out = append(out, s)
-		}
-	}
-	for i := range spec.Features {
-		if f := &spec.Features[i]; f.Earlier == dataset.EarlierCount {
-			out = append(out, shuffledColumn{name: f.Name, column: -1, whole: []int{i}})
-		}
-	}
-	return out
-}
-
-// exchange gives each row the column of another.
-func (s *shuffledColumn) exchange(x, base []float32, d *Data, from []int) {
-	width := d.Encoder.Width()
-	vector := make([]float32, width)
-	for i, other := range from {
-		for _, f := range s.whole {
-			x[i*width+f] = base[other*width+f]
-		}
-		if len(s.remade) == 0 {
-			continue
-		}
-		fields := slices.Clone(d.probes[i])
-		fields[s.column] = d.probes[other][s.column]
-		d.Encoder.EncodeAfter(vector, fields, nil)
-		for _, f := range s.remade {
-			x[i*width+f] = vector[f]
-		}
-	}
 }

@@ -157,13 +157,32 @@ func TestReport(t *testing.T) {
 	if p.Rows != 900 || len(p.Columns) != 3 || p.Columns[0].Name != "a" || p.Columns[0].Value < 0.1 || math.Abs(p.Columns[2].Value) > 0.05 {
 		t.Errorf("permutation %+v, want a before b and noise", p)
 	}
+	k := r.Importance.Contributions
+	if k.Scale != "log-odds" || k.Rows != 900 || len(k.Columns) != 3 || k.Columns[0].Name != "a" || k.Columns[0].Value < 2*k.Columns[2].Value || k.Columns[2].Value <= 0 {
+		t.Errorf("contributions %+v, want a before b and noise", k)
+	}
+	moved := 0.0 // by all columns together
+	for _, w := range k.Columns {
+		moved += w.Value
+	}
+	logOdds := func(p float32) float64 { return math.Log(float64(p) / (1 - float64(p))) }
+	var away, mean float64
+	for _, p := range f.Test {
+		mean += logOdds(p) / float64(len(f.Test))
+	}
+	for _, p := range f.Test {
+		away += math.Abs(logOdds(p)-mean) / float64(len(f.Test))
+	}
+	if moved < 0.9*away || moved > 3*away {
+		t.Errorf("the columns move the log-odds by %.3f; they are %.3f away from their mean", moved, away)
+	}
 	if g := r.Importance.Gain; g[0].Name != "a" {
 		t.Errorf("gain %+v, want a first", g)
 	}
 	c := newCard(spec, d, f, nil, time.Unix(0, 0), "d")
 	text := string(c.Markdown())
 	page, err := c.HTML()
-	for _, want := range []string{"5400 to train on, 1800 to validate on", "2700 of 5400 were measured", "calibration_slope", "the largest f1", "| far |"} {
+	for _, want := range []string{"5400 to train on, 1800 to validate on", "2700 of 5400 were measured", "calibration_slope", "the largest f1", "| far |", "log-odds of a record, up or down, on average over 900 validation rows"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the card doesn't say %q:\n%s", want, text)
 		}

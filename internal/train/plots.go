@@ -30,6 +30,10 @@ func (r *recorder) plots(f *Fitted, files map[string][]byte) error {
 			draw("importance_gain", func(w io.Writer) error {
 				return plot.Bars(w, "png", title+", gain", "Share of the features' mean gain", i.Gain)
 			}),
+			draw("importance_contributions", func(w io.Writer) error {
+				x := fmt.Sprintf("Mean absolute contribution to the %s, %d validation rows", margin(i.Contributions.Scale), i.Contributions.Rows)
+				return plot.Bars(w, "png", title+", contributions", x, i.Contributions.Columns)
+			}),
 			draw("importance_permutation", func(w io.Writer) error {
 				x := fmt.Sprintf("%s worse by, %d validation rows", i.Permutation.Metric, i.Permutation.Rows)
 				return plot.Bars(w, "png", title+", permutation", x, i.Permutation.Columns)

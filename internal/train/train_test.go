@@ -220,7 +220,7 @@ func TestRun(t *testing.T) {
 	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "warning  few") {
 		t.Errorf("findings for people %s, %v; want a table with the few rows of a split", text, err)
 	}
-	for _, plot := range []string{"roc", "precision_recall", "calibration", "confusion", "importance_gain", "importance_permutation"} {
+	for _, plot := range []string{"roc", "precision_recall", "calibration", "confusion", "importance_gain", "importance_permutation", "importance_contributions"} {
 		file := filepath.Join(t.TempDir(), "plot")
 		err := c.MLflow.DownloadArtifact(ctx, root+"/plots/"+plot+".png", file, 1<<20)
 		b, _ := os.ReadFile(file)
