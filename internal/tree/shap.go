@@ -32,42 +32,42 @@ type explainer struct {
 	weight   []float64 // by point
 	absent   []float64 // 1-t, by point
 	trees    []explained
-	slots    bool      // nodes have slots in the model's forest
+	folded   *folded   // the trees again, if they fit
+	slots    bool      // splits have slots in the model's forest
 	expected []float64 // by output: the margin over the training rows
 	splits   int       // the most of a tree
+	nodes    int       // the most of a tree
 	pool     sync.Pool // of *explaining
 }
 
 // explained is one tree.
 type explained struct {
 	output int32
-	twigs  int // the splits from here on have two leaves
 	splits []split
 	rows   []float64 // coefficients, 2 per point and row; see down
-	whole  tree
+	nodes  []node
 }
 
-// split is a split of a tree. Splits come after those above them, and those with two
-// leaves last.
+// split is a split of a tree. Splits come after those above them.
 type split struct {
-	feature int32
-	slot    uint16
-	child   [2]int32   // splits; that of a leaf is one that does not exist
-	value   [2]float32 // of the leaves, 0 of splits
-	share   [2]float32 // of the rows that go left and right
-	above   int32      // the side of a split above, as 1+2*split+side, that has the feature last; 0 if none
-	row     int32      // of its coefficients; the next one is for rows that left the path to it
-	node    int32      // of the tree
+	feature  int32
+	question int32      // its slot, or its node where there are no slots
+	child    [2]int32   // splits; that of a leaf is one that does not exist
+	value    [2]float32 // of the leaves, 0 of splits
+	share    [2]float32 // of the rows that go left and right
+	above    int32      // the side of a split above, as 1+2*split+side, that has the feature last; 0 if none
+	row      int32      // of its coefficients; the next one is for rows that left the path to it
 }
 
 // explaining is what explaining a row needs.
 type explaining struct {
-	answers *scratch
-	sides   []uint8      // by split: the side that the row takes
-	follows []uint8      // by side of a split: 1 if the row goes there, and did so at the feature's splits above
-	path    [][3]float64 // by split and point: the product along the path to it, times the weight
-	below   [][3]float64 // by split and point: the sum over the leaves below of value times product
-	more    [2][]float64 // the same for more than three points
+	scratch *scratch
+	answers []byte    // by question
+	sides   []uint8   // by split: the side that the row takes
+	follows []uint8   // by side of a split: 1 if the row goes there, and did so at the feature's splits above
+	path    []float64 // by split and point: the product along the path to it, times the weight
+	below   []float64 // by split and point: the sum over the leaves below of value times product
+	folding *folding  // where the trees are folded, instead of the four before
 }
 
 // Explainable returns nil if the model has what Contributions needs.
@@ -85,7 +85,7 @@ func (m *Model) Contributions(row []float32, output int, out []float64) {
 	}
 	x := e.pool.Get().(*explaining)
 	if e.slots {
-		m.forest.answer(row, x.answers)
+		m.forest.answer(row, x.scratch)
 	}
 	clear(out)
 	for i := range e.trees {
@@ -93,27 +93,29 @@ func (m *Model) Contributions(row []float32, output int, out []float64) {
 		if int(t.output) != output {
 			continue
 		}
+		if !e.slots {
+			t.answer(row, x.answers)
+		}
 		switch {
-		case len(t.splits) == 0:
-		case len(e.weight) == 3:
-			e.down(t, row, x)
-			e.up(t, row, x, out)
+		case len(t.nodes) == 1:
+		case e.folded != nil:
+			e.folded.contribute(i, (*[maxSlots]byte)(x.answers), x.folding, out)
 		default:
-			e.downAny(t, row, x)
-			e.upAny(t, x, out)
+			e.down(t, x)
+			e.up(t, x, out)
 		}
 	}
 	e.pool.Put(x)
 	out[m.features] = e.expected[output]
 }
 
-// goes is the side that a row takes at a split.
-func (e *explainer) goes(t *explained, s *split, row []float32, x *explaining) byte {
-	if e.slots {
-		return x.answers.answers[s.slot]
+// answer notes which side a row takes at each node, for trees without slots.
+func (t *explained) answer(row []float32, answers []byte) {
+	for i := range t.nodes {
+		if n := &t.nodes[i]; n.left != 0 {
+			answers[i] = bit(!n.goesLeft(row[n.feature]))
+		}
 	}
-	n := &t.whole.nodes[s.node]
-	return bit(!n.goesLeft(row[n.feature]))
 }
 
 // follow notes which side of the i-th split the row takes. It returns the side and the
@@ -128,68 +130,20 @@ func (x *explaining) follow(i int, s *split, side uint8) (uint8, int32) {
 	return side, s.row + int32(1-along)
 }
 
-// down computes the products along the paths, for three points.
+// down computes the products along the paths.
 //
 // Where a split's feature has not occurred above, the side that the row takes has the
 // factor 1-(1-t)u, the other (1-t)u, where u is the other's share of the rows. Where it
 // has, the factor that it had before is replaced. That one is f = 1-(1-t)(1-z) if the
 // row went along so far, so that u becomes uz/f; else the sides only share their rows.
 // So a row of coefficients holds 1-t, (1-t)z/f or 1.
-func (e *explainer) down(t *explained, row []float32, x *explaining) {
-	path := x.path
-	path[0] = [3]float64{e.weight[0], e.weight[1], e.weight[2]}
-	for i := range t.splits[:t.twigs] {
-		s := &t.splits[i]
-		side, at := x.follow(i, s, e.goes(t, s, row, x))
-		k := (*[6]float64)(t.rows[6*at:])
-		u := float64(s.share[side^1])
-		p := &path[i]
-		p0, p1, p2 := p[0], p[1], p[2]
-		o0, o1, o2 := p0*k[0]*u, p1*k[1]*u, p2*k[2]*u
-		path[s.child[side]] = [3]float64{p0 - o0, p1 - o1, p2 - o2}
-		path[s.child[side^1]] = [3]float64{o0, o1, o2}
-	}
-}
-
-// up sums the leaves below each split, and adds what the splits contribute: their path
-// times the difference that their answer makes, times the second half of the row of
-// coefficients, which holds 1, z/f² or 0.
-func (e *explainer) up(t *explained, row []float32, x *explaining, out []float64) {
-	path, below := x.path, x.below
-	below[len(t.splits)] = [3]float64{}
-	for i := t.twigs; i < len(t.splits); i++ {
-		s := &t.splits[i]
-		side, at := x.follow(i, s, e.goes(t, s, row, x))
-		k := (*[6]float64)(t.rows[6*at:])
-		v := float64(s.value[side])
-		d := float64(s.share[side^1]) * (v - float64(s.value[side^1]))
-		p := &path[i]
-		out[s.feature] += d * (p[0]*k[3] + p[1]*k[4] + p[2]*k[5])
-		below[i] = [3]float64{v - k[0]*d, v - k[1]*d, v - k[2]*d}
-	}
-	for i := t.twigs - 1; i >= 0; i-- {
-		s := &t.splits[i]
-		side := x.sides[i] & 1
-		k := (*[6]float64)(t.rows[6*(s.row+int32(1-x.follows[s.above]&1)):])
-		l, r := &below[s.child[side]], &below[s.child[side^1]]
-		lv, rv := float64(s.value[side]), float64(s.value[side^1])
-		l0, l1, l2 := l[0]+lv, l[1]+lv, l[2]+lv
-		u := float64(s.share[side^1])
-		d0, d1, d2 := u*(l0-r[0]-rv), u*(l1-r[1]-rv), u*(l2-r[2]-rv)
-		p := &path[i]
-		out[s.feature] += p[0]*d0*k[3] + p[1]*d1*k[4] + p[2]*d2*k[5]
-		below[i] = [3]float64{l0 - k[0]*d0, l1 - k[1]*d1, l2 - k[2]*d2}
-	}
-}
-
-// downAny is down for any number of points, for all splits.
-func (e *explainer) downAny(t *explained, row []float32, x *explaining) {
+func (e *explainer) down(t *explained, x *explaining) {
 	n := len(e.weight)
-	path := x.more[0]
+	path := x.path
 	copy(path, e.weight)
 	for i := range t.splits {
 		s := &t.splits[i]
-		side, at := x.follow(i, s, e.goes(t, s, row, x))
+		side, at := x.follow(i, s, x.answers[s.question])
 		k := t.rows[int(at)*2*n:][:n]
 		u := float64(s.share[side^1])
 		with, without := path[int(s.child[side])*n:][:n], path[int(s.child[side^1])*n:][:n]
@@ -200,10 +154,12 @@ func (e *explainer) downAny(t *explained, row []float32, x *explaining) {
 	}
 }
 
-// upAny is up for any number of points.
-func (e *explainer) upAny(t *explained, x *explaining, out []float64) {
+// up sums the leaves below each split, and adds what the splits contribute: their path
+// times the difference that their answer makes, times the second half of the row of
+// coefficients, which holds 1, z/f² or 0.
+func (e *explainer) up(t *explained, x *explaining, out []float64) {
 	n := len(e.weight)
-	path, below := x.more[0], x.more[1]
+	path, below := x.path, x.below
 	clear(below[len(t.splits)*n:][:n])
 	for i := len(t.splits) - 1; i >= 0; i-- {
 		s := &t.splits[i]
@@ -246,7 +202,7 @@ func (m *Model) newExplainer() *explainer {
 		}
 		e.trees = append(e.trees, t)
 		e.expected[t.output] += t.expected()
-		e.splits, features = max(e.splits, len(t.splits)), max(features, most)
+		e.splits, e.nodes, features = max(e.splits, len(t.splits)), max(e.nodes, len(t.nodes)), max(features, most)
 	}
 	points, weights := legendre(max(3, (features+1)/2))
 	e.weight = weights
@@ -256,17 +212,28 @@ func (m *Model) newExplainer() *explainer {
 	for i := range e.trees {
 		e.trees[i].coefficients(e.absent)
 	}
+	if f := newFolded(m, e); f != nil {
+		e.folded = f
+		for i := range e.trees {
+			e.trees[i].splits, e.trees[i].rows = nil, nil
+		}
+	}
 	e.pool.New = func() any {
-		x := &explaining{sides: make([]uint8, e.splits), follows: make([]uint8, 1+2*e.splits)}
-		x.follows[0] = 1
+		x := &explaining{}
 		if e.slots {
-			x.answers = m.forest.newScratch()
-		}
-		if n := len(weights); n == 3 {
-			x.path, x.below = make([][3]float64, e.splits+1), make([][3]float64, e.splits+1)
+			x.scratch = m.forest.newScratch()
+			x.answers = x.scratch.answers[:]
 		} else {
-			x.more = [2][]float64{make([]float64, n*(e.splits+1)), make([]float64, n*(e.splits+1))}
+			x.answers = make([]byte, max(maxSlots, e.nodes))
 		}
+		if e.folded != nil {
+			x.folding = newFolding(e.weight)
+			return x
+		}
+		x.sides, x.follows = make([]uint8, e.splits), make([]uint8, 1+2*e.splits)
+		x.follows[0] = 1
+		n := len(weights) * (e.splits + 1)
+		x.path, x.below = make([]float64, n), make([]float64, n)
 		return x
 	}
 	return e
@@ -274,17 +241,19 @@ func (m *Model) newExplainer() *explainer {
 
 // newExplained lists a tree's splits, and returns the most features of a path.
 func newExplained(from tree, slots map[question]uint16) (t explained, features int, err error) {
-	t = explained{output: from.output, whole: from}
 	nodes := from.nodes
-	twig := func(n *node) bool { return nodes[n.left].left == 0 && nodes[n.left+1].left == 0 }
+	t = explained{output: from.output, nodes: nodes}
 	at := make([]int32, len(nodes)) // the place of a node's split
-	for _, twigs := range []bool{false, true} {
-		t.twigs = len(t.splits)
-		for i := range nodes {
-			if n := &nodes[i]; n.left != 0 && twig(n) == twigs {
-				at[i] = int32(len(t.splits))
-				t.splits = append(t.splits, split{feature: n.feature, node: int32(i), slot: slots[ask(n)]})
+	var of []int32                  // the node of a split
+	for i := range nodes {
+		if n := &nodes[i]; n.left != 0 {
+			at[i] = int32(len(t.splits))
+			of = append(of, int32(i))
+			question := int32(i)
+			if slots != nil {
+				question = int32(slots[ask(n)])
 			}
+			t.splits = append(t.splits, split{feature: n.feature, question: question})
 		}
 	}
 	type edge struct{ split, side int32 } // to a node
@@ -298,7 +267,7 @@ func newExplained(from tree, slots map[question]uint16) (t explained, features i
 			continue
 		}
 		s := &t.splits[at[i]]
-		for e := up[i]; e.split >= 0; e = up[t.splits[e.split].node] {
+		for e := up[i]; e.split >= 0; e = up[of[e.split]] {
 			if t.splits[e.split].feature == n.feature {
 				s.above = 1 + 2*e.split + e.side
 				break
@@ -358,7 +327,7 @@ func (t *explained) coefficients(absent []float64) {
 // expected is the mean of the leaves over the training rows.
 func (t *explained) expected() float64 {
 	if len(t.splits) == 0 {
-		return float64(t.whole.nodes[0].value)
+		return float64(t.nodes[0].value)
 	}
 	mean := make([]float64, len(t.splits)+1)
 	for i := len(t.splits) - 1; i >= 0; i-- {

@@ -176,6 +176,38 @@ func (m *Model) known(row []float32, set int) float64 {
 	return sum
 }
 
+// TestContributionsFolded compares with libxgboost where trees fit the layout for three
+// points, and where they have too many splits for it.
+func TestContributionsFolded(t *testing.T) {
+	t.Parallel()
+	lib, ref := library(t), newReference(t)
+	for _, test := range []struct {
+		depth  int
+		folded bool
+	}{{3, true}, {6, true}, {14, false}} {
+		rng := rand.New(rand.NewPCG(7, uint64(test.depth)))
+		kinds := []int{0, 0, 0, 30, 0, 5} // so few that they occur again and again
+		ubj, err := boost(t, lib, draw(rng, kinds, 20000, 0.1, false), 10, map[string]any{"max_depth": test.depth, "eta": 0.3, "min_child_weight": 0}).SaveUBJ()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := Parse(ubj)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := m.explainer(); len(e.weight) != 3 || e.folded != nil != test.folded {
+			t.Errorf("depth %d: %d points, folded %v", test.depth, len(e.weight), e.folded != nil)
+		}
+		check := draw(rng, kinds, 200, 0.1, true)
+		want, err := ref.contributions(ubj, check)
+		if err != nil {
+			t.Fatal(err)
+		}
+		off, offSum := compareContributions(t, m, check, want)
+		t.Logf("depth %d: largest difference %.1e, of sums from the margins %.1e", test.depth, off, offSum)
+	}
+}
+
 func TestNotExplainable(t *testing.T) {
 	t.Parallel()
 	m := newModel(1, nil, identity, []float32{0}, []tree{{nodes: []node{
