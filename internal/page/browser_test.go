@@ -7,16 +7,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"mlops/internal/api"
+	"mlops/internal/browser"
 )
 
 // drive is what the test does in the browser.
@@ -39,10 +37,7 @@ type step struct {
 // TestInBrowser drives the page's script: no result that is shown as current is
 // another record's, another version's, or from before the server failed.
 func TestInBrowser(t *testing.T) {
-	browser, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("Chromium is not installed")
-	}
+	tab := browser.OpenFor(t, 1280, 900)
 	f := newFake(t, "diabetes")
 	f.change(func() {
 		for i := range 101 {
@@ -89,7 +84,7 @@ func TestInBrowser(t *testing.T) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 
-	text := browse(t, browser, server.URL, done)
+	text := browse(t, tab, server.URL, done)
 	var got []step
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatalf("%v: %s", err, text)
@@ -148,30 +143,17 @@ func reported(t *testing.T, mux *http.ServeMux) <-chan []byte {
 	return done
 }
 
-// browse opens an address in a browser and returns what the page reports.
-func browse(t *testing.T, browser, address string, done <-chan []byte) []byte {
+// browse opens an address and returns what the page reports.
+func browse(t *testing.T, p *browser.Page, address string, done <-chan []byte) []byte {
 	t.Helper()
-	profile, err := os.MkdirTemp("", "browser-")
-	if err != nil {
+	if err := p.Go(t.Context(), address); err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(profile) // as far as the browser's processes have ended
-	cmd := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-		"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--remote-debugging-port=0", "--user-data-dir="+profile, address)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-	}()
 	select {
 	case text := <-done:
 		return text
 	case <-time.After(time.Minute):
-		t.Fatal("the browser did not get to the end")
+		t.Fatalf("the page did not report; the browser says %q", p.Complaints())
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type fakeInference struct {
 	probability float64
 	excluded    string        // the reason for no score
 	warnings    []api.Warning // of the prediction
+	reasons     *api.Contributions
 	asked       []api.Record  // what /predict was asked
 	swap        func()        // not nil: done when /predict is asked, before it answers
 	card        *card.Card    // of /model/card; nil: 404
@@ -131,7 +132,7 @@ func (f *fakeInference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(api.Predictions{
 			Model:       v,
-			Predictions: []api.Prediction{{Label: label, Probability: f.probability, Excluded: f.excluded, Warnings: f.warnings}},
+			Predictions: []api.Prediction{{Label: label, Probability: f.probability, Excluded: f.excluded, Warnings: f.warnings, Contributions: f.reasons}},
 		})
 	default:
 		http.NotFound(w, r)

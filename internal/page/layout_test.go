@@ -6,11 +6,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mlops/internal/browser"
 )
 
 //go:embed testdata/layout.js
@@ -20,10 +21,7 @@ var layout []byte
 // sideways, and each control has a name and can be reached by keyboard. Then it scores a
 // file.
 func TestLayoutInBrowser(t *testing.T) {
-	browser, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("Chromium is not installed")
-	}
+	tab := browser.OpenFor(t, 1400, 900)
 	page := newServer(t, csvServer(t))
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +48,7 @@ func TestLayoutInBrowser(t *testing.T) {
 	done := reported(t, mux)
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	text := browse(t, browser, server.URL+"/look", done)
+	text := browse(t, tab, server.URL+"/look", done)
 	var got map[string][]string
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatalf("%v: %s", err, text)

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"mlops/dashboards/board"
+	"mlops/internal/browser"
 	"mlops/internal/recent"
 )
 
@@ -182,10 +182,7 @@ var watch []byte
 // TestMonitorInBrowser: the page draws itself anew, fits the window, and says when its
 // server is away.
 func TestMonitorInBrowser(t *testing.T) {
-	browser, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("Chromium is not installed")
-	}
+	tab := browser.OpenFor(t, 1400, 900)
 	f := newFakePrometheus(t)
 	s := monitorPage(t, f)
 	var away atomic.Bool
@@ -225,7 +222,7 @@ func TestMonitorInBrowser(t *testing.T) {
 		AwayBefore, Away bool
 	}
 	var got report
-	if err := json.Unmarshal(browse(t, browser, server.URL+"/monitor", done), &got); err != nil {
+	if err := json.Unmarshal(browse(t, tab, server.URL+"/monitor", done), &got); err != nil {
 		t.Fatal(err)
 	}
 	if want := (report{First: "m <b>7", Then: "none", Charts: got.Charts, Away: true}); got != want || got.Charts < 10 {
