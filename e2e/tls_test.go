@@ -123,6 +123,35 @@ func testTLSInside(t *testing.T, f *faults) {
 			t.Fatal(err)
 		}
 	}
+	// Meanwhile no request fails, each on a connection of its own.
+	asked, stop := make(chan string, 1), make(chan struct{})
+	go func() {
+		client := &http.Client{Transport: server.Transport, Timeout: 10 * time.Second}
+		asks, failed, last := 0, 0, error(nil)
+		for open := true; open; time.Sleep(5 * time.Millisecond) {
+			select {
+			case <-stop:
+				open = false
+			default:
+			}
+			req, err := http.NewRequest(http.MethodGet, strings.Replace(inference, "http:", "https:", 1)+"/model", nil)
+			if err != nil {
+				panic(err)
+			}
+			req.Close = true
+			resp, err := client.Do(req)
+			if asks++; err != nil {
+				failed, last = failed+1, err
+				continue
+			}
+			resp.Body.Close()
+		}
+		if failed > 0 {
+			t.Errorf("while certificates were renewed, %d of %d requests failed: %v", failed, asks, last)
+		}
+		asked <- fmt.Sprintf("%d requests meanwhile, %d failed", asks, failed)
+	}()
+	defer func() { close(stop); t.Log(<-asked) }()
 	upgrade()
 	began = time.Now()
 	eventually(t, 4*time.Minute, func() error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 	tracking, err := program.Env("MLFLOW_TRACKING_URI")
 	if err != nil {
 		return err
+	}
+	if file := program.EnvOr("SSL_CERT_FILE", ""); file != "" {
+		http.DefaultTransport.(*http.Transport).DialTLSContext = certificate.Dialer(file)
 	}
 	// The server polls every second, so a failed call need not be retried.
 	client, err := mlflow.New(tracking, mlflow.Options{Tries: 1, UserAgent: "mlops-inference",

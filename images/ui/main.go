@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"time"
 	_ "time/tzdata" // schedules are in a time zone, and the image has no files of them
@@ -21,6 +22,9 @@ const inferenceTimeout = 10 * time.Second
 func main() { program.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
+	if file := program.EnvOr("SSL_CERT_FILE", ""); file != "" {
+		http.DefaultTransport.(*http.Transport).DialTLSContext = certificate.Dialer(file)
+	}
 	server, err := page.New(program.EnvOr("MLOPS_INFERENCE", "http://localhost:8000"), inferenceTimeout, log)
 	if err != nil {
 		return program.Input(err)

@@ -3,13 +3,20 @@
 package certificate
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"time"
 )
+
+// handshake bounds the beginning of a client's connection.
+const handshake = 10 * time.Second
 
 // Server is the configuration of a server whose certificate and key are tls.crt and
 // tls.key, in PEM, in a folder. They are read for each connection, so that new ones need
@@ -47,4 +54,29 @@ func Client(authorities []byte, name string) (*http.Transport, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: name}
 	return t, nil
+}
+
+// Dialer makes the TLS connections of an http.Transport. It trusts the authorities of the
+// system and those in a file, in PEM, which is read for each connection, so that another
+// authority needs no restart.
+func Dialer(file string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			return nil, fmt.Errorf("the system's authorities: %w", err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("the authorities' certificates: %w", err)
+		}
+		pool.AppendCertsFromPEM(text)
+		ctx, cancel := context.WithTimeout(ctx, handshake)
+		defer cancel()
+		d := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: host}}
+		return d.DialContext(ctx, network, address)
+	}
 }
