@@ -151,6 +151,7 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 		Arrivals:   arrivals,
 		Ledger:     ledger,
 		Library:    lib,
+		History:    clean.History(),
 		MLflow:     client,
 		Threads:    threads,
 		Log:        log,

@@ -1,5 +1,6 @@
 // Package history remembers what was in production: each promotion, refusal,
-// rollback and pin of a registered model, in a table of the database clean.
+// rollback and pin of a registered model, in a table of the database clean; and, in
+// another, which files training wrote.
 package history
 
 import (
@@ -89,18 +90,20 @@ CREATE TABLE IF NOT EXISTS registry.history (
 CREATE INDEX IF NOT EXISTS history_of_model ON registry.history (model, id);
 COMMENT ON TABLE registry.history IS 'what was in production of each registered model, and why: promotions, refusals, rollbacks, pins'`
 
-// Share makes the history's table and gives it to the gate's role, for ReadRole to
-// read; without these roles it changes nothing. conn is connected to the database
+// Share makes the tables and gives them to the gate's role: the history for ReadRole to
+// read, the files of trained versions for TrainRole to add to; without these roles it changes nothing. conn is connected to the database
 // clean by its owner, or by a role that may create roles. It may be repeated.
 func Share(ctx context.Context, conn *pgx.Conn) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		var roles int
-		if err := tx.QueryRow(ctx, "SELECT count(*) FROM pg_roles WHERE rolname IN ($1, $2)", postgres.PromoteRole, postgres.ReadRole).Scan(&roles); err != nil || roles < 2 {
+		if err := tx.QueryRow(ctx, "SELECT count(*) FROM pg_roles WHERE rolname IN ($1, $2, $3)", postgres.PromoteRole, postgres.TrainRole, postgres.ReadRole).Scan(&roles); err != nil || roles < 3 {
 			return err
 		}
-		sql := []string{create, "GRANT USAGE ON SCHEMA registry TO " + postgres.ReadRole, "GRANT SELECT ON registry.history TO " + postgres.ReadRole,
+		sql := []string{create, createTrained, "GRANT USAGE ON SCHEMA registry TO " + postgres.ReadRole, "GRANT SELECT ON registry.history TO " + postgres.ReadRole,
 			// In this order: a table's new owner has to be one that may create tables in its schema.
-			"ALTER SCHEMA registry OWNER TO " + postgres.PromoteRole, "ALTER TABLE registry.history OWNER TO " + postgres.PromoteRole}
+			"ALTER SCHEMA registry OWNER TO " + postgres.PromoteRole, "ALTER TABLE registry.history OWNER TO " + postgres.PromoteRole,
+			"GRANT USAGE ON SCHEMA registry TO " + postgres.TrainRole, "GRANT SELECT, INSERT ON registry.trained TO " + postgres.TrainRole,
+			"ALTER TABLE registry.trained OWNER TO " + postgres.PromoteRole}
 		for _, s := range sql {
 			if _, err := tx.Exec(ctx, s); err != nil {
 				return err
@@ -252,12 +255,12 @@ func insert(ctx context.Context, tx pgx.Tx, e Event, settled bool) error {
 	return err
 }
 
-// do runs work in a transaction, after making the table where there is none.
+// do runs work in a transaction, after making the tables where one is missing.
 func (l *Log) do(ctx context.Context, what string, work func(ctx context.Context, tx pgx.Tx) error) error {
 	return l.session.Do(ctx, what, func(ctx context.Context, conn *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			var there bool
-			if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&there); err != nil {
+			if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL", table, trained).Scan(&there); err != nil {
 				return err
 			}
 			if !there {
@@ -265,7 +268,7 @@ func (l *Log) do(ctx context.Context, what string, work func(ctx context.Context
 				if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", table); err != nil {
 					return err
 				}
-				if _, err := tx.Exec(ctx, create); err != nil {
+				if _, err := tx.Exec(ctx, create+";"+createTrained); err != nil {
 					return fmt.Errorf("creating %s: %w", table, err)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 	"testing"
@@ -133,7 +134,7 @@ func TestShareByTheOwner(t *testing.T) {
 	}
 	admin := connect(config.Database, "", "")
 	name := fmt.Sprintf("shared_%d", time.Now().UnixNano())
-	for _, role := range []string{postgres.PromoteRole, postgres.ReadRole} {
+	for _, role := range []string{postgres.PromoteRole, postgres.TrainRole, postgres.ReadRole} {
 		if _, err := admin.Exec(t.Context(), "DO $$ BEGIN CREATE ROLE "+role+"; EXCEPTION WHEN duplicate_object THEN NULL; END $$"); err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +144,7 @@ func TestShareByTheOwner(t *testing.T) {
 		admin.Exec(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)")
 		admin.Exec(context.Background(), "DROP ROLE "+name)
 	})
-	for _, sql := range []string{"CREATE ROLE " + name + " LOGIN PASSWORD 'secret'", "GRANT " + postgres.PromoteRole + " TO " + name, "CREATE DATABASE " + name + " OWNER " + name} {
+	for _, sql := range []string{"CREATE ROLE " + name + " LOGIN PASSWORD 'secret'", "GRANT " + postgres.PromoteRole + ", " + postgres.TrainRole + " TO " + name, "CREATE DATABASE " + name + " OWNER " + name} {
 		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
@@ -157,5 +158,50 @@ func TestShareByTheOwner(t *testing.T) {
 	var schema, table string
 	if err := owner.QueryRow(t.Context(), "SELECT pg_get_userbyid(nspowner), pg_get_userbyid(relowner) FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid WHERE nspname = 'registry' AND relname = 'history'").Scan(&schema, &table); err != nil || schema != postgres.PromoteRole || table != schema {
 		t.Errorf("the schema is %s's and the table %s's, %v; want %s's", schema, table, err, postgres.PromoteRole)
+	}
+	// Training's role may note a version's files, once, and nothing else.
+	for _, tt := range []struct {
+		sql     string
+		allowed bool
+	}{
+		{"INSERT INTO registry.trained (run_id, model, files) VALUES ('a', 'm', '{}')", true},
+		{"SELECT files FROM registry.trained", true},
+		{"UPDATE registry.trained SET files = '{}'", false},
+		{"DELETE FROM registry.trained", false},
+		{"SELECT why FROM registry.history", false},
+	} {
+		err := pgx.BeginFunc(t.Context(), owner, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), "SET LOCAL ROLE "+postgres.TrainRole); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), tt.sql)
+			return err
+		})
+		if (err == nil) != tt.allowed {
+			t.Errorf("%s: %v, want allowed: %t", tt.sql, err, tt.allowed)
+		}
+	}
+}
+
+func TestTrained(t *testing.T) {
+	l, m := open(t), model()
+	run := "run of " + m
+	if files, since, err := l.Trained(t.Context(), m, run); err != nil || files != nil || !since.IsZero() {
+		t.Fatalf("before anything was noted: %v, %v, %v", files, since, err)
+	}
+	files := map[string]string{"model.ubj": "12", "spec.yaml": "34"}
+	for range 2 { // the second after a COMMIT whose answer was lost
+		if err := l.NoteTrained(t.Context(), m, run, files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.NoteTrained(t.Context(), m, run, map[string]string{"model.ubj": "56"}); err == nil {
+		t.Error("a run's files were noted anew")
+	}
+	for id, want := range map[string]map[string]string{run: files, "another": nil} {
+		got, since, err := l.Trained(t.Context(), m, id)
+		if err != nil || !maps.Equal(got, want) || time.Since(since) > time.Hour {
+			t.Errorf("%s: %v since %v, %v; want %v", id, got, since, err, want)
+		}
 	}
 }

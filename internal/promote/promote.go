@@ -168,6 +168,9 @@ func load(ctx context.Context, c Config, contenders []Contender, champion regist
 		if err == nil {
 			err = genuine(ctx, c, e.Version, subject, e.Version.Number == champion.Number)
 		}
+		if err == nil && e.Candidate {
+			err = asTrained(ctx, c, e.Version, subject)
+		}
 		if err == nil {
 			if other := comparable(m, c.Spec); other != nil {
 				err = fmt.Errorf("version %d of %s: %w: %w", e.Version.Number, c.Spec.Model, other, registry.ErrUnusable)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"mlops/internal/registry"
 	"mlops/internal/signature"
@@ -37,6 +39,37 @@ func genuine(ctx context.Context, c Config, v registry.Version, subject signatur
 	}
 	if err != nil {
 		return fmt.Errorf("version %d of %s: %w: %w", v.Number, c.Spec.Model, err, registry.ErrUnusable)
+	}
+	return nil
+}
+
+// asTrained returns an error that wraps registry.ErrUnusable for a candidate whose files
+// are not those that training wrote. Versions from before training noted its files, and
+// those of a database without such notes, are taken as they are.
+func asTrained(ctx context.Context, c Config, v registry.Version, subject signature.Subject) error {
+	if c.History == nil {
+		return nil
+	}
+	files, since, err := c.History.Trained(ctx, v.Name, v.RunID)
+	if err != nil {
+		return err
+	}
+	if files == nil {
+		if since.IsZero() || v.Created.Before(since) {
+			return nil
+		}
+		return fmt.Errorf("version %d of %s: no training step made it: run %s is not among those noted in Postgres: %w", v.Number, v.Name, v.RunID, registry.ErrUnusable)
+	}
+	names := slices.Sorted(maps.Keys(files))
+	for name := range subject.Files {
+		if _, ok := files[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		if subject.Files[name] != files[name] {
+			return fmt.Errorf("version %d of %s: %s is not what training wrote: somebody changed it in MLflow: %w", v.Number, v.Name, name, registry.ErrUnusable)
+		}
 	}
 	return nil
 }

@@ -89,6 +89,9 @@ func History(log *slog.Logger) (*history.Log, *postgres.Session) {
 	return history.New(session), session
 }
 
+// History returns the history of the registered models over the connection of the rows.
+func (c *Clean) History() *history.Log { return history.New(c.session) }
+
 // By names who does this, as MLOPS_BY says: a workflow, or somebody.
 func By() string { return program.EnvOr("MLOPS_BY", "unknown") }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/history"
 	"mlops/internal/ingest"
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
@@ -33,7 +35,8 @@ type recorder struct {
 }
 
 // leftovers looks for runs of the same training key that earlier attempts left. It
-// marks unfinished ones as killed and returns one that was logged completely.
+// marks unfinished ones as killed and returns one that was logged completely, and whose
+// files the gate will accept.
 func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
 	experiment, err := r.client.EnsureExperiment(ctx, r.spec.Model)
 	if err != nil {
@@ -51,7 +54,13 @@ func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
 	for i := range runs {
 		switch runs[i].Status {
 		case mlflow.Finished:
-			whole = &runs[i]
+			ok, err := r.noted(ctx, runs[i].ID)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				whole = &runs[i]
+			}
 		case mlflow.Running:
 			if err := r.client.UpdateRun(ctx, runs[i].ID, mlflow.Killed, time.Now()); err != nil {
 				return nil, fmt.Errorf("closing unfinished run %s: %w", runs[i].ID, err)
@@ -60,6 +69,32 @@ func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
 		}
 	}
 	return whole, nil
+}
+
+// noted reports whether the gate will find the files of a run noted, or will not look.
+func (r *recorder) noted(ctx context.Context, runID string) (bool, error) {
+	if r.config.History == nil {
+		return true, nil
+	}
+	files, since, err := r.config.History.Trained(ctx, r.spec.Model, runID)
+	if errors.Is(err, history.ErrNotAllowed) {
+		return true, nil
+	}
+	return files != nil || since.IsZero(), err
+}
+
+// note keeps the digests of the version's files where nobody can change them who can
+// write into MLflow.
+func (r *recorder) note(ctx context.Context, runID string, files map[string]string) error {
+	if r.config.History == nil {
+		return nil
+	}
+	err := r.config.History.NoteTrained(ctx, r.spec.Model, runID, files)
+	if errors.Is(err, history.ErrNotAllowed) {
+		r.config.Log.Warn("the version's files can be changed in MLflow until it is promoted", "reason", err)
+		return nil
+	}
+	return err
 }
 
 // record logs a complete run and returns its id. The run is marked as finished
@@ -102,8 +137,11 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if err != nil {
 		return "", err
 	}
-	files, err := r.files(candidate, d, f, found, run.ID)
+	files, digests, err := r.files(candidate, d, f, found, run.ID)
 	if err != nil {
+		return "", err
+	}
+	if err := r.note(ctx, run.ID, digests); err != nil {
 		return "", err
 	}
 	if err := r.reports(f, files); err != nil {
@@ -221,11 +259,12 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 }
 
 // files are a run's artifacts by path: the version's own, read back as a check,
-// the profile of the rows and the plots.
-func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, found []inspect.Finding, runID string) (map[string][]byte, error) {
+// the profile of the rows and the plots. The digests are those of the version's own, by
+// name.
+func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, found []inspect.Finding, runID string) (files map[string][]byte, digests map[string]string, err error) {
 	papers, err := r.papers(d, f, found)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	version, err := model.Write(model.Parts{
 		Spec:           r.spec,
@@ -248,18 +287,18 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, found
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := readBack(version); err != nil {
-		return nil, fmt.Errorf("the new version can't be served: %w", err)
+	if digests, err = readBack(version); err != nil {
+		return nil, nil, fmt.Errorf("the new version can't be served: %w", err)
 	}
-	files := map[string][]byte{}
+	files = map[string][]byte{}
 	for name, content := range version {
 		files[path.Join(registry.Folder, name)] = content
 	}
 	var page bytes.Buffer
 	if err := d.Profile.HTML(&page); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	files["profile/"+r.spec.Name+".html"] = page.Bytes()
 	var scores []byte
@@ -272,9 +311,9 @@ func (r *recorder) files(candidate *dataset.Candidate, d *Data, f *Fitted, found
 	}
 	files[registry.TestScores] = scores
 	if r.config.NoPlots {
-		return files, nil
+		return files, digests, nil
 	}
-	return files, r.plots(f, files)
+	return files, digests, r.plots(f, files)
 }
 
 // testOutputs are 101 quantiles of the test rows' outputs, by which a page places a
@@ -315,24 +354,28 @@ func rejected(ledger []ingest.Report) int64 {
 	return n
 }
 
-// readBack checks a version the way the server does before serving it.
-func readBack(files map[string][]byte) error {
+// readBack checks a version the way the server does before serving it, and returns the
+// digests of the files that are signed at its promotion.
+func readBack(files map[string][]byte) (digests map[string]string, err error) {
 	dir, err := os.MkdirTemp("", "version-")
 	if err != nil {
-		return fmt.Errorf("creating a folder: %w", err)
+		return nil, fmt.Errorf("creating a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	for name, content := range files {
 		file := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			return fmt.Errorf("writing the version: %w", err)
+			return nil, fmt.Errorf("writing the version: %w", err)
 		}
 		if err := os.WriteFile(file, content, 0o600); err != nil {
-			return fmt.Errorf("writing the version: %w", err)
+			return nil, fmt.Errorf("writing the version: %w", err)
 		}
 	}
-	_, err = model.Read(os.DirFS(dir))
-	return err
+	if _, err := model.Read(os.DirFS(dir)); err != nil {
+		return nil, err
+	}
+	subject, err := registry.Version{}.Subject(os.DirFS(dir))
+	return subject.Files, err
 }
 
 // register makes the version. It comes last, so that no version is made of an

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mlops/internal/dataset"
+	"mlops/internal/history"
 	"mlops/internal/ingest"
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
@@ -24,6 +25,7 @@ type Config struct {
 	Ledger     []ingest.Report  // what became of the rows in the data steps; may be nil
 	Library    *xgboost.Library
 	MLflow     *mlflow.Client
+	History    *history.Log // keeps the digests of the version's files; nil: nobody does
 	Threads    int
 	NoPlots    bool // leaves out the pictures of the curves: of a small table, they take most of the time
 	Log        *slog.Logger
