@@ -153,8 +153,8 @@ func headerTimeout(h *http.Server) time.Duration {
 // serve responds to a request and reports whether the connection stays open.
 func (c *conn) serve(body []byte) bool {
 	c.request = c.usual
-	c.url = url.URL{Path: c.server.path}
-	c.request.URL = &c.url
+	c.url = url.URL{Path: c.server.path, RawQuery: c.head.query}
+	c.request.URL, c.request.RequestURI = &c.url, c.head.uri
 	c.request.Host = c.head.fill(c.request.Header)
 	c.request.ContentLength = int64(len(body))
 	c.body.Reset(body)
@@ -166,16 +166,21 @@ func (c *conn) serve(body []byte) bool {
 	c.server.handler.ServeHTTP(w, &c.request)
 
 	c.now = time.Now()
-	out := w.finish(c.now, c.server.stopping.Load())
+	err := c.send(w.finish(c.now, c.server.stopping.Load()))
+	if c.limited != nil {
+		c.limited.waiting(c.now)
+	}
+	return err == nil && !w.last
+}
+
+// send writes a response, or a part of it.
+func (c *conn) send(out []byte) error {
 	if limit := c.server.http.WriteTimeout; limit > 0 && c.writeBy.Sub(c.now) < limit/2 {
 		c.writeBy = c.now.Add(limit)
 		c.SetWriteDeadline(c.writeBy)
 	}
 	_, err := c.Write(out)
-	if c.limited != nil {
-		c.limited.waiting(c.now)
-	}
-	return err == nil && !w.last
+	return err
 }
 
 // end closes the connection so that the client can read its last response: the

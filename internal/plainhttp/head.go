@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
+	"strings"
 )
 
 // verdict is what comes next on a connection.
@@ -23,7 +24,10 @@ const maxFields = 64
 // fields each time, so those that stay the same, byte for byte, are not parsed
 // again.
 type head struct {
-	line   string  // the request line
+	start  string  // of the request line, up to the path
+	line   []byte  // the request line of the last request
+	query  string  // of that request
+	uri    string  // the path and the query as they arrived
 	fields []field // the request's, then those of earlier requests that had more
 	n      int     // fields of the request
 }
@@ -49,10 +53,10 @@ const (
 // parse looks at the beginning of a request. It returns the size of its head and
 // the length of its body, zeros if more has to arrive first, or other.
 func (h *head) parse(b []byte) (size, length int, v verdict) {
-	if n := min(len(b), len(h.line)); string(b[:n]) != h.line[:n] {
-		return 0, 0, other
+	if size, v = h.parseLine(b); size == 0 {
+		return 0, 0, v
 	}
-	h.n, length, size = 0, -1, len(h.line)
+	h.n, length = 0, -1
 	hosts := 0
 	for {
 		after := size + bytes.IndexByte(b[min(size, len(b)):], '\n') + 1
@@ -89,6 +93,43 @@ func (h *head) parse(b []byte) (size, length int, v verdict) {
 		return 0, 0, other
 	}
 	return size, length, plain
+}
+
+// lineEnd is what a request line ends with.
+const lineEnd = " HTTP/1.1\r\n"
+
+// parseLine reads the request line and returns its size, 0 if it has not arrived or is
+// not plain.
+func (h *head) parseLine(b []byte) (size int, v verdict) {
+	if bytes.HasPrefix(b, h.line) && len(h.line) > 0 {
+		return len(h.line), plain
+	}
+	n := len(h.start)
+	if len(b) <= n {
+		if !strings.HasPrefix(h.start, string(b)) {
+			return 0, other
+		}
+		return 0, plain
+	}
+	if string(b[:n]) != h.start {
+		return 0, other
+	}
+	end := n
+	if b[n] == '?' {
+		for end++; end < len(b) && queryByte[b[end]]; end++ {
+		}
+	}
+	rest := b[end:min(len(b), end+len(lineEnd))]
+	if string(rest) != lineEnd[:len(rest)] || end == n+1 && len(rest) > 0 { // net/http notes that a query is empty
+		return 0, other
+	}
+	if len(rest) < len(lineEnd) {
+		return 0, plain
+	}
+	path := h.start[strings.IndexByte(h.start, ' ')+1:]
+	h.line = append(h.line[:0], b[:end+len(lineEnd)]...)
+	h.uri, h.query = path+string(b[n:end]), string(b[min(n+1, end):end])
+	return len(h.line), plain
 }
 
 // parse reads a field from its line, and reports whether a plain request may have it.
@@ -173,12 +214,13 @@ func (h *head) fill(header http.Header) (hostname string) {
 }
 
 // token holds the bytes of a field name that are beyond doubt, hostByte those of a
-// host.
-var token, hostByte = func() (token, host [256]bool) {
+// host, queryByte those of a query.
+var token, hostByte, queryByte = func() (token, host, query [256]bool) {
 	for c := range 128 {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-'
 		token[c] = letter || c == '_'
 		host[c] = letter || c == '.' || c == ':' || c == '[' || c == ']'
+		query[c] = token[c] || c == '=' || c == '&' || c == '.' || c == ',' || c == '+' || c == '%'
 	}
-	return token, host
+	return token, host, query
 }()

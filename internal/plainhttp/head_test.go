@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	predictLine = "POST /predict HTTP/1.1\r\n"
-	usualHead   = predictLine + "Host: x:8000\r\nUser-Agent: a/1 (b; c)\r\nAccept: */*\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+	predictStart = "POST /predict"
+	predictLine  = "POST /predict HTTP/1.1\r\n"
+	usualHead    = predictLine + "Host: x:8000\r\nUser-Agent: a/1 (b; c)\r\nAccept: */*\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
 )
 
 func TestHead(t *testing.T) {
@@ -36,7 +37,13 @@ func TestHead(t *testing.T) {
 		{"a compressed body", usualHead + "Content-Encoding: gzip\r\n\r\n", plain},
 
 		{"another path", "POST /predict/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
-		{"a query", "POST /predict?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
+		{"a query", "POST /predict?a=b&c=%20.1,2+3_-%zz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", plain},
+		{"an empty query", "POST /predict? HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
+		{"a fragment", "POST /predict?a#b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
+		{"two questions", "POST /predict?a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
+		{"a semicolon in the query", "POST /predict?a;b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
+		{"a space in the query", "POST /predict?a b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
+		{"a query and older HTTP", "POST /predict?a HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
 		{"another method", "GET /predict HTTP/1.1\r\nHost: x\r\n\r\n", other},
 		{"older HTTP", "POST /predict HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n", other},
 		{"line ends without CR", "POST /predict HTTP/1.1\nHost: x\nContent-Length: 2\n\n", other},
@@ -71,7 +78,7 @@ func TestHead(t *testing.T) {
 		{"Pragma, which net/http rewrites", usualHead + "Pragma: no-cache\r\n\r\n", other},
 		{"too many fields", usualHead + strings.Repeat("A: b\r\n", maxFields) + "\r\n", other},
 	} {
-		h := head{line: predictLine}
+		h := head{start: predictStart}
 		size, length, got := h.parse([]byte(test.sent))
 		wantSize := strings.Index(test.sent, "\r\n\r\n") + 4
 		if got != test.want || got == plain && (size != wantSize || length != 2) {
@@ -96,10 +103,12 @@ func FuzzHead(f *testing.F) {
 	f.Add(usual, []byte(usualHead+"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"))
 	f.Add(usual, []byte(predictLine+"Host: [::1]:80\r\ncontent-length:00003\r\nA:\t b\t\r\n\r\n123rest"))
 	f.Add([]byte(predictLine+"host: a\r\nContent-Length: 3\r\nX: 1\r\nX: 2\r\n\r\n"), []byte(predictLine+"Host: b\r\nContent-Length: 1\r\nx: 1\r\nX: 3\r\nContent-Type: a\r\n\r\n1"))
+	f.Add([]byte("POST /predict?a=b&c=%20 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), usual)
+	f.Add([]byte("POST /predict?explain=5 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), []byte("POST /predict?explain=50 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, before, sent []byte) {
-		h := head{line: predictLine}
+		h := head{start: predictStart}
 		if _, _, v := h.parse(before); v == other { // would have left the connection to net/http
-			h = head{line: predictLine}
+			h = head{start: predictStart}
 		}
 		size, length, v := h.parse(sent)
 		if v != plain || size == 0 {
@@ -110,7 +119,7 @@ func FuzzHead(f *testing.F) {
 		if err != nil {
 			t.Fatalf("net/http: %v", err)
 		}
-		if r.Method != http.MethodPost || r.RequestURI != "/predict" || r.URL.String() != "/predict" || r.ContentLength != int64(length) ||
+		if r.Method != http.MethodPost || r.RequestURI != h.uri || r.URL.Path != "/predict" || r.URL.RawQuery != h.query || r.URL.String() != h.uri || r.ContentLength != int64(length) ||
 			len(r.TransferEncoding) > 0 || r.Close || len(r.Trailer) > 0 {
 			t.Fatalf("net/http: %+v", r)
 		}

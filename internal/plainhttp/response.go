@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// response collects a response until it is sent in one piece.
+// maxWhole is how long a response may be to be sent in one piece: it is in memory until
+// the client has taken it.
+const maxWhole = 512 << 10
+
+// response collects a response until it is sent in one piece, or if it is long, in chunks.
 type response struct {
+	conn   *conn
 	header http.Header
 	code   int    // 0 before WriteHeader
 	typed  bool   // the handler has set Content-Type
@@ -19,11 +24,13 @@ type response struct {
 	last   bool   // the connection is closed afterwards
 	head   []byte // the status line and headers, as they were at WriteHeader
 	body   []byte
+	chunks bool  // some of it has been sent
+	err    error // of sending it
 }
 
 func (w *response) reset() {
 	clear(w.header)
-	w.code, w.last = 0, false
+	w.code, w.last, w.chunks, w.err = 0, false, false, nil
 	if cap(w.head)+cap(w.body) > maxKept { // of a long response; the next may be short
 		w.head, w.body = nil, nil
 	}
@@ -88,7 +95,7 @@ func (w *response) Write(b []byte) (int, error) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	w.body = append(w.body, b...)
-	return len(b), nil
+	return len(b), w.flush()
 }
 
 func (w *response) WriteString(s string) (int, error) {
@@ -99,19 +106,38 @@ func (w *response) WriteString(s string) (int, error) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	w.body = append(w.body, s...)
-	return len(s), nil
+	return len(s), w.flush()
 }
 
 func (w *response) mayHaveBody() bool {
 	return w.code != http.StatusNoContent && w.code != http.StatusNotModified
 }
 
-// finish returns the response as it goes over the wire.
-func (w *response) finish(now time.Time, last bool) []byte {
-	if w.code == 0 {
-		w.WriteHeader(http.StatusOK)
+// flush sends what there is of a long response as a chunk.
+func (w *response) flush() error {
+	if len(w.body) <= maxWhole || w.err != nil {
+		return w.err
 	}
-	w.last = w.last || last
+	w.conn.now = time.Now()
+	out := w.head[:0]
+	if !w.chunks {
+		out = append(w.fields(w.conn.now), "Transfer-Encoding: chunked\r\n\r\n"...)
+	}
+	w.chunks = true
+	w.head = w.chunk(out)
+	w.body = w.body[:0]
+	w.err = w.conn.send(w.head)
+	return w.err
+}
+
+// chunk appends what there is of the body.
+func (w *response) chunk(out []byte) []byte {
+	out = append(strconv.AppendInt(out, int64(len(w.body)), 16), "\r\n"...)
+	return append(append(out, w.body...), "\r\n"...)
+}
+
+// fields returns the head without its end, and without what says how long the body is.
+func (w *response) fields(now time.Time) []byte {
 	out := w.head
 	if !w.dated {
 		out = append(appendDate(append(out, "Date: "...), now), "\r\n"...)
@@ -122,6 +148,24 @@ func (w *response) finish(now time.Time, last bool) []byte {
 	if w.last {
 		out = append(out, "Connection: close\r\n"...)
 	}
+	return out
+}
+
+// finish returns the response, or what has not been sent of it, as it goes over the wire.
+func (w *response) finish(now time.Time, last bool) []byte {
+	if w.code == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.last = w.last || last || w.err != nil
+	if w.chunks {
+		out := w.head[:0]
+		if len(w.body) > 0 {
+			out = w.chunk(out)
+		}
+		w.head = append(out, "0\r\n\r\n"...)
+		return w.head
+	}
+	out := w.fields(now)
 	if w.mayHaveBody() {
 		out = strconv.AppendInt(append(out, "Content-Length: "...), int64(len(w.body)), 10)
 		out = append(out, "\r\n"...)

@@ -58,7 +58,9 @@ func TestSameAsNetHTTP(t *testing.T) {
 		{"line ends without CR", "POST /predict HTTP/1.1\nHost: x\nContent-Length: 2\n\n{}", false},
 		{"the path as a whole URL", "POST http://x/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", false},
 		{"an escaped path", "POST /%70redict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", false},
-		{"a query", "POST /predict?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", false},
+		{"a query", "POST /predict?a=b&c=%20d HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", true},
+		{"a query that can't be read", "POST /predict?a=%zz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", true},
+		{"an empty query", "POST /predict? HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", false},
 		{"no length", line + "\r\n", false},
 		{"another method", "BREW /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", false},
 		{"OPTIONS of everything", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", false},
@@ -124,10 +126,17 @@ func TestResponses(t *testing.T) {
 		"a status too late":    func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("x")); w.WriteHeader(500) },
 		"two values":           func(w http.ResponseWriter, _ *http.Request) { w.Header()["A"] = []string{"1", "2"} },
 		"line ends in a value": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("A", " b\r\nC: d\n") },
-		"an impossible name":   func(w http.ResponseWriter, _ *http.Request) { w.Header()["A: b"] = []string{"c"} },
-		"no type wanted":       func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil; w.Write([]byte("x")) },
-		"its own date":         func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "today") },
-		"the last":             func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
+		"much":                 func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxWhole+1)) },
+		"much in pieces": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "a/b")
+			for i := range 40 {
+				io.WriteString(w, strings.Repeat(fmt.Sprint(i%10), maxWhole/7))
+			}
+		},
+		"an impossible name": func(w http.ResponseWriter, _ *http.Request) { w.Header()["A: b"] = []string{"c"} },
+		"no type wanted":     func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil; w.Write([]byte("x")) },
+		"its own date":       func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "today") },
+		"the last":           func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
 		"a length": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1")
 			w.Write([]byte("x"))

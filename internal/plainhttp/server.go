@@ -7,8 +7,8 @@
 // watches the connection, and sets four time limits. A client that keeps its
 // connection and says how long its body is needs none of that.
 //
-// A plain request is one with the endpoint's method and path, one Host, one
-// Content-Length, and no header that changes how it is read or answered; head and
+// A plain request is one with the endpoint's method and path, perhaps a query of
+// letters, digits and the like, one Host, one Content-Length, and no header that changes how it is read or answered; head and
 // body together have at most 8 KiB, and no byte of it leaves room for doubt. The
 // first request on a connection that is anything else is left to net/http with
 // every byte that has arrived, and so is everything that follows on that
@@ -28,9 +28,9 @@
 //   - The request and its headers are used again for the connection's next
 //     request: a handler must not keep them after it returns, nor close over them
 //     in a goroutine that outlives it.
-//   - The response is sent when the handler returns. There is no Flusher, Hijacker
-//     or http.ResponseController, no trailer, and no informational (1xx) status;
-//     Content-Length is always that of what was written.
+//   - The response is sent when the handler returns, with a Content-Length that is
+//     always that of what was written; a long one goes out in chunks. There is no Flusher, Hijacker
+//     or http.ResponseController, no trailer, and no informational (1xx) status.
 //
 // A Server takes TLS connections from a Limiter (see Limiter.Secure), and sets no
 // http.Request.TLS then. It calls no http.Server.ConnState.
@@ -190,12 +190,12 @@ func (s *Server) open(ctx context.Context, nc net.Conn) *conn {
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, nc.LocalAddr())
 	ctx, cancel := context.WithCancel(ctx)
 	c := &conn{server: s, Conn: nc, cancel: cancel, now: time.Now(), buf: make([]byte, maxRequest)}
-	c.head.line = s.method + " " + s.path + " HTTP/1.1\r\n"
+	c.head.start = s.method + " " + s.path
 	c.usual = *(&http.Request{
-		Method: s.method, RequestURI: s.path, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Method: s.method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, Body: io.NopCloser(&c.body), RemoteAddr: nc.RemoteAddr().String(),
 	}).WithContext(ctx)
-	c.response.header = http.Header{}
+	c.response.header, c.response.conn = http.Header{}, c
 	c.limited = limitedOf(nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()

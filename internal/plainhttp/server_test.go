@@ -407,3 +407,45 @@ func TestPanic(t *testing.T) {
 		t.Errorf("the log does not say what happened and where, once:\n%s", text)
 	}
 }
+
+// A response that is sent in chunks leaves the connection as it should be: open for the
+// next request, or closed if the handler wants that, and closed if the client is gone.
+func TestLongResponses(t *testing.T) {
+	t.Parallel()
+	const pieces = 64
+	failed := make(chan error, 1)
+	address, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "last" {
+			w.Header().Set("Connection", "close")
+		}
+		var err error
+		for i := range pieces {
+			if _, err = w.Write(bytes.Repeat([]byte{'a' + byte(i)}, maxWhole/4)); err != nil {
+				break
+			}
+		}
+		if r.URL.RawQuery == "gone" {
+			failed <- err
+		}
+	}), nil)
+	c := connect(t, address)
+	read := bufio.NewReader(c)
+	for _, query := range []string{"", "?again", "?last"} {
+		io.WriteString(c, "POST /predict"+query+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		res, body := answer(t, read)
+		if len(body) != pieces*(maxWhole/4) || body[0] != 'a' || body[len(body)-1] != 'a'+pieces-1 || res.Close != (query == "?last") {
+			t.Errorf("%q: %d bytes, the connection ends: %v", query, len(body), res.Close)
+		}
+	}
+	if n, err := read.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("after the last response: %d bytes, %v", n, err)
+	}
+	c = connect(t, address)
+	io.WriteString(c, "POST /predict?gone HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+	io.ReadFull(c, make([]byte, maxWhole))
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	if err := <-failed; err == nil {
+		t.Error("a handler goes on writing to a client that is gone")
+	}
+}

@@ -219,13 +219,11 @@ func (e *explanation) list(out []byte, values []float64, others string, open fun
 	for j := range values {
 		e.order = append(e.order, j)
 	}
-	slices.SortFunc(e.order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(math.Abs(values[b]), math.Abs(values[a])), cmp.Compare(a, b))
-	})
 	listed := len(e.order)
 	if e.top > 0 {
 		listed = min(listed, e.top)
 	}
+	largest(e.order, values, listed)
 	for n, j := range e.order[:listed] {
 		if n > 0 {
 			out = append(out, ',')
@@ -245,6 +243,34 @@ func (e *explanation) list(out []byte, values []float64, others string, open fun
 		out = append(out, '}')
 	}
 	return out
+}
+
+// largest moves the n indices of the largest absolute values to the front, in descending
+// order; of equal values the first comes first.
+func largest(order []int, values []float64, n int) {
+	compare := func(a, b int) int {
+		switch x, y := math.Abs(values[a]), math.Abs(values[b]); {
+		case x > y:
+			return -1
+		case x < y:
+			return 1
+		}
+		return a - b
+	}
+	const few = 10 // so many are found sooner than all are sorted
+	if n > few {
+		slices.SortFunc(order, compare)
+		return
+	}
+	for i := range n {
+		best := i
+		for j := i + 1; j < len(order); j++ {
+			if compare(order[j], order[best]) < 0 {
+				best = j
+			}
+		}
+		order[i], order[best] = order[best], order[i]
+	}
 }
 
 func appendNumber(out []byte, v float64) []byte { return strconv.AppendFloat(out, v, 'g', 9, 64) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,5 +107,25 @@ func TestNotExplained(t *testing.T) {
 	}
 	if used := s.memory.used.Load(); used != 0 {
 		t.Errorf("%d bytes are held afterwards", used)
+	}
+}
+
+func TestLargest(t *testing.T) {
+	t.Parallel()
+	values := []float64{0, -3, 2, 3, 0, 1, -2, 0.5, 0, 0, 0, -7, 3}
+	want := []int{11, 1, 3, 12, 2, 6, 5, 7, 0, 4, 8, 9, 10}
+	for n := range len(values) + 1 {
+		order := make([]int, len(values))
+		for i := range order {
+			order[i] = i
+		}
+		largest(order, values, n)
+		if diff := cmp.Diff(want[:n], order[:n]); diff != "" {
+			t.Errorf("the largest %d (-want +got):\n%s", n, diff)
+		}
+		slices.Sort(order)
+		if order[0] != 0 || order[len(order)-1] != len(order)-1 || len(slices.Compact(order)) != len(values) {
+			t.Errorf("the largest %d: indices are lost: %v", n, order)
+		}
 	}
 }
