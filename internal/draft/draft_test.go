@@ -89,11 +89,11 @@ func TestTargetThatCannotBe(t *testing.T) {
 		want    string
 	}{
 		{draft.Options{Target: "kind", Task: dataset.Binary}, `has 3 values: "red" (30 rows)`},
-		{draft.Options{Target: "kind"}, `only 0 of them in at least 40 rows`},
+		{draft.Options{Target: "kind"}, `none of them in at least 40 rows`},
 		{draft.Options{Target: "kind", Task: dataset.Regression}, "is text"},
 		{draft.Options{Target: "kind", Task: "guess"}, "it can be: binary, multiclass, regression"},
 		{draft.Options{Target: "kind", Task: dataset.Multiclass, Positive: []string{"red"}}, "go with task: binary"},
-		{draft.Options{Target: "name"}, "has 90 values, and only 0 of them"},
+		{draft.Options{Target: "name"}, "has 90 values, and none of them"},
 		{draft.Options{Target: "day"}, "is a date"},
 		{draft.Options{Target: "Kind"}, `did you mean "kind"?`},
 		{draft.Options{Target: "kind", Positive: []string{"pink"}}, `no row has kind = "pink"`},

@@ -204,6 +204,9 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 	switch {
 	case c.full || len(o.classes) > maxClasses:
 		return &Error{fmt.Sprintf("the target %q has %s different values, too many for classes (%d at most), and they are not numbers; for example %q: name another target, or say which values count as 1 against all others (--positive)", c.name, progress.Count(c.values), maxClasses, all[0].spellings[0])}
+	case all[len(all)-1].rows < least:
+		return &Error{fmt.Sprintf("the target %q has %s values, and none of them in at least %d rows, which each split needs some of: %s. Name another target, or bring more rows",
+			c.name, progress.Count(c.values), least, listed(all))}
 	case len(o.classes) < 3 || lost*2 > rows:
 		return &Error{fmt.Sprintf("the target %q has %s values, and only %d of them in at least %d rows, which each split needs some of: %s. Bring more rows, or say which of them count as 1 against all others, such as --positive %s",
 			c.name, progress.Count(c.values), len(o.classes), least, listed(all), shellQuote(all[len(all)-1].spellings[0]))}

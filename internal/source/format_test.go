@@ -107,8 +107,15 @@ func TestGuess(t *testing.T) {
 		{"quotes behind a byte order mark", "t.csv", "\ufeff\"a\";\"b\"\n1;2\n", `';' "" false [a b]`},
 		{"no header", "adult.data", "39, State-gov, 77516, <=50K\n50, Private, 83311, >50K\n", `',' "" true [column_1 column_2 column_3 column_4]`},
 		{"years", "t.csv", "country,2019,2020\nDE,1,2\n", `',' "" false [country 2019 2020]`},
+		{"years of the nineteenth century", "t.csv", "id,1850,1860,1870\n0,0.5,0.25,0.125\n", `',' "" false [id 1850 1860 1870]`},
+		{"numbers as large as years", "t.csv", "1850,1720,1900\n1700,1650,1800\n", `',' "" true [column_1 column_2 column_3]`},
+		{"names that are numbers, one of them known", "t.csv", "0.5,0.1,0.9\n1,2,3\n", `',' "" false [0.5 0.1 0.9]`},
 	} {
-		tab, err := Open(context.Background(), file(t, tt.name, tt.text), Options{Guess: true})
+		o := Options{Guess: true}
+		if strings.Contains(tt.why, "known") {
+			o.Named = "0.1"
+		}
+		tab, err := Open(context.Background(), file(t, tt.name, tt.text), o)
 		if err != nil {
 			t.Errorf("%s: %v", tt.why, err)
 			continue

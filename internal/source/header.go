@@ -106,7 +106,7 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	for i, f := range rec.Fields {
 		names[i] = string(bytes.TrimSpace(f))
 	}
-	noHeader := !byRow && (opts.NoHeader || opts.Guess && len(opts.Columns) == 0 && looksLikeRecord(names, in.second(sep)))
+	noHeader := !byRow && (opts.NoHeader || opts.Guess && len(opts.Columns) == 0 && !(opts.Named != "" && slices.Contains(names, opts.Named)) && looksLikeRecord(names, in.second(sep)))
 	if noHeader {
 		for i := range names {
 			names[i] = fmt.Sprintf("column_%d", i+1)
@@ -333,15 +333,20 @@ func (r *Reader) second(sep byte) [][]byte {
 
 // looksLikeRecord reports whether the fields of a first line are rather values than
 // names: a number is among them that is no year, or one comes twice. Numbers from 0 or 1
-// on are names that a program made up, and one number among many words that stand above
-// numbers is a name too. next are the fields of the line below.
+// on are names that a program made up, years that rise from column to column may be of
+// any century since 1500, and one number among many words that stand above numbers is a
+// name too. next are the fields of the line below.
 func looksLikeRecord(fields []string, next [][]byte) bool {
 	seen := map[string]bool{}
 	value, counted := false, [2]int{}
 	words, numbers := 0, 0 // above a number; words above a date too
+	firstYear := 1900.0
+	if rising(fields) {
+		firstYear = 1500
+	}
 	for i, f := range fields {
 		x, ok := dataset.ParseNumber([]byte(f))
-		value = value || ok && !(x >= 1900 && x <= 2100 && x == math.Trunc(x)) || f != "" && seen[f] && len(seen) < len(fields)/2
+		value = value || ok && !(x >= firstYear && x <= 2100 && x == math.Trunc(x)) || f != "" && seen[f] && len(seen) < len(fields)/2
 		seen[f] = true
 		for from := range counted {
 			if f == strconv.Itoa(i+from) {
@@ -360,6 +365,23 @@ func looksLikeRecord(fields []string, next [][]byte) bool {
 	}
 	n := len(fields)
 	return value && !(n > 2 && (counted[0] == n || counted[1] == n)) && words <= numbers
+}
+
+// rising reports whether at least three of the fields are numbers, and each is greater than
+// the one before.
+func rising(fields []string) bool {
+	n, last := 0, math.Inf(-1)
+	for _, f := range fields {
+		x, ok := dataset.ParseNumber([]byte(f))
+		if !ok {
+			continue
+		}
+		if x <= last {
+			return false
+		}
+		n, last = n+1, x
+	}
+	return n >= 3
 }
 
 // placeholders are what a first record may have where later ones have numbers.
