@@ -318,7 +318,7 @@ func (c *column) decide(spell spelling) {
 	case c.isoDates() > 0 && c.isoDates()+others.n == n && n > numbers:
 		c.kind, c.dateFormat = dataset.Date, other
 		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", progress.Count(others.n), others.line, others.example)
-	case numbers == n, numbers*100 >= n*99 && n >= 100:
+	case numbers == n, numbers*100 >= n*99 && n >= 100 && !codeName.MatchString(c.name): // codes may be written in more than one way
 		c.kind = dataset.Number
 		if whole := t.of(integer).n - c.markedOf(integer); whole == n {
 			c.kind = dataset.Integer

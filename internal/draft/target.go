@@ -80,7 +80,7 @@ func (c *column) outcomes() []value {
 // several classes, and numbers a value, unless they are few whole numbers with enough
 // rows each. wanted is the task that the user named, if any.
 func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
-	all := c.outcomes()
+	all := slices.DeleteFunc(c.outcomes(), func(v value) bool { return c.lossOf > 0 && c.kindsOf(v.spellings[0])&text != 0 }) // their rows are rejected
 	numeric := c.kind == dataset.Number || c.kind == dataset.Integer || c.tallies.of(integer).n == c.present
 	least := d.classRows()
 	enough := slices.DeleteFunc(slices.Clone(all), func(v value) bool { return v.rows < least })

@@ -153,3 +153,38 @@ func TestSpellingsOfClasses(t *testing.T) {
 		t.Errorf("the summary lacks %q:\n%s", want, d.Summary())
 	}
 }
+
+// Codes are written in more than one way, so numbers with a name of codes stay text if a
+// few of them are no numbers; of other numbers, what can't be read is no class.
+func TestCodesThatAreNoNumbers(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "a,zip_code,grade\n"+rows(1_000, func(i int) string {
+		zip, grade := fmt.Sprint(98101+uint32(i)*2_654_435_761>>8%3), fmt.Sprint(1+uint32(i)*2_654_435_761>>12%3)
+		if i%200 == 3 {
+			zip, grade = zip+"-4820", "n.n."
+		}
+		return fmt.Sprintf("%d,%s,%s", i%37, zip, grade)
+	}))
+	for _, c := range []struct {
+		target  string
+		classes []string
+		says    []string
+	}{
+		{"zip_code", []string{"98101", "98102", "98103"}, []string{`995 of 1,000 values are numbers; the others keep the column text, for example line 5: "9810`}},
+		{"grade", []string{"1", "2", "3"}, []string{`zip_code, type: category`, `5 can't be read and will be rejected`}},
+	} {
+		d, err := draft.Make(t.Context(), path, draft.Options{Target: c.target})
+		if err != nil {
+			t.Errorf("%s: %v", c.target, err)
+			continue
+		}
+		if !slices.Equal(d.Spec.Target.Classes, c.classes) {
+			t.Errorf("%s: classes %q, want %q", c.target, d.Spec.Target.Classes, c.classes)
+		}
+		for _, s := range c.says {
+			if !strings.Contains(string(d.YAML)+d.Summary(), s) {
+				t.Errorf("%s: the draft lacks %q:\n%s\n%s", c.target, s, d.YAML, d.Summary())
+			}
+		}
+	}
+}
