@@ -141,6 +141,12 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	if err := d.split(ctx, address); err != nil {
 		return nil, err
 	}
+	if d.groupByRows() {
+		d.salt = 1
+		if err := d.split(ctx, address); err != nil {
+			return nil, err
+		}
+	}
 	left, err := d.leaks()
 	if err == nil && left {
 		err = d.try(ctx, address)

@@ -119,7 +119,7 @@ func TestCompanionsOfLeaks(t *testing.T) {
 	t.Parallel()
 	path := table(t, "t.csv", "lead,reservation_status,reservation_status_date,ReservationStatusDate2,status_of_guest,Churn Reason,churned_friends,Churn\n"+rows(900, func(i int) string {
 		y := yesNo(i)
-		return fmt.Sprintf("%d,%s,2023-%02d-%02d,%d,%s,%s,%d,%s", i*7%90, map[string]string{"yes": "out", "no": "gone"}[y], 1+i*5%12, 1+i*3%28, i*11%50, []string{"a", "b", "c"}[i*5%3], []string{"price", "other"}[i*3%2], i*13%7, y)
+		return fmt.Sprintf("%d,%s,2023-%02d-%02d,%d,%s,%s,%d,%s", draw(i, 1, 90), map[string]string{"yes": "out", "no": "gone"}[y], 1+i*5%12, 1+i*3%28, i*11%50, []string{"a", "b", "c"}[i*5%3], []string{"price", "other"}[i*3%2], i*13%7, y)
 	}))
 	d, err := draft.Make(t.Context(), path, draft.Options{Target: "Churn"})
 	if err != nil {

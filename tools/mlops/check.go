@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mlops/internal/dataset"
+	"mlops/internal/draft"
 	"mlops/internal/ingest"
 	"mlops/internal/parquet"
 	"mlops/internal/prepare"
@@ -46,7 +47,12 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 			return wrong(specPath, mistakes, 0, table)
 		}
 	}
-	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}, nil)
+	var row func([][]byte)
+	ungrouped := draft.NewUngrouped(spec)
+	if mistakes == nil && spec.Group == "" {
+		row = ungrouped.Add
+	}
+	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}, row)
 	if err != nil {
 		if ingest.ExitCode(err) != program.BadInput {
 			return err
@@ -60,7 +66,11 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 	if mistakes != nil {
 		fmt.Fprintln(out, "-    the table by what can be read of the YAML:")
 	}
-	return wrong(specPath, mistakes, tell(out, spec, p), table)
+	found := tell(out, spec, p)
+	if w := ungrouped.Warning(); found == 0 && w != "" {
+		fmt.Fprintf(out, "warn %s\n", w)
+	}
+	return wrong(specPath, mistakes, found, table)
 }
 
 // wrong is the error about what would stop a run: mistakes in the YAML and findings in the

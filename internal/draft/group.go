@@ -1,0 +1,148 @@
+package draft
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"mlops/internal/dataset"
+	"mlops/internal/inspect"
+	"mlops/internal/progress"
+)
+
+// codeLike is a value with a number and hardly anything else, such as S07.
+var codeLike = regexp.MustCompile(`^\p{L}{0,8}[-_. #]?[0-9]+$`)
+
+// groupByRows chooses a group that no name of a column tells: what several rows are about
+// each, by what they have in common (inspect.Things). It reports whether there is one. Of
+// several, it is the one with the most values.
+func (d *Draft) groupByRows() bool {
+	if d.group != nil {
+		return false
+	}
+	for _, c := range slices.SortedStableFunc(slices.Values(d.columns), func(a, b *column) int { return cmp.Compare(b.values, a.values) }) {
+		if c == d.target || c.out != "" || c.drop != "" || c.present != d.Rows || c.kind != dataset.Integer && c.kind != dataset.Category || !inspect.MayBeThings(c.name, c.values, d.Rows) {
+			continue
+		}
+		if why := d.sample.things(c.as); why != "" {
+			d.group, c.out = c, "it is the group"
+			d.whyGroup = fmt.Sprintf("%s different values, and the rows of one %s: they must not be in two splits", progress.Count(c.values), why)
+			return true
+		}
+	}
+	return false
+}
+
+// things says what the rows with the same value of a column have in common, if they are of
+// one thing. Only whole numbers and codes with one are looked at.
+func (s *sample) things(name string) string {
+	at, key := s.spec.Column(name), s.spec.Column(s.spec.Key)
+	for i := range s.rows {
+		if v := s.rows[i].value(at); !codeLike.Match(v) {
+			if _, number := dataset.ParseNumber(v); !number {
+				return ""
+			}
+		}
+	}
+	var others []inspect.Column
+	for i := range s.spec.Columns {
+		if len(others) == inspect.MostOthers {
+			break
+		}
+		if i != at && i != key && s.spec.Columns[i].Name != s.spec.Target.Column {
+			others = append(others, s.column(i))
+		}
+	}
+	y := make([]float32, len(s.rows))
+	for i := range s.rows {
+		y[i] = s.rows[i].label
+	}
+	return inspect.Things(s.spec, s.column(at), others, y)
+}
+
+// column is one column of the sample: its numbers where it has whole ones that fit, else
+// the place of each value in their order.
+func (s *sample) column(at int) inspect.Column {
+	c := inspect.Column{Name: s.spec.Columns[at].Name, Values: make([]float32, len(s.rows))}
+	place := map[string]float32{}
+	fit := true
+	for i := range s.rows {
+		v := s.rows[i].value(at)
+		if v == nil {
+			c.Values[i] = float32(math.NaN())
+			continue
+		}
+		x, number := dataset.ParseNumber(v)
+		fit = fit && number && x == math.Trunc(x) && math.Abs(x) < 1<<24
+		place[string(v)], c.Values[i] = 0, float32(x)
+	}
+	if fit {
+		return c
+	}
+	ordered := slices.SortedFunc(maps.Keys(place), func(a, b string) int {
+		x, _ := dataset.ParseNumber([]byte(a))
+		y, _ := dataset.ParseNumber([]byte(b))
+		return cmp.Or(cmp.Compare(x, y), cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	})
+	for i, v := range ordered {
+		place[v] = float32(i)
+	}
+	for i := range s.rows {
+		if v := s.rows[i].value(at); v != nil {
+			c.Values[i] = place[string(v)]
+		}
+	}
+	return c
+}
+
+// value is the text of one column, nil if it is missing.
+func (r *sampled) value(at int) []byte {
+	if r.ends[at] < 0 {
+		return nil
+	}
+	start := int32(0)
+	if at > 0 {
+		if start = r.ends[at-1]; start < 0 {
+			start = ^start
+		}
+	}
+	return r.text[start:r.ends[at]]
+}
+
+// Ungrouped looks among a table's cleaned rows for the group that a spec without one lacks.
+type Ungrouped struct{ sample *sample }
+
+// NewUngrouped returns one for the rows of a spec, which has a target.
+func NewUngrouped(spec *dataset.Spec) *Ungrouped { return &Ungrouped{newSample(spec)} }
+
+// Add takes one cleaned row in.
+func (u *Ungrouped) Add(fields [][]byte) { u.sample.add(fields) }
+
+// Warning says which column is a group, with the reason, or nothing.
+func (u *Ungrouped) Warning() string {
+	spec, rows := u.sample.spec, int64(len(u.sample.rows))
+	if spec.Group != "" {
+		return ""
+	}
+	for i := range spec.Columns {
+		c := &spec.Columns[i]
+		if c.Name == spec.Key || c.Name == spec.Target.Column || c.Type != dataset.Integer && c.Type != dataset.Category {
+			continue
+		}
+		values := map[string]bool{}
+		for j := range u.sample.rows {
+			values[string(u.sample.rows[j].value(i))] = true
+		}
+		if values[""] || !inspect.MayBeThings(c.Name, int64(len(values)), rows) {
+			continue
+		}
+		if why := u.sample.things(c.Name); why != "" {
+			return inspect.GroupWarning(c.Name, why)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,77 @@
+package draft_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"mlops/internal/draft"
+)
+
+// draw is a number below n that follows from i and the purpose alone.
+func draw(i, purpose, n int) int {
+	x := uint64(i)*0x9e3779b97f4a7c15 + uint64(purpose)*0xbf58476d1ce4e5b9
+	x = (x ^ x>>31) * 0x94d049bb133111eb
+	return int((x ^ x>>29) % uint64(n))
+}
+
+// Several records of one thing must not be in two splits, whatever its column is called.
+func TestGroupByWhatRowsHaveInCommon(t *testing.T) {
+	t.Parallel()
+	// Four visits of each of 200 children.
+	visits := func(i int) string {
+		c := i / 4
+		return fmt.Sprintf("%d,%s,%s,%d,%d,S%02d,%s", c+1, []string{"f", "m"}[draw(c, 1, 2)], []string{"high", "low", "mid"}[draw(c, 2, 3)], i%4, draw(i, 3, 90), c%100, []string{"yes", "no"}[draw(c, 4, 2)])
+	}
+	// Amounts that come again, with bins of them.
+	bins := func(i int) string {
+		a := draw(i, 5, 150)
+		return fmt.Sprintf("%d,%s,%s,%d,%s", 20+a, []string{"young", "adult", "old"}[a/50], []string{"a", "b"}[a/75], draw(i, 6, 40), yesNo(i+a))
+	}
+	for _, c := range []struct {
+		why, header string
+		line        func(i int) string
+		target      string
+		group, says string
+	}{
+		{"records of children", "childref,gender,status,visit,score,cohort,autism", visits, "autism", "childref", "have the same gender, status, and alike autism"},
+		{"their number is of a value", "childref,gender,status,visit,score,cohort,autism", visits, "score", "childref", "have the same gender, status"},
+		{"a name and the target alone", "subject,score,reaction", func(i int) string {
+			return fmt.Sprintf("%d,%d,%d.5", i/5, draw(i, 7, 50), 100*draw(i/5, 8, 9)+draw(i, 9, 40))
+		}, "reaction", "subject", "have alike reaction, which those of neighboring values have not"},
+		{"ages and their bins", "age,age_group,half,score,left", bins, "left", "", ""},
+		{"what is computed from it", "area,diameter,circumference,side,left", func(i int) string {
+			a := 100 + draw(i, 24, 500)
+			return fmt.Sprintf("%d,%.3f,%.3f,%d,%s", a, 2*math.Sqrt(float64(a)/math.Pi), 2*math.Sqrt(float64(a)*math.Pi), draw(i, 25, 4), yesNo(i))
+		}, "left", "", ""},
+		{"a smooth effect", "hours,score,pay", func(i int) string {
+			h := draw(i, 10, 80)
+			return fmt.Sprintf("%d,%d,%d.25", h, draw(i, 11, 30), 12*h+draw(i, 12, 9))
+		}, "pay", "", ""},
+		{"rows that come twice", "amount,kind,place,left", func(i int) string {
+			i %= 400
+			return fmt.Sprintf("%d,%s,%s,%s", draw(i, 13, 5_000), []string{"a", "b", "c"}[draw(i, 14, 3)], []string{"x", "y"}[draw(i, 15, 2)], []string{"yes", "no"}[draw(i, 16, 2)])
+		}, "left", "", ""},
+		{"years", "season,gdp,inflation,state,left", func(i int) string {
+			y := 1950 + i%40
+			return fmt.Sprintf("%d,%d,%d,%s,%s", y, draw(y, 17, 900), draw(y, 18, 50), []string{"NY", "TX", "CA"}[draw(i, 19, 3)], yesNo(i))
+		}, "left", "", ""},
+		{"codes of a property", "zip_code,city,county,score,left", func(i int) string {
+			z := draw(i, 20, 80)
+			return fmt.Sprintf("%d,city%d,%s,%d,%s", 98_000+z, draw(z, 21, 30), []string{"a", "b", "c"}[draw(z, 22, 3)], draw(i, 23, 40), yesNo(i))
+		}, "left", "", ""},
+	} {
+		d, err := draft.Make(t.Context(), table(t, "t.csv", c.header+"\n"+rows(800, c.line)), draft.Options{Target: c.target})
+		if err != nil {
+			t.Errorf("%s: %v", c.why, err)
+			continue
+		}
+		if d.Spec.Group != c.group || !strings.Contains(string(d.YAML), c.says) {
+			t.Errorf("%s: group %q, want %q by %q:\n%s", c.why, d.Spec.Group, c.group, c.says, d.YAML)
+		}
+		if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
+			t.Errorf("%s: the draft would not go through: %q", c.why, stops)
+		}
+	}
+}
