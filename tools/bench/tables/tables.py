@@ -1,7 +1,7 @@
 """Writes public tables as files, and fits a careful model of one with pandas and xgboost.
 
 tables.py write WHEELS OUT < tables.json    writes NAME.csv of each table out of the wheels
-tables.py fit < job.json                    prints {salt: test AUC} of the best setting
+tables.py fit < job.json                    prints {salt: test metric} of the best setting
 """
 import csv
 import gzip
@@ -16,7 +16,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import xgboost as xgb
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import r2_score, roc_auc_score
 
 MISSING = {"", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "-"}
 
@@ -25,6 +25,14 @@ SETTINGS = [
     {"max_depth": depth, "eta": eta, "min_child_weight": child}
     for depth, eta, child in itertools.product((2, 3, 5, 7), (0.05,), (1, 5))
 ]
+
+# Of each task: XGBoost's objective and the metric that the validation rows choose by, which
+# way is better, and the metric that is compared on the test rows.
+TASKS = {
+    "binary": ("binary:logistic", "auc", 1, roc_auc_score),
+    "multiclass": ("multi:softprob", "mlogloss", -1, lambda y, p: roc_auc_score(y, p, multi_class="ovr", labels=range(p.shape[1]))),
+    "regression": ("reg:squarederror", "rmse", -1, r2_score),
+}
 
 
 def write(wheels, out):
@@ -98,10 +106,26 @@ def encode(frame, job):
     return pd.DataFrame(columns, index=frame.index)
 
 
+def outcome(target, job):
+    """The target as XGBoost takes it, and where it is known."""
+    known = ~target.isin(MISSING - {"-"})  # + and - are two classes
+    if job["task"] == "binary":
+        return target.isin(job["positive"]).astype("float32"), known
+    if job["task"] == "multiclass":
+        y = target.map({name: i for i, name in enumerate(job["classes"])})
+    else:
+        y = number(target.where(known), job)
+    return y.astype("float32"), known & y.notna()
+
+
 def fit(job):
     frame, target = read(job)
-    x, known = encode(frame, job), ~target.isin(MISSING - {"-"})  # + and - are two classes
-    y = target.isin(job["positive"]).astype("float32")
+    x = encode(frame, job)
+    y, known = outcome(target, job)
+    objective, chosen_by, sign, compared = TASKS[job["task"]]
+    fixed = dict(objective=objective, eval_metric=chosen_by, tree_method="hist", subsample=0.8, colsample_bytree=0.8, nthread=job["threads"], seed=1)
+    if job["task"] == "multiclass":
+        fixed["num_class"] = len(job["classes"])
     found = {}
     for salt, splits in job["splits"].items():
         part = {}
@@ -110,11 +134,10 @@ def fit(job):
             part[split] = xgb.DMatrix(x.loc[lines], label=y.loc[lines], enable_categorical=True)
         best = None
         for setting in SETTINGS:
-            params = dict(setting, objective="binary:logistic", eval_metric="auc", tree_method="hist", subsample=0.8, colsample_bytree=0.8, nthread=job["threads"], seed=1)
-            booster = xgb.train(params, part["train"], 2000, [(part["validation"], "validation")], early_stopping_rounds=50, verbose_eval=False)
-            if best is None or booster.best_score > best[0]:
+            booster = xgb.train(setting | fixed, part["train"], 2000, [(part["validation"], "validation")], early_stopping_rounds=50, verbose_eval=False)
+            if best is None or sign * (booster.best_score - best[0]) > 0:
                 scores = booster.predict(part["test"], iteration_range=(0, booster.best_iteration + 1))
-                best = (booster.best_score, roc_auc_score(part["test"].get_label(), scores), setting)
+                best = (booster.best_score, compared(part["test"].get_label(), scores), setting)
         found[salt] = best[1]
         print(salt, best[2], f"validation {best[0]:.4f}, test {best[1]:.4f}", file=sys.stderr)
     json.dump(found, sys.stdout)
