@@ -47,8 +47,7 @@ func testWatched(t *testing.T, m *machine) {
 	send("/start", url.Values{"model": {"users"}, "level": {"5"}, "think": {"20ms"}, "p99": {"1s"}})
 	base := forward(t, r, "prometheus", 9090)
 	eventually(t, 2*time.Minute, func() error {
-		// This kubelet knows no names of containers; see docs/known-limitations.md.
-		_, err := board.Check(t.Context(), base, time.Minute, board.Kubelet, board.LoadTest)
+		_, err := board.Check(t.Context(), base, time.Minute, board.Kubelet, board.Containers, board.LoadTest)
 		return err
 	})
 	send("/stop", nil)

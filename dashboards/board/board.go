@@ -72,7 +72,7 @@ type Need string
 const (
 	Nothing    Need = ""
 	Kubelet    Need = "prometheus.kubelet.enabled"
-	Containers Need = "names of containers" // from the kubelet; that of tools/cluster has none
+	Containers Need = "names of containers" // from the kubelet; one that does not find its runtime has none
 	LoadTest   Need = "a load test"
 	TLS        Need = "a certificate"
 	Swap       Need = "a promotion a moment ago"

@@ -123,6 +123,7 @@ func (n *Node) kubeletService(p place) *service {
 		name: "kubelet" + p.suffix,
 		argv: p.inside(n.build.Path("kube"), "kubelet", "--config="+n.at(p, "etc", "kubelet.json"), "--kubeconfig="+n.at(p, "etc", "kubelet.kubeconfig"),
 			"--hostname-override="+p.name, "--node-ip="+p.address, "--root-dir="+n.at(p, "kubelet"), "--cert-dir="+n.at(p, "kubelet", "pki")),
+		env:   []string{"CONTAINERD_ADDRESS=" + p.run + "/containerd.sock"}, // for the names on its metrics of containers
 		files: []string{n.path("pki", "kubelet"+p.suffix+".crt"), n.path("pki", "ca.crt"), n.at(p, "etc", "kubelet.json"), n.at(p, "etc", "kubelet.kubeconfig")},
 		group: p.group(processGroup),
 		ready: func(ctx context.Context) error {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 
@@ -34,7 +35,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: kube apiserver|controller-manager|scheduler|proxy|kubelet [flags]")
 		os.Exit(2)
 	}
+	if err := nameRuntime(os.Getenv("CONTAINERD_ADDRESS")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	command := programs[os.Args[1]]()
 	os.Args = append([]string{"kube-" + os.Args[1]}, os.Args[2:]...)
 	os.Exit(cli.Run(command))
+}
+
+// nameRuntime tells cAdvisor the socket of containerd, whose pods' names it puts on the
+// kubelet's metrics of containers. It has a Go flag for that which the kubelet's command
+// line lacks. An empty address leaves the default, /run/containerd/containerd.sock.
+func nameRuntime(address string) error {
+	if address == "" {
+		return nil
+	}
+	if err := flag.Set("containerd", address); err != nil {
+		return fmt.Errorf("naming the container runtime: %w", err)
+	}
+	return nil
 }
