@@ -76,11 +76,11 @@ type Target struct {
 
 // Thresholds are conditions on the whole test; the zero value of a field is none.
 type Thresholds struct {
-	Errors float64 `yaml:"errors" json:"errors,omitempty"` // share of failed requests, at most
-	P50    Span    `yaml:"p50" json:"p50,omitempty"`
-	P95    Span    `yaml:"p95" json:"p95,omitempty"`
-	P99    Span    `yaml:"p99" json:"p99,omitempty"`
-	Rate   float64 `yaml:"rate" json:"rate,omitempty"` // successful requests per second, at least
+	Errors *float64 `yaml:"errors" json:"errors,omitempty"` // share of failed requests, at most; 0 allows none
+	P50    Span     `yaml:"p50" json:"p50,omitempty"`
+	P95    Span     `yaml:"p95" json:"p95,omitempty"`
+	P99    Span     `yaml:"p99" json:"p99,omitempty"`
+	Rate   float64  `yaml:"rate" json:"rate,omitempty"` // successful requests per second, at least
 }
 
 // Span is a duration that YAML and JSON write as text, such as 30s.
@@ -261,8 +261,8 @@ func (p Plan) Check() (Plan, error) {
 	if p.Connections < 1 || p.Connections > maxUsers {
 		wrong("connections: %d is not between 1 and %d", p.Connections, maxUsers)
 	}
-	if e := p.Thresholds.Errors; !(e >= 0 && e <= 1) {
-		wrong("thresholds: errors: the share of failed requests is between 0 and 1, not %v", e)
+	if e := p.Thresholds.Errors; e != nil && !(*e >= 0 && *e <= 1) {
+		wrong("thresholds: errors: the share of failed requests is between 0 and 1, not %v", *e)
 	}
 	if !(p.Thresholds.Rate >= 0) {
 		wrong("thresholds: rate: %v is negative", p.Thresholds.Rate)

@@ -80,7 +80,7 @@ func TestPlanRefuses(t *testing.T) {
 		{"a header of ours", Plan{Targets: []Target{{URL: "http://x/", Headers: map[string]string{"content-length": "3"}}}}, []string{"is set by this program"}},
 		{"a method without a body to wait for", Plan{Targets: []Target{{URL: "http://x/", Method: "HEAD"}}}, []string{"method"}},
 		{"two of one name", Plan{Targets: []Target{{URL: "http://x/", Name: "a"}, {URL: "http://x/", Name: "a"}}}, []string{"two called"}},
-		{"a share in per cent", Plan{Thresholds: Thresholds{Errors: 20}, Targets: ok}, []string{"between 0 and 1"}},
+		{"a share in per cent", Plan{Thresholds: Thresholds{Errors: new(20.0)}, Targets: ok}, []string{"between 0 and 1"}},
 	} {
 		_, err := tt.plan.Check()
 		for _, want := range tt.want {

@@ -192,8 +192,12 @@ func (t Thresholds) check(total *Summary) []Threshold {
 	add := func(what string, passed bool, found string) {
 		list = append(list, Threshold{What: what, Passed: passed && total.Requests > 0, Found: found})
 	}
-	if t.Errors > 0 {
-		add(fmt.Sprintf("at most %s failed requests", percent(t.Errors)), total.Share <= t.Errors, percent(total.Share))
+	if t.Errors != nil {
+		what := "no failed request"
+		if *t.Errors > 0 {
+			what = fmt.Sprintf("at most %s failed requests", percent(*t.Errors))
+		}
+		add(what, total.Share <= *t.Errors, percent(total.Share))
 	}
 	for _, q := range []struct {
 		name  string

@@ -63,7 +63,7 @@ func TestSessionCounts(t *testing.T) {
 			{Name: "other", URL: target + "/other"},
 			{Name: "bad", URL: target + "/bad"},
 		},
-		Thresholds: Thresholds{Errors: 0.1},
+		Thresholds: Thresholds{Errors: new(0.1)},
 	})
 	want := seen[0].Load() + seen[1].Load() + seen[2].Load()
 	if r.Total.Requests != want || r.Total.Failed != seen[2].Load() || r.Running || r.Stopped {
@@ -288,5 +288,26 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 	if len(list) > maxWindows || sum.Succeeded != n || sum.Latency.total() != n || seconds != n || list[len(list)-1].After != n {
 		t.Errorf("%d windows of %v s with %d requests", len(list), seconds, sum.Succeeded)
+	}
+}
+
+// A threshold of no failed request is one, and no threshold is none.
+func TestNoErrorIsAThreshold(t *testing.T) {
+	t.Parallel()
+	plan, err := ReadPlan(strings.NewReader("thresholds: {errors: 0}\ntargets: [{url: \"http://x/\"}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		thresholds Thresholds
+		failed     int64
+		passed     bool
+		count      int
+	}{{plan.Thresholds, 0, true, 1}, {plan.Thresholds, 1, false, 1}, {Thresholds{}, 1, true, 0}} {
+		total := summary("all", &Count{Succeeded: 9, Failed: test.failed}, 1)
+		r := Result{Thresholds: test.thresholds.check(&total)}
+		if r.Passed() != test.passed || len(r.Thresholds) != test.count {
+			t.Errorf("%d failed: passed %v, %+v", test.failed, r.Passed(), r.Thresholds)
+		}
 	}
 }

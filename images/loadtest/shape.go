@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +46,11 @@ func shape(ctx context.Context, log *slog.Logger, args []string) error {
 		f.DurationVar((*time.Duration)(&p.Think), "think", 0, "a user's wait after each response")
 		f.DurationVar((*time.Duration)(&p.Pacing), "pacing", 0, "at least this long from one of a user's requests to the next")
 		f.DurationVar((*time.Duration)(&p.Timeout), "timeout", 0, "timeout of a request (default 10s)")
-		f.Float64Var(&p.Thresholds.Errors, "max-errors", 0, "threshold: share of failed requests, at most")
+		f.Func("max-errors", "threshold: share of failed requests, at most; 0 allows none", func(text string) error {
+			v, err := strconv.ParseFloat(text, 64)
+			p.Thresholds.Errors = &v
+			return err
+		})
 		f.DurationVar((*time.Duration)(&p.Thresholds.P99), "p99", 0, "threshold: 99th percentile, at most")
 		f.Float64Var(&p.Thresholds.Rate, "least", 0, "threshold: successful requests per second, at least")
 		to.flags(f)

@@ -50,8 +50,8 @@ func charts(r *loadtest.Result) []template.HTML {
 	failures.Title, failures.Format = "Failed requests", linechart.Percent
 	failures.Lines = []linechart.Line{{Name: "failed"}, line("", func(w *loadtest.Window) float64 { return w.Share() })}[1:]
 	failures.Lines[0].Name = "failed"
-	if t.Errors > 0 {
-		failures.Limits = []linechart.Limit{{Name: "at most", Y: t.Errors}}
+	if t.Errors != nil {
+		failures.Limits = []linechart.Limit{{Name: "at most", Y: *t.Errors}}
 	}
 	latency := base
 	latency.Title, latency.Format, latency.Log = "Latency from the intended start", linechart.Seconds, true

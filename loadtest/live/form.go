@@ -52,7 +52,10 @@ func (s *Server) readForm(r *http.Request) (loadtest.Plan, error) {
 	}
 	plan := loadtest.Plan{
 		Model: r.FormValue("model"), Arrivals: r.FormValue("arrivals"), Think: span("think"), Pacing: span("pacing"), Timeout: span("timeout"), Connections: int(number("connections")),
-		Thresholds: loadtest.Thresholds{Errors: number("errors") / 100, P99: span("p99"), Rate: number("least")},
+		Thresholds: loadtest.Thresholds{P99: span("p99"), Rate: number("least")},
+	}
+	if strings.TrimSpace(r.FormValue("errors")) != "" {
+		plan.Thresholds.Errors = new(number("errors") / 100)
 	}
 	whole := span("duration")
 	name := r.FormValue("shape")
