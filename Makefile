@@ -161,6 +161,7 @@ lint-modules: ## go vet and tests of what takes long to compile: the programs of
 	cd tools/argo && $(GO) mod verify
 	cd tools/versitygw && $(GO) mod verify
 	cd tools/netpol && $(GO) mod verify
+	cd tools/postgres-exporter && $(GO) mod verify
 
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
 	@grep -rl --include='*_test.go' '^func Fuzz' internal loadtest | while read -r file; do \

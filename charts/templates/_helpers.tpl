@@ -415,7 +415,7 @@ upgraded with --reuse-values lacks. Takes inference's values. */}}
 {{- define "mlops.postgres.limits" -}}
 {{- $limits := dict -}}
 {{- $defaults := (.Files.Get "defaults.yaml" | fromYaml).global.postgres.roles -}}
-{{- $roles := pick $defaults "serve" "score" -}}
+{{- $roles := pick $defaults "serve" "score" "monitor" -}}
 {{- range $key, $role := .Values.global.postgres.roles -}}{{- $_ := set $roles $key $role -}}{{- end -}}
 {{- range $key, $role := $roles -}}
 {{- $name := get (dict "owner" "mlops" "mlflow" "mlflow" "argo" "argo") $key | default (printf "mlops_%s" $key) -}}
@@ -493,10 +493,23 @@ than with merge, a value that is false or empty stays: (list map defaults) */}}
 {{- toJson $all -}}
 {{- end -}}
 
+{{/* The values of postgres.exporter as JSON; empty if the release has none. Takes the root
+context. */}}
+{{- define "mlops.postgres.exporter" -}}
+{{- $postgres := include "mlops.defaulted" (list . "postgres") | fromJson -}}
+{{- if and $postgres.enabled $postgres.exporter.enabled -}}{{ toJson $postgres.exporter }}{{- else -}}{}{{- end -}}
+{{- end -}}
+
+{{/* The series of postgres_exporter that are kept: of Postgres' some 350 settings one is of
+use, and what the exporter says of its own process is not Postgres'. */}}
+{{- define "mlops.postgres.series" -}}
+pg_(up|database_size_bytes|locks_count|long_running_transactions.*|settings_max_connections|stat_activity_(count|max_tx_duration)|stat_database_.*)
+{{- end -}}
+
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-score postgres-read postgres-mlflow postgres-argo s3 s3-mlflow s3-loader s3-scorer minio-metrics mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-score postgres-read postgres-monitor postgres-mlflow postgres-argo s3 s3-mlflow s3-loader s3-scorer minio-metrics mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

@@ -36,6 +36,11 @@ Takes what mlops.setup.pod takes. */}}
     secretKeyRef: {name: {{ include "mlops.secret.step" (list $root .) }}, key: PGPASSWORD}
 {{- end }}
 {{- end }}
+{{- if include "mlops.postgres.exporter" $root | fromJson }}
+- name: MLOPS_ROLE_MONITOR_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.name" (list $root "postgres-monitor") }}, key: PGPASSWORD}
+{{- end }}
 {{- if $v.mlflow.enabled }}
 - name: MLOPS_ROLE_MLFLOW_PASSWORD
   valueFrom:

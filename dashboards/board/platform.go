@@ -36,6 +36,18 @@ func Platform() Dashboard {
 				series(12, "Memory of nodes", "Working set of everything on the node, beside what it has.", Bytes,
 					Query{`sum by (instance) (container_memory_working_set_bytes{id="/"})`, "{{instance}} used"}, Query{`sum by (instance) (machine_memory_bytes)`, "{{instance}} has"}),
 			)...)},
+			{"Postgres", []Panel{
+				series(12, "Connections", "Connections to each database, beside the most that the server takes. Each role has a limit of its own below that.", Short,
+					Query{`sum by (datname) (pg_stat_activity_count)`, "{{datname}}"}, Query{`max(pg_settings_max_connections)`, "the most"}).stacked(),
+				series(12, "Size of databases", "What each database takes of the volume.", Bytes, Query{`pg_database_size_bytes{datname!~"template.*"}`, "{{datname}}"}),
+				series(12, "Transactions per minute", "Committed and rolled back, in all databases.", Short,
+					Query{`60 * sum(rate(pg_stat_database_xact_commit[` + rateInterval + `]))`, "committed"}, Query{`60 * sum(rate(pg_stat_database_xact_rollback[` + rateInterval + `]))`, "rolled back"}),
+				series(12, "Longest transaction", "Age of the oldest open transaction by database. A load is one long transaction; any other that stays open keeps Postgres from cleaning up.", Seconds,
+					Query{`max by (datname) (pg_stat_activity_max_tx_duration)`, "{{datname}}"}).orange(3600),
+				series(12, "Read from memory", "Share of the blocks read that were in Postgres' memory.", Percent,
+					Query{`sum by (datname) (rate(pg_stat_database_blks_hit{datname!~"template.*"}[` + rateInterval + `])) / (sum by (datname) (rate(pg_stat_database_blks_hit{datname!~"template.*"}[` + rateInterval + `]) + rate(pg_stat_database_blks_read{datname!~"template.*"}[` + rateInterval + `])) > 0)`, "{{datname}}"}).share(),
+				series(12, "Deadlocks", "Transactions that Postgres ended because they waited for each other, per step.", Short, Query{`sum by (datname) (increase(pg_stat_database_deadlocks[` + rateInterval + `]))`, "{{datname}}"}).red(1),
+			}},
 			{"Objects", []Panel{
 				series(12, "MinIO's disk", "Share of MinIO's disk that is used, by MinIO or anything else there. Above 0.95 is an alert.", Percent,
 					Query{`1 - min(minio_cluster_capacity_usable_free_bytes) / min(minio_cluster_capacity_usable_total_bytes)`, "used"}).share().orange(0.85).red(0.95),

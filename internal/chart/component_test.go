@@ -69,7 +69,7 @@ func TestComponents(t *testing.T) {
 				}
 			}
 		}
-		want := []string{"argo-controller", "argo-server", "grafana", "inference", "loadtest", "minio", "mlflow", "pipelines", "postgres", "prometheus", "setup", "ui"}
+		want := []string{"argo-controller", "argo-server", "grafana", "inference", "loadtest", "minio", "mlflow", "pipelines", "postgres", "postgres-exporter", "prometheus", "setup", "ui"}
 		if diff := cmp.Diff(want, sorted(found)); diff != "" {
 			t.Errorf("components with pods (-want +got):\n%s", diff)
 		}
@@ -189,8 +189,8 @@ func TestMirror(t *testing.T) {
 			want = append(want, public.ReplaceAllString(image, "r.example.com:5000/mirror/"))
 		}
 		slices.Sort(want)
-		if n := strings.Count(strings.Join(want, " "), "r.example.com:5000/mirror/"); n != 6 {
-			t.Fatalf("%d third-party images in %v, want 6", n, want)
+		if n := strings.Count(strings.Join(want, " "), "r.example.com:5000/mirror/"); n != 7 {
+			t.Fatalf("%d third-party images in %v, want 7", n, want)
 		}
 		if diff := cmp.Diff(want, images(digest, "global.images.mirror=r.example.com:5000/mirror")); diff != "" {
 			t.Errorf("images (-want +got):\n%s", diff)

@@ -49,11 +49,11 @@ func TestPrometheusOperator(t *testing.T) {
 				if found != 1 {
 					t.Errorf("%s finds %d Services with a port %s, want one", m.Name, found, e.Port)
 				}
-				if secure := e.Scheme == "https"; secure != (tls == "true" && m.Name != "team-b-argo-controller") || secure && (e.TLSConfig == nil || e.TLSConfig.CA.Secret == nil) {
+				if secure := e.Scheme == "https"; secure != (tls == "true" && m.Name != "team-b-argo-controller" && m.Name != "team-b-postgres-exporter") || secure && (e.TLSConfig == nil || e.TLSConfig.CA.Secret == nil) {
 					t.Errorf("%s with TLS %s is scraped by %q, %+v", m.Name, tls, e.Scheme, e.TLSConfig)
 				}
 			}
-			if diff := cmp.Diff([]string{"argo", "inference", "minio", "ui"}, slices.Sorted(slices.Values(jobs))); diff != "" {
+			if diff := cmp.Diff([]string{"argo", "inference", "minio", "postgres", "ui"}, slices.Sorted(slices.Values(jobs))); diff != "" {
 				t.Errorf("jobs (-want +got):\n%s", diff)
 			}
 			for _, m := range all[*operatorv1.ServiceMonitor](r) {

@@ -249,7 +249,7 @@ func TestPrometheusFindsTheServices(t *testing.T) {
 				}
 			}
 		}
-		if want := []string{"inference", "ui", "argo", "minio", "loadtest", "prometheus"}; !slices.Equal(jobs, want) {
+		if want := []string{"inference", "ui", "argo", "minio", "postgres", "loadtest", "prometheus"}; !slices.Equal(jobs, want) {
 			t.Errorf("jobs %v, want %v", jobs, want)
 		}
 	})

@@ -15,7 +15,11 @@ const (
 	ReadRole    = "mlops_read"    // reads both, for whoever asks what is there
 )
 
-// ProgramRoles are those roles.
+// MonitorRole is that of the exporter of metrics, which is in no program of ours: a member
+// of pg_monitor, which sees statistics of every database and rows of none.
+const MonitorRole = "mlops_monitor"
+
+// ProgramRoles are the roles of programs.
 func ProgramRoles() []string {
 	return []string{LoadRole, CleanRole, SplitRole, TrainRole, PromoteRole, ServeRole, ScoreRole, ReadRole}
 }

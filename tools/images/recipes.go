@@ -61,7 +61,7 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 		all = append(all, b.source(source))
 	}
 	all = append(all, b.backup(), b.mlflow(), b.minio())
-	others := []*recipe{b.postgres()}
+	others := []*recipe{b.postgres(), b.postgresExporter()}
 	for _, p := range argoPrograms {
 		others = append(others, b.argo(p))
 	}

@@ -189,6 +189,19 @@ func (b *builder) prometheus() *recipe {
 	})
 }
 
+// postgresExporter is the image of the program that reads Postgres' metrics.
+func (b *builder) postgresExporter() *recipe {
+	const module = "github.com/prometheus-community/postgres_exporter"
+	dir := filepath.Join(b.root, "tools", "postgres-exporter")
+	return b.thirdPartyImage(&recipe{name: "postgres-exporter", tag: versions.PostgresExporter}, thirdParty{
+		module: module, program: "postgres_exporter",
+		build: func(arch string) (local.Build, error) {
+			return moduleBuild("postgres-exporter", arch, dir, "-X github.com/prometheus/common/version.Version="+versions.PostgresExporter, module+"/cmd/postgres_exporter")
+		},
+		config: image.Config{User: nobody, Entrypoint: []string{"/bin/postgres_exporter"}},
+	})
+}
+
 const argoModule = "github.com/argoproj/argo-workflows/v3"
 
 // argoProgram is one of Argo's programs and the name of its public image.

@@ -17,6 +17,7 @@ import (
 // values.
 var valuesPaths = map[string]string{
 	"postgres":            "postgres.image",
+	"postgres-exporter":   "postgres.exporter.image",
 	"workflow-controller": "argo.controller.image",
 	"argoexec":            "argo.executor.image",
 	"argocli":             "argo.server.image",
