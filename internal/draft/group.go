@@ -64,6 +64,30 @@ func (s *sample) things(name string) string {
 	return inspect.Things(s.spec, s.column(at), others, y)
 }
 
+// alikeInTime is how alike the targets of rows next to each other in time are, from which
+// on a split by a hash says little about the future.
+const alikeInTime = 0.5
+
+// inTime warns of a date by which the target hardly changes from one row to the next.
+func (s *sample) inTime() string {
+	y := make([]float32, len(s.rows))
+	for i := range s.rows {
+		y[i] = s.rows[i].label
+	}
+	var group inspect.Column
+	if at := s.spec.Column(s.spec.Group); at >= 0 {
+		group = s.column(at)
+	}
+	for i := range s.spec.Columns {
+		if c := &s.spec.Columns[i]; c.Type == dataset.Date {
+			if alike := inspect.AlikeInTime(s.spec, s.column(i), group, y); alike >= alikeInTime {
+				return fmt.Sprintf("rows next to each other by %s have alike %s (%.2f, where 1 is the same): if the rows came about in that order, the figures say how well a gap between known rows is filled, not how well the future is predicted; to know that, train on a table that ends earlier, and score the rest", c.Name, s.spec.Target.Column, alike)
+			}
+		}
+	}
+	return ""
+}
+
 // column is one column of the sample: its numbers where it has whole ones that fit, else
 // the place of each value in their order.
 func (s *sample) column(at int) inspect.Column {
@@ -113,18 +137,30 @@ func (r *sampled) value(at int) []byte {
 	return r.text[start:r.ends[at]]
 }
 
-// Ungrouped looks among a table's cleaned rows for the group that a spec without one lacks.
-type Ungrouped struct{ sample *sample }
+// Related looks among a table's cleaned rows for those that belong together, although the
+// spec's splits part them.
+type Related struct{ sample *sample }
 
-// NewUngrouped returns one for the rows of a spec, which has a target.
-func NewUngrouped(spec *dataset.Spec) *Ungrouped { return &Ungrouped{newSample(spec)} }
+// NewRelated returns one for the rows of a spec, which has a target.
+func NewRelated(spec *dataset.Spec) *Related { return &Related{newSample(spec)} }
 
 // Add takes one cleaned row in.
-func (u *Ungrouped) Add(fields [][]byte) { u.sample.add(fields) }
+func (t *Related) Add(fields [][]byte) { t.sample.add(fields) }
 
-// Warning says which column is a group, with the reason, or nothing.
-func (u *Ungrouped) Warning() string {
-	spec, rows := u.sample.spec, int64(len(u.sample.rows))
+// Warnings says which column is a group, with the reason, and by which date the target
+// hardly changes.
+func (t *Related) Warnings() (all []string) {
+	if w := t.group(); w != "" {
+		all = append(all, w)
+	}
+	if w := t.sample.inTime(); w != "" {
+		all = append(all, w)
+	}
+	return all
+}
+
+func (t *Related) group() string {
+	spec, rows := t.sample.spec, int64(len(t.sample.rows))
 	if spec.Group != "" {
 		return ""
 	}
@@ -134,13 +170,13 @@ func (u *Ungrouped) Warning() string {
 			continue
 		}
 		values := map[string]bool{}
-		for j := range u.sample.rows {
-			values[string(u.sample.rows[j].value(i))] = true
+		for j := range t.sample.rows {
+			values[string(t.sample.rows[j].value(i))] = true
 		}
 		if values[""] || !inspect.MayBeThings(c.Name, int64(len(values)), rows) {
 			continue
 		}
-		if why := u.sample.things(c.Name); why != "" {
+		if why := t.sample.things(c.Name); why != "" {
 			return inspect.GroupWarning(c.Name, why)
 		}
 	}

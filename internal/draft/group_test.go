@@ -5,7 +5,9 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
+	"mlops/internal/dataset"
 	"mlops/internal/draft"
 )
 
@@ -72,6 +74,41 @@ func TestGroupByWhatRowsHaveInCommon(t *testing.T) {
 		}
 		if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
 			t.Errorf("%s: the draft would not go through: %q", c.why, stops)
+		}
+	}
+}
+
+// A split by a hash puts neighbors in time into training and test: where their targets are
+// alike, figures say little about the future.
+func TestAlikeInTime(t *testing.T) {
+	t.Parallel()
+	day := func(i int) string { return time.Date(2020, 1, 1+i, 0, 0, 0, 0, time.UTC).Format(time.DateOnly) }
+	walk := func(i int) float64 { return 50 + 30*math.Sin(float64(i)/40) + float64(draw(i, 1, 100))/50 }
+	for _, c := range []struct {
+		why, header string
+		line        func(i int) string
+		group, says string
+	}{
+		{"a series", "when,wind,load", func(i int) string { return fmt.Sprintf("%s,%d,%.2f", day(i), draw(i, 2, 90), walk(i)) }, "", "rows next to each other by when have alike load (1.00"},
+		{"a series, in disorder", "when,wind,load", func(i int) string {
+			return fmt.Sprintf("%s,%d,%.2f", day(i*7%800), draw(i, 2, 90), walk(i*7%800))
+		}, "", "rows next to each other by when have alike load (1.00"},
+		{"sales of a day", "sold,size,price", func(i int) string {
+			size := draw(i, 3, 200)
+			return fmt.Sprintf("%s,%d,%.2f", day(i/3), size, 3*float64(size)+float64(draw(i, 4, 1000))/100)
+		}, "", ""},
+		{"a series of each customer", "customer_id,when,wind,load", func(i int) string {
+			c := i / 10
+			return fmt.Sprintf("%d,%s,%d,%.2f", c, day(c*10+i%10), draw(i, 5, 90), float64(draw(c, 6, 900))+float64(draw(i, 7, 100))/50)
+		}, "customer_id", ""},
+	} {
+		d, err := draft.Make(t.Context(), table(t, "t.csv", c.header+"\n"+rows(800, c.line)), draft.Options{Target: c.header[strings.LastIndex(c.header, ",")+1:], Task: dataset.Regression})
+		if err != nil {
+			t.Errorf("%s: %v", c.why, err)
+			continue
+		}
+		if s := d.Summary(); d.Spec.Group != c.group || !strings.Contains(s, c.says) || c.says == "" && strings.Contains(s, "next to each other") {
+			t.Errorf("%s: group %q, want %q and %q:\n%s", c.why, d.Spec.Group, c.group, c.says, s)
 		}
 	}
 }

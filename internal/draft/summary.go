@@ -97,6 +97,9 @@ func (d *Draft) tell() {
 	if d.Together != nil {
 		say("suspected leak: %s", d.Together.Text)
 	}
+	if text := d.sample.inTime(); text != "" {
+		say("%s", text)
+	}
 	if d.rejected > 0 {
 		say("%s could not be read, for example line %s: %s", progress.Counted(d.rejected, "record"), progress.Count(d.lostLine), shorten(d.lost, 200))
 	}

@@ -143,6 +143,21 @@ func someRows(x []float32, width, n int) (rows []int, distinct int) {
 	return rows, len(seen)
 }
 
+// AlikeInTime is how similar the targets of rows are that are next to each other in time
+// but not of one group: 0 is as any two rows, 1 the same target. It is 0 where there are too
+// few rows to say. when has the rows' order in time; group has no values where there is no
+// group.
+func AlikeInTime(spec *dataset.Spec, when, group Column, y []float32) float64 {
+	_, between := pairs(when, nil, y)
+	between = slices.DeleteFunc(between, func(p [2]int) bool {
+		return when.Values[p[0]] != when.Values[p[0]] || when.Values[p[1]] != when.Values[p[1]] || group.Values != nil && equal(group.Values[p[0]], group.Values[p[1]])
+	})
+	if len(between) < leastPairs {
+		return 0
+	}
+	return likeness(y, between, spec.Task)
+}
+
 // GroupWarning is the sentence about a column that looks like the group of a spec without
 // one; why is what Things says.
 func GroupWarning(column, why string) string {
@@ -157,14 +172,14 @@ func pairs(c Column, others []Column, y []float32) (within, between [][2]int) {
 	for i := range rows {
 		rows[i] = i
 	}
-	slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(c.Values[a], c.Values[b]) })
+	slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(c.Values[a], c.Values[b]) }) // NaN first
 	twice := func(a, b int) bool {
-		return y[a] == y[b] && !slices.ContainsFunc(others, func(o Column) bool { return !equal(o.Values[a], o.Values[b]) })
+		return len(others) > 0 && y[a] == y[b] && !slices.ContainsFunc(others, func(o Column) bool { return !equal(o.Values[a], o.Values[b]) })
 	}
 	step, n := max(1, len(rows)/mostPairs), 0
 	var last []int
 	for len(rows) > 0 {
-		end := slices.IndexFunc(rows, func(r int) bool { return c.Values[r] != c.Values[rows[0]] })
+		end := slices.IndexFunc(rows, func(r int) bool { return !equal(c.Values[r], c.Values[rows[0]]) })
 		if end < 0 {
 			end = len(rows)
 		}

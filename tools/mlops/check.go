@@ -48,9 +48,9 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 		}
 	}
 	var row func([][]byte)
-	ungrouped := draft.NewUngrouped(spec)
-	if mistakes == nil && spec.Group == "" {
-		row = ungrouped.Add
+	related := draft.NewRelated(spec)
+	if mistakes == nil {
+		row = related.Add
 	}
 	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}, row)
 	if err != nil {
@@ -67,8 +67,10 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 		fmt.Fprintln(out, "-    the table by what can be read of the YAML:")
 	}
 	found := tell(out, spec, p)
-	if w := ungrouped.Warning(); found == 0 && w != "" {
-		fmt.Fprintf(out, "warn %s\n", w)
+	if found == 0 {
+		for _, w := range related.Warnings() {
+			fmt.Fprintf(out, "warn %s\n", w)
+		}
 	}
 	return wrong(specPath, mistakes, found, table)
 }
