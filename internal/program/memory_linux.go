@@ -20,8 +20,8 @@ func limitData(bytes int64) error {
 	}
 	var mapped, used int64 // kB
 	for line := range strings.Lines(string(status)) {
-		fmt.Sscanf(line, "VmData: %d", &mapped)
-		fmt.Sscanf(line, "RssAnon: %d", &used)
+		_, _ = fmt.Sscanf(line, "VmData: %d", &mapped) // no other line matches
+		_, _ = fmt.Sscanf(line, "RssAnon: %d", &used)
 	}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_DATA, &limit); err != nil {
