@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"mlops/internal/api"
+	"mlops/internal/feature"
 )
 
 // csv reads records as a table (RFC 4180): a header with the columns' names, in the
@@ -289,10 +290,41 @@ func (x *exchange) warningsOf(list []warning, served *served) (texts []api.Warni
 // appendWarnings appends the warnings of the record that comes first in list as a
 // member of its prediction, and returns the rest of the list.
 func (x *exchange) appendWarnings(out []byte, list []warning, served *served) (to []byte, rest []warning) {
-	texts, rest := x.warningsOf(list, served)
-	text, err := json.Marshal(texts)
+	out = append(out, `,"warnings":[`...)
+	record := list[0].record
+	for i := 0; len(list) > 0 && list[0].record == record; i++ {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, x.warningText(&list[0], served)...)
+		list = list[1:]
+	}
+	return append(out, ']'), list
+}
+
+// warningText is a warning in JSON. One that shows no value of the record is the same
+// for many records, so it is made once per version.
+func (x *exchange) warningText(w *warning, served *served) []byte {
+	key := warning{column: w.column, odd: w.odd}
+	switch w.odd {
+	case feature.Missing:
+	case feature.Scarce, feature.NoEarlier:
+		key.end = w.end
+	default:
+		return marshalled(w.wire(x, served.model.Encoder))
+	}
+	if text, ok := served.warnings.Load(key); ok {
+		return text.([]byte)
+	}
+	text := marshalled(w.wire(x, served.model.Encoder))
+	served.warnings.Store(key, text)
+	return text
+}
+
+func marshalled(w api.Warning) []byte {
+	text, err := json.Marshal(w)
 	if err != nil {
 		panic(err) // strings
 	}
-	return append(append(out, `,"warnings":`...), text...), rest
+	return text
 }

@@ -43,6 +43,7 @@ type served struct {
 	description api.Model // GET /model's, without a refusal
 	warned      counted
 	scores      *metrics.Scores // nil: not a binary task
+	warnings    sync.Map        // their JSON by warning, where that shows no value of a record
 	worded      worded
 
 	earlier earlierRows // that features look back at
