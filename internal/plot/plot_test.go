@@ -201,7 +201,7 @@ func TestConfusion(t *testing.T) {
 		t.Fatal(err)
 	}
 	texts := svgTexts(t, b.Bytes())
-	for _, want := range []string{"Adelie Penguin of Torgersen Isl…", "Chinstrap penguin", "208\n79 %", "the share of the true class's rows", "slow-deep, test rows"} {
+	for _, want := range []string{"Adelie Penguin of Torgersen Isl…", "Chinstrap penguin", "208\n79 %", "the share of the true class's rows", "Palmer Station, slow-deep, test\nrows"} {
 		if !strings.Contains(texts, want) {
 			t.Errorf("the picture says nothing of %q:\n%s", want, texts)
 		}
