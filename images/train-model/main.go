@@ -154,6 +154,7 @@ func candidate(ctx context.Context, log *slog.Logger, spec *dataset.Spec, args [
 		History:    clean.History(),
 		MLflow:     client,
 		Threads:    threads,
+		Commit:     program.EnvOr("MLOPS_COMMIT", ""),
 		Log:        log,
 	})
 	var worthless *inspect.Error

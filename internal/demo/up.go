@@ -278,7 +278,7 @@ func (s *services) pipeline(ctx context.Context, c *Config, d *progress.Reporter
 	}
 	env = append(env, "MLOPS_SIGNING_KEY="+string(key), "MLOPS_SIGNERS="+string(signers))
 	env = append(env, s.postgres.StepsEnv()...)
-	env = append(env, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_SPEC="+s.specPath, "MLOPS_XGBOOST="+s.venv.XGBoost(), "MLOPS_BY=make demo")
+	env = append(env, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_SPEC="+s.specPath, "MLOPS_XGBOOST="+s.venv.XGBoost(), "MLOPS_BY=make demo", "MLOPS_COMMIT="+prepare.Commit(ctx, c.Root))
 	logs := c.State.Path("log", "pipeline-"+s.spec.Name)
 	if err := os.RemoveAll(logs); err != nil {
 		return fmt.Errorf("clearing the last run's logs: %w", err)

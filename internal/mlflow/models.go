@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// MaxDescription is how long a version's description may be in characters
+// (mlflow/store/model_registry/dbmodels/models.py).
+const MaxDescription = 5000
+
 // EnsureModel creates a registered model unless there is one of that name. A name
 // must not contain "/" or ":".
 func (c *Client) EnsureModel(ctx context.Context, name, description string) error {
@@ -198,6 +202,14 @@ func (c *Client) SearchVersions(ctx context.Context, filter string, order []stri
 			return versions, nil
 		}
 	}
+}
+
+// SetDescription sets what MLflow's page says of a version, in Markdown: at most
+// MaxDescription characters.
+func (c *Client) SetDescription(ctx context.Context, name string, number int, text string) error {
+	return c.do(ctx, request{method: http.MethodPatch, path: api + "model-versions/update", in: map[string]any{
+		"name": name, "version": strconv.Itoa(number), "description": text,
+	}})
 }
 
 // SetVersionTag sets a tag of a version.

@@ -364,6 +364,17 @@ func TestPromotion(t *testing.T) {
 	}
 	contains(t, "reason of the better one", w.tag(good, second.Version, registry.TagPromotion), "promoted: version", "is better than version", "same")
 	contains(t, "reason on the one before", w.tag(good, first.Version, registry.TagPromotion), "replaced by version "+strconv.Itoa(second.Version))
+	whole, err := w.client.GetVersion(t.Context(), good.Model, first.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "description of the one before", whole.Description, "On the test rows: ", "**Decision:** replaced by version "+strconv.Itoa(second.Version))
+	if strings.Count(whole.Description, "Decision:") != 1 {
+		t.Errorf("more than one decision in %q", whole.Description)
+	}
+	if run, err := w.client.GetRun(t.Context(), whole.RunID); err != nil || run.Tags[registry.TagRunDescription] != whole.Description {
+		t.Errorf("the run's description is %q, %v; the version's %q", run.Tags[registry.TagRunDescription], err, whole.Description)
+	}
 
 	w.decision(good, second.Version, registry.Promoted, map[string]string{"chance": "passed", "constant": "passed", "calibration": "passed", "samples": "passed", "better": "passed", "slices": "passed"})
 	w.decision(poor, first.Version, registry.Promoted, map[string]string{"chance": "passed", "constant": "passed", "calibration": "passed", "samples": "passed"})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 
 	"mlops/internal/mlflow"
 )
@@ -213,7 +214,8 @@ func (r *Registry) note(ctx context.Context, v Version, o Outcome, reason string
 			return err
 		}
 	}
-	tags := map[string]string{TagOutcome: string(o), TagPromotion: cut(reason)}
+	description := decided(v.Description, reason)
+	tags := map[string]string{TagOutcome: string(o), TagPromotion: cut(reason), TagRunDescription: description}
 	for key, value := range more {
 		tags[key] = cut(value)
 	}
@@ -222,15 +224,35 @@ func (r *Registry) note(ctx context.Context, v Version, o Outcome, reason string
 			return fmt.Errorf("noting the outcome on the run of version %d of %s: %w", v.Number, r.model, err)
 		}
 	}
+	if err := r.client.SetDescription(ctx, r.model, v.Number, description); err != nil {
+		return fmt.Errorf("describing version %d of %s: %w", v.Number, r.model, err)
+	}
 	if err := r.tag(ctx, v, TagPromotion, cut(reason)); err != nil {
 		return err
 	}
 	return r.tag(ctx, v, TagOutcome, string(o))
 }
 
-func cut(text string) string {
-	if runes := []rune(text); len(runes) > maxReason {
-		return string(runes[:maxReason-1]) + "…"
+// TagRunDescription is the tag of a run that MLflow's page shows as its description.
+const TagRunDescription = "mlflow.note.content"
+
+// decisionMark begins the paragraph of a description that says what was decided.
+const decisionMark = "**Decision:** "
+
+// decided is a description with what was decided, in the place of an earlier decision.
+func decided(description, reason string) string {
+	before, _, _ := strings.Cut(description, decisionMark)
+	if before = strings.TrimSpace(before); before != "" {
+		before += "\n\n"
+	}
+	return cutTo(before+decisionMark+reason+".", mlflow.MaxDescription)
+}
+
+func cut(text string) string { return cutTo(text, maxReason) }
+
+func cutTo(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
 	}
 	return text
 }

@@ -30,6 +30,8 @@ type Version struct {
 	Compared  string  // signature that lets it be the challenger only; empty: there is none
 	Synthetic bool    // trained on made-up rows
 
+	Description string // for people; may be empty
+
 	noted bool // Outcome is a tag, not only read out of the reason
 }
 
@@ -95,7 +97,7 @@ const (
 // version reads what MLflow says of a version.
 func version(v mlflow.Version) Version {
 	out := Version{
-		Name: v.Name, Number: v.Number, RunID: v.RunID, Created: v.Created,
+		Name: v.Name, Number: v.Number, RunID: v.RunID, Created: v.Created, Description: v.Description,
 		Dataset: v.Tags[TagDataset], Candidate: v.Tags[TagCandidate], Training: v.Tags[TagTraining],
 		Outcome: Outcome(v.Tags[TagOutcome]), Reason: v.Tags[TagPromotion],
 		Best: v.Tags[TagBest] == "true", Synthetic: v.Tags[TagSynthetic] == "true", Signature: v.Tags[TagSignature], Compared: v.Tags[TagCompared],

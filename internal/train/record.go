@@ -107,6 +107,10 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	}
 	tags := r.made.Tags()
 	tags["mlflow.source.name"], tags["mlflow.user"] = "train-model", "mlops"
+	if c := r.config.Commit; c != "" {
+		hash, changed := strings.CutSuffix(c, "-dirty")
+		tags["mlflow.source.git.commit"], tags["mlflow.source.git.dirty"] = hash, strconv.FormatBool(changed)
+	}
 	tags["rows_rejected"] = strconv.FormatInt(rejected(r.config.Ledger), 10)
 	if len(f.Report.Slices) > 0 {
 		tags[tagTables] = `[{"path": "` + FileSlices + `", "type": "table"}]`
@@ -147,6 +151,13 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if err := r.reports(f, files); err != nil {
 		return "", err
 	}
+	logged, err := json.Marshal([]loggedModel{{
+		Path: registry.Folder, RunID: run.ID, Flavors: map[string]any{"python_function": struct{}{}, "xgboost": struct{}{}},
+		Created: time.Now().UTC().Format("2006-01-02 15:04:05.000000"),
+	}})
+	if err != nil {
+		return "", fmt.Errorf("writing which model run %s logged: %w", run.ID, err)
+	}
 	if files["findings.json"], err = json.MarshalIndent(append([]inspect.Finding{}, found...), "", " "); err != nil {
 		return "", fmt.Errorf("writing what was found in the rows: %w", err)
 	}
@@ -160,10 +171,24 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 			return "", fmt.Errorf("storing %s of run %s: %w", name, run.ID, err)
 		}
 	}
+	if err := r.client.LogBatch(ctx, run.ID, mlflow.Batch{Tags: map[string]string{tagModels: string(logged)}}); err != nil {
+		return "", fmt.Errorf("noting which model run %s logged: %w", run.ID, err)
+	}
 	if err := r.client.UpdateRun(ctx, run.ID, mlflow.Finished, time.Now()); err != nil {
 		return "", fmt.Errorf("finishing run %s: %w", run.ID, err)
 	}
 	return run.ID, nil
+}
+
+// tagModels is the tag of a run by which MLflow's page finds its models.
+const tagModels = "mlflow.log-model.history"
+
+// loggedModel is an entry of tagModels.
+type loggedModel struct {
+	Path    string         `json:"artifact_path"`
+	RunID   string         `json:"run_id"`
+	Flavors map[string]any `json:"flavors"`
+	Created string         `json:"utc_time_created"`
 }
 
 // input is the table, for MLflow's page.
@@ -197,7 +222,7 @@ func description(spec *dataset.Spec, candidate string, run mlflow.Run) string {
 	if len(figures) > 0 {
 		text += " On the test rows: " + strings.Join(figures, ", ") + "."
 	}
-	return text + " The tags outcome and promotion say what the gate decided."
+	return text
 }
 
 // maxSteps bounds how many points of the rounds' metric are logged.
@@ -395,6 +420,9 @@ func (r *recorder) register(ctx context.Context, runID string) (int, error) {
 		return 0, fmt.Errorf("reading run %s: %w", runID, err)
 	}
 	r.made.Description = description(r.spec, r.made.Name, run)
+	if err := r.client.LogBatch(ctx, runID, mlflow.Batch{Tags: map[string]string{registry.TagRunDescription: r.made.Description}}); err != nil {
+		return 0, fmt.Errorf("describing run %s: %w", runID, err)
+	}
 	if v, err = r.registry.Register(ctx, r.made, runID); err != nil {
 		return 0, err
 	}

@@ -27,7 +27,8 @@ type Config struct {
 	MLflow     *mlflow.Client
 	History    *history.Log // keeps the digests of the version's files; nil: nobody does
 	Threads    int
-	NoPlots    bool // leaves out the pictures of the curves: of a small table, they take most of the time
+	Commit     string // of git, of the sources that this program was built from, with "-dirty" if they were changed since; empty: not known
+	NoPlots    bool   // leaves out the pictures of the curves: of a small table, they take most of the time
 	Log        *slog.Logger
 }
 

@@ -163,6 +163,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Rows = table(200) // few in each split
+	commit := strings.Repeat("0a1b", 10)
+	c.Commit = commit + "-dirty"
 	c.Ledger = []ingest.Report{{Step: "load-raw-data", Read: 9, Taken: 6, Known: 1, Rejected: 2, Losses: []ingest.Loss{{Column: "a", Reason: "not an integer", Rows: 2, Line: 7, Value: "x"}}}}
 	number, err := Run(ctx, c)
 	if err != nil {
@@ -247,6 +249,16 @@ func TestRun(t *testing.T) {
 	registered, err := c.MLflow.GetVersion(ctx, c.Spec.Model, number)
 	if want := fmt.Sprintf("On the test rows: %s %.4f (", c.Spec.Metrics[0], run.Metrics["test_"+c.Spec.Metrics[0]]); err != nil || !strings.Contains(registered.Description, want) {
 		t.Errorf("description %q, %v; want %q in it", registered.Description, err, want)
+	}
+	if run.Tags[registry.TagRunDescription] != registered.Description {
+		t.Errorf("the run's description is %q, the version's %q", run.Tags[registry.TagRunDescription], registered.Description)
+	}
+	if run.Tags["mlflow.source.git.commit"] != commit || run.Tags["mlflow.source.git.dirty"] != "true" {
+		t.Errorf("the run's tags %v don't have the commit", run.Tags)
+	}
+	var logged []loggedModel
+	if err := json.Unmarshal([]byte(run.Tags[tagModels]), &logged); err != nil || len(logged) != 1 || logged[0].Path != "model" || logged[0].RunID != run.ID || len(logged[0].Flavors) != 2 {
+		t.Errorf("the run says of its models %q: %v", run.Tags[tagModels], err)
 	}
 	if said := inputs(t, run.ID); !strings.Contains(said, `"name": "`+c.Spec.Name+`"`) || !strings.Contains(said, `rows_train`) || !strings.Contains(said, `"training"`) {
 		t.Errorf("MLflow says of the run's rows: %s", said)

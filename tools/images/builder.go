@@ -22,6 +22,7 @@ import (
 	"mlops/internal/host"
 	"mlops/internal/image"
 	"mlops/internal/local"
+	"mlops/internal/prepare"
 	"mlops/internal/program"
 )
 
@@ -122,7 +123,7 @@ func (b *builder) run(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	if err := b.writeValues(recipes, source); err != nil {
+	if err := b.writeValues(recipes, source, prepare.Commit(ctx, b.root)); err != nil {
 		return err
 	}
 	b.print(fmt.Sprintf("images in %s, values in %s, took %s", filepath.Join(b.out, "images"), filepath.Join(b.out, "values.yaml"), time.Since(start).Round(100*time.Millisecond)))

@@ -327,7 +327,7 @@ func TestValues(t *testing.T) {
 	recipes := []*recipe{{name: "inference", tag: "1.2.3", ours: true}, {name: "source", tag: "0689e7ec0312", ours: true}, {name: "postgres", tag: "17.1"},
 		{name: "argocli", tag: "3.0.1"}, {name: "argoexec", tag: "3.0.1"}, {name: "minio", tag: "not built"}}
 	ids := map[string]string{"inference": "sha256:aa", "source": "sha256:bb", "postgres": "sha256:cc", "argocli": "sha256:dd", "argoexec": "sha256:ee"}
-	text := valuesText(recipes, ids, "mlops.local", &sourceTable{url: "s3://sources/t.zip"})
+	text := valuesText(recipes, ids, "mlops.local", &sourceTable{url: "s3://sources/t.zip"}, "d1f4")
 	var got map[string]any
 	if err := yaml.UnmarshalStrict([]byte(text), &got); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
@@ -341,7 +341,7 @@ func TestValues(t *testing.T) {
 		"argo":      map[string]any{"server": img("argocli", "3.0.1"), "executor": img("argoexec", "3.0.1")},
 		"grafana":   map[string]any{"enabled": false},
 		"setup":     map[string]any{"source": map[string]any{"image": "mlops.local/source:0689e7ec0312"}},
-		"pipelines": map[string]any{"source": "s3://sources/t.zip"},
+		"pipelines": map[string]any{"source": "s3://sources/t.zip", "commit": "d1f4"},
 	}
 	a, err := yaml.Marshal(got)
 	if err != nil {
@@ -354,7 +354,7 @@ func TestValues(t *testing.T) {
 	if string(a) != string(b) {
 		t.Errorf("values:\n%s\nwant:\n%s", a, b)
 	}
-	pushed := valuesText(recipes, ids, "example.com:5000/mlops", &sourceTable{})
+	pushed := valuesText(recipes, ids, "example.com:5000/mlops", &sourceTable{}, "")
 	for _, want := range []string{"    registry: \"example.com:5000/mlops\"\n", "    pin: true\n", "image: \"example.com:5000/mlops/source:0689e7ec0312@sha256:bb\"", "    digest: \"sha256:cc\"\n", "      digest: \"sha256:dd\"\n"} {
 		if !strings.Contains(pushed, want) {
 			t.Errorf("no %q in\n%s", want, pushed)

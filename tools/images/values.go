@@ -26,7 +26,7 @@ var valuesPaths = map[string]string{
 
 // writeValues writes the values with which the chart uses the built images instead
 // of public ones.
-func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
+func (b *builder) writeValues(recipes []*recipe, table *sourceTable, commit string) error {
 	table.tell(b.print)
 	ids := map[string]string{}
 	for _, r := range recipes {
@@ -48,11 +48,12 @@ func (b *builder) writeValues(recipes []*recipe, table *sourceTable) error {
 	if b.push != "" {
 		reg = b.push
 	}
-	return renameio.WriteFile(filepath.Join(b.out, "values.yaml"), []byte(valuesText(recipes, ids, reg, table)), 0o644, renameio.WithTempDir(b.out))
+	return renameio.WriteFile(filepath.Join(b.out, "values.yaml"), []byte(valuesText(recipes, ids, reg, table, commit)), 0o644, renameio.WithTempDir(b.out))
 }
 
-// valuesText returns the values file for the existing images, with their digests.
-func valuesText(recipes []*recipe, ids map[string]string, registry string, table *sourceTable) string {
+// valuesText returns the values file for the existing images, with their digests and the
+// commit that they were built from.
+func valuesText(recipes []*recipe, ids map[string]string, registry string, table *sourceTable, commit string) string {
 	type line struct {
 		path []string
 		text string
@@ -92,6 +93,9 @@ func valuesText(recipes []*recipe, ids map[string]string, registry string, table
 	}
 	if table.url != "" {
 		add("pipelines.source", quote(table.url))
+	}
+	if commit != "" {
+		add("pipelines.commit", quote(commit))
 	}
 	if slices.ContainsFunc(recipes, func(r *recipe) bool { return valuesPaths[r.name] != "" }) {
 		add("grafana.enabled", "false # its public image can't be pulled and isn't built here; if it can: --set grafana.enabled=true")
