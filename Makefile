@@ -34,7 +34,7 @@ endef
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin challenge retain status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy
+.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin challenge retain status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy watching
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -162,6 +162,7 @@ lint-modules: ## go vet and tests of what takes long to compile: the programs of
 	cd tools/versitygw && $(GO) mod verify
 	cd tools/netpol && $(GO) mod verify
 	cd tools/postgres-exporter && $(GO) mod verify
+	cd tools/alertmanager && $(GO) mod verify
 
 fuzz: ## run each fuzz target for a while (FUZZTIME=30s)
 	@grep -rl --include='*_test.go' '^func Fuzz' internal loadtest | while read -r file; do \
@@ -197,6 +198,16 @@ bench: ## measure every figure that the documents quote, into bench.json and a t
 bench-quality: ## compare the shipped model with Python's on the same rows and splits, into bench.json, bench-quality.json and a table (ONLY=salt)
 	@OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench quality
 
+# Programs from tools/, as the images have them; minutes the first time.
+bin/alertmanager: tools/alertmanager/go.mod
+	@CGO_ENABLED=0 $(GO) build -C tools/alertmanager -trimpath -buildvcs=false -o $(CURDIR)/$@ github.com/prometheus/alertmanager/cmd/alertmanager
+bin/postgres-exporter: tools/postgres-exporter/go.mod
+	@CGO_ENABLED=0 $(GO) build -C tools/postgres-exporter -trimpath -buildvcs=false -o $(CURDIR)/$@ github.com/prometheus-community/postgres_exporter/cmd/postgres_exporter
+
+watching: helms bin/alertmanager bin/postgres-exporter ## test that an alert of the chart's Prometheus reaches a receiver by Alertmanager, and what Postgres' exporter gives
+	@MLOPS_TEST_HELM="$$(bin/cluster path helm4)" MLOPS_TEST_PROMETHEUS="$$(bin/cluster path prometheus)" MLOPS_TEST_ALERTMANAGER=$(CURDIR)/bin/alertmanager $(GO) test -count=1 -run TestAlertIsReceived -v ./internal/chart
+	@MLOPS_TEST_POSTGRES_EXPORTER=$(CURDIR)/bin/postgres-exporter $(MAKE) --no-print-directory test PKG=./internal/setup TESTFLAGS='-count=1 -v -run TestExporter'
+
 helms: # Helm 3 and 4, built from source into the cache
 	@CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -o $(CURDIR)/bin/cluster .
 	@bin/cluster path helm3 >/dev/null && bin/cluster path helm4 >/dev/null
@@ -205,8 +216,8 @@ helms: # Helm 3 and 4, built from source into the cache
 oauth2-proxy:
 	@test -x bin/oauth2-proxy || CGO_ENABLED=0 GOBIN=$(CURDIR)/bin $(GO) install -trimpath github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
 
-e2e: helms oauth2-proxy platform ## test the chart under Helm 3 and 4, then the platform end to end on a cluster (E2E=-run=..., KEEP=1)
-	@MLOPS_TEST_OAUTH2_PROXY=$(CURDIR)/bin/oauth2-proxy MLOPS_TEST_HELM="$$(bin/cluster path helm3):$$(bin/cluster path helm4)" $(GO) test -count=1 ./internal/chart
+e2e: helms oauth2-proxy bin/alertmanager platform ## test the chart under Helm 3 and 4, then the platform end to end on a cluster (E2E=-run=..., KEEP=1)
+	@MLOPS_TEST_PROMETHEUS="$$(bin/cluster path prometheus)" MLOPS_TEST_ALERTMANAGER=$(CURDIR)/bin/alertmanager MLOPS_TEST_OAUTH2_PROXY=$(CURDIR)/bin/oauth2-proxy MLOPS_TEST_HELM="$$(bin/cluster path helm3):$$(bin/cluster path helm4)" $(GO) test -count=1 ./internal/chart
 	@$(GO) test -tags e2e -count=1 -timeout 80m -v -run 'TestPlatform' $(E2E) ./e2e
 
 e2e-faults: helms platform ## the same with faults: steps, databases, controller and node are killed, upgrades under load

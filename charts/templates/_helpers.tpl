@@ -500,6 +500,12 @@ context. */}}
 {{- if and $postgres.enabled $postgres.exporter.enabled -}}{{ toJson $postgres.exporter }}{{- else -}}{}{{- end -}}
 {{- end -}}
 
+{{/* The same of prometheus.alertmanager. */}}
+{{- define "mlops.alertmanager" -}}
+{{- $prometheus := include "mlops.defaulted" (list . "prometheus") | fromJson -}}
+{{- if and $prometheus.enabled $prometheus.alertmanager.enabled -}}{{ toJson $prometheus.alertmanager }}{{- else -}}{}{{- end -}}
+{{- end -}}
+
 {{/* The series of postgres_exporter that are kept: of Postgres' some 350 settings one is of
 use, and what the exporter says of its own process is not Postgres'. */}}
 {{- define "mlops.postgres.series" -}}

@@ -69,7 +69,7 @@ func TestComponents(t *testing.T) {
 				}
 			}
 		}
-		want := []string{"argo-controller", "argo-server", "grafana", "inference", "loadtest", "minio", "mlflow", "pipelines", "postgres", "postgres-exporter", "prometheus", "setup", "ui"}
+		want := []string{"alertmanager", "argo-controller", "argo-server", "grafana", "inference", "loadtest", "minio", "mlflow", "pipelines", "postgres", "postgres-exporter", "prometheus", "setup", "ui"}
 		if diff := cmp.Diff(want, sorted(found)); diff != "" {
 			t.Errorf("components with pods (-want +got):\n%s", diff)
 		}

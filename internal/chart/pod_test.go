@@ -299,6 +299,7 @@ func TestPodsFindWhatTheyRead(t *testing.T) {
 		there["Secret my-login"] = []string{"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 		there["Secret my-reader"] = there["Secret my-login"]
 		there["Secret my-signers"], there["Secret my-signing"] = []string{"MLOPS_SIGNERS"}, []string{"MLOPS_SIGNING_KEY"}
+		there["Secret my-alertmanager"] = []string{"alertmanager.yml"}
 		there["Secret my-grafana"] = []string{"admin-user", "admin-password"}
 		accounts := map[string]bool{"": true}
 		for _, a := range all[*corev1.ServiceAccount](r) {

@@ -99,6 +99,8 @@ func TestRefused(t *testing.T) {
 			{"an MLflow for everyone on the node's ports", set("global.mlflow.login=false", "nodePorts.mlflow.enabled=true"), "set global.mlflow.login=true"},
 			{"every host that begins alike", set("mlflow.allowedHosts={10.*}"), "does not match pattern"},
 			{"Grafana without Prometheus", set("prometheus.enabled=false"), "set global.prometheus.uri to the Prometheus that Grafana queries instead"},
+			{"an Alertmanager that tells nobody", set("prometheus.alertmanager.enabled=true"), "set prometheus.alertmanager.configSecret to a Secret with alertmanager.yml"},
+			{"two Alertmanagers", set("prometheus.alertmanager.enabled=true", "prometheus.alertmanager.configSecret=mine", "prometheus.alertmanager.url=http://a:9093"), "set prometheus.alertmanager.enabled=false as well"},
 			{"two Prometheus", set("global.prometheus.uri=http://p"), "set prometheus.enabled=false as well"},
 			{"a server without a model", set("pipelines.enabled=false"), "set inference.model to the registered model to serve"},
 			{"a page without a server", set("inference.enabled=false"), "set ui.inference to the server that the page queries instead"},

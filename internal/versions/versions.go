@@ -8,6 +8,8 @@ const Platform = "0.1.0"
 
 // Versions of third-party software, each as its project writes it.
 const (
+	Alertmanager = "0.28.1" // tools/alertmanager builds it
+
 	Argo       = "3.7.14" // tools/argo builds it, go.mod has its types
 	Grafana    = "12.2.1"
 	MLflow     = "3.17.2" // python/*.txt install it

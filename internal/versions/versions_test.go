@@ -22,6 +22,8 @@ var repeated = []struct {
 	{"ours, of the subcharts", Platform, "charts/Chart.yaml", `\{name: [a-z]+, version: *"?([^",\s]+)`},
 	{"ours, of our images in the chart", Platform, "charts/templates/_helpers.tpl", `define "mlops.version" -\}\}([^{]+)\{\{`},
 	{"ours, of the steps' images", Platform, "workflows/*.yaml", `image: mlops\.local/[a-z-]+:(\S+)`},
+	{"Alertmanager", Alertmanager, "tools/alertmanager/go.mod", `github\.com/prometheus/alertmanager v(\S+)`},
+	{"Alertmanager", "v" + Alertmanager, "charts/values.yaml", `repository: prometheus/alertmanager, tag: "?([^",]+)`},
 	{"Argo", Argo, "go.mod tools/argo/go.mod", `github\.com/argoproj/argo-workflows/v3 v(\S+)`},
 	{"Argo", Argo, "charts/charts/argo/Chart.yaml", `(?m)^appVersion: *"?([^"\s]+)`},
 	{"Argo", "v" + Argo, "charts/values.yaml", `repository: argoproj/[a-z-]+, tag: "?([^",]+)`},
@@ -90,7 +92,7 @@ func TestNoOtherFileNamesAVersion(t *testing.T) {
 		checked = append(checked, expand(t, r.files)...)
 	}
 	var quoted []string
-	for _, v := range []string{Platform, Argo, Grafana, MLflow, NetPol, Postgres, PostgresExporter, Prometheus, VersityGW, XGBoost, MinIO, MinIOCommit, ArgoCommit} {
+	for _, v := range []string{Platform, Alertmanager, Argo, Grafana, MLflow, NetPol, Postgres, PostgresExporter, Prometheus, VersityGW, XGBoost, MinIO, MinIOCommit, ArgoCommit} {
 		quoted = append(quoted, regexp.QuoteMeta(v))
 	}
 	// A longer number that holds one of them is another version.

@@ -65,7 +65,7 @@ func (b *builder) recipes(ctx context.Context) ([]*recipe, *sourceTable, error) 
 	for _, p := range argoPrograms {
 		others = append(others, b.argo(p))
 	}
-	others = append(others, b.prometheus())
+	others = append(others, b.prometheus(), b.alertmanager())
 	if others, err = b.unpullable(ctx, others); err != nil {
 		return nil, nil, err
 	}

@@ -189,6 +189,21 @@ func (b *builder) prometheus() *recipe {
 	})
 }
 
+// alertmanager is the image of Prometheus' Alertmanager, which a release has if its values
+// say so.
+func (b *builder) alertmanager() *recipe {
+	const module = "github.com/prometheus/alertmanager"
+	dir := filepath.Join(b.root, "tools", "alertmanager")
+	return b.thirdPartyImage(&recipe{name: "alertmanager", tag: versions.Alertmanager}, thirdParty{
+		module: module, program: "alertmanager", dirs: []string{"/alertmanager"},
+		build: func(arch string) (local.Build, error) {
+			return moduleBuild("alertmanager", arch, dir, "-X github.com/prometheus/common/version.Version="+versions.Alertmanager, module+"/cmd/alertmanager")
+		},
+		config: image.Config{User: nobody, Entrypoint: []string{"/bin/alertmanager"},
+			Command: []string{"--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"}},
+	})
+}
+
 // postgresExporter is the image of the program that reads Postgres' metrics.
 func (b *builder) postgresExporter() *recipe {
 	const module = "github.com/prometheus-community/postgres_exporter"

@@ -22,6 +22,7 @@ var valuesPaths = map[string]string{
 	"argoexec":            "argo.executor.image",
 	"argocli":             "argo.server.image",
 	"prometheus":          "prometheus.image",
+	"alertmanager":        "prometheus.alertmanager.image",
 }
 
 // writeValues writes the values with which the chart uses the built images instead

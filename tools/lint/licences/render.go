@@ -22,6 +22,7 @@ They run as processes of their own and are not linked into ours.
 | MinIO | AGPL-3.0 | its own image, built from the sources that ` + "`tools/minio/go.mod`" + ` names, with a filter before them (` + "`tools/minio/refuse.go`" + `); licence texts in ` + "`/licenses`" + ` of the image |
 | Argo Workflows | Apache-2.0 | three images, ` + "`tools/argo`" + ` |
 | Prometheus | Apache-2.0 | its own image |
+| Alertmanager | Apache-2.0, memberlist in it MPL-2.0 | its own image, ` + "`tools/alertmanager`" + ` |
 | postgres_exporter | Apache-2.0 | its own image, ` + "`tools/postgres-exporter`" + ` |
 | Versity S3 Gateway | Apache-2.0 | its own image, for ` + "`make e2e`" + ` only |
 | Grafana | AGPL-3.0 | pulled from its publisher's registry, unchanged |
