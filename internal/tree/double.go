@@ -9,7 +9,7 @@ import (
 
 // doubles scores a model of LightGBM, which sums its leaves in float64. Its trees grow
 // leaf by leaf and are deep and uneven, so that padding them to one depth, as a forest
-// does, would waste most of it: four trees of about the same depth are walked side by
+// does, would waste most of it: eight trees of about the same depth are walked side by
 // side, and one that has arrived stays at its leaf.
 type doubles struct {
 	parts   []doublePart
@@ -26,10 +26,13 @@ type doublePart struct {
 	trees int
 }
 
-// walk is four trees.
+// walkTrees are walked side by side: a step waits for three loads, one after another.
+const walkTrees = 8
+
+// walk is that many trees.
 type walk struct {
-	roots [abreast]int32
-	place [abreast]int32 // among the trees of the output
+	roots [walkTrees]int32
+	place [walkTrees]int32 // among the trees of the output
 	depth int
 }
 
@@ -38,6 +41,8 @@ type doubleStep struct {
 	left int32
 	slot uint16
 }
+
+func (s doubleStep) next(answers *[maxSlots]byte) int32 { return s.left + int32(answers[s.slot]) }
 
 // doubling is what scoring a row needs.
 type doubling struct {
@@ -74,8 +79,22 @@ func (m *Model) Rank(feature int, x float64) float32 {
 	case x != x || x == 0 && m.missing[feature] == zeroMissing:
 		return float32(math.NaN())
 	}
-	rank, _ := slices.BinarySearch(m.ranks[feature], x)
-	return float32(rank)
+	return float32(countBelow(m.ranks[feature], x))
+}
+
+// countBelow counts the thresholds below x by bisection, without a branch.
+func countBelow(thresholds []float64, x float64) int {
+	count := 0
+	for n := len(thresholds); n > 0; {
+		half := (n + 1) >> 1
+		more := 0
+		if thresholds[count+half-1] < x {
+			more = half
+		}
+		count += more
+		n -= half
+	}
+	return count
 }
 
 // Ranked reports whether a row holds ranks instead of numbers; see Rank.
@@ -122,8 +141,11 @@ func (d *doubles) layOut(m *Model) {
 		}
 		slices.SortStableFunc(order, func(a, b int32) int { return depths[b] - depths[a] })
 		for len(order) > 0 {
-			n := min(abreast, len(order))
-			w := walk{depth: depths[order[0]], place: [abreast]int32{int32(p.trees), int32(p.trees), int32(p.trees), int32(p.trees)}}
+			n := min(walkTrees, len(order))
+			w := walk{depth: depths[order[0]]}
+			for i := range w.place {
+				w.place[i] = int32(p.trees)
+			}
 			for i, place := range order[:n] {
 				w.roots[i], w.place[i] = roots[place], place
 			}
@@ -184,13 +206,14 @@ func (d *doubles) sum(p *doublePart, x *doubling) float64 {
 	for i := range p.walks {
 		w := &p.walks[i]
 		p0, p1, p2, p3 := w.roots[0], w.roots[1], w.roots[2], w.roots[3]
+		p4, p5, p6, p7 := w.roots[4], w.roots[5], w.roots[6], w.roots[7]
 		for range w.depth {
-			s0, s1, s2, s3 := steps[p0], steps[p1], steps[p2], steps[p3]
-			p0, p1 = s0.left+int32(a[s0.slot]), s1.left+int32(a[s1.slot])
-			p2, p3 = s2.left+int32(a[s2.slot]), s3.left+int32(a[s3.slot])
+			p0, p1, p2, p3 = steps[p0].next(a), steps[p1].next(a), steps[p2].next(a), steps[p3].next(a)
+			p4, p5, p6, p7 = steps[p4].next(a), steps[p5].next(a), steps[p6].next(a), steps[p7].next(a)
 		}
-		found[w.place[0]], found[w.place[1]] = leaves[p0], leaves[p1]
-		found[w.place[2]], found[w.place[3]] = leaves[p2], leaves[p3]
+		for j, p := range [walkTrees]int32{p0, p1, p2, p3, p4, p5, p6, p7} {
+			found[w.place[j]] = leaves[p]
+		}
 	}
 	sum := 0.0
 	for _, v := range found[:p.trees] {
