@@ -95,16 +95,65 @@ func predictions(text []byte, records int) bool {
 			return false
 		}
 		text = text[len(probability):]
-		end := bytes.IndexByte(text, '}')
+		end := bytes.IndexAny(text, ",}")
 		if end < 1 || !json.Valid(text[:end]) { // ParseFloat accepts more than JSON's numbers
 			return false
 		}
 		if p, err := strconv.ParseFloat(string(text[:end]), 64); err != nil || !(p >= 0 && p <= 1) {
 			return false
 		}
-		text = text[end+1:]
+		if text = text[end:]; text[0] == ',' {
+			var ok bool
+			if text, ok = extras(text); !ok {
+				return false
+			}
+		}
+		text = text[1:]
 	}
 	return string(bytes.TrimRight(text, "\n")) == "]}"
+}
+
+// extras skips what a prediction has besides label and probability, and returns the text
+// from its end on. That it is JSON is all that is looked at: decoding the contributions
+// of a response would take longer than the server takes to send it.
+func extras(text []byte) (rest []byte, ok bool) {
+	for len(text) > 0 && text[0] == ',' {
+		_, after, _ := bytes.Cut(text, []byte(":"))
+		if name := string(text[1 : len(text)-len(after)]); name != `"warnings":` && name != `"contributions":` {
+			return nil, false
+		}
+		n := size(after)
+		if !json.Valid(after[:n]) {
+			return nil, false
+		}
+		text = after[n:]
+	}
+	return text, len(text) > 0 && text[0] == '}'
+}
+
+// size returns the length of the object or array that text begins with, 0 if it has no end.
+func size(text []byte) int {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+		if depth == 0 {
+			break
+		}
+	}
+	return 0
 }
 
 // check does the same for any response.
