@@ -152,7 +152,7 @@ func testTLSInside(t *testing.T, f *faults) {
 		asked <- fmt.Sprintf("%d requests meanwhile, %d failed", asks, failed)
 	}()
 	defer func() { close(stop); t.Log(<-asked) }()
-	upgrade()
+	upgrade("--force-conflicts") // the annotations are this test's now
 	began = time.Now()
 	eventually(t, 4*time.Minute, func() error {
 		for i, serial := range strings.Fields(serials()) {

@@ -23,7 +23,7 @@ import (
 
 const (
 	begin          = 10 * time.Second // for a connection until its TLS has begun
-	maxConnections = 256              // open at a time; more wait to be accepted
+	maxConnections = 256              // open at a time
 	endGrace       = 25 * time.Second // for open connections once the context has ended
 )
 
@@ -31,10 +31,11 @@ const (
 type Dialer func(ctx context.Context) (net.Conn, error)
 
 // Serve accepts connections, and joins each, freed of its TLS, to one that the dialer
-// makes. When the context ends it accepts no more and waits until the server has closed
+// makes. Of too many connections, the one that has carried nothing for longest is closed
+// for a new one. When the context ends it accepts no more and waits until the server has closed
 // those that are open, for a while.
 func Serve(ctx context.Context, l net.Listener, config *tls.Config, dial Dialer, log *slog.Logger) error {
-	return serve(ctx, l, endGrace, log, func(ctx context.Context, c net.Conn) error {
+	return serve(ctx, newRoom(l, maxConnections), endGrace, log, func(ctx context.Context, c net.Conn) error {
 		c.SetDeadline(time.Now().Add(begin))
 		secured := tls.Server(c, config)
 		if err := secured.HandshakeContext(ctx); err != nil {
@@ -69,7 +70,8 @@ func serve(ctx context.Context, l net.Listener, grace time.Duration, log *slog.L
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	slots := make(chan struct{}, maxConnections)
+	// One more than a room has, which then closes another.
+	slots := make(chan struct{}, maxConnections+1)
 	for {
 		slots <- struct{}{}
 		c, err := l.Accept()

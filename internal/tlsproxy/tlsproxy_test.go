@@ -2,6 +2,7 @@ package tlsproxy
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -141,5 +142,46 @@ func TestServeEnds(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever opens all connections that there may be, and sends nothing or half a request,
+// keeps nobody out.
+func TestServeOthersMeanwhile(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") }))
+	defer server.Close()
+	cert, ca := authority(t, "x")
+	config, err := certificate.Server(filepath.Dir(cert))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, func(ctx context.Context) error {
+		return Serve(ctx, l, config, func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(server.URL, "http://"))
+		}, quiet)
+	})
+	for i := range maxConnections + 50 {
+		c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i%2 == 0 {
+			io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\n")
+		}
+	}
+	for range 20 {
+		began := time.Now()
+		if got, err := get(t, ca, "x", l.Addr().String()); err != nil || got != "here" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("a response took %v", took)
+		}
 	}
 }
