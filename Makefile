@@ -34,7 +34,7 @@ endef
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin challenge retain status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-faults e2e-soak helms oauth2-proxy watching
+.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin challenge retain status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-api e2e-faults e2e-soak helms oauth2-proxy watching
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -207,6 +207,9 @@ bin/postgres-exporter: tools/postgres-exporter/go.mod
 watching: helms bin/alertmanager bin/postgres-exporter ## test that an alert of the chart's Prometheus reaches a receiver by Alertmanager, and what Postgres' exporter gives
 	@MLOPS_TEST_HELM="$$(bin/cluster path helm4)" MLOPS_TEST_PROMETHEUS="$$(bin/cluster path prometheus)" MLOPS_TEST_ALERTMANAGER=$(CURDIR)/bin/alertmanager $(GO) test -count=1 -run TestAlertIsReceived -v ./internal/chart
 	@MLOPS_TEST_POSTGRES_EXPORTER=$(CURDIR)/bin/postgres-exporter $(MAKE) --no-print-directory test PKG=./internal/setup TESTFLAGS='-count=1 -v -run TestExporter'
+
+e2e-api: ## ask a server of its own what its OpenAPI document allows and what it doesn't, with schemathesis (API=flags, such as -seconds=30)
+	@$(MLOPS) scratch -- sh -c '$(MAKE) --no-print-directory demo SPEC=workflows/datasets/penguins.yaml && $(GO) run ./e2e/api $(API)'
 
 helms: # Helm 3 and 4, built from source into the cache
 	@CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -o $(CURDIR)/bin/cluster .

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 
 	"mlops/internal/api"
@@ -114,7 +115,7 @@ func (s *Server) document() object {
 	body := object{"schema": object{"anyOf": []any{
 		ref("Record"),
 		object{"type": "array", "items": ref("Record"), "minItems": 1},
-		object{"type": "object", "required": []string{"instances"}, "properties": object{
+		object{"type": "object", "required": []string{"instances"}, "additionalProperties": false, "properties": object{
 			"instances": object{"type": "array", "items": ref("Record"), "minItems": 1}}},
 	}}}
 	if example != nil {
@@ -127,8 +128,8 @@ func (s *Server) document() object {
 			"/predict": object{"post": object{
 				"summary":     "Score one record, an array of records, or {\"instances\": [...]}",
 				"operationId": "predict", "tags": []string{"predict"},
-				"parameters": []any{object{"name": "explain", "in": "query", "description": "Adds to each prediction what it is made of: true, or how many of the largest contributions to list",
-					"schema": object{"type": "string", "pattern": "^(true|false|[0-9]+)$"}, "example": "5"}},
+				"parameters": []any{object{"name": "explain", "in": "query", "description": "Adds to each prediction what it is made of: true or nothing, or how many of the largest contributions to list",
+					"schema": object{"type": "string", "pattern": "^(true|false|[0-9]+)?$"}, "example": "5"}},
 				"requestBody": object{"required": true, "content": object{"application/json": body,
 					"text/csv": object{"schema": object{"type": "string"}}, "application/x-ndjson": object{"schema": object{"type": "string"}}}},
 				"responses": predicted,
@@ -164,7 +165,7 @@ func (s *Server) document() object {
 		}},
 	}
 	paths := document["paths"].(object)
-	for path, item := range protocolPaths(s.options.Model, ref, example, failures) {
+	for path, item := range protocolPaths(s.options.Model, ref, body["schema"].(object), example, failures) {
 		paths[path] = item
 	}
 	for path, item := range paperPaths(failures) {
@@ -184,6 +185,18 @@ func reasonsOf(spec *dataset.Spec) []string {
 	return list
 }
 
+// numberPattern is what a text has to look like in a column of numbers: a number, nothing
+// or one of the markers for a missing value. Numbers are checked for more than that.
+func numberPattern(missing []string) string {
+	pattern := `[+-]?[0-9.]+([eE][+-]?[0-9]+)?`
+	for _, m := range missing {
+		if m != "" {
+			pattern += "|" + regexp.QuoteMeta(m)
+		}
+	}
+	return `^\s*(` + pattern + `)?\s*$`
+}
+
 func recordSchema(spec *dataset.Spec) object {
 	properties, required := object{}, []string{}
 	for i := range spec.Columns {
@@ -193,6 +206,10 @@ func recordSchema(spec *dataset.Spec) object {
 			p["type"] = []string{"integer", "string", "null"}
 		}
 		switch c.Type {
+		case dataset.Integer, dataset.Number:
+			if c.Unit == "" {
+				p["pattern"] = numberPattern(append(slices.Clone(spec.Missing), c.Missing...))
+			}
 		case dataset.Boolean:
 			p["type"] = []string{"boolean", "number", "string", "null"}
 		case dataset.Date:
@@ -225,6 +242,9 @@ func recordSchema(spec *dataset.Spec) object {
 		}
 		if spec.Ignored(i) {
 			p["description"] = c.Label + " (accepted, but ignored)"
+		}
+		if c.Name == spec.Target.Column {
+			p = object{"description": p["description"], "type": []string{"boolean", "number", "string", "null"}}
 		}
 		if spec.LooksBack() && c.Name == spec.Group {
 			p["description"] = c.Label + " (the group whose earlier records are looked up)"

@@ -71,7 +71,7 @@ func tensorSchema(data bool) object {
 }
 
 // protocolPaths are the paths of the other protocols.
-func protocolPaths(model string, ref func(string) object, example any, failures func(codes ...string) object) object {
+func protocolPaths(model string, ref func(string) object, bodies object, example any, failures func(codes ...string) object) object {
 	content := func(schema object) object { return object{api.MediaType: object{"schema": schema}} }
 	reply := func(text string, schema object) object {
 		return object{"description": text, "content": content(schema)}
@@ -90,7 +90,7 @@ func protocolPaths(model string, ref func(string) object, example any, failures 
 		return object{"post": object{"operationId": id, "tags": []string{tag}, "summary": summary,
 			"requestBody": object{"required": true, "content": body}, "responses": with(failures("400", "404", "408", "413", "415", "422", "500", "503"), ok)}}
 	}
-	single := content(object{"type": "object", "required": []string{"instances"}, "properties": object{"instances": records}})
+	single := content(bodies) // KServe's clients send instances; records alone are read too
 	invocations := object{api.MediaType: object{"schema": object{"type": "object", "minProperties": 1, "properties": object{
 		"dataframe_split": object{"type": "object", "required": []string{"columns", "data"}, "properties": object{
 			"columns": object{"type": "array", "items": object{"type": "string"}}, "data": object{"type": "array", "items": object{"type": "array"}}, "index": object{"type": "array"}}},
@@ -101,7 +101,7 @@ func protocolPaths(model string, ref func(string) object, example any, failures 
 		single[api.MediaType].(object)["example"] = instances
 		invocations[api.MediaType].(object)["example"] = instances
 	}
-	infer := content(object{"type": "object", "required": []string{"inputs"}, "properties": object{"id": object{"type": "string"}, "inputs": object{"type": "array", "items": tensorSchema(true)},
+	infer := content(object{"type": "object", "required": []string{"inputs"}, "properties": object{"id": object{"type": "string"}, "inputs": object{"type": "array", "items": tensorSchema(true), "minItems": 1},
 		"outputs": object{"type": "array", "items": object{"type": "object", "required": []string{"name"}, "properties": object{"name": object{"type": "string"}}}}}})
 	inferred := reply("A tensor per part of the prediction", object{"type": "object", "required": []string{"model_name", "model_version", "outputs"}, "properties": object{
 		"model_name": object{"type": "string"}, "model_version": object{"type": "string"}, "id": object{"type": "string"}, "outputs": object{"type": "array", "items": tensorSchema(true)}}})

@@ -1,0 +1,94 @@
+// Command api has schemathesis ask the server of a running demo what its OpenAPI
+// document allows, and what it doesn't. It fails where a response is not as the document
+// says, where something invalid is accepted, and where the server fails. That everything
+// valid is accepted is not checked: a schema can't say which texts are numbers in a
+// column's range, or which CSV has the right columns. `make e2e-api` runs it around a demo
+// of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"mlops/internal/local"
+	"mlops/internal/prepare"
+	"mlops/internal/program"
+)
+
+func main() { program.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	var base string
+	var seconds, seed int
+	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
+		f.StringVar(&base, "url", "", "the server; by default that of the demo in MLOPS_HOME")
+		f.IntVar(&seconds, "seconds", 120, "time for everything together")
+		f.IntVar(&seed, "seed", 1, "the same requests for the same number")
+	})
+	if err != nil {
+		return err
+	}
+	home, err := program.Env("MLOPS_HOME")
+	if err != nil {
+		return err
+	}
+	state, err := local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ())
+	if err != nil {
+		return err
+	}
+	if base == "" {
+		if base, err = served(state); err != nil {
+			return err
+		}
+	}
+	key, err := state.APIKey(false)
+	if err != nil {
+		return err
+	}
+	root, err := prepare.Root()
+	if err != nil {
+		return err
+	}
+	py, err := prepare.FindPython(ctx, prepare.Pythons(os.Getenv("PYTHON")))
+	if err != nil {
+		return err
+	}
+	venv, err := state.Venv(ctx, log, py, filepath.Join(root, "e2e", "api", "requirements.txt"))
+	if err != nil {
+		return err
+	}
+	args := []string{"run", base + "/openapi.json", "--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-time", strconv.Itoa(seconds), "--seed", strconv.Itoa(seed),
+		"--continue-on-failure", "--no-color", "--warnings", "off"}
+	if key != "" {
+		args = append(args, "--header", "X-API-Key: "+key)
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(venv.Bin(), "schemathesis"), args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Dir = home // it leaves a folder for replays
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("schemathesis: %w", err)
+	}
+	return nil
+}
+
+// served is the address of a running demo's server.
+func served(state *local.State) (string, error) {
+	records, err := state.Records()
+	if err != nil {
+		return "", err
+	}
+	for _, r := range records {
+		if strings.HasPrefix(r.Name, "inference-") && r.Alive() {
+			return r.URL(), nil
+		}
+	}
+	return "", program.Input(errors.New("no demo runs in " + state.Dir + "; make demo starts one"))
+}
