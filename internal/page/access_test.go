@@ -282,3 +282,40 @@ func TestForcedColours(t *testing.T) {
 		tab.Picture(t, os.Getenv("MLOPS_TEST_PICTURES"), "forced-"+column, true)
 	}
 }
+
+// TestSlider: the slider and the number follow each other, by keyboard too; the number
+// is what is sent.
+func TestSlider(t *testing.T) {
+	tab := browser.OpenFor(t, 1280, 900)
+	f, base := furnished(t)
+	if err := tab.Go(t.Context(), base); err != nil {
+		t.Fatal(err)
+	}
+	const days = `document.querySelector('[data-column=time_in_hospital]')`
+	var others int // lists' fields for another value, which only show when it is chosen
+	if err := tab.Eval(t.Context(), `[...document.querySelectorAll('.other')].filter((e) => e.checkVisibility()).length`, &others); err != nil || others != 0 {
+		t.Errorf("%d fields for another value are shown, %v", others, err)
+	}
+	tab.Do(t, days+`.querySelector('.slider').focus()`)
+	press(t, tab, "ArrowRight", 2)
+	tab.Do(t, predicted)
+	var got []string
+	read := func() {
+		t.Helper()
+		if err := tab.Eval(t.Context(), `((f) => [f.querySelector('.slider').value, f.querySelector('[name]').value, f.querySelector('.slider').getAttribute('aria-valuetext'), f.className])(`+days+`)`, &got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read()
+	if diff := cmp.Diff([]string{"5", "5", "5", "field changed"}, got); diff != "" {
+		t.Errorf("after two presses (-want +got):\n%s", diff)
+	}
+	if asked := f.records(); len(asked) == 0 || asked[len(asked)-1]["time_in_hospital"] != "5" {
+		t.Errorf("asked for %v, want 5 days", asked)
+	}
+	tab.Do(t, `((i) => { i.value = ''; i.dispatchEvent(new Event('input', { bubbles: true })); })(`+days+`.querySelector('[name]'))`)
+	read()
+	if diff := cmp.Diff([]string{"7.5", "", "unknown", "field changed"}, got); diff != "" {
+		t.Errorf("without a value (-want +got):\n%s", diff)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,9 @@ const (
 	// maxOptions is how many values are offered as a list to choose from; more are
 	// suggested while typing.
 	maxOptions = 40
+
+	// sliderSteps is how many steps a slider has at least.
+	sliderSteps = 50
 )
 
 // Group is a group of columns on the form.
@@ -104,6 +108,23 @@ func (f Field) Changed() bool { return f.Value != f.Sample }
 // Name and OtherName are the names of the form's fields.
 func (f Field) Name() string      { return valuePrefix + f.Column.Name }
 func (f Field) OtherName() string { return otherPrefix + f.Column.Name }
+
+// Slider is the range of a slider beside a number: as training saw it, or as the spec
+// bounds it. It is nil where there is none.
+func (f Field) Slider() *slider {
+	low, high, ok := numberRange(f.Column)
+	if !ok || f.Input() != "number" {
+		return nil
+	}
+	step := 1.0
+	if f.Column.Type == api.Number {
+		step = math.Pow(10, math.Floor(math.Log10((high-low)/sliderSteps)))
+	}
+	format := func(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+	return &slider{Low: format(low), High: format(high), Step: format(step)}
+}
+
+type slider struct{ Low, High, Step string }
 
 func bound(x *float64) string {
 	if x == nil {
@@ -249,11 +270,11 @@ func offer(m *api.Model, f *Field) {
 		add(c.Code, c.Code+" · "+c.Name)
 	}
 	for _, v := range f.Column.Values {
-		add(v, v)
+		add(v, readable(v))
 	}
 	if len(options) > 0 && (len(f.Column.Codes) > 0 || len(options) <= maxOptions) {
-		add(f.Value, f.Value)
-		add(f.Sample, f.Sample)
+		add(f.Value, readable(f.Value))
+		add(f.Sample, readable(f.Sample))
 		f.Options = options
 		return
 	}
@@ -277,6 +298,25 @@ func (f Field) text(value string) string {
 		}
 	}
 	return value
+}
+
+// bin is an interval as tables write it: [10-20), (0, 5.5], [1;2].
+var bin = regexp.MustCompile(`^([\[(])\s*(-?[0-9.]+)\s*[-,;]\s*(-?[0-9.]+)\s*([\])])$`)
+
+// readable is a value in words if it is an interval, else the value.
+func readable(value string) string {
+	m := bin.FindStringSubmatch(value)
+	if m == nil {
+		return value
+	}
+	text := m[2] + " to "
+	if m[1] == "(" {
+		text = "over " + text
+	}
+	if m[4] == ")" {
+		text += "under "
+	}
+	return text + m[3]
 }
 
 // words turns a column's name into a label.

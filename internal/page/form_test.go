@@ -197,3 +197,34 @@ func TestPercentAndPoints(t *testing.T) {
 		}
 	}
 }
+
+func TestReadable(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"[10-20)": "10 to under 20", "(0, 5.5]": "over 0 to 5.5", "[1;2]": "1 to 2", "(-3,-1)": "over -3 to under -1",
+		">200": ">200", "a-b": "a-b", "10-20": "10-20", "": "",
+	} {
+		if got := readable(value); got != want {
+			t.Errorf("%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
+func TestSliderRange(t *testing.T) {
+	t.Parallel()
+	low, high := 2.5, 59.6
+	for name, test := range map[string]struct {
+		field Field
+		want  *slider
+	}{
+		"number":   {Field{Column: api.Column{Type: api.Number, Seen: &api.Seen{Min: &low, Max: &high}}}, &slider{"2.5", "59.6", "1"}},
+		"narrow":   {Field{Column: api.Column{Type: api.Number, Min: &low, Max: new(2.75)}}, &slider{"2.5", "2.75", "0.001"}},
+		"text":     {Field{Column: api.Column{Type: api.Number, Min: &low, Max: &high}, Value: "x"}, nil},
+		"no range": {Field{Column: api.Column{Type: api.Number}}, nil},
+		"category": {Field{Column: api.Column{Type: api.Category}}, nil},
+	} {
+		if diff := cmp.Diff(test.want, test.field.Slider()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

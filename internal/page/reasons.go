@@ -81,7 +81,7 @@ func valueText(value json.RawMessage, name string) string {
 	case len(value) == 0 || string(value) == "null":
 		return "unknown"
 	case json.Unmarshal(value, &text) == nil:
-		return text
+		return readable(text)
 	}
 	return string(value)
 }

@@ -102,18 +102,24 @@ func tries(f *Field) []try {
 	return list
 }
 
-// numbers are points of a number's range, evenly spaced, ascending.
-func numbers(c api.Column) []float64 {
-	var low, high float64
+// numberRange is the range of a column's numbers as training saw it, else as the spec
+// bounds it; false if there is none.
+func numberRange(c api.Column) (low, high float64, ok bool) {
 	switch {
+	case c.Type != api.Integer && c.Type != api.Number:
+		return 0, 0, false
 	case c.Seen != nil && c.Seen.Min != nil && c.Seen.Max != nil:
 		low, high = *c.Seen.Min, *c.Seen.Max
 	case c.Min != nil && c.Max != nil:
 		low, high = *c.Min, *c.Max
-	default:
-		return nil
 	}
-	if !(low < high) || math.IsInf(high-low, 0) {
+	return low, high, low < high && !math.IsInf(high-low, 0)
+}
+
+// numbers are points of a number's range, evenly spaced, ascending.
+func numbers(c api.Column) []float64 {
+	low, high, ok := numberRange(c)
+	if !ok {
 		return nil
 	}
 	step := (high - low) / (curvePoints - 1)

@@ -22,13 +22,56 @@ function valueOf(field) {
   return typed.value.trim();
 }
 
+const labelOf = (field) => field.querySelector('label').firstChild.textContent.trim();
+
 function mark(field) {
+  moveSlider(field);
   const changed = valueOf(field) !== field.dataset.sample;
   field.classList.toggle('changed', changed);
   const was = field.querySelector('.was');
   if (was) was.hidden = !changed;
   const group = field.closest('.compact');
   if (group) field.classList.toggle('usual', valueOf(field) === group.dataset.common);
+}
+
+// Sliders
+
+// addSlider puts a slider below a number: a second way to set it, over the values that
+// training saw. The number is what counts, and may lie outside of that.
+function addSlider(field) {
+  const { low, high, step } = field.dataset;
+  const control = controlOf(field);
+  const slider = document.createElement('input');
+  Object.assign(slider, { type: 'range', className: 'slider', min: low, max: high, step: 'any' });
+  slider.setAttribute('aria-label', `${labelOf(field)}, slider from ${low} to ${high}`);
+  slider.title = `${low} to ${high} in training`;
+  const snap = (x) => Math.min(Math.max(Math.round(x / step) * step, low), high);
+  const set = (x) => {
+    control.value = String(Number(snap(x).toPrecision(12)));
+    control.dispatchEvent(new Event('input', { bubbles: true }));
+  };
+  slider.addEventListener('input', (event) => {
+    event.stopPropagation();
+    set(Number(slider.value));
+  });
+  slider.addEventListener('keydown', (event) => {
+    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+    if (!by) return; // Home and End are the browser's
+    event.preventDefault();
+    set(Number(slider.value) + by * step);
+  });
+  control.after(slider);
+  moveSlider(field);
+}
+
+// moveSlider has a field's slider show the field's number.
+function moveSlider(field) {
+  const slider = field.querySelector('.slider');
+  if (!slider) return;
+  const value = valueOf(field);
+  slider.value = value === '' ? (Number(slider.min) + Number(slider.max)) / 2 : value;
+  slider.classList.toggle('unset', value === '');
+  slider.setAttribute('aria-valuetext', value || 'unknown');
 }
 
 function setError(field, text) {
@@ -167,6 +210,12 @@ const scales = {
   value: 'What each value adds to the prediction, against the average record',
 };
 
+// readable is a value in words if it is an interval, such as [10-20), else the value.
+function readable(value) {
+  const m = value.match(/^([[(])\s*(-?[0-9.]+)\s*[-,;]\s*(-?[0-9.]+)\s*([\])])$/);
+  return m ? `${m[1] === '(' ? 'over ' : ''}${m[2]} to ${m[4] === ')' ? 'under ' : ''}${m[3]}` : value;
+}
+
 // showReasons draws the largest contributions from the middle: raising ones to the
 // right, lowering ones to the left.
 function showReasons(contributions) {
@@ -193,7 +242,7 @@ function showReasons(contributions) {
       svg('rect', { class: c > 0 ? 'up' : 'down', x: `${(c < 0 ? 50 - width : 50).toFixed(2)}%`, y: '1', width: `${width.toFixed(2)}%`, height: '6', rx: '2' }),
       svg('line', { x1: '50%', x2: '50%', y1: '0', y2: '8' }),
     );
-    item.append(span('reason-name', `${label}: `, span('muted', name || (value === null ? 'unknown' : String(value)))), ' ', span('reason-amount', amount), bar);
+    item.append(span('reason-name', `${label}: `, span('muted', name || (value === null ? 'unknown' : readable(String(value))))), ' ', span('reason-amount', amount), bar);
     return item;
   });
   panel.querySelector('[data-fill=reasons]').replaceChildren(...items);
@@ -230,7 +279,7 @@ function lineOf(column, detail) {
   }
   const link = document.createElement('a');
   link.href = '#' + controlOf(field).id;
-  link.textContent = field.querySelector('label').firstChild.textContent.trim();
+  link.textContent = labelOf(field);
   item.append(link, ': ' + detail);
   return item;
 }
@@ -424,7 +473,7 @@ function remember({ model, predictions: [{ label, probability, probabilities, va
   if (probabilities) text = `${label} ${percent(probabilities[label])}`;
   else if (value !== undefined) text = String(Number(value.toPrecision(6)));
   else if (!excluded) text = percent(probability);
-  const changed = [...form.querySelectorAll('.field.changed')].map((f) => `${f.querySelector('label').firstChild.textContent.trim()} ${valueOf(f) || 'unknown'}`);
+  const changed = [...form.querySelectorAll('.field.changed')].map((f) => `${labelOf(f)} ${valueOf(f) || 'unknown'}`);
   const entry = { link: linkOf(), text, version: model.version, what: changed.slice(0, 3).join(', ') + (changed.length > 3 ? ', …' : '') || 'as the form began' };
   const list = [entry, ...remembered().filter((e) => e.link !== entry.link || e.version !== entry.version)].slice(0, mostTried);
   try {
@@ -529,6 +578,7 @@ async function poll() {
   setTimeout(poll, 3000);
 }
 
+for (const field of form.querySelectorAll('.field[data-low]')) addSlider(field);
 for (const field of form.querySelectorAll('.field')) mark(field); // a browser may have restored what was typed
 outdate();
 showTried();
