@@ -12,6 +12,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 
 	"mlops/dashboards/board"
@@ -20,6 +21,16 @@ import (
 // source is the data source that the reader chooses at the top of a dashboard; the
 // default one of Prometheus' kind at first.
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
+
+// registry is the data source of MLflow's Postgres.
+var registry = common.DataSourceRef{Type: cog.ToPtr("grafana-postgresql-datasource"), Uid: cog.ToPtr("${registry}")}
+
+// statement is a query of such a data source, which the SDK has no type for.
+type statement string
+
+func (s statement) Build() (variants.Dataquery, error) {
+	return variants.UnknownDataquery{"refId": "A", "datasource": registry, "format": "table", "editorMode": "code", "rawQuery": true, "rawSql": string(s)}, nil
+}
 
 // grafana returns a dashboard as Grafana reads it, always the same text.
 func grafana(d *board.Dashboard) ([]byte, error) {
@@ -30,6 +41,9 @@ func grafana(d *board.Dashboard) ([]byte, error) {
 	for _, q := range d.Marks {
 		b.Annotation(dashboard.NewAnnotationQueryBuilder().Name("Promotions").Datasource(source).Enable(true).IconColor("purple").
 			Expr(q.Expr).TitleFormat(q.Legend).Step("60s"))
+	}
+	if len(d.Tables) > 0 {
+		b.WithVariable(dashboard.NewDatasourceVariableBuilder("registry").Label("MLflow's Postgres").Type(*registry.Type))
 	}
 	y := uint32(0)
 	id := uint32(0)
@@ -50,6 +64,12 @@ func grafana(d *board.Dashboard) ([]byte, error) {
 			x, height = x+w, max(height, h)
 		}
 		y += height
+	}
+	for _, t := range d.Tables {
+		id++
+		b.WithPanel(table.NewPanelBuilder().Id(id).GridPos(dashboard.GridPos{H: uint32(t.Height), W: columns, Y: y}).
+			Title(t.Title).Description(t.Description).Datasource(registry).Targets([]cog.Builder[variants.Dataquery]{statement(t.SQL)}))
+		y += uint32(t.Height)
 	}
 	built, err := b.Build()
 	if err != nil {

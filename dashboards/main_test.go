@@ -83,6 +83,7 @@ func TestAsGrafanaReadsIt(t *testing.T) {
 				Datasource struct{ UID string }
 				Targets    []struct {
 					Expr           string
+					RawSQL         string `json:"rawSql"`
 					Instant, Range bool
 					Datasource     struct{ UID string }
 				}
@@ -106,6 +107,12 @@ func TestAsGrafanaReadsIt(t *testing.T) {
 				}
 			}
 			if p.Type == "row" {
+				continue
+			}
+			if p.Type == "table" {
+				if p.Datasource.UID != "${registry}" || len(p.Targets) != 1 || p.Targets[0].RawSQL == "" || p.Targets[0].Datasource.UID != "${registry}" {
+					t.Errorf("%s: %q has the data source %q and the queries %+v", d.File(), p.Title, p.Datasource.UID, p.Targets)
+				}
 				continue
 			}
 			if p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {

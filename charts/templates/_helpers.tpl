@@ -415,7 +415,7 @@ upgraded with --reuse-values lacks. Takes inference's values. */}}
 {{- define "mlops.postgres.limits" -}}
 {{- $limits := dict -}}
 {{- $defaults := (.Files.Get "defaults.yaml" | fromYaml).global.postgres.roles -}}
-{{- $roles := pick $defaults "serve" "score" "monitor" -}}
+{{- $roles := pick $defaults "serve" "score" "monitor" "figures" -}}
 {{- range $key, $role := .Values.global.postgres.roles -}}{{- $_ := set $roles $key $role -}}{{- end -}}
 {{- range $key, $role := $roles -}}
 {{- $name := get (dict "owner" "mlops" "mlflow" "mlflow" "argo" "argo") $key | default (printf "mlops_%s" $key) -}}
@@ -500,6 +500,13 @@ context. */}}
 {{- if and $postgres.enabled $postgres.exporter.enabled -}}{{ toJson $postgres.exporter }}{{- else -}}{}{{- end -}}
 {{- end -}}
 
+{{/* Not empty if Grafana reads metrics of versions from MLflow's database: where set-up makes
+its role. Takes the root context. */}}
+{{- define "mlops.figures" -}}
+{{- $v := .Values -}}
+{{- if and $v.grafana.enabled $v.mlflow.enabled (or $v.postgres.enabled $v.global.postgres.existingSecret) -}}yes{{- end -}}
+{{- end -}}
+
 {{/* The same of prometheus.alertmanager. */}}
 {{- define "mlops.alertmanager" -}}
 {{- $prometheus := include "mlops.defaulted" (list . "prometheus") | fromJson -}}
@@ -515,7 +522,7 @@ pg_(up|database_size_bytes|locks_count|long_running_transactions.*|settings_max_
 {{/* Names of the Secrets that the release makes for itself, those included that these
 values don't need. */}}
 {{- define "mlops.secrets.own" -}}
-postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-score postgres-read postgres-monitor postgres-mlflow postgres-argo s3 s3-mlflow s3-loader s3-scorer minio-metrics mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
+postgres postgres-app postgres-load postgres-clean postgres-split postgres-train postgres-promote postgres-serve postgres-score postgres-read postgres-monitor postgres-figures postgres-mlflow postgres-argo s3 s3-mlflow s3-loader s3-scorer minio-metrics mlflow-admin mlflow-steps mlflow-inference grafana loadtest postgres-tls minio-tls mlflow-tls inference-tls ui-tls ca signing signers
 {{- end -}}
 
 {{/* The data set's YAML. Takes the context of the subchart pipelines, which holds the

@@ -36,6 +36,11 @@ Takes what mlops.setup.pod takes. */}}
     secretKeyRef: {name: {{ include "mlops.secret.step" (list $root .) }}, key: PGPASSWORD}
 {{- end }}
 {{- end }}
+{{- if include "mlops.figures" $root }}
+- name: MLOPS_ROLE_FIGURES_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ include "mlops.name" (list $root "postgres-figures") }}, key: PGPASSWORD}
+{{- end }}
 {{- if include "mlops.postgres.exporter" $root | fromJson }}
 - name: MLOPS_ROLE_MONITOR_PASSWORD
   valueFrom:

@@ -17,11 +17,19 @@ type Dashboard struct {
 	Refresh     string // how often Grafana asks again
 	From        string // the time that is shown initially, such as now-6h
 	Rows        []Row
+	Tables      []Table // below the rows, in Grafana only
 	Marks       []Query // each series is drawn as vertical lines wherever it has a value
 }
 
 // File is the name of the dashboard's JSON.
 func (d *Dashboard) File() string { return strings.TrimPrefix(d.UID, "mlops-") + ".json" }
+
+// Table is the answer of MLflow's Postgres to a statement.
+type Table struct {
+	Title, Description string
+	SQL                string
+	Height             int
+}
 
 // Row is a heading, which the first row of a dashboard lacks, and the panels below it.
 type Row struct {

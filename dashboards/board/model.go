@@ -9,6 +9,16 @@ func scoreQuantile(q float64) string {
 // promotions has a value at the moments at which a server took up another version.
 const promotions = `sum by (name, version) (changes(mlops_model_loaded_timestamp_seconds[` + rateInterval + `]) * on (job, instance) group_right () mlops_model_info) > 0`
 
+// VersionMetrics asks MLflow's Postgres how each version did on the test rows. It may name
+// only what setup lets its role read.
+const VersionMetrics = `SELECT v.name AS model, v.version,
+  (SELECT string_agg(a.alias, ', ' ORDER BY a.alias) FROM registered_model_aliases a WHERE a.name = v.name AND a.version = v.version) AS aliases,
+  to_timestamp(v.creation_time / 1000) AS registered, m.key AS metric, m.value
+FROM model_versions v JOIN latest_metrics m ON m.run_uuid = v.run_id
+WHERE starts_with(m.key, 'test_') AND right(m.key, 4) <> '_low' AND right(m.key, 5) <> '_high' AND NOT m.is_nan
+ORDER BY v.name, v.version DESC, m.key
+LIMIT 1000`
+
 // Model is the dashboard of the model's predictions: what it says, and of which records.
 func Model() Dashboard {
 	const quiet = "no records"
@@ -16,7 +26,8 @@ func Model() Dashboard {
 	return Dashboard{
 		UID: "mlops-model", Title: "Model", Description: "What the model in production predicts, and for which records.",
 		Refresh: "30s", From: "now-6h",
-		Marks: []Query{{promotions, "{{name}} {{version}}"}},
+		Tables: []Table{{"Metrics by version", "How each registered version did on the test rows, from MLflow's database. Versions of other test rows can't be compared by it; GET /model/history says what the gate compared.", VersionMetrics, 10}},
+		Marks:  []Query{{promotions, "{{name}} {{version}}"}},
 		Rows: []Row{
 			{"", []Panel{
 				versionServed(6),

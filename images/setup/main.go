@@ -4,7 +4,7 @@
 // http://HOST:PORT, and the folder of tls.crt and tls.key).
 //
 // run reads the environment: PGHOST, PGPORT, PGUSER, PGPASSWORD (of a role that may
-// create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,SERVE,SCORE,READ,MONITOR,MLFLOW,ARGO}_PASSWORD, with
+// create roles) and MLOPS_ROLE_{APP,LOAD,CLEAN,SPLIT,TRAIN,PROMOTE,SERVE,SCORE,READ,MONITOR,FIGURES,MLFLOW,ARGO}_PASSWORD, with
 // MLOPS_ROLE_LIMITS (postgres.Limits by role, in JSON); AWS_ENDPOINT_URL,
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, MLOPS_BUCKETS (separated by
 // spaces), MLOPS_SOURCES (folders, separated by colons), MLOPS_SOURCE_BUCKET,
@@ -141,6 +141,7 @@ func configure(log *slog.Logger) (setup.Config, error) {
 		{"MLOPS_ROLE_SCORE_PASSWORD", postgres.ScoreRole, nil},
 		{"MLOPS_ROLE_READ_PASSWORD", postgres.ReadRole, nil},
 		{"MLOPS_ROLE_MONITOR_PASSWORD", postgres.MonitorRole, nil},
+		{"MLOPS_ROLE_FIGURES_PASSWORD", postgres.FiguresRole, nil},
 		{"MLOPS_ROLE_APP_PASSWORD", "mlops", []string{"raw", "clean"}},
 		{"MLOPS_ROLE_MLFLOW_PASSWORD", "mlflow", []string{"mlflow"}},
 		{"MLOPS_ROLE_ARGO_PASSWORD", "argo", []string{"argo"}},
@@ -156,6 +157,8 @@ func configure(log *slog.Logger) (setup.Config, error) {
 		switch {
 		case r.role == postgres.MonitorRole:
 			role.Of = []string{"pg_monitor"}
+		case r.role == postgres.FiguresRole:
+			c.Figures = r.role
 		case r.databases == nil:
 			programs = append(programs, r.role)
 		case r.role == "mlops":

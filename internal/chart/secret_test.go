@@ -41,7 +41,7 @@ func TestNoPasswordWithoutACluster(t *testing.T) {
 		}
 	})
 	eachHelm(t, func(t *testing.T, helm string) {
-		want := []string{"mlops-grafana", "mlops-loadtest", "mlops-minio-metrics", "mlops-mlflow-admin", "mlops-mlflow-inference", "mlops-mlflow-steps", "mlops-postgres", "mlops-postgres-app", "mlops-postgres-argo", "mlops-postgres-clean", "mlops-postgres-load", "mlops-postgres-mlflow", "mlops-postgres-monitor", "mlops-postgres-promote", "mlops-postgres-read", "mlops-postgres-score", "mlops-postgres-serve", "mlops-postgres-split", "mlops-postgres-train", "mlops-s3", "mlops-s3-loader", "mlops-s3-mlflow", "mlops-s3-scorer", "mlops-signers", "mlops-signing"}
+		want := []string{"mlops-grafana", "mlops-loadtest", "mlops-minio-metrics", "mlops-mlflow-admin", "mlops-mlflow-inference", "mlops-mlflow-steps", "mlops-postgres", "mlops-postgres-app", "mlops-postgres-argo", "mlops-postgres-clean", "mlops-postgres-figures", "mlops-postgres-load", "mlops-postgres-mlflow", "mlops-postgres-monitor", "mlops-postgres-promote", "mlops-postgres-read", "mlops-postgres-score", "mlops-postgres-serve", "mlops-postgres-split", "mlops-postgres-train", "mlops-s3", "mlops-s3-loader", "mlops-s3-mlflow", "mlops-s3-scorer", "mlops-signers", "mlops-signing"}
 		var got []string
 		for name := range generated(render(t, helm, "mlops", "mlops")) {
 			got = append(got, name)
@@ -185,8 +185,8 @@ func TestPasswords(t *testing.T) {
 			}
 		}
 		// Access keys are generated too: a well-known one would help to forge requests.
-		if len(passwords) != 28 {
-			t.Errorf("%d passwords are generated, want 28", len(passwords))
+		if len(passwords) != 29 {
+			t.Errorf("%d passwords are generated, want 29", len(passwords))
 		}
 
 		// They are nowhere else: in no ConfigMap, argument or variable.

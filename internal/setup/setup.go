@@ -38,6 +38,8 @@ type Config struct {
 	MLflow      *mlflow.Client // of its administrator; nil: MLflow has no login
 	MLflowUsers []MLflowUser
 
+	Figures string // role that may read how versions of a model did, in the database mlflow; empty: none
+
 	Signer   *signature.Signer // of model versions; nil: they are not signed
 	Registry func() (*registry.Registry, error)
 
@@ -87,6 +89,11 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if c.MLflow != nil {
 		if err := logins(ctx, c); err != nil {
+			return err
+		}
+	}
+	if c.Figures != "" {
+		if err := figures(ctx, c); err != nil {
 			return err
 		}
 	}
