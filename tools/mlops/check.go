@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mlops/internal/dataset"
@@ -43,7 +45,7 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 	}
 	if table == "" {
 		if table = localTable(spec); table == "" {
-			fmt.Fprintln(out, "-    no table was checked: none of the YAML's local paths exists, and no FILE was given")
+			fmt.Fprintln(out, "-    no table was checked: the YAML names no file that exists here, and no FILE was given")
 			return wrong(specPath, mistakes, 0, table)
 		}
 	}
@@ -139,7 +141,11 @@ func localTable(spec *dataset.Spec) string {
 	if err != nil {
 		root = "."
 	}
-	for _, path := range spec.Source.Local {
+	paths := slices.Clone(spec.Source.Local)
+	if u, err := url.Parse(spec.Source.URL); err == nil && u.Scheme == "file" {
+		paths = append(paths, u.Path)
+	}
+	for _, path := range paths {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(root, path)
 		}

@@ -122,6 +122,7 @@ func TestCheck(t *testing.T) {
 	odd := file("odd.csv", head+strings.Replace(rows.String(), ",17.4,", ",deep,", 40))
 	males := file("males.csv", "species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year\nAdelie,Torgersen,39.1,18.7,181,3750,male,2007\n")
 	narrow := file("narrow.csv", "species,island\nAdelie,Torgersen\n")
+	local := file("local.yaml", strings.Replace(string(text), "url: https://raw.githubusercontent.com/mcnakhaee/palmerpenguins/master/palmerpenguins/data/penguins.csv", "url: file://"+good, 1))
 	bad := file("bad.yaml", "name: x\nunknown: 1\n")
 	for _, test := range []struct {
 		why, spec, table, want string
@@ -135,6 +136,7 @@ func TestCheck(t *testing.T) {
 		{"mistakes in the YAML, and a table without its columns", mistaken, narrow, "bill_length_mm", program.BadInput},
 		{"one class only", spec, males, "every row with a target is positive", program.BadInput},
 		{"no table", spec, "", "no table was checked", 0},
+		{"a table that the YAML's file:// URL names", local, "", "process-data: 300 read, 300 taken", 0},
 		{"columns are missing", spec, narrow, "bill_length_mm", program.BadInput},
 		{"no such table", spec, filepath.Join(dir, "none.csv"), "none.csv", program.BadInput},
 		{"a wrong spec", bad, "", "unknown", program.BadInput},
