@@ -89,7 +89,7 @@ func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) 
 	if s.templates, err = parseTemplates(s.assets.Address, func() bool { return s.keys != nil }); err != nil {
 		return nil, err
 	}
-	s.handler = headers.Secure(contentSecurity, s.routes())
+	s.handler = headers.Secure(contentSecurity, compress(s.routes()))
 	return s, nil
 }
 
