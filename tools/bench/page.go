@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"mlops/internal/api"
+	"mlops/internal/browser"
+	"mlops/internal/probe"
+	"mlops/internal/program"
+	tables "mlops/internal/scoring"
+)
+
+// The page is measured as Lighthouse measures for telephones: 150 ms there and back,
+// 1.6 Mbit/s, a processor four times as slow.
+const (
+	pageLatency   = 150           // ms
+	pageBandwidth = 1_600_000 / 8 // bytes/s
+	pageSlowdown  = 4
+	pageRuns      = 5
+)
+
+// webPage is what the form of a demo that runs already costs in Chromium, with nothing cached.
+func webPage(ctx context.Context, log *slog.Logger) ([]figure, error) {
+	target := program.EnvOr("MLOPS_BENCH_PAGE", "http://127.0.0.1:8501")
+	path, err := browser.Find()
+	if err == nil {
+		err = probe.HTTP(ctx, target+"/readyz")
+	}
+	if err != nil {
+		log.Warn("not measured: it needs Chromium and a page; make demo starts one, and MLOPS_BENCH_PAGE names another", "page", target, "error", err)
+		return nil, nil
+	}
+	var bytesTo, ready, predicted []float64
+	for range pageRuns {
+		size, toReady, toPrediction, err := visit(ctx, path, target)
+		if err != nil {
+			return nil, err
+		}
+		bytesTo, ready, predicted = append(bytesTo, size), append(ready, toReady), append(predicted, toPrediction)
+	}
+	how := fmt.Sprintf("median of %d visits with nothing cached; %d ms there and back, %d kB/s, processor slowed %d times", pageRuns, pageLatency, pageBandwidth/1000, pageSlowdown)
+	return []figure{
+		{Name: "page: bytes up to the first prediction", Value: median(bytesTo) / 1000, Unit: "kB", Reach: "at most 100", How: "headers included; " + how},
+		{Name: "page: time to interactive", Value: median(ready), Unit: "s", Reach: "at most 0.5", How: "from navigation until the form's script has run; " + how},
+		{Name: "page: from the button to the prediction", Value: median(predicted), Unit: "s", How: how},
+	}, nil
+}
+
+// visit opens the page in a fresh browser, and predicts.
+func visit(ctx context.Context, path, target string) (size, ready, predicted float64, err error) {
+	b, err := browser.Start(path)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer b.Close()
+	p, err := b.Open(ctx, 390, 844)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	for method, params := range map[string]any{
+		"Network.emulateNetworkConditions": map[string]any{"offline": false, "latency": pageLatency, "downloadThroughput": pageBandwidth, "uploadThroughput": pageBandwidth},
+		"Emulation.setCPUThrottlingRate":   map[string]any{"rate": pageSlowdown},
+	} {
+		if err := p.Call(ctx, method, params, nil); err != nil {
+			return 0, 0, 0, err
+		}
+	}
+	if err := p.Go(ctx, target+"/"); err != nil {
+		return 0, 0, 0, err
+	}
+	// Deferred scripts have run when DOMContentLoaded's listeners have.
+	if err := p.Eval(ctx, `performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd / 1000`, &ready); err != nil {
+		return 0, 0, 0, err
+	}
+	err = p.Eval(ctx, `(async () => {
+  const begun = performance.now();
+  document.querySelector('.dock .primary').click();
+  while (document.getElementById('result').dataset.state !== 'predicted') await new Promise((done) => setTimeout(done, 5));
+  return (performance.now() - begun) / 1000;
+})()`, &predicted)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	for _, e := range p.Events("Network.loadingFinished") {
+		var finished struct {
+			Size float64 `json:"encodedDataLength"`
+		}
+		if err := json.Unmarshal(e.Params, &finished); err != nil {
+			return 0, 0, 0, err
+		}
+		size += finished.Size
+	}
+	return size, ready, predicted, nil
+}
+
+const (
+	csvRows  = 100_000
+	jsonRows = 10_000 // per request
+	csvPairs = 3
+)
+
+// csvTable scores a CSV file as `mlops predict` does, beside the same records as JSON
+// arrays, with the server of a demo that runs already.
+func csvTable(ctx context.Context, log *slog.Logger) ([]figure, error) {
+	target := program.EnvOr("MLOPS_BENCH_URL", "http://127.0.0.1:8000")
+	client := api.NewClient(target, nil).WithKey(program.EnvOr("MLOPS_API_KEY", ""))
+	m, err := client.Model(ctx)
+	if err != nil {
+		log.Warn("not measured: no server answers; make demo starts one, and MLOPS_BENCH_URL names another", "url", target, "error", err)
+		return nil, nil
+	}
+	table, arrays, err := sampleTable(m)
+	if err != nil {
+		return nil, err
+	}
+	ours := func() (float64, error) {
+		begun := time.Now()
+		t := tables.Table{Name: "samples.csv", Client: client, Scored: func(int) {}}
+		n, err := t.Score(ctx, bytes.NewReader(table), io.Discard)
+		if err == nil && n != csvRows {
+			err = fmt.Errorf("%d rows scored, want %d", n, csvRows)
+		}
+		return csvRows / time.Since(begun).Seconds(), err
+	}
+	peer := func() (float64, error) {
+		begun := time.Now()
+		for range csvRows / jsonRows {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, target+"/predict", bytes.NewReader(arrays))
+			if err != nil {
+				return 0, err
+			}
+			req.Header.Set("Content-Type", api.MediaType)
+			if key := program.EnvOr("MLOPS_API_KEY", ""); key != "" {
+				req.Header.Set("X-API-Key", key)
+			}
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return 0, err
+			}
+			_, err = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+			if err != nil || res.StatusCode != http.StatusOK {
+				return 0, fmt.Errorf("JSON arrays: %s %w", res.Status, err)
+			}
+		}
+		return csvRows / time.Since(begun).Seconds(), nil
+	}
+	var ratios, rates []float64
+	for range csvPairs {
+		a, err := ours()
+		if err != nil {
+			return nil, err
+		}
+		b, err := peer()
+		if err != nil {
+			return nil, err
+		}
+		ratios, rates = append(ratios, a/b), append(rates, a)
+	}
+	return []figure{{Name: "rows/s of a CSV through mlops predict, against JSON arrays", Value: median(ratios), Reach: "at least 1.0",
+		How: fmt.Sprintf("%d records, arrays of %d; median of %d pairs; %.0f rows/s of CSV", csvRows, jsonRows, csvPairs, median(rates))}}, nil
+}
+
+// sampleTable repeats the model's samples, as a CSV table and as one JSON array.
+func sampleTable(m *api.Model) (table, array []byte, err error) {
+	var b bytes.Buffer
+	for i, c := range m.Dataset.Columns {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q", c.Name)
+	}
+	b.WriteByte('\n')
+	var records []api.Record
+	for i := range csvRows {
+		r := m.Samples[i%len(m.Samples)].Record
+		if i < jsonRows {
+			records = append(records, r)
+		}
+		for j, c := range m.Dataset.Columns {
+			if j > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, "%q", r[c.Name])
+		}
+		b.WriteByte('\n')
+	}
+	array, err = json.Marshal(records)
+	return b.Bytes(), array, err
+}
