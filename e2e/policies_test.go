@@ -43,7 +43,7 @@ func testPolicies(t *testing.T, f *faults) {
 	m, r := f.m, f.r
 	m.enforce(t, r)
 	from := map[string]*corev1.Pod{}
-	for _, part := range []string{"argo-controller", "argo-server", "inference", "loadtest", "minio", "mlflow", "postgres", "prometheus", "ui"} {
+	for _, part := range []string{"argo-controller", "argo-server", "inference", "loadtest", "minio", "mlflow", "postgres", "postgres-exporter", "prometheus", "ui"} {
 		from[part] = f.victim(t, part)
 	}
 	to := maps.Clone(from)
@@ -238,7 +238,7 @@ func idle(t *testing.T, r *kube.Release, name string, labels map[string]string) 
 }
 
 // triedPorts are those that pods of the release or of DNS listen on, and some that none does.
-var triedPorts = []int{22, 53, 2746, 3000, 5000, 5432, 6060, 8000, 8080, 8089, 8501, 9000, 9001, 9090, 17249}
+var triedPorts = []int{22, 53, 2746, 3000, 5000, 5432, 6060, 8000, 8080, 8089, 8501, 9000, 9001, 9090, 9187, 17249}
 
 // connections connects from each pod to every port of each other.
 func connections(t *testing.T, from, to map[string]*corev1.Pod) map[string][]string {
