@@ -84,6 +84,9 @@ func gate(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := step.Output("decision", decision.Reason); err != nil {
+		return err
+	}
 	return step.Output("promoted", fmt.Sprint(decision.Version))
 }
 

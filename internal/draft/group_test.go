@@ -42,6 +42,10 @@ func TestGroupByWhatRowsHaveInCommon(t *testing.T) {
 		{"a name and the target alone", "subject,score,reaction", func(i int) string {
 			return fmt.Sprintf("%d,%d,%d.5", i/5, draw(i, 7, 50), 100*draw(i/5, 8, 9)+draw(i, 9, 40))
 		}, "reaction", "subject", "have alike reaction, which those of neighboring values have not"},
+		{"a name and one other column", "School,ses,mean,score", func(i int) string {
+			s := draw(i, 27, 60)
+			return fmt.Sprintf("%d,%d,%d,%d.5", 1000+s*37, draw(i, 28, 90), draw(s, 29, 2_000), draw(i, 30, 400))
+		}, "score", "School", "have the same mean"},
 		{"ages and their bins", "age,age_group,half,score,left", bins, "left", "", ""},
 		{"what is computed from it", "area,diameter,circumference,side,left", func(i int) string {
 			a := 100 + draw(i, 24, 500)

@@ -1,7 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 
 	"mlops/internal/dataset"
 )
@@ -76,8 +79,8 @@ func Classes(values, y []float32, codes int, folds []uint8, classes int) (least,
 }
 
 // Explained is the share of a numeric target's variance that a single feature
-// explains: as a number by a straight line, or by the mean of the other folds' rows
-// with the same value. codes and folds are as in Alone.
+// explains: as a number by a straight line or by its order, or by the mean of the other
+// folds' rows with the same value. codes and folds are as in Alone.
 func Explained(values, y []float32, codes int, folds []uint8) float64 {
 	var mean, total float64
 	for _, v := range y {
@@ -116,6 +119,9 @@ func Explained(values, y []float32, codes int, folds []uint8) float64 {
 	best := 1 - off/total
 	if codes == 0 {
 		best = max(best, straight(values, y))
+		if best > 0.5 { // for the time that ranks take
+			best = max(best, straight(ranks(values), ranks(y)))
+		}
 	}
 	return max(best, 0)
 }
@@ -139,4 +145,27 @@ func straight(values, y []float32) float64 {
 		return 0
 	}
 	return xy * xy / xx / yy
+}
+
+// ranks are the places of the values in their order, that of equal ones the same; NaN stays.
+func ranks(values []float32) []float32 {
+	order := make([]int, 0, len(values))
+	for i, v := range values {
+		if v == v {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+	out := slices.Repeat([]float32{float32(math.NaN())}, len(values))
+	for from := 0; from < len(order); {
+		to := from + 1
+		for to < len(order) && values[order[to]] == values[order[from]] {
+			to++
+		}
+		for _, i := range order[from:to] {
+			out[i] = float32(from+to-1) / 2
+		}
+		from = to
+	}
+	return out
 }

@@ -54,8 +54,8 @@ func MayBeThings(name string, values, rows int64) bool {
 }
 
 // Things says what the rows with the same value of a column have in common that rows with
-// the next greater value don't: at least two other columns, or the target where the name
-// speaks for it too. Then they are several records of one patient, child or firm, and
+// the next greater value don't: at least two other columns, or one or the target where the
+// name speaks for it too. Then they are several records of one patient, child or firm, and
 // belong in one split. It is empty if that is not so. y is what Spec.Label says of each
 // row, c has no missing value.
 func Things(spec *dataset.Spec, c Column, others []Column, y []float32) string {
@@ -80,6 +80,8 @@ func Things(spec *dataset.Spec, c Column, others []Column, y []float32) string {
 		return fmt.Sprintf("have the same %s, and alike %s", firstOf(determined), spec.Target.Column)
 	case len(determined) >= 2:
 		return "have the same " + firstOf(determined)
+	case len(determined) == 1 && thing.MatchString(c.Name):
+		return "have the same " + determined[0]
 	case target && thing.MatchString(c.Name):
 		return fmt.Sprintf("have alike %s, which those of neighboring values have not", spec.Target.Column)
 	}

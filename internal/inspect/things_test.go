@@ -1,12 +1,30 @@
 package inspect
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
 	"mlops/internal/dataset"
 )
+
+// The logarithm of the target gives it away, although no line through it does.
+func TestExplainedByOrder(t *testing.T) {
+	t.Parallel()
+	y, log, noisy := make([]float32, 500), make([]float32, 500), make([]float32, 500)
+	for i := range y {
+		x := float64(i%97)/10 + float64(i)/50
+		y[i], log[i] = float32(math.Exp(x/2)), float32(x)
+		noisy[i] = float32(x) + float32(i*7919%100)/20
+	}
+	if got := Explained(log, y, 0, nil); got < 0.9999 {
+		t.Errorf("the logarithm explains %.4f, want all", got)
+	}
+	if got := Explained(noisy, y, 0, nil); got > 0.95 {
+		t.Errorf("with noise it explains %.4f, want less than a leak", got)
+	}
+}
 
 // A hand-written spec may forget that several rows are of one child.
 func TestRowsOfOneThing(t *testing.T) {

@@ -10,11 +10,12 @@ import (
 )
 
 // Journey is what the steps of a pipeline said of the rows: what became of them, and
-// what was found in them before training.
+// what was found in them before training, and of the gate's decision.
 type Journey struct {
 	Reports   []ingest.Report
 	Findings  []inspect.Finding
 	inspected bool
+	decision  string // of the gate
 }
 
 // shownFindings is how many findings the last screen has.
@@ -35,6 +36,9 @@ func (j *Journey) Add(outputs map[string]string) error {
 		}
 		j.inspected = true
 	}
+	if text := outputs["decision"]; text != "" {
+		j.decision = text
+	}
 	return nil
 }
 
@@ -47,6 +51,9 @@ func (j *Journey) String() string {
 	}
 	if j.inspected {
 		lines = append(lines, strings.TrimSuffix(inspect.Table(j.Findings, shownFindings), "\n"))
+	}
+	if j.decision != "" {
+		lines = append(lines, "promote-best-model: "+j.decision)
 	}
 	if len(lines) == 0 {
 		return ""

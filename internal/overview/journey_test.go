@@ -30,6 +30,7 @@ func TestJourney(t *testing.T) {
 		{"report": encode(t, load)},
 		{"version": "3"},
 		{"candidates": `["one"]`, "findings": encode(t, []inspect.Finding{{Level: inspect.Warning, Kind: "constant", Feature: "shop", Text: "it has one value"}})},
+		{"promoted": "1", "decision": "not promoted: version 2 is no better than version 1"},
 	} {
 		if err := j.Add(outputs); err != nil {
 			t.Fatal(err)
@@ -39,6 +40,7 @@ func TestJourney(t *testing.T) {
     80 rows rejected: column age is not an integer; for example line 7: "39.5"
   inspected before training: 1 finding
     warning  constant  shop  it has one value
+  promote-best-model: not promoted: version 2 is no better than version 1
 `
 	if diff := cmp.Diff(want, j.String()); diff != "" {
 		t.Errorf("last screen (-want +got):\n%s", diff)

@@ -30,7 +30,8 @@ type AdoptConfig struct {
 
 // Adopt puts a version that a notebook logged into production, and returns what it
 // did. Such a version was never at the gate: it is read and checked as the server reads
-// it, signed, and the decision is noted. The error is ErrRefused if it can't be served,
+// it, signed, and the decision is noted. One of a pipeline's, which the gate has left out,
+// is taken if its number is given and Anyway is set: a champion may have used a leak. The error is ErrRefused if it can't be served,
 // with the reason.
 //
 // It may be killed at any moment and run again: a version that is in production
@@ -54,8 +55,13 @@ func Adopt(ctx context.Context, c AdoptConfig) (history.Event, error) {
 		return history.Event{}, err
 	}
 	m, subject, err := c.Registry.Open(ctx, v)
+	source := "adopted from a notebook: "
 	if err == nil && !m.FromNotebook() {
-		return history.Event{}, refusal(fmt.Sprintf("version %d of %s was trained by a pipeline: promote-best-model decides on it", v.Number, name))
+		if !c.Anyway || c.Version == 0 {
+			return history.Event{}, refusal(fmt.Sprintf("version %d of %s was trained by a pipeline: promote-best-model decides on it, unless you name the version and say anyway", v.Number, name))
+		}
+		source = "put into production by a person, past the gate: "
+		err = asTrained(ctx, Config{History: c.History}, v, subject)
 	}
 	if err == nil && v.Signature != "" {
 		err = genuine(ctx, Config{Registry: c.Registry, Signer: c.Signer, Trusted: c.Trusted, Spec: m.Spec, Log: c.Log}, v, subject, false)
@@ -79,7 +85,7 @@ func Adopt(ctx context.Context, c AdoptConfig) (history.Event, error) {
 		if err := c.Registry.Promote(ctx, v); err != nil {
 			return err
 		}
-		return c.Registry.Note(ctx, v, registry.Promoted, "adopted from a notebook: "+c.Why)
+		return c.Registry.Note(ctx, v, registry.Promoted, source+c.Why)
 	})
 	if err != nil {
 		return history.Event{}, err

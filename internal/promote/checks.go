@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"mlops/internal/dataset"
 	"mlops/internal/registry"
@@ -15,7 +16,7 @@ const surely = 3
 
 // eligible reports whether a contender may be put into production.
 func (c *Comparison) eligible(e *Contender) bool {
-	return e.Candidate && e.Unusable == nil && !c.wasRolledBack(e) && c.unfit(e) == ""
+	return e.Candidate && e.Unusable == nil && !c.wasRolledBack(e) && c.sibling(e) == 0 && c.unfit(e) == ""
 }
 
 // lack is what a contender that is unfit is not.
@@ -165,4 +166,54 @@ func (c *Comparison) betterOf(e *Contender) string {
 // one. The champion was not: its rollback was cut short.
 func (c *Comparison) wasRolledBack(e *Contender) bool {
 	return e.Version.Outcome == registry.RolledBack && e.Version.Number != c.Champion.Number
+}
+
+// sibling is the number of a candidate of the same training that was rolled back, 0 if
+// there is none: what was found wanting in one is in the others too. The champion has
+// none.
+func (c *Comparison) sibling(e *Contender) int {
+	if !e.Candidate || e.Version.Number == c.Champion.Number {
+		return 0
+	}
+	for i := range c.Contenders {
+		if other := &c.Contenders[i]; other != e && other.Candidate && c.wasRolledBack(other) {
+			return other.Version.Number
+		}
+	}
+	return 0
+}
+
+// leftOut says which columns the champion uses that the spec has no feature of, and how
+// to replace it all the same. A leak makes a champion that nothing honest is better than.
+func (c *Comparison) leftOut(next *Contender) string {
+	if c.ChampionSpec == nil {
+		return ""
+	}
+	used := map[string]bool{}
+	for _, f := range c.Spec.Features {
+		for _, name := range f.Columns() {
+			used[name] = true
+		}
+	}
+	var gone []string
+	for _, f := range c.ChampionSpec.Features {
+		for _, name := range f.Columns() {
+			if !used[name] && !slices.Contains(gone, name) {
+				gone = append(gone, name)
+			}
+		}
+	}
+	if len(gone) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; version %d uses %s, which the spec has no feature of any more: if it must not be used, such as a leak, put version %d in its place: make adopt VERSION=%[3]d ANYWAY=1 WHY=...",
+		c.Champion.Number, few(gone), next.Version.Number)
+}
+
+// few lists the first names.
+func few(names []string) string {
+	if n := len(names); n > 4 {
+		return fmt.Sprintf("%s and %d more columns", strings.Join(names[:3], ", "), n-3)
+	}
+	return strings.Join(names, ", ")
 }

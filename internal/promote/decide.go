@@ -88,7 +88,8 @@ func (r refusal) Is(target error) bool { return target == ErrRefused }
 // and not off on average. The best of those takes the place of the champion if it is
 // surely better by the spec's margin; the next best, if that one is not. Of equal
 // candidates the one in production wins, then the oldest. One that somebody rolled
-// back is not promoted again, and none while the champion is pinned.
+// back is not promoted again, nor another of that training, and none while the champion
+// is pinned.
 func Decide(c Comparison) Decision {
 	if err := conflict(c.Champion, c.ChampionSpec, c.Spec); err != nil {
 		d := Decision{Version: c.Champion.Number, Reason: "refused: " + err.Error(), Err: err}
@@ -103,7 +104,7 @@ func Decide(c Comparison) Decision {
 	if best == nil && current != nil {
 		if e := c.rolledBack(); e != nil {
 			d := Decision{Version: current.Version.Number}
-			d.Reason = fmt.Sprintf("in production: %s; %s was rolled back and is not promoted again, by %s on %d validation rows", current, e, c.Spec.Metrics[0], c.Rows)
+			d.Reason = fmt.Sprintf("in production: %s; %s was rolled back, and nothing of that training is promoted, by %s on %d validation rows", current, e, c.Spec.Metrics[0], c.Rows)
 			d.Notes = c.notes(nil, current, d)
 			return d
 		}
@@ -126,7 +127,7 @@ func Decide(c Comparison) Decision {
 		d.Reason = fmt.Sprintf("in production: %s is still the best, %s", best, on)
 	case current != nil && c.short(next, current) != "":
 		d = Decision{Version: current.Version.Number}
-		d.Reason = fmt.Sprintf("not promoted: %s %s %s in production, %s%s", next, c.short(next, current), current, same, c.against(next, current))
+		d.Reason = fmt.Sprintf("not promoted: %s %s %s in production, %s%s%s", next, c.short(next, current), current, same, c.against(next, current), c.leftOut(next))
 	case c.Pinned != "" && c.Champion.Number != 0:
 		d = Decision{Version: c.Champion.Number}
 		d.Reason = fmt.Sprintf("not promoted: version %d in production is pinned (%s); %s is the best, %s", c.Champion.Number, c.Pinned, next, on)
@@ -239,6 +240,9 @@ func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
 			note.Outcome, note.Reason = registry.Promoted, d.Reason
 		case e == best:
 			note.Outcome, note.Reason = registry.Lost, d.Reason
+		case c.sibling(e) != 0:
+			note.Outcome = registry.Lost
+			note.Reason = fmt.Sprintf("not promoted: version %d of the same training was rolled back", c.sibling(e))
 		case c.unfit(e) != "":
 			note.Outcome = registry.Refused
 			note.Reason = fmt.Sprintf("refused: not %s: %s", c.lack(e), c.unfit(e))

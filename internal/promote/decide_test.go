@@ -174,9 +174,9 @@ func TestDecide(t *testing.T) {
 			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, nil, false, false},
 
 		{"one that was rolled back is not promoted again", 1, []promote.Contender{rolledBack(scored(2, 0.8)), outsider(scored(1, 0.7), promoted)},
-			1, false, map[int]registry.Outcome{1: promoted, 2: rolled}, []string{"in production: version 1", "version 2 (c2) with 0.800000 was rolled back and is not promoted again"}, false, false},
-		{"another of that training may be", 1, []promote.Contender{rolledBack(scored(2, 0.8)), scored(3, 0.75), outsider(scored(1, 0.7), promoted)},
-			3, true, map[int]registry.Outcome{1: replaced, 2: rolled, 3: promoted}, []string{"promoted: version 3"}, false, false},
+			1, false, map[int]registry.Outcome{1: promoted, 2: rolled}, []string{"in production: version 1", "version 2 (c2) with 0.800000 was rolled back, and nothing of that training is promoted"}, false, false},
+		{"nor another of that training", 1, []promote.Contender{rolledBack(scored(2, 0.8)), scored(3, 0.75), outsider(scored(1, 0.7), promoted)},
+			1, false, map[int]registry.Outcome{1: promoted, 2: rolled, 3: lost}, []string{"in production: version 1", "nothing of that training is promoted"}, false, false},
 		{"a rollback that was cut short", 2, []promote.Contender{rolledBack(scored(2, 0.8)), outsider(scored(1, 0.7), replaced)},
 			2, false, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"in production: version 2", "still the best"}, false, false},
 		{"rolled back, and what replaced it can't be scored", 1, []promote.Contender{rolledBack(scored(2, 0.8)), unusable(outsider(scored(1, 0), promoted))},

@@ -32,7 +32,7 @@ func TestOurManifests(t *testing.T) {
 		"process-data/process-data":             {"report": "{}", "rows": "0", "rejected": "0"},
 		"load-val-test-data/load-val-test-data": {"report": "{}", "rows": "0", "rejected": "0"},
 		"train-model/candidates":                {"candidates": `["shallow","medium","deep"]`, "findings": "[]"},
-		"promote-best-model/promote-best-model": {"promoted": "3"},
+		"promote-best-model/promote-best-model": {"promoted": "3", "decision": "promoted: it is the best"},
 		"rollback-model/rollback-model":         {"promoted": "2"},
 		"pin-model/pin-model":                   {"promoted": "2"},
 		"load-test/load-test-split":             {"workers": `["0","1"]`, "begin": "2026-01-02T03:04:05Z"},
