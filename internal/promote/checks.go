@@ -170,10 +170,15 @@ func (c *Comparison) wasRolledBack(e *Contender) bool {
 
 // sibling is the number of a candidate of the same training that was rolled back, 0 if
 // there is none: what was found wanting in one is in the others too. The champion has
-// none.
+// none, nor has any if the champion can't be served and something has to be.
 func (c *Comparison) sibling(e *Contender) int {
 	if !e.Candidate || e.Version.Number == c.Champion.Number {
 		return 0
+	}
+	for i := range c.Contenders {
+		if other := &c.Contenders[i]; other.Version.Number == c.Champion.Number && other.Unusable != nil {
+			return 0
+		}
 	}
 	for i := range c.Contenders {
 		if other := &c.Contenders[i]; other != e && other.Candidate && c.wasRolledBack(other) {

@@ -161,8 +161,8 @@ func TestRollback(t *testing.T) {
 		{history.Promoted, 0, first, "test"},
 		{history.Promoted, first, second, "test"},
 		{history.RolledBack, second, first, "ann"},
-		{history.Promoted, first, never, "test"},
-		{history.RolledBack, never, second, "ann"},
+		{history.Kept, first, first, "test"}, // nor another of that training
+		{history.RolledBack, first, second, "ann"},
 		{history.RolledBack, second, first, "ann"},
 		{history.Pinned, first, first, "ann"},
 		{history.Kept, first, first, "test"},
