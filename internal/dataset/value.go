@@ -77,6 +77,9 @@ func (c *Column) integer(field []byte) ([]byte, error) {
 		if c.isMissingNumber(field) {
 			return nil, nil // such as the marker -1.5
 		}
+		if x, ok := ParseNumber(field); ok && math.Abs(x) >= 1<<63 {
+			return nil, wrong(field, "too large for an integer")
+		}
 		return nil, wrong(field, "not an integer")
 	}
 	if slices.Contains(c.missing, float64(n)) {

@@ -170,7 +170,7 @@ func withModel(ctx context.Context, c *Config, model string, work func(*servedMo
 	case model == "" && len(models) == 1:
 		model = models[0]
 	case model == "" && len(models) > 1:
-		return program.Inputf("the demo has several models: say which one with -model (%s)", strings.Join(models, ", "))
+		return program.Inputf("the demo has several models: say which one with -model (MODEL= of make): %s", strings.Join(models, ", "))
 	case len(models) == 0:
 		return program.Inputf("no demo has run in %s; make demo starts one", c.State.Dir)
 	}

@@ -34,6 +34,7 @@ type Options struct {
 	Positive []string // values of the target that count as 1; empty: guessed
 	Task     string   // what the target is to a model, one of dataset.Tasks; empty: guessed
 	Leaks    []string // columns that may tell the target by themselves
+	File     string   // that the draft is for; empty: NAME.yaml
 	Schema   string   // path or address of the JSON Schema that editors check by; empty: not named
 }
 
@@ -54,6 +55,7 @@ type Draft struct {
 
 	member string // of the archive, where it has several
 
+	file      string
 	schema    string
 	separator byte
 	encoding  string // empty: UTF-8
@@ -105,7 +107,7 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	if o.Task != "" && !slices.Contains(dataset.Tasks, o.Task) {
 		return nil, &Error{fmt.Sprintf("task %q is not known; it can be: %s", o.Task, strings.Join(dataset.Tasks, ", "))}
 	}
-	d := &Draft{Name: o.Name, schema: o.Schema, salt: 1}
+	d := &Draft{Name: o.Name, file: o.File, schema: o.Schema, salt: 1}
 	if d.Name == "" {
 		d.Name = nameOf(address)
 	}

@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func (d *Draft) write() []byte {
 	}
 	line("# Drafted by `mlops init` from %s: %s, %d columns.", shorten(d.Source, 200), progress.Counted(d.Rows, "row"), len(d.columns))
 	line("# Lines that say \"guessed\" were inferred from the table: read them, and correct what is wrong.")
-	line("# Then: mlops check %s.yaml %s", d.Name, shellQuote(shorten(d.Source, 200)))
+	line("# Then: mlops check %s %s", shellQuote(cmp.Or(d.file, d.Name+".yaml")), shellQuote(shorten(d.Source, 200)))
 	if d.rejected > 0 {
 		line("#")
 		line("# %s of the table's records could not be read, for example line %d: %s.", progress.Count(d.rejected), d.lostLine, shorten(d.lost, 200))
@@ -87,9 +88,9 @@ func (d *Draft) shares() (train, rest int) {
 func (d *Draft) about() string {
 	switch d.outcome.task {
 	case dataset.Multiclass:
-		return fmt.Sprintf("Which %s it is, of %d.", d.target.name, len(d.outcome.classes))
+		return fmt.Sprintf("Which of %d classes %s is.", len(d.outcome.classes), d.target.name)
 	case dataset.Regression:
-		return fmt.Sprintf("How much %s is.", d.target.name)
+		return fmt.Sprintf("The value of %s.", d.target.name)
 	}
 	return fmt.Sprintf("Whether %s is %s.", d.target.name, d.outcome.labels[0])
 }

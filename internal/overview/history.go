@@ -44,7 +44,7 @@ func Happened(e history.Event) string {
 		}
 		return text + "; a pipeline can't compare itself with a notebook's version and replaces it: mlops pin keeps it"
 	case history.Pinned:
-		return fmt.Sprintf("version %d of %s stays in production, whatever a pipeline finds, until mlops pin -off", e.To, e.Model)
+		return fmt.Sprintf("version %d of %s stays in production, whatever a pipeline finds, until mlops pin -off (make pin OFF=1)", e.To, e.Model)
 	case history.Unpinned:
 		return fmt.Sprintf("pipelines may promote a better version than %d of %s again", e.To, e.Model)
 	case history.Challenged:

@@ -122,7 +122,7 @@ func (c *AdoptConfig) mayReplace(ctx context.Context, current registry.Version, 
 		return err
 	}
 	if pinned != "" {
-		return refusal(fmt.Sprintf("%s is pinned (%s): mlops pin -off allows another version", c.Registry.Model(), pinned))
+		return refusal(fmt.Sprintf("%s is pinned (%s): mlops pin -off (make pin OFF=1) allows another version", c.Registry.Model(), pinned))
 	}
 	if current.Number == 0 || c.Anyway {
 		return nil

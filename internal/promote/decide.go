@@ -194,7 +194,7 @@ func (c *Comparison) refuse(current *Contender) Decision {
 		}
 	}
 	if back := c.rolledBack(); back != nil && c.Champion.Number != 0 {
-		d.Err = fmt.Errorf("version %d in production can't be scored, and %s, the best candidate, was rolled back: mlops rollback -to N puts another version into production: %w", c.Champion.Number, back, c.unusable())
+		d.Err = fmt.Errorf("version %d in production can't be scored, and %s, the best candidate, was rolled back: mlops rollback -to N (make rollback TO=N) puts another version into production: %w", c.Champion.Number, back, c.unusable())
 	} else if nearest == nil {
 		d.Err = fmt.Errorf("none of the %d candidates of this training can be served: %w", candidates, c.unusable())
 	} else {

@@ -110,7 +110,7 @@ func target(all []registry.Version, current registry.Version, number int) (regis
 		case !v.WasProduction():
 			return v, refusal(fmt.Sprintf("version %d of %s was never in production (%s); %s", number, v.Name, reason(v), choice))
 		case said == 0 && v.Outcome == registry.RolledBack:
-			return v, refusal(fmt.Sprintf("version %d of %s, which version %d replaced, was rolled back itself: say which one with -to; %s", number, v.Name, current.Number, choice))
+			return v, refusal(fmt.Sprintf("version %d of %s, which version %d replaced, was rolled back itself: say which one with -to (TO= of make); %s", number, v.Name, current.Number, choice))
 		}
 		return v, nil
 	}

@@ -50,7 +50,12 @@ func (d *decoder) csv(next func() []float32) error {
 				continue
 			}
 			if i+1 != len(columns) {
-				return d.syntax("record %d has %d fields, the header %d", d.record, i+1, len(columns))
+				d.pos = start // the line that the record ends on, not the next
+				fields := "fields"
+				if i == 0 {
+					fields = "field"
+				}
+				return d.syntax("record %d has %d %s, the header %d", d.record, i+1, fields, len(columns))
 			}
 			break
 		}

@@ -168,7 +168,7 @@ func TestFormsFailAlike(t *testing.T) {
 		{"/predict", asCSV, ",size\n0,1\n", 422, "", "index=False"},
 		{"/predict", asCSV, "size,count\n1,2\n1,x\n", 422, "count", ""},
 		{"/predict", asCSV, "size\n-1\n", 422, "size", ""},
-		{"/predict", asCSV, "size,count\n1\n", 400, "", "1 fields, the header 2 (line 3"},
+		{"/predict", asCSV, "size,count\n1\n", 400, "", "1 field, the header 2 (line 2"},
 		{"/predict", asCSV, "size\n\"1\n", 400, "", "not terminated"},
 		{"/predict", asCSV, "size\n\"1\"2\n", 400, "", "closing quote"},
 		{"/predict", asCSV, "kind\n\xff\n", 400, "", "UTF-8"},

@@ -90,7 +90,7 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	if out != "" {
 		folder = filepath.Dir(out)
 	}
-	d, err := makeDraft(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, Schema: schemaFrom(folder)})
+	d, err := makeDraft(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, File: out, Schema: schemaFrom(folder)})
 	if err != nil {
 		return "", err
 	}
