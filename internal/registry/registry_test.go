@@ -134,7 +134,8 @@ func TestNote(t *testing.T) {
 	t.Parallel()
 	why := "not promoted: 0.6"
 	full := []string{
-		"POST runs/log-batch r2 [map[key:outcome value:lost] map[key:promotion value:not promoted: 0.6]]",
+		"POST runs/log-batch r2 [map[key:mlflow.note.content value:**Decision:** not promoted: 0.6.] map[key:outcome value:lost] map[key:promotion value:not promoted: 0.6]]",
+		"PATCH model-versions/update 2",
 		"POST model-versions/set-tag 2 promotion not promoted: 0.6",
 		"POST model-versions/set-tag 2 outcome lost",
 	}
