@@ -71,6 +71,9 @@ func (c *Column) isMissingNumber(field []byte) bool {
 	return ok && slices.Contains(c.missing, x)
 }
 
+// TooLarge is what is wrong with a whole number that 64 bits don't hold.
+const TooLarge = "too large for an integer"
+
 func (c *Column) integer(field []byte) ([]byte, error) {
 	n, canonical, ok := scanInteger(field)
 	if !ok {
@@ -78,7 +81,7 @@ func (c *Column) integer(field []byte) ([]byte, error) {
 			return nil, nil // such as the marker -1.5
 		}
 		if x, ok := ParseNumber(field); ok && math.Abs(x) >= 1<<63 {
-			return nil, wrong(field, "too large for an integer")
+			return nil, wrong(field, TooLarge)
 		}
 		return nil, wrong(field, "not an integer")
 	}

@@ -26,7 +26,7 @@ func TestValue(t *testing.T) {
 		{"too large for a float64", "size", "1e999", "", "not a number"},
 		{"below min", "size", "-1", "", "below 0"},
 		{"fraction in an integer column", "id", "1.5", "", "not an integer"},
-		{"too large for an int64", "id", "9223372036854775808", "", "not an integer"},
+		{"too large for an int64", "id", "9223372036854775808", "", "too large for an integer"},
 		{"long text is cut", "id", strings.Repeat("x", 1000), "", `..."`[:3]},
 	}
 	for _, test := range tests {

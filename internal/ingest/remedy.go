@@ -122,6 +122,8 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 		return missing
 	case l.Reason == "not a boolean":
 		return missing
+	case l.Reason == dataset.TooLarge:
+		return "type: category would read an identifier, type: number an amount"
 	case l.Reason != "not an integer" && l.Reason != "not a number":
 		return ""
 	}
