@@ -70,7 +70,7 @@ func TestProcess(t *testing.T) {
 		`2|6|Size-cm|"-0.1" is below 0`,
 		`2|7|Size-cm|"300.5" is above 300`,
 		`2|8|Size-cm|"abc" is not a number`,
-		`3|10|id|"99999999999999999999" is not an integer`,
+		`3|10|id|"99999999999999999999" is too large for an integer`,
 		`3|11|Size-cm|"inf" is not a number`,
 	}
 	if diff := cmp.Diff(want, query(t, conn, `SELECT _batch, line, "column", reason FROM things_rejected ORDER BY 1, 2`)); diff != "" {
