@@ -220,7 +220,7 @@ oauth2-proxy:
 	@test -x bin/oauth2-proxy || CGO_ENABLED=0 GOBIN=$(CURDIR)/bin $(GO) install -trimpath github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
 
 e2e: helms oauth2-proxy bin/alertmanager platform ## test the chart under Helm 3 and 4, then the platform end to end on a cluster (E2E=-run=..., KEEP=1)
-	@MLOPS_TEST_PROMETHEUS="$$(bin/cluster path prometheus)" MLOPS_TEST_ALERTMANAGER=$(CURDIR)/bin/alertmanager MLOPS_TEST_OAUTH2_PROXY=$(CURDIR)/bin/oauth2-proxy MLOPS_TEST_HELM="$$(bin/cluster path helm3):$$(bin/cluster path helm4)" $(GO) test -count=1 ./internal/chart
+	@MLOPS_TEST_PROMETHEUS="$$(bin/cluster path prometheus)" MLOPS_TEST_ALERTMANAGER=$(CURDIR)/bin/alertmanager MLOPS_TEST_OAUTH2_PROXY=$(CURDIR)/bin/oauth2-proxy MLOPS_TEST_HELM="$$(bin/cluster path helm3):$$(bin/cluster path helm4)" $(GO) test -count=1 -timeout 30m ./internal/chart
 	@$(GO) test -tags e2e -count=1 -timeout 80m -v -run 'TestPlatform' $(E2E) ./e2e
 
 e2e-faults: helms platform ## the same with faults: steps, databases, controller and node are killed, upgrades under load
