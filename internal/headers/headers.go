@@ -1,5 +1,6 @@
 // Package headers adds what every response of our servers has for the sake of
-// browsers: headers that keep a page from being framed, sniffed, cached or downgraded.
+// browsers: headers that keep a page from being framed, sniffed, cached or downgraded. It
+// also reads what a client says of the encodings that it takes.
 package headers
 
 import (

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"mlops/internal/headers"
 )
 
 var gzips = sync.Pool{New: func() any {
@@ -19,7 +21,7 @@ var gzips = sync.Pool{New: func() any {
 // 50 columns is then a tenth as long. No page holds a secret beside what somebody typed.
 func compress(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodHead || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		if r.Method == http.MethodHead || headers.Quality(r.Header.Get("Accept-Encoding"), "gzip") == 0 {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -38,3 +38,17 @@ func TestCompress(t *testing.T) {
 		}
 	}
 }
+
+func TestCompressOnlyWhatIsTaken(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, newFake(t, "diabetes").URL)
+	for accept, want := range map[string]string{"": "", "br": "", "gzip;q=0": "", "x-gzip-like": "", "br, gzip;q=0.5": "gzip"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Accept-Encoding", accept)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Encoding"); got != want {
+			t.Errorf("Accept-Encoding %q: Content-Encoding %q, want %q", accept, got, want)
+		}
+	}
+}

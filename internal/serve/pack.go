@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"mlops/internal/headers"
 )
 
 // maxWindow is the memory that unpacking a body may take besides what it unpacks to.
@@ -91,7 +92,7 @@ var (
 // pack returns a writer that compresses a response as the client accepts it, nil if it
 // accepts nothing that we have.
 func pack(w http.ResponseWriter, accept string) *packer {
-	zstdQ, gzipQ := quality(accept, "zstd"), quality(accept, "gzip")
+	zstdQ, gzipQ := headers.Quality(accept, "zstd"), headers.Quality(accept, "gzip")
 	switch {
 	case zstdQ > 0 && zstdQ >= gzipQ:
 		return &packer{ResponseWriter: w, encoding: "zstd", to: zstds.Get().(*zstd.Encoder)}
@@ -99,24 +100,6 @@ func pack(w http.ResponseWriter, accept string) *packer {
 		return &packer{ResponseWriter: w, encoding: "gzip", to: gzips.Get().(*gzip.Writer)}
 	}
 	return nil
-}
-
-// quality is how much a client wants an encoding, 0 if not at all.
-func quality(accept, encoding string) float64 {
-	for part := range strings.SplitSeq(accept, ",") {
-		name, parameters, _ := strings.Cut(strings.TrimSpace(part), ";")
-		if strings.TrimSpace(name) != encoding {
-			continue
-		}
-		q := 1.0
-		if text, ok := strings.CutPrefix(strings.TrimSpace(parameters), "q="); ok {
-			if _, err := fmt.Sscan(text, &q); err != nil {
-				return 0
-			}
-		}
-		return q
-	}
-	return 0
 }
 
 func (p *packer) Write(b []byte) (int, error) {
