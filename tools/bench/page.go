@@ -132,22 +132,12 @@ func csvTable(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	peer := func() (float64, error) {
 		begun := time.Now()
 		for range csvRows / jsonRows {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, target+"/predict", bytes.NewReader(arrays))
+			got, err := client.Do(ctx, http.MethodPost, "/predict", api.MediaType, arrays)
+			if err == nil {
+				err = got.Decode(nil)
+			}
 			if err != nil {
-				return 0, err
-			}
-			req.Header.Set("Content-Type", api.MediaType)
-			if key := program.EnvOr("MLOPS_API_KEY", ""); key != "" {
-				req.Header.Set("X-API-Key", key)
-			}
-			res, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return 0, err
-			}
-			_, err = io.Copy(io.Discard, res.Body)
-			res.Body.Close()
-			if err != nil || res.StatusCode != http.StatusOK {
-				return 0, fmt.Errorf("JSON arrays: %s %w", res.Status, err)
+				return 0, fmt.Errorf("JSON arrays: %w", err)
 			}
 		}
 		return csvRows / time.Since(begun).Seconds(), nil
