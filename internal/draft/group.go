@@ -54,7 +54,7 @@ func (s *sample) things(name string) string {
 			break
 		}
 		if i != at && i != key && s.spec.Columns[i].Name != s.spec.Target.Column {
-			others = append(others, s.column(i))
+			others = append(others, s.other(i))
 		}
 	}
 	y := make([]float32, len(s.rows))
@@ -88,12 +88,23 @@ func (s *sample) inTime() string {
 	return ""
 }
 
+// other is a column that pairs of rows are compared in, made once for all candidates.
+func (s *sample) other(at int) inspect.Column {
+	if s.others == nil {
+		s.others = map[int]inspect.Column{}
+	}
+	c, ok := s.others[at]
+	if !ok {
+		c = s.column(at)
+		s.others[at] = c
+	}
+	return c
+}
+
 // column is one column of the sample: its numbers where it has whole ones that fit, else
 // the place of each value in their order.
 func (s *sample) column(at int) inspect.Column {
 	c := inspect.Column{Name: s.spec.Columns[at].Name, Values: make([]float32, len(s.rows))}
-	place := map[string]float32{}
-	fit := true
 	for i := range s.rows {
 		v := s.rows[i].value(at)
 		if v == nil {
@@ -101,11 +112,22 @@ func (s *sample) column(at int) inspect.Column {
 			continue
 		}
 		x, number := dataset.ParseNumber(v)
-		fit = fit && number && x == math.Trunc(x) && math.Abs(x) < 1<<24
-		place[string(v)], c.Values[i] = 0, float32(x)
+		if !number || x != math.Trunc(x) || math.Abs(x) >= 1<<24 {
+			s.rank(at, c.Values)
+			break
+		}
+		c.Values[i] = float32(x)
 	}
-	if fit {
-		return c
+	return c
+}
+
+// rank fills in the place of each value of a column in their order.
+func (s *sample) rank(at int, into []float32) {
+	place := map[string]float32{}
+	for i := range s.rows {
+		if v := s.rows[i].value(at); v != nil {
+			place[string(v)] = 0
+		}
 	}
 	ordered := slices.SortedFunc(maps.Keys(place), func(a, b string) int {
 		x, _ := dataset.ParseNumber([]byte(a))
@@ -116,11 +138,11 @@ func (s *sample) column(at int) inspect.Column {
 		place[v] = float32(i)
 	}
 	for i := range s.rows {
+		into[i] = float32(math.NaN())
 		if v := s.rows[i].value(at); v != nil {
-			c.Values[i] = place[string(v)]
+			into[i] = place[string(v)]
 		}
 	}
-	return c
 }
 
 // value is the text of one column, nil if it is missing.

@@ -24,6 +24,8 @@ type sample struct {
 	every uint64 // one row in so many is kept, by the hash of its number
 	rows  []sampled
 	bytes int
+
+	others map[int]inspect.Column // by place; see other
 }
 
 // sampled is one row of a sample: its values one after the other, and where each ends;

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mlops/internal/dataset"
+	"mlops/internal/progress"
 )
 
 // MostOthers is in how many columns pairs of rows are compared, at most.
@@ -68,8 +69,10 @@ func Things(spec *dataset.Spec, c Column, others []Column, y []float32) string {
 	}
 	var determined []string
 	for _, o := range others[:min(MostOthers, len(others))] {
-		base := agreement(o.Values)
-		if base <= common && agree(o.Values, within) >= same && agree(o.Values, between) <= (1+base)/2 && !follows(o.Values, between) {
+		if agree(o.Values, within) < same || follows(o.Values, between) {
+			continue
+		}
+		if base := agreement(o.Values); base <= common && agree(o.Values, between) <= (1+base)/2 { // last, as it looks at every row
 			determined = append(determined, o.Name)
 		}
 	}
@@ -77,9 +80,9 @@ func Things(spec *dataset.Spec, c Column, others []Column, y []float32) string {
 	target := near >= alike && likeness(y, between, spec.Task) <= near/2
 	switch {
 	case len(determined) >= 2 && target:
-		return fmt.Sprintf("have the same %s, and alike %s", firstOf(determined), spec.Target.Column)
+		return fmt.Sprintf("have the same %s, and alike %s", progress.Columns(determined), spec.Target.Column)
 	case len(determined) >= 2:
-		return "have the same " + firstOf(determined)
+		return "have the same " + progress.Columns(determined)
 	case len(determined) == 1 && thing.MatchString(c.Name):
 		return "have the same " + determined[0]
 	case target && thing.MatchString(c.Name):
@@ -271,12 +274,4 @@ func likeness(y []float32, pairs [][2]int, task string) float64 {
 		return 0
 	}
 	return 1 - differ/float64(len(pairs))/expected
-}
-
-// firstOf lists the first names.
-func firstOf(names []string) string {
-	if n := len(names); n > 4 {
-		return fmt.Sprintf("%s and %d more columns", strings.Join(names[:3], ", "), n-3)
-	}
-	return strings.Join(names, ", ")
 }

@@ -1,6 +1,10 @@
 package progress
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Count writes a number with commas between its thousands.
 func Count(n int64) string {
@@ -17,4 +21,12 @@ func Counted(n int64, noun string) string {
 		return "1 " + noun
 	}
 	return Count(n) + " " + noun + "s"
+}
+
+// Columns lists the names of columns, the first three of more than four.
+func Columns(names []string) string {
+	if n := len(names); n > 4 {
+		return fmt.Sprintf("%s and %d more columns", strings.Join(names[:3], ", "), n-3)
+	}
+	return strings.Join(names, ", ")
 }

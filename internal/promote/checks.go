@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"mlops/internal/dataset"
+	"mlops/internal/progress"
 	"mlops/internal/registry"
 )
 
@@ -212,13 +212,5 @@ func (c *Comparison) leftOut(next *Contender) string {
 		return ""
 	}
 	return fmt.Sprintf("; version %d uses %s, which the spec has no feature of any more: if it must not be used, such as a leak, put version %d in its place: make adopt VERSION=%[3]d ANYWAY=1 WHY=...",
-		c.Champion.Number, few(gone), next.Version.Number)
-}
-
-// few lists the first names.
-func few(names []string) string {
-	if n := len(names); n > 4 {
-		return fmt.Sprintf("%s and %d more columns", strings.Join(names[:3], ", "), n-3)
-	}
-	return strings.Join(names, ", ")
+		c.Champion.Number, progress.Columns(gone), next.Version.Number)
 }
