@@ -18,7 +18,7 @@ func adopt(ctx context.Context, log *slog.Logger, args []string) error {
 	err := program.Flags(args, func(f *flag.FlagSet) {
 		f.IntVar(&version, "version", 0, "number of the version that a notebook logged (default: the newest)")
 		by.flags(f)
-		f.BoolVar(&anyway, "anyway", false, "even if requests that are answered today would be refused")
+		f.BoolVar(&anyway, "anyway", false, "even if a pipeline trained it, or requests that are answered today would be refused")
 	})
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ type AdoptConfig struct {
 	Trusted  signature.Trusted // keys whose signatures count besides the signer's
 
 	Version int  // number of the version; 0: the newest one
-	Anyway  bool // even if requests that are answered today would be refused
+	Anyway  bool // even if a pipeline trained it, or requests that are answered today would be refused
 	Why     string
 	By      string // a workflow or a person
 	Log     *slog.Logger
@@ -31,8 +31,8 @@ type AdoptConfig struct {
 // Adopt puts a version that a notebook logged into production, and returns what it
 // did. Such a version was never at the gate: it is read and checked as the server reads
 // it, signed, and the decision is noted. One of a pipeline's, which the gate has left out,
-// is taken if its number is given and Anyway is set: a champion may have used a leak. The error is ErrRefused if it can't be served,
-// with the reason.
+// is taken if its number is given and Anyway is set: a champion may have used a leak. The
+// error is ErrRefused if it can't be served, with the reason.
 //
 // It may be killed at any moment and run again: a version that is in production
 // already, because somebody moved the alias to it, gets what it lacks.

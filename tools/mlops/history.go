@@ -73,7 +73,7 @@ reason; so is one that would refuse requests that are answered today, unless -an
 			in := newInputs()
 			model, why, by := modelFlag(f), whyFlag(f), byFlag(f)
 			version := f.Int("version", 0, "`number` of the version (default: the newest)")
-			anyway := f.Bool("anyway", false, "even if requests that are answered today would be refused")
+			anyway := f.Bool("anyway", false, "even if a pipeline trained it, or requests that are answered today would be refused")
 			return func(ctx context.Context, out io.Writer, _ []string) error {
 				c, err := in.config()
 				if err != nil {
