@@ -51,7 +51,7 @@ func run(write bool) error {
 	}
 	if drawn != string(text) {
 		if !write {
-			breaches = append(breaches, "the diagram in "+page+" is out of date: go run -C tools/lint ./floors -write redraws it")
+			breaches = append(breaches, "the diagram in "+page+" is out of date: bin/lint/floors -write redraws it")
 		} else if err := os.WriteFile(page, []byte(drawn), 0o644); err != nil {
 			return err
 		}
