@@ -431,6 +431,20 @@ upgraded with --reuse-values lacks. Takes inference's values. */}}
 {{- end -}}
 {{- toJson $limits -}}
 {{- end -}}
+{{/* How many connections the bundled Postgres should allow, if it allows fewer: those of all
+roles, 3 that it reserves for superusers and 10 for backups and people. Empty if there are enough, or a
+role has no limit. Takes the root context. */}}
+{{- define "mlops.postgres.short" -}}
+{{- if .Values.postgres.enabled -}}
+{{- $sum := 13 -}}
+{{- $unlimited := false -}}
+{{- range include "mlops.postgres.limits" . | fromJson -}}
+{{- $sum = add $sum (int .connections) -}}
+{{- if lt (int .connections) 0 -}}{{- $unlimited = true -}}{{- end -}}
+{{- end -}}
+{{- if and (not $unlimited) (gt (int $sum) (dig "max_connections" 100 .Values.postgres.settings | int)) -}}{{ $sum }}{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- define "mlops.secret.mlflow" -}}
 {{- .Values.global.postgres.mlflowSecret | default (include "mlops.name" (list . "postgres-mlflow")) -}}
 {{- end -}}

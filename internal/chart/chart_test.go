@@ -101,8 +101,13 @@ func TestNotes(t *testing.T) {
 			want, lack []string
 		}{
 			{"by default", nil, []string{"kubectl apply --server-side --force-conflicts -f charts/charts/argo/crds", "http://<node>:30800", "http://<node>:30851", "http://<node>:30300", "port-forward svc/mlops-mlflow 5000", "make images", "helm test mlops -n team",
-				"get secret mlops-grafana", "on the table at the data set's own address", "create token mlops-argo-user", "pod-security.kubernetes.io/enforce=restricted", `-d '{"age":"[0-10)","gender":"Female","race":"Caucasian"}'`}, []string{"%!", "30500", "<<<", "hpa"}},
+				"get secret mlops-grafana", "on the table at the data set's own address", "create token mlops-argo-user", "pod-security.kubernetes.io/enforce=restricted", `-d '{"age":"[0-10)","gender":"Female","race":"Caucasian"}'`}, []string{"%!", "30500", "<<<", "hpa", "max_connections"}},
 			{"an autoscaler", set("inference.autoscaling.enabled=true"), []string{"From 2 to 4, by load", "kubectl -n team get hpa mlops-inference"}, []string{"%!"}},
+			{"as many servers as Postgres has connections for", set("inference.replicas=7"), nil, []string{"max_connections"}},
+			{"more", set("inference.replicas=8"), []string{"set postgres.settings.max_connections to 202"}, nil},
+			{"more workers of MLflow", set("mlflow.workers=2"), []string{"set postgres.settings.max_connections to 208"}, nil},
+			{"a role without a limit", set("inference.replicas=8", "global.postgres.roles.train.connections=-1"), nil, []string{"max_connections"}},
+			{"a Postgres that exists", set("inference.replicas=8", "postgres.enabled=false", "global.postgres.host=db", "global.postgres.existingSecret=s"), nil, []string{"max_connections"}},
 			{"somebody else's autoscaler", set("inference.autoscaling.enabled=true", "inference.autoscaling.external=true"), nil, []string{"hpa"}},
 			{"every NodePort, no Grafana", set(append(everyNodePort, "grafana.enabled=false")...), []string{"http://<node>:30500", "http://<node>:30746", "http://<node>:30909"}, []string{"Grafana", "%!"}},
 			{"an ingress", set("ingress.enabled=true", "ingress.host=m.example.com", "ingress.tlsSecret=tls", "ui.service.type=ClusterIP"), []string{"https://m.example.com/", "port-forward svc/mlops-ui 8501"}, []string{"30851", "%!"}},

@@ -24,7 +24,7 @@ func TestBigNumbers(t *testing.T) {
 			t.Errorf("startingDeadlineSeconds is %d", *got)
 		}
 		args := one[*appsv1.StatefulSet](t, r, "mlops-postgres").Spec.Template.Spec.Containers[0].Args
-		for _, want := range []string{"log_rotation_size=2000000", "jit=off", "shared_buffers=128MB", "max_connections=160"} {
+		for _, want := range []string{"log_rotation_size=2000000", "jit=off", "shared_buffers=128MB", "max_connections=200"} {
 			if !slices.Contains(args, want) {
 				t.Errorf("Postgres is started with %q, want %s", args, want)
 			}
