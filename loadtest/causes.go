@@ -3,6 +3,7 @@ package loadtest
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"regexp"
 	"slices"
 	"sync"
@@ -30,18 +31,31 @@ type Cause struct {
 
 // causes groups failures by target, kind and text.
 type causes struct {
-	mu   sync.Mutex
-	list map[[3]string]*Cause
+	mu    sync.Mutex
+	list  map[[3]string]*Cause
+	kinds map[string]int64
+	first []Failure
 }
 
-func (c *causes) add(target string, err error, at time.Time) {
-	key := [3]string{target, Broken, err.Error()}
-	if f, ok := errors.AsType[*failure](err); ok {
-		key[1], key[2] = f.kind, f.text
+// maxFailures is how many failures are kept with their time and text.
+const maxFailures = 10
+
+// add counts a request that was due at a time and failed at another.
+func (c *causes) add(target string, err error, due, at time.Time) {
+	f := Failure{At: at.UTC(), Milliseconds: milliseconds(at.Sub(due)), Kind: Broken, Text: err.Error()}
+	if known, ok := errors.AsType[*failure](err); ok {
+		f.Kind, f.Text = known.kind, known.text
 	}
-	key[2] = ownAddress.ReplaceAllString(key[2], "")
+	key := [3]string{target, f.Kind, ownAddress.ReplaceAllString(f.Text, "")}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.first) < maxFailures {
+		c.first = append(c.first, f)
+	}
+	if c.kinds == nil {
+		c.kinds = map[string]int64{}
+	}
+	c.kinds[f.Kind]++
 	if c.list == nil {
 		c.list = map[[3]string]*Cause{}
 	}
@@ -70,4 +84,44 @@ func (c *causes) all() []Cause {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Text, b.Text))
 	})
 	return list
+}
+
+// byKind returns how many requests failed by kind, and the first ones that did.
+func (c *causes) byKind() (map[string]int64, []Failure) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.kinds), slices.Clone(c.first)
+}
+
+// versions counts successful requests by the model version that answered.
+type versions struct {
+	mu sync.Mutex
+	of map[string]int64
+}
+
+const maxVersions = 100 // counted apart; servers have no reason to name more
+
+func (v *versions) add(version string, n int64) {
+	if n == 0 {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of == nil {
+		v.of = map[string]int64{}
+	}
+	if _, known := v.of[version]; !known && len(v.of) >= maxVersions {
+		version = "other"
+	}
+	v.of[version] += n
+}
+
+// all returns the counts of the users and workers that have ended, or seen another version.
+func (v *versions) all() map[string]int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.of == nil {
+		return map[string]int64{}
+	}
+	return maps.Clone(v.of)
 }

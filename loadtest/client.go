@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -62,27 +61,6 @@ func endpointOf(u *url.URL, timeout time.Duration) *endpoint {
 	}
 	e.address = net.JoinHostPort(u.Hostname(), port)
 	return e
-}
-
-// prepare returns the requests and where they go.
-func prepare(cfg *Config) (*endpoint, []request, error) {
-	u, err := url.Parse(cfg.Target)
-	if err != nil {
-		return nil, nil, fmt.Errorf("target: %w", err)
-	}
-	e := endpointOf(u, cfg.Timeout)
-	e.check = cfg.Answer
-	path := strings.TrimRight(u.EscapedPath(), "/") + cfg.Path
-	key := ""
-	if cfg.Key != "" {
-		key = "Authorization: Bearer " + cfg.Key + "\r\n"
-	}
-	requests := make([]request, len(cfg.Bodies))
-	for i, b := range cfg.Bodies {
-		wire := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: mlops-loadtest\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n", path, u.Host, key, len(b.JSON))
-		requests[i] = request{append(wire, b.JSON...), b.Records}
-	}
-	return e, requests, nil
 }
 
 // client is a user's connection. It sends one request at a time, each once.

@@ -27,14 +27,14 @@ func newClient(t *testing.T, target string, timeout time.Duration) (*client, *re
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, requests, err := prepare(&cfg)
+	p, err := cfg.prepare()
 	if err != nil {
 		t.Fatal(err)
 	}
 	opened := new(int)
-	c := &client{endpoint: e, opened: func() { *opened++ }}
+	c := &client{endpoint: p.endpoint, opened: func() { *opened++ }}
 	t.Cleanup(c.close)
-	return c, &requests[0], opened
+	return c, &p.requests[0], opened
 }
 
 // listen starts a server of which each connection is handled by handle, and

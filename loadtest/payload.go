@@ -171,6 +171,7 @@ func newRender(template string, columns []string) (func(row []string) []byte, er
 type prepared struct {
 	*endpoint
 	name     string
+	perRound int // its turns in an order of targets
 	requests []request
 }
 
@@ -179,7 +180,7 @@ func (t *Target) prepare(timeout Span) (*prepared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	p := &prepared{endpoint: endpointOf(u, time.Duration(timeout)), name: t.Name}
+	p := &prepared{endpoint: endpointOf(u, time.Duration(timeout)), name: t.Name, perRound: max(t.Weight, 1)}
 	if !t.predicts() {
 		p.check = func([]byte, int) (string, error) { return "", nil }
 		p.accepts = func(status int) bool {

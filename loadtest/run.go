@@ -2,13 +2,8 @@ package loadtest
 
 import (
 	"context"
-	"errors"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"mlops/internal/retry"
 )
 
 // Run loads a server stage by stage and reports the results. When the context ends, it
@@ -26,7 +21,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 			return Report{}, err
 		}
 	}
-	to, requests, err := prepare(&cfg)
+	target, err := cfg.prepare()
 	if err != nil {
 		return Report{}, err
 	}
@@ -38,13 +33,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		if ctx.Err() != nil {
 			break
 		}
-		l := &load{cfg: &cfg, to: to, requests: requests}
-		if len(cfg.Rates) > 0 {
-			l.rate = cfg.Rates[i]
-		} else {
-			l.users = cfg.Users[i]
-		}
-		stage := l.run(ctx)
+		stage := cfg.stage(ctx, target, i)
 		stage.Sustained = stage.sustained(cfg.MaxErrors)
 		report.Stages = append(report.Stages, stage)
 		if cfg.OnStage != nil {
@@ -56,119 +45,78 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	return report, nil
 }
 
-// load is one stage while it runs.
-type load struct {
-	cfg      *Config
-	to       *endpoint
-	requests []request
-	users    int     // either users
-	rate     float64 // or a rate
+// maxLateness is how long after its time a stage's request at a fixed rate may still
+// begin. Later ones are counted and left out: sent anyway, they would arrive in bursts,
+// which is another load than a fixed rate.
+const maxLateness = 10 * time.Millisecond
 
-	end    time.Time // no request begins after it
-	count  tally
-	tardy  atomic.Int64 // requests at a fixed rate that this program was too late for
-	opened atomic.Int64 // connections
+// prepare returns where requests go and what they are.
+func (c *Config) prepare() (*prepared, error) {
+	t := Target{Name: "predict", Method: "POST", URL: c.Target + c.Path, Bodies: c.Bodies}
+	if c.Key != "" {
+		t.Headers = map[string]string{"Authorization": "Bearer " + c.Key}
+	}
+	p, err := t.prepare(Span(c.Timeout))
+	if err != nil {
+		return nil, err
+	}
+	p.check, p.accepts = c.Answer, nil
+	return p, nil
 }
 
-func (l *load) run(ctx context.Context) Stage {
-	before := usageNow()
-	start := time.Now()
-	l.end = start.Add(l.cfg.Duration)
-	l.count.window = l.end
-	var all sync.WaitGroup
-	var plan *schedule
-	if l.rate > 0 {
-		plan = newSchedule(start, l.rate, l.cfg.Duration, l.cfg.Share)
-		for range l.cfg.Most {
-			all.Go(func() { l.worker(ctx, plan) })
-		}
+// stage runs the i-th stage as a session of its own, and waits for its end.
+func (c *Config) stage(ctx context.Context, target *prepared, i int) Stage {
+	p := Plan{Model: ClosedModel, Think: Span(c.Think), Timeout: Span(c.Timeout), Connections: c.Most}
+	var stage Stage
+	segment := Segment{For: Span(c.Duration)}
+	if len(c.Rates) > 0 {
+		p.Model, p.Arrivals, stage.Rate, segment.Level = OpenModel, Even, c.Rates[i], c.Rates[i]
 	} else {
-		for i := range l.users {
-			all.Go(func() { l.user(ctx, i*max(l.cfg.Share.Of, 1)+l.cfg.Share.Index) })
-		}
+		stage.Users, segment.Level = c.Users[i], float64(c.Users[i])
 	}
-	all.Wait()
-	s := l.count.stage(start)
-	s.Users, s.Rate = l.users, l.rate
-	s.Connections = l.opened.Load()
-	s.Seconds = l.cfg.Duration.Seconds()
-	succeeded := l.count.inWindow.Load()
-	if ctx.Err() != nil && time.Now().Before(l.end) {
-		s.Seconds = time.Since(start).Seconds()
-		succeeded = s.Requests - s.Failed
+	p.Shape = []Segment{segment}
+	s := newSession(p, []*prepared{target}, []int{0})
+	s.share = c.Share
+	if p.Model == OpenModel {
+		s.patience, s.missed = maxLateness, &Missed{}
 	}
-	s.PerSecond = float64(succeeded) / s.Seconds
-	if plan != nil {
-		s.Missed = &Missed{Busy: plan.missed(), Late: l.tardy.Load()}
-	}
-	s.Generator = before.since()
-	s.Warnings = s.Generator.warnings()
-	return s
+	s.start(ctx)
+	<-s.Done()
+	s.fill(&stage)
+	return stage
 }
 
-func (l *load) client() *client {
-	return &client{endpoint: l.to, opened: func() { l.opened.Add(1) }}
+// fill makes a stage of a session of one target that has ended.
+func (s *Session) fill(to *Stage) {
+	t := s.tallies[0]
+	to.Began, to.Connections, to.Missed = s.began.UTC(), s.opened.Load(), s.missed
+	to.Latency, to.counted = t.latency.latency(), t.latency.all()
+	to.Errors, to.Failures = s.causes.byKind()
+	to.Versions = s.versions.all()
+	to.Failed = t.failed.Load()
+	to.Requests = to.Failed + t.latency.n.Load()
+	if s.plan.Model == OpenModel && t.service.n.Load() > 0 {
+		sent := t.service.latency()
+		to.Sent, to.sent = &sent, t.service.all()
+	}
+	succeeded := t.latency.n.Load() - s.afterwards.Load()
+	to.Seconds = length(s.plan.Shape).Seconds()
+	if took := s.ended.Sub(s.began); s.aborted && took.Seconds() < to.Seconds {
+		to.Seconds = took.Seconds()
+	}
+	to.PerSecond = float64(succeeded) / to.Seconds
+	to.Generator = s.own
+	to.Warnings = to.Generator.warnings()
 }
 
-// unreachablePause is how long a user that could not connect waits before its next
-// request. Without it, one that is refused at once would fill the report with failures
-// while the others wait for responses.
-const unreachablePause = 100 * time.Millisecond
-
-// user is a closed loop: each user has one request at a time.
-func (l *load) user(ctx context.Context, number int) {
-	c := l.client()
-	defer c.close()
-	if l.cfg.Think > 0 { // spread the users' starts
-		pause(ctx, time.Duration(float64(l.cfg.Think)*float64(number)/float64(l.users*max(l.cfg.Share.Of, 1))))
-	}
-	seen := l.count.seen()
-	for n := number; ctx.Err() == nil; n++ {
-		start := time.Now()
-		if !start.Before(l.end) {
-			return
-		}
-		version, err := c.send(&l.requests[n%len(l.requests)])
-		seen.add(start, start, version, err)
-		wait := l.cfg.Think
-		if f, ok := errors.AsType[*failure](err); ok && f.kind == NotConnected {
-			wait = max(wait, unreachablePause)
-		}
-		if wait > 0 {
-			pause(ctx, min(wait, time.Until(l.end)))
-		}
+func (h *histogram) latency() Latency {
+	return Latency{
+		Mean: milliseconds(h.mean()),
+		P50:  milliseconds(h.quantile(0.50)),
+		P95:  milliseconds(h.quantile(0.95)),
+		P99:  milliseconds(h.quantile(0.99)),
+		Max:  milliseconds(h.quantile(1)),
 	}
 }
 
-// worker sends one request of the schedule after another. There is a worker per
-// connection; requests that fall due while all of them wait for responses are missed.
-func (l *load) worker(ctx context.Context, plan *schedule) {
-	c := l.client()
-	defer c.close()
-	seen := l.count.seen()
-	for ctx.Err() == nil {
-		i, due, ok := plan.take(time.Now())
-		if !ok {
-			return
-		}
-		pause(ctx, time.Until(due))
-		if ctx.Err() != nil {
-			return // the stage was stopped
-		}
-		sent := time.Now()
-		if sent.Sub(due) > maxLateness {
-			l.tardy.Add(1)
-			continue
-		}
-		version, err := c.send(&l.requests[(i*int64(max(l.cfg.Share.Of, 1))+int64(l.cfg.Share.Index))%int64(len(l.requests))])
-		seen.add(due, sent, version, err)
-	}
-}
-
-// pause waits for d, or until the context ends.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	retry.Sleep(ctx, d)
-}
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

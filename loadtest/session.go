@@ -3,30 +3,42 @@ package loadtest
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mlops/internal/retry"
 )
 
-// Session is a test of a plan while it runs and after its end.
+// Session is a test of a plan while it runs and after its end. It is what sends requests,
+// for a plan and for each of the stages of Run.
 type Session struct {
-	plan    Plan
-	began   time.Time
-	targets []*prepared
-	order   []int // of targets: each as often as its weight says, well mixed
-	stop    context.CancelFunc
-	done    chan struct{}
-	before  usage
+	plan     Plan
+	began    time.Time
+	targets  []*prepared
+	order    []int // of targets: each as often as its weight says, well mixed
+	rank     []int // of an entry of order among those of its target
+	share    Share // whose part of the load this is
+	stop     context.CancelFunc
+	done     chan struct{}
+	before   usage
+	patience time.Duration // how late a request at a rate may begin
+	missed   *Missed       // if set, counts the ones that are later; else they are failures
 
-	turn    atomic.Int64 // of order
-	byHand  atomic.Pointer[float64]
-	now     atomic.Pointer[place]
-	users   atomic.Int64 // of the closed model; with a rate, connections in use
-	opened  atomic.Int64
-	tallies []*targetTally
-	causes  causes
+	turn      atomic.Int64 // the number of the next request, if users share targets
+	byHand    atomic.Pointer[float64]
+	now       atomic.Pointer[place]
+	end       atomic.Int64 // ns after the start, when no request is due any more; 0: when it is stopped
+	finishing atomic.Bool  // the end has come
+	users     atomic.Int64 // of the closed model; with a rate, connections in use
+	opened    atomic.Int64
+	tallies   []*targetTally
+	causes    causes
+	versions  versions
+
+	afterwards atomic.Int64 // requests that have succeeded after the end
 
 	mu      sync.Mutex
 	windows []Window
@@ -50,9 +62,9 @@ type Change struct {
 
 // targetTally counts one target's requests.
 type targetTally struct {
-	latency, service histogram
-	failed           atomic.Int64
-	sent             atomic.Int64
+	latency histogram  // from when requests were due
+	service *histogram // from when they were sent: latency itself if that is the same
+	failed  atomic.Int64
 
 	// What the last window ended with; used by the session's clock only.
 	before struct {
@@ -72,7 +84,7 @@ func Start(ctx context.Context, p Plan) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{plan: p, done: make(chan struct{}), order: order(p.Targets)}
+	var targets []*prepared
 	for i := range p.Targets {
 		t, err := p.Targets[i].prepare(p.Timeout)
 		if err != nil {
@@ -81,15 +93,40 @@ func Start(ctx context.Context, p Plan) (*Session, error) {
 		if len(t.requests) == 0 {
 			return nil, errors.New("target " + t.name + " has nothing to send")
 		}
-		s.targets = append(s.targets, t)
-		s.tallies = append(s.tallies, &targetTally{})
+		targets = append(targets, t)
 	}
-	ctx, s.stop = context.WithCancel(ctx)
-	s.before, s.began = usageNow(), time.Now()
-	first, segment, _ := level(p.Shape, 0)
-	s.now.Store(&place{first, segment})
-	go s.run(ctx)
+	s := newSession(p, targets, order(p.Targets))
+	s.start(ctx)
 	return s, nil
+}
+
+func newSession(p Plan, targets []*prepared, order []int) *Session {
+	s := &Session{plan: p, targets: targets, order: order, done: make(chan struct{}), patience: time.Duration(p.Timeout)}
+	seen := make([]int, len(targets))
+	for _, i := range order {
+		s.rank = append(s.rank, seen[i])
+		seen[i]++
+	}
+	for range targets {
+		t := &targetTally{}
+		t.service = &t.latency
+		if p.Model == OpenModel || p.Pacing > 0 {
+			t.service = new(histogram)
+		}
+		s.tallies = append(s.tallies, t)
+	}
+	return s
+}
+
+func (s *Session) start(ctx context.Context) {
+	ctx, s.stop = context.WithCancel(ctx)
+	first, segment, _ := level(s.plan.Shape, 0)
+	s.now.Store(&place{first, segment})
+	if last := len(s.plan.Shape) - 1; s.plan.Shape[last].For > 0 {
+		s.end.Store(int64(length(s.plan.Shape)))
+	}
+	s.before, s.began = usageNow(), time.Now()
+	go s.run(ctx)
 }
 
 // order mixes targets by their weights, so that the proportions hold in short stretches
@@ -125,9 +162,13 @@ func (s *Session) Set(level float64) error {
 	if !(level >= 0 && level <= top) {
 		return errors.New("the level is out of range")
 	}
-	s.byHand.Store(&level)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.finishing.Load() {
+		return errors.New("the test has ended")
+	}
+	s.byHand.Store(&level)
+	s.end.Store(0)
 	if len(s.changes) == 1000 { // shown as lines of charts
 		s.changes = s.changes[1:]
 	}
@@ -158,6 +199,22 @@ func (s *Session) place() (place, bool) {
 	return place{l, segment}, over
 }
 
+// over reports whether a time is at or after the end.
+func (s *Session) over(at time.Time) bool {
+	end := time.Duration(s.end.Load())
+	return end > 0 && at.Sub(s.began) >= end
+}
+
+// finish reports whether the shape is over. Then the level can't be set any more.
+func (s *Session) finish() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, over := s.place(); over {
+		s.finishing.Store(true)
+	}
+	return s.finishing.Load()
+}
+
 const tick = 20 * time.Millisecond // how often the number of users follows the shape
 
 // run follows the shape and closes windows until the end.
@@ -168,18 +225,14 @@ func (s *Session) run(ctx context.Context) {
 	working, end := context.WithCancel(ctx)
 	defer end()
 	var users []context.CancelFunc
-	lead := &leader{Session: s, all: &all, turn: make(chan struct{}, 1)}
 	if !closed {
-		lead.turn <- struct{}{}
-		lead.spawn(working)
+		s.lead(working, &all)
 	}
-	ticks := time.NewTicker(tick)
-	defer ticks.Stop()
 	last := s.began
 	for ctx.Err() == nil {
 		was := s.now.Load()
 		now, over := s.place()
-		if over {
+		if over && s.finish() {
 			break
 		}
 		moment := time.Now()
@@ -197,20 +250,20 @@ func (s *Session) run(ctx context.Context) {
 					continue
 				}
 				ctx, leave := context.WithCancel(working)
-				number := len(users)
+				number := s.share.number(len(users))
 				users = append(users, leave)
 				all.Go(func() { s.user(ctx, number) })
 			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-ticks.C:
+		wait := tick
+		if end := time.Duration(s.end.Load()); end > 0 {
+			wait = min(wait, time.Until(s.began.Add(end)))
 		}
+		pause(ctx, wait)
 	}
 	if ctx.Err() == nil && !closed {
 		// What fell due before the end, while all connections waited, is still sent:
 		// left out, a stall at the end would look shorter than it was.
-		lead.end.Store(int64(length(s.plan.Shape)))
 		all.Wait()
 	}
 	end()
@@ -218,6 +271,7 @@ func (s *Session) run(ctx context.Context) {
 	s.window(last, time.Now(), *s.now.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.finishing.Store(true)
 	s.ended = time.Now()
 	s.own = s.before.since()
 	if ctx.Err() != nil {
@@ -244,15 +298,29 @@ func (s *Session) window(from, to time.Time, at place) {
 	s.windows = addWindow(s.windows, w)
 }
 
+// pick returns the target of the n-th request, and which of the target's bodies it has:
+// the requests of one target are spread over its bodies, whatever the other targets are.
+func (s *Session) pick(n int) (target, body int) {
+	round, place := n/len(s.order), n%len(s.order)
+	target = s.order[place]
+	body = round*s.targets[target].perRound + s.rank[place]
+	return target, body % len(s.targets[target].requests)
+}
+
 // sender is one user or worker with a connection per target.
 type sender struct {
 	*Session
 	clients []*client
+	version string // that answered last, and how often since then
+	count   int64
 }
 
-func (s *Session) sender() *sender { return &sender{s, make([]*client, len(s.targets))} }
+func (s *Session) sender() *sender {
+	return &sender{Session: s, clients: make([]*client, len(s.targets))}
+}
 
 func (u *sender) close() {
+	u.versions.add(u.version, u.count)
 	for _, c := range u.clients {
 		if c != nil {
 			c.close()
@@ -260,29 +328,45 @@ func (u *sender) close() {
 	}
 }
 
-// send sends the next request, due at a time, and counts it.
-func (u *sender) send(due time.Time) error {
-	n := int(u.turn.Add(1) - 1)
-	i := u.order[n%len(u.order)]
+// send sends the n-th request, due at a time, now, and counts it.
+func (u *sender) send(n int, due, now time.Time) error {
+	i, body := u.pick(n)
 	t, count := u.targets[i], u.tallies[i]
 	c := u.clients[i]
 	if c == nil {
 		c = &client{endpoint: t.endpoint, opened: func() { u.opened.Add(1) }}
 		u.clients[i] = c
 	}
-	sent := time.Now()
-	// Turns of one target are spread over its bodies, whatever the other targets are.
-	body := int(count.sent.Add(1)-1) % len(t.requests)
-	_, err := c.send(&t.requests[body])
+	version, err := c.send(&t.requests[body])
 	end := time.Now()
 	if err != nil {
 		count.failed.Add(1)
-		u.causes.add(t.name, err, end)
+		u.causes.add(t.name, err, due, end)
 		return err
 	}
 	count.latency.add(end.Sub(due))
-	count.service.add(end.Sub(sent))
+	if count.service != &count.latency {
+		count.service.add(end.Sub(now))
+	}
+	if u.over(end) {
+		u.afterwards.Add(1)
+	}
+	if version != u.version {
+		u.versions.add(u.version, u.count)
+		u.version, u.count = version, 0
+	}
+	u.count++
 	return nil
+}
+
+// unreachablePause is how long a user that could not connect waits before its next
+// request. Without it, one that is refused at once would fill the report with failures
+// while the others wait for responses.
+const unreachablePause = 100 * time.Millisecond
+
+func notConnected(err error) bool {
+	f, ok := errors.AsType[*failure](err)
+	return ok && f.kind == NotConnected
 }
 
 // user is a closed loop. It leaves when its context ends, once its request is answered.
@@ -291,127 +375,50 @@ func (s *Session) user(ctx context.Context, number int) {
 	defer s.users.Add(-1)
 	u := s.sender()
 	defer u.close()
-	wait := max(s.plan.Think, s.plan.Pacing)
-	if wait > 0 { // so that users don't all send at once
-		pause(ctx, time.Duration(rand.Int64N(int64(wait))))
+	wait := time.Duration(max(s.plan.Think, s.plan.Pacing))
+	if wait > 0 { // so that users don't all send at once: by the golden ratio, any number of them is spread
+		_, part := math.Modf(float64(number) * (math.Phi - 1))
+		pause(ctx, time.Duration(part*float64(wait)))
 	}
-	due := time.Now()
-	for ctx.Err() == nil {
-		sent := time.Now()
-		err := u.send(due)
+	now := time.Now()
+	due := now
+	for n := number; ctx.Err() == nil && !s.over(now); n++ {
+		if len(s.order) > 1 {
+			n = int(s.turn.Add(1) - 1) // so that the weights hold for all users together
+		}
+		err := u.send(n, due, now)
+		lost := notConnected(err)
+		if wait == 0 && !lost {
+			now = time.Now()
+			due = now
+			continue
+		}
 		next := time.Now().Add(time.Duration(s.plan.Think))
 		paced := s.plan.Pacing > 0
 		if paced {
 			// A user that is late sends at once, and its latency counts from when it
 			// should have; it does not make up for the requests that it could not send.
-			next = sent.Add(time.Duration(s.plan.Pacing))
+			next = now.Add(time.Duration(s.plan.Pacing))
 		}
-		if f, ok := errors.AsType[*failure](err); ok && f.kind == NotConnected {
+		if lost {
 			if later := time.Now().Add(unreachablePause); later.After(next) {
 				next, paced = later, false
 			}
 		}
 		pause(ctx, time.Until(next))
-		if due = time.Now(); paced {
+		now = time.Now()
+		if due = now; paced {
 			due = next
 		}
 	}
 }
 
-// leader hands out requests at a rate. One worker at a time holds the turn: it waits
-// until the next request is due, passes the turn on and sends it. A request that falls
-// due while all connections wait for responses begins late, but its latency counts from
-// when it was due.
-type leader struct {
-	*Session
-	all     *sync.WaitGroup
-	turn    chan struct{}
-	waiting atomic.Int64 // workers that wait for the turn
-	workers atomic.Int64
-	last    time.Time    // when the last request was due; of whoever has the turn
-	end     atomic.Int64 // of the shape, ns after the start, once it is over: nothing is due after it
-}
-
-// over reports whether a time is after the shape's end.
-func (l *leader) over(due time.Time) bool {
-	end := time.Duration(l.end.Load())
-	return end > 0 && due.After(l.began.Add(end))
-}
-
-func (l *leader) spawn(ctx context.Context) {
-	l.workers.Add(1)
-	l.waiting.Add(1)
-	l.all.Go(func() { l.worker(ctx) })
-}
-
-func (l *leader) worker(ctx context.Context) {
-	u := l.sender()
-	defer u.close()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-l.turn:
-		}
-		due, ok := l.next(ctx)
-		if !ok {
-			l.turn <- struct{}{}
-			return
-		}
-		if l.waiting.Add(-1) == 0 && l.workers.Load() < int64(l.plan.Connections) {
-			l.spawn(ctx)
-		}
-		l.turn <- struct{}{}
-		l.users.Add(1)
-		if late := time.Since(due); late > time.Duration(l.plan.Timeout) {
-			i := l.order[int(l.Session.turn.Add(1)-1)%len(l.order)]
-			l.tallies[i].failed.Add(1)
-			l.causes.add(l.targets[i].name, &failure{NotSent, "no connection was free within the timeout; all of them waited for responses"}, time.Now())
-		} else if f, ok := errors.AsType[*failure](u.send(due)); ok && f.kind == NotConnected {
-			pause(ctx, unreachablePause)
-		}
-		l.users.Add(-1)
-		l.waiting.Add(1)
+// pause waits for d, or until the context ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
 	}
-}
-
-// next waits until the next request is due. The rate may change meanwhile.
-func (l *leader) next(ctx context.Context) (due time.Time, ok bool) {
-	if l.last.IsZero() {
-		l.last = l.began
-	}
-	gap := 1.0
-	if l.plan.Arrivals == Poisson {
-		gap = rand.ExpFloat64()
-	}
-	for ctx.Err() == nil {
-		rate := l.now.Load().level
-		if rate == 0 {
-			if l.over(time.Now()) {
-				break
-			}
-			pause(ctx, tick)
-			l.last = time.Now()
-			continue
-		}
-		due := l.last.Add(time.Duration(gap / rate * float64(time.Second)))
-		if l.over(due) {
-			break
-		}
-		wait := time.Until(due)
-		if wait > tick { // see whether the rate has changed
-			pause(ctx, tick)
-			// What of the gap has passed at this rate is done.
-			passed := min(max(time.Since(l.last), 0), due.Sub(l.last))
-			gap -= passed.Seconds() * rate
-			l.last = l.last.Add(passed)
-			continue
-		}
-		pause(ctx, wait)
-		l.last = due
-		return due, ctx.Err() == nil && !l.over(due)
-	}
-	return time.Time{}, false
+	retry.Sleep(ctx, d)
 }
 
 // Windows returns the windows that have been closed.

@@ -61,6 +61,9 @@ func (s Share) of(whole int) int {
 	return n
 }
 
+// number is the number among all workers' users or requests of this one's n-th.
+func (s Share) number(n int) int { return n*max(s.Of, 1) + s.Index }
+
 // apply makes a worker's config of the whole one.
 func (s Share) apply(c Config) Config {
 	if s.Of < 2 {

@@ -182,10 +182,8 @@ func TestShare(t *testing.T) {
 	// The requests of three workers at a rate are due one after another.
 	var due []time.Duration
 	for i := range 3 {
-		s := newSchedule(time.Time{}, 10, time.Second, Share{Index: i, Of: 3})
-		for k := range s.total {
-			due = append(due, s.due(k).Sub(time.Time{}))
-		}
+		share := Share{Index: i, Of: 3}
+		due = append(due, dues(newArrivals(time.Time{}, false, share), 10, time.Time{}, time.Second)...)
 	}
 	slices.Sort(due)
 	if len(due) != 30 {
