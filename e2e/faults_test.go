@@ -45,6 +45,7 @@ func TestFaults(t *testing.T) {
 	t.Run("TLS inside", func(t *testing.T) { testTLSInside(t, f) })
 	t.Run("API keys", func(t *testing.T) { testKeys(t, f) })
 	t.Run("steps", func(t *testing.T) { testStepsKilled(t, f) })
+	t.Run("a step panics", func(t *testing.T) { testStepPanics(t, f) })
 	for _, part := range []string{"postgres", "minio", "argo-controller"} {
 		t.Run(part+" deleted in the middle", func(t *testing.T) { testPartDeleted(t, f, part) })
 	}
@@ -83,6 +84,12 @@ func testPods(t *testing.T, f *faults) {
 	f.fault(t, "the only server's process killed with -9", single, f.killServer)
 	f.fault(t, "the only server's container killed with -9", 0, func(t *testing.T) { f.crash(t, "inference") })
 	f.scaled(t, func() {
+		t.Run("behind a proxy", func(t *testing.T) {
+			direct := f.base
+			f.base = f.proxied(t)
+			defer func() { f.base = direct }()
+			f.fault(t, "the container of one of two servers killed with -9, behind a proxy", always, func(t *testing.T) { f.crash(t, "inference") })
+		})
 		f.fault(t, "one of two servers deleted", always, func(t *testing.T) { f.remove(t, "inference") })
 		f.fault(t, "the process of one of two servers killed with -9", single, f.killServer)
 		f.fault(t, "the container of one of two servers killed with -9", single, func(t *testing.T) { f.crash(t, "inference") })

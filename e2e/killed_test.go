@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
 
+	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -145,4 +148,49 @@ func (f *faults) undisturbed(t *testing.T) map[string]time.Duration {
 		t.Errorf("train was seen to run for %s only: was it no training?", longest(ran, "train"))
 	}
 	return ran
+}
+
+// testStepPanics ends a training as a Go panic does: with exit code 2, which otherwise
+// says that the input is wrong, and with a stack at the end of the log. Argo tries
+// it again.
+func testStepPanics(t *testing.T, f *faults) {
+	var panicked string
+	f.observe(t, "a training panics", always, func(t *testing.T) time.Duration {
+		name := f.anew(t, "panicked")
+		eventually(t, 5*time.Minute, func() error {
+			pods, err := f.r.Pods(t.Context(), "workflows.argoproj.io/workflow="+name)
+			if err != nil {
+				return err
+			}
+			for _, p := range pods {
+				if template(&p) != "train" || !mainRuns(&p) {
+					continue
+				}
+				for _, pid := range processes(t, &p) {
+					// Go's runtime does the same for this signal as for a panic.
+					if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(line), "/train-model\x00") {
+						panicked = p.Name
+						return syscall.Kill(pid, syscall.SIGQUIT)
+					}
+				}
+			}
+			return fmt.Errorf("no training runs")
+		})
+		w := f.follow(t, name)
+		if w == nil {
+			return 0
+		}
+		for _, n := range w.Status.Nodes {
+			if n.Type == wfv1.NodeTypePod && strings.HasSuffix(panicked, n.ID[strings.LastIndexByte(n.ID, '-'):]) {
+				t.Logf("%s ended %s: %s", panicked, n.Phase, n.Message)
+				if n.Outputs == nil || n.Outputs.ExitCode == nil || *n.Outputs.ExitCode != "2" {
+					t.Errorf("its outputs are %+v, want exit code 2", n.Outputs)
+				}
+			}
+		}
+		if !interrupted(w, panicked) {
+			t.Errorf("%s did not fail: there was nothing to try again", panicked)
+		}
+		return took(w)
+	})
 }

@@ -135,30 +135,8 @@ func (f *faults) servers(t *testing.T, enough func(n int) bool) {
 // there either.
 func testNodeLost(t *testing.T, f *faults) {
 	cluster := filepath.Join(f.m.home, "bin", "cluster")
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Fatalf("nginx is missing; .ci/run installs it: %v", err)
-	}
 	f.spread(t)
-	pods, err := f.r.Pods(t.Context(), "app.kubernetes.io/component=inference,app.kubernetes.io/instance="+f.r.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	var servers strings.Builder
-	servers.WriteString("upstream servers {\n")
-	for _, p := range pods {
-		if kube.Ready(&p) {
-			fmt.Fprintf(&servers, " server %s:8000 max_fails=1 fail_timeout=10s;\n", p.Status.PodIP)
-		}
-	}
-	fmt.Fprintf(&servers, "}\nserver {\n listen %s;\n location / { proxy_pass http://servers; proxy_connect_timeout 1s; proxy_read_timeout 5s; }\n}\n", address)
-	base := runNginx(t, nginx, address, servers.String())
+	base := f.proxied(t)
 	const users = 10
 	lost := 0.0
 	f.observe(t, "one of two nodes lost", single, func(t *testing.T) time.Duration {
@@ -216,6 +194,36 @@ func testNodeLost(t *testing.T, f *faults) {
 		}
 		return nil
 	})
+}
+
+// proxied starts a proxy in front of the servers as they are, which asks them by their
+// pods' addresses and another one if the first can't be reached, as controllers of an
+// Ingress do. It ends with the test.
+func (f *faults) proxied(t *testing.T) string {
+	t.Helper()
+	nginx, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Fatalf("nginx is missing; .ci/run installs it: %v", err)
+	}
+	pods, err := f.r.Pods(t.Context(), "app.kubernetes.io/component=inference,app.kubernetes.io/instance="+f.r.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	var servers strings.Builder
+	servers.WriteString("upstream servers {\n")
+	for _, p := range pods {
+		if kube.Ready(&p) {
+			fmt.Fprintf(&servers, " server %s:8000 max_fails=1 fail_timeout=10s;\n", p.Status.PodIP)
+		}
+	}
+	fmt.Fprintf(&servers, "}\nserver {\n listen %s;\n location / { proxy_pass http://servers; proxy_connect_timeout 1s; proxy_read_timeout 5s; }\n}\n", address)
+	return runNginx(t, nginx, address, servers.String())
 }
 
 // testServers measures one, two and four servers on one node. They share its cores, with

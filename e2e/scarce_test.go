@@ -146,7 +146,7 @@ func (f *faults) fill(t *testing.T, part string) {
 	// Room for what services do when idle, not for a table or a model.
 	f.m.must(t, nil, "mount", "-o", fmt.Sprintf("remount,size=%dk", kib+room[part]), disk)
 	parameters := map[string]string{"source": source}
-	name, err := f.r.Submit(t.Context(), "full-"+part, "pipeline", parameters, nil)
+	name, err := f.r.Submit(t.Context(), "full-"+part+"-", "pipeline", parameters, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

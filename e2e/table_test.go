@@ -85,7 +85,7 @@ func (f *faults) observe(t *testing.T, name string, least float64, inject func(t
 		defer cancel()
 		done := make(chan loadtest.Report, 1)
 		go func() {
-			report, err := loadtest.Run(ctx, loadtest.Config{Target: inference, Users: []int{10}, Think: 20 * time.Millisecond, Duration: 20 * time.Minute})
+			report, err := loadtest.Run(ctx, loadtest.Config{Target: f.base, Users: []int{10}, Think: 20 * time.Millisecond, Duration: 20 * time.Minute})
 			if err != nil && len(report.Stages) == 0 {
 				t.Errorf("the load test: %v", err)
 			}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,15 +35,15 @@ type faults struct {
 	r     *kube.Release
 	spec  *dataset.Spec // the release's
 	table []byte        // of the release's source, as CSV
-	runs  int           // of the pipeline until now
 	newer int           // versions of the last run's training have higher numbers
+	base  string        // where the users under a fault ask for predictions
 
 	outcomes []outcome
 }
 
 func newFaults(t *testing.T, m *machine) *faults {
 	t.Helper()
-	f := &faults{m: m, r: m.release(t, "mlops")}
+	f := &faults{m: m, r: m.release(t, "mlops"), base: inference}
 	text, err := f.r.Client.CoreV1().ConfigMaps(f.r.Namespace).Get(t.Context(), f.r.Service("dataset"), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -74,19 +75,20 @@ func newFaults(t *testing.T, m *machine) *faults {
 	return f
 }
 
-// anew deletes the rows and runs the pipeline on a fresh source.
+// anew deletes the rows and runs the pipeline on a fresh source, under a name that
+// begins with name: on a cluster that is used again, the same test ran before.
 func (f *faults) anew(t *testing.T, name string) string {
 	t.Helper()
-	submitted, err := f.r.Submit(t.Context(), name, "pipeline", map[string]string{"source": f.fresh(t, name)}, nil)
+	submitted, err := f.r.Submit(t.Context(), name+"-", "pipeline", map[string]string{"source": f.fresh(t, name)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return submitted
 }
 
-// fresh deletes the rows and puts a source into the store that differs from all before
-// by one value: what the candidates learnt from the same rows would be found, and
-// nothing trained.
+// fresh deletes the rows and puts a source into the store that differs from all before,
+// also from those of earlier tests on this cluster, by one value of any row: if the
+// candidates had learnt from the same rows, nothing would be trained.
 func (f *faults) fresh(t *testing.T, name string) string {
 	t.Helper()
 	drop(t, owned(t, f.r), f.spec.Name)
@@ -98,8 +100,7 @@ func (f *faults) fresh(t *testing.T, name string) string {
 	if n := len(versions); n > 0 {
 		f.newer = versions[n-1].Number
 	}
-	f.runs++
-	text, err := changed(f.table, f.runs)
+	text, err := changed(f.table, 1+rand.IntN(rows))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,11 +115,11 @@ func (f *faults) fresh(t *testing.T, name string) string {
 	return put(t, store(t, f.r), path)
 }
 
-// changed is the table with one more lab procedure in its n-th row.
+// changed is the table with one lab procedure more or less in its n-th row.
 func changed(table []byte, n int) ([]byte, error) {
 	const column = "num_lab_procedures"
 	lines := bytes.SplitAfterN(table, []byte("\n"), n+2)
-	if len(lines) < n+2 {
+	if len(lines) <= n {
 		return nil, fmt.Errorf("the table has no row %d", n)
 	}
 	at := slices.Index(strings.Split(string(lines[0]), ","), column)
@@ -130,7 +131,11 @@ func changed(table []byte, n int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s of row %d: %w", column, n, err)
 	}
-	fields[at] = strconv.Itoa(value + 1)
+	by := 1
+	if value > 60 { // the largest one has nothing above it
+		by = -1
+	}
+	fields[at] = strconv.Itoa(value + by)
 	lines[n] = []byte(strings.Join(fields, ","))
 	return bytes.Join(lines, nil), nil
 }
