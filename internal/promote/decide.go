@@ -144,6 +144,9 @@ func Decide(c Comparison) Decision {
 }
 
 func (e *Contender) String() string {
+	if e.Unusable != nil {
+		return fmt.Sprintf("version %d (%s)", e.Version.Number, e.Version.Candidate)
+	}
 	return fmt.Sprintf("version %d (%s) with %.6f", e.Version.Number, e.Version.Candidate, e.Metric)
 }
 
@@ -168,11 +171,15 @@ func (c *Comparison) leaders() (best, current *Contender) {
 	return best, current
 }
 
-// rolledBack returns the best candidate that was rolled back.
+// rolledBack returns the best candidate that was rolled back, one that can't be served
+// where there is no other.
 func (c *Comparison) rolledBack() (best *Contender) {
 	for i := range c.Contenders {
 		e := &c.Contenders[i]
-		if e.Candidate && e.Unusable == nil && c.wasRolledBack(e) && (best == nil || c.Spec.Better(e.Metric, best.Metric)) {
+		if !e.Candidate || !c.wasRolledBack(e) {
+			continue
+		}
+		if best == nil || best.Unusable != nil || e.Unusable == nil && c.Spec.Better(e.Metric, best.Metric) {
 			best = e
 		}
 	}
@@ -193,7 +200,7 @@ func (c *Comparison) refuse(current *Contender) Decision {
 			nearest = e
 		}
 	}
-	if back := c.rolledBack(); back != nil && c.Champion.Number != 0 {
+	if back := c.rolledBack(); back != nil && back.Unusable == nil && c.Champion.Number != 0 {
 		d.Err = fmt.Errorf("version %d in production can't be scored, and %s, the best candidate, was rolled back: mlops rollback -to N (make rollback TO=N) puts another version into production: %w", c.Champion.Number, back, c.unusable())
 	} else if nearest == nil {
 		d.Err = fmt.Errorf("none of the %d candidates of this training can be served: %w", candidates, c.unusable())
@@ -224,8 +231,10 @@ func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
 		e := &c.Contenders[i]
 		note := Note{Version: e.Version}
 		switch {
+		case e.Unusable != nil && (!e.Candidate || e.Version.WasProduction()):
+			continue // what was in production keeps its outcome
 		case e.Unusable != nil:
-			continue
+			note.Outcome, note.Reason = registry.Refused, "refused: it can't be served: "+e.Unusable.Error()
 		case c.wasRolledBack(e):
 			note.Outcome, note.Reason = registry.RolledBack, e.Version.Reason
 		case e == current && !d.Promoted && e.Version.Outcome == registry.Promoted:

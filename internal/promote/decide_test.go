@@ -167,9 +167,11 @@ func TestDecide(t *testing.T) {
 		{"the champion can't be scored", 1, []promote.Contender{scored(2, 0.6), unusable(outsider(scored(1, 0), promoted))},
 			2, true, map[int]registry.Outcome{2: promoted}, []string{"version 1, in production until now, can't be scored: version 1 is broken"}, false, false},
 		{"the best candidate can't be served", 0, []promote.Contender{unusable(scored(1, 0)), scored(2, 0.6)},
-			2, true, map[int]registry.Outcome{2: promoted}, nil, false, false},
+			2, true, map[int]registry.Outcome{1: refused, 2: promoted}, nil, false, false},
+		{"one that was rolled back can't be served", 2, []promote.Contender{unusable(rolledBack(scored(1, 0))), scored(3, 0.8), outsider(scored(2, 0.6), promoted)},
+			2, false, map[int]registry.Outcome{2: promoted, 3: lost}, []string{"in production: version 2", "version 1 (c1) was rolled back, and nothing of that training is promoted"}, false, false},
 		{"no candidate can be served", 3, []promote.Contender{unusable(scored(1, 0)), outsider(scored(3, 0.6), promoted)},
-			3, false, map[int]registry.Outcome{3: promoted}, []string{"none of the 1 candidates", "version 1 is broken"}, false, true},
+			3, false, map[int]registry.Outcome{1: refused, 3: promoted}, []string{"none of the 1 candidates", "version 1 is broken"}, false, true},
 		{"a champion whose promotion was cut short", 1, []promote.Contender{scored(2, 0.6), outsider(scored(1, 0.7), "")},
 			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, nil, false, false},
 

@@ -88,7 +88,7 @@ func Run(ctx context.Context, c Config) (Decision, error) {
 			}
 		}
 	}
-	if err := remembered(ctx, c.History, event(c, comparison, d), func() error { return apply(ctx, c.Registry, comparison, d) }); err != nil {
+	if err := remembered(ctx, c.History, event(c, comparison, d), func() error { return apply(ctx, c, comparison, d) }); err != nil {
 		return Decision{}, err
 	}
 	if subjects != nil {
@@ -120,19 +120,19 @@ func addChampion(ctx context.Context, reg *registry.Registry, champion registry.
 }
 
 // apply makes the registry what was decided.
-func apply(ctx context.Context, reg *registry.Registry, c Comparison, d Decision) error {
+func apply(ctx context.Context, cfg Config, c Comparison, d Decision) error {
 	if d.Promoted {
 		for _, e := range c.Contenders {
 			if e.Version.Number != d.Version {
 				continue
 			}
-			if err := reg.Promote(ctx, e.Version); err != nil {
+			if err := cfg.Registry.Promote(ctx, e.Version); err != nil {
 				return err
 			}
 		}
 	}
 	for _, n := range d.Notes {
-		if err := note(ctx, reg, c, n); err != nil {
+		if err := note(ctx, cfg, c, n); err != nil {
 			return err
 		}
 	}
@@ -140,19 +140,29 @@ func apply(ctx context.Context, reg *registry.Registry, c Comparison, d Decision
 }
 
 // note leaves a note, of a candidate that was scored with all that was looked at.
-func note(ctx context.Context, reg *registry.Registry, c Comparison, n Note) error {
+func note(ctx context.Context, cfg Config, c Comparison, n Note) error {
 	for i := range c.Contenders {
 		e := &c.Contenders[i]
-		if e.Version.Number != n.Version.Number || !e.Candidate || e.Unusable != nil || c.Rows == 0 || n.Outcome == registry.RolledBack || n.Outcome == registry.Replaced {
+		if e.Version.Number != n.Version.Number {
+			continue
+		}
+		if e.Unusable != nil {
+			// What made it unusable, such as a deleted run, may be in the way of the note too.
+			if err := cfg.Registry.Note(ctx, n.Version, n.Outcome, n.Reason); err != nil {
+				cfg.Log.Warn("can't note on a version why it was refused", "version", n.Version.Number, "error", err)
+			}
+			return ctx.Err()
+		}
+		if !e.Candidate || c.Rows == 0 || n.Outcome == registry.RolledBack || n.Outcome == registry.Replaced {
 			continue
 		}
 		text, tags, err := c.record(e, n)
 		if err != nil {
 			return err
 		}
-		return reg.NoteDecision(ctx, n.Version, n.Outcome, n.Reason, text, tags)
+		return cfg.Registry.NoteDecision(ctx, n.Version, n.Outcome, n.Reason, text, tags)
 	}
-	return reg.Note(ctx, n.Version, n.Outcome, n.Reason)
+	return cfg.Registry.Note(ctx, n.Version, n.Outcome, n.Reason)
 }
 
 // load reads the contenders' models, nil for one that is unusable, and what their

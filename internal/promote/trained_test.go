@@ -67,4 +67,9 @@ func TestCandidateChangedInMLflow(t *testing.T) {
 		t.Errorf("version %d is in production, want %d; no training step made %d", version, old, foreign)
 	}
 	contains(t, "log", logged, "no training step made it")
+	if v, err = w.client.GetVersion(t.Context(), s.Model, foreign); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "tag outcome", v.Tags[registry.TagOutcome], string(registry.Refused))
+	contains(t, "tag promotion", v.Tags[registry.TagPromotion], "refused: it can't be served: ", "no training step made it")
 }
