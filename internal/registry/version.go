@@ -2,6 +2,7 @@ package registry
 
 import (
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type Version struct {
 	Name    string // of the registered model
 	Number  int
 	RunID   string
+	Logged  string // what MLflow calls the logged model of a version without a run; else empty
 	Created time.Time
 
 	Dataset   string // name of the spec that it was trained by
@@ -36,9 +38,9 @@ type Version struct {
 }
 
 // Same reports whether both are the same version, whatever is noted on it. A
-// registry that was set up again gives the same number to another run.
+// registry that was set up again gives the same number to another run or model.
 func (v Version) Same(other Version) bool {
-	return v.Name == other.Name && v.Number == other.Number && v.RunID == other.RunID
+	return v.Name == other.Name && v.Number == other.Number && v.RunID == other.RunID && v.Logged == other.Logged
 }
 
 // hasRun reports whether the version was logged in a run. MLflow 3 logs a notebook's model
@@ -101,6 +103,9 @@ func version(v mlflow.Version) Version {
 		Dataset: v.Tags[TagDataset], Candidate: v.Tags[TagCandidate], Training: v.Tags[TagTraining],
 		Outcome: Outcome(v.Tags[TagOutcome]), Reason: v.Tags[TagPromotion],
 		Best: v.Tags[TagBest] == "true", Synthetic: v.Tags[TagSynthetic] == "true", Signature: v.Tags[TagSignature], Compared: v.Tags[TagCompared],
+	}
+	if !out.hasRun() {
+		out.Logged = path.Base(v.Source)
 	}
 	out.noted = out.Outcome != ""
 	if !out.noted {

@@ -43,9 +43,17 @@ func TestSame(t *testing.T) {
 		{"another model", Version{Name: "n", Number: 2, RunID: "r"}, false},
 		{"another number", Version{Name: "m", Number: 3, RunID: "r"}, false},
 		{"another run under the same number", Version{Name: "m", Number: 2, RunID: "s"}, false},
+		{"none", Version{Name: "m", Number: 2, Logged: "m-1"}, false},
 	} {
 		if got := v.Same(test.other); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
+	}
+	// Without a run, what was logged tells versions of one number apart.
+	logged := func(run, source string) Version {
+		return version(mlflow.Version{Name: "m", Number: 2, RunID: run, Source: source})
+	}
+	if logged("", "models:/m-1").Same(logged("", "models:/m-2")) || !logged("", "models:/m-1").Same(logged("", "models:/m-1")) || !logged("r", "models:/m-1").Same(v) {
+		t.Error("what was logged tells no versions apart")
 	}
 }

@@ -129,10 +129,10 @@ func (u *unfit) Unwrap() error { return u.error }
 func (h *shadow) load(ctx context.Context, v registry.Version) (challenger, error) {
 	s := h.server
 	root := filepath.Join(s.options.Cache, ".challenger", v.Name)
-	dir := filepath.Join(root, fmt.Sprintf("%d-%s", v.Number, v.RunID))
+	dir := filepath.Join(root, copyName(v))
 	c := challenger{version: v, dir: dir}
-	var died []api.Version
-	if readJSON(s.died(), &died) && slices.Contains(died, wireVersion(v)) {
+	var died []noted
+	if readJSON(s.died(), &died) && slices.Contains(died, note(v)) {
 		return c, &unfit{errFatal}
 	}
 	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)

@@ -17,9 +17,17 @@ import (
 	"mlops/internal/registry"
 )
 
+// noted is a version in a note that outlives the process.
+type noted struct {
+	api.Version
+	Logged string `json:"logged,omitempty"` // see registry.Version
+}
+
+func note(v registry.Version) noted { return noted{wireVersion(v), v.Logged} }
+
 // kept is the note of the served version, for a start without the registry.
 type kept struct {
-	api.Version
+	noted
 	Signature string `json:"signature,omitempty"`
 }
 
@@ -104,7 +112,7 @@ func (s *Server) died() string {
 // attempt notes that a version is being loaded until the function it returns is
 // called.
 func (s *Server) attempt(v registry.Version) (done func()) {
-	if err := writeJSON(s.trying(), wireVersion(v)); err != nil {
+	if err := writeJSON(s.trying(), note(v)); err != nil {
 		s.log.Warn("can't note which version is being loaded", "error", err)
 	}
 	return func() { os.Remove(s.trying()) }
@@ -115,11 +123,11 @@ const maxDied = 100
 
 // autopsy adds what a dead process was loading to the list of such versions.
 func (s *Server) autopsy() {
-	var victim api.Version
+	var victim noted
 	if !readJSON(s.trying(), &victim) {
 		return
 	}
-	var all []api.Version
+	var all []noted
 	readJSON(s.died(), &all)
 	if !slices.Contains(all, victim) {
 		all = append(all[max(0, len(all)-maxDied+1):], victim)
@@ -137,15 +145,15 @@ func (s *Server) autopsy() {
 // fatal reports whether an earlier process died while it loaded this version and there
 // is another one to serve. Without another there is nothing to lose by trying again.
 func (s *Server) fatal(v registry.Version) bool {
-	var all []api.Version
-	if !readJSON(s.died(), &all) || !slices.Contains(all, wireVersion(v)) {
+	var all []noted
+	if !readJSON(s.died(), &all) || !slices.Contains(all, note(v)) {
 		return false
 	}
 	if s.served.Load() != nil {
 		return true
 	}
 	var k kept
-	return readJSON(s.current(), &k) && k.Name == v.Name && k.Version != wireVersion(v)
+	return readJSON(s.current(), &k) && k.Name == v.Name && k.noted != note(v)
 }
 
 // readJSON reads a file, and reports whether that succeeded.

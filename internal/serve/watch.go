@@ -179,8 +179,12 @@ func (s *Server) poll(ctx context.Context) error {
 
 // folder is where the local copy of a version is kept.
 func (s *Server) folder(v registry.Version) string {
-	return filepath.Join(s.options.Cache, v.Name, fmt.Sprintf("%d-%s", v.Number, v.RunID))
+	return filepath.Join(s.options.Cache, v.Name, copyName(v))
 }
+
+// copyName tells the local copies of a model's versions apart, also those of a registry
+// that was set up again.
+func copyName(v registry.Version) string { return fmt.Sprintf("%d-%s%s", v.Number, v.RunID, v.Logged) }
 
 // fetch downloads a version's files into a folder of the cache, all of them or none.
 func (s *Server) fetch(ctx context.Context, v registry.Version, dir string) error {
@@ -299,7 +303,7 @@ func (s *Server) current() string {
 // remember notes which version is served, for a start without the registry, and
 // deletes the copies of all others but the one before, to which a rollback returns.
 func (s *Server) remember(v registry.Version) {
-	if err := writeJSON(s.current(), kept{wireVersion(v), v.Signature}); err != nil {
+	if err := writeJSON(s.current(), kept{note(v), v.Signature}); err != nil {
 		s.log.Warn("can't note which version is served: a start without the registry will find another one or none", "error", err)
 		return
 	}
@@ -328,7 +332,7 @@ func (s *Server) fromCache() {
 	if err != nil {
 		return
 	}
-	v := registry.Version{Name: k.Name, Number: number, RunID: k.RunID, Signature: k.Signature}
+	v := registry.Version{Name: k.Name, Number: number, RunID: k.RunID, Logged: k.Logged, Signature: k.Signature}
 	if err := s.take(v, s.folder(v), time.Now()); err != nil {
 		s.log.Error("the local copy can't be served", "version", v.Number, "reason", err)
 		return

@@ -278,3 +278,30 @@ func TestCacheKeepsTwoVersions(t *testing.T) {
 		t.Errorf("the cache after going back (-want +got):\n%s", diff)
 	}
 }
+
+// Versions that were logged outside a run are told apart by what was logged: a registry
+// that was set up again gives the same number to another one.
+func TestVersionsWithoutRun(t *testing.T) {
+	t.Parallel()
+	r, cache := newShelf(t), t.TempDir()
+	s := newServer(t, r, cache)
+	v := r.put(t, "1", bundle(t, 1))
+	v.RunID = ""
+	var scores []float64
+	for i, logged := range []string{"m-1", "m-2"} {
+		r.store(t, "1", bundle(t, float64(i+1)))
+		v.Logged = logged
+		r.point(v)
+		poll(t, s)
+		scores = append(scores, predict(t, s, "{}").Predictions[0].Probability)
+	}
+	if scores[0] == scores[1] {
+		t.Errorf("both give %v", scores[0])
+	}
+	r.goAway(errors.New("away"))
+	s = newServer(t, r, cache)
+	s.fromCache()
+	if got := predict(t, s, "{}").Predictions[0].Probability; got != scores[1] {
+		t.Errorf("a start without the registry gives %v, want %v", got, scores[1])
+	}
+}
