@@ -180,6 +180,7 @@ type Column struct {
 	Form   string   `json:"form,omitempty"`   // the form's group that it belongs to; empty: not on the form
 	Values []string `json:"values,omitempty"` // usual values of a category; others are allowed
 	Codes  []Code   `json:"codes,omitempty"`  // usual codes of a category and their meanings
+	Names  []Range  `json:"names,omitempty"`  // of a category with many codes: what people call them; the first that fits counts
 	Min    *float64 `json:"min,omitempty"`
 	Max    *float64 `json:"max,omitempty"`
 
@@ -202,6 +203,14 @@ type Seen struct {
 	// Typical is the value that a record without one is scored with; nil if it is
 	// scored as missing, or with a rare value that is nobody's to know.
 	Typical *string `json:"typical,omitempty"`
+}
+
+// Range names the values that are numbers in [From, To), or that begin with Prefix.
+type Range struct {
+	Name   string   `json:"name"`
+	From   *float64 `json:"from,omitempty"`
+	To     *float64 `json:"to,omitempty"`
+	Prefix string   `json:"prefix,omitempty"`
 }
 
 // Code is a coded value and its meaning.

@@ -128,8 +128,11 @@ func (c *checker) columnType(s *Spec, here []any, col *Column) {
 	default:
 		c.bad(here, "column %q is a %s: min and max are for numbers", col.Name, col.Type)
 	}
-	if col.Type != Category && (len(col.Values) > 0 || len(col.Codes) > 0) {
-		c.bad(here, "column %q is a %s: values and codes are for categories", col.Name, col.Type)
+	if col.Type != Category && (len(col.Values) > 0 || len(col.Codes) > 0 || len(col.Names) > 0) {
+		c.bad(here, "column %q is a %s: values, codes and names are for categories", col.Name, col.Type)
+	}
+	for i, r := range col.Names {
+		c.rangeEntry(append(slices.Clone(here), "names", i), r)
 	}
 	if len(col.Values) > 0 && len(col.Codes) > 0 {
 		c.bad(here, "column %q has both values and codes", col.Name)

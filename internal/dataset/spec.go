@@ -5,6 +5,7 @@
 package dataset
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -141,6 +142,7 @@ type Column struct {
 	Form   string            `yaml:"form"`   // the group it stands in on the page; empty: not asked for
 	Values []string          `yaml:"values"` // usual values of a category, offered by the page; others are allowed
 	Codes  map[string]string `yaml:"codes"`  // usual codes of a category with their meaning
+	Names  []Range           `yaml:"names"`  // of a category: what people call its values, where they are too many to list
 	Min    *float64          `yaml:"min"`    // a smaller number can't be cleaned
 	Max    *float64          `yaml:"max"`    // a larger number can't be cleaned
 
@@ -260,6 +262,22 @@ type Range struct {
 	From   *float64 `yaml:"from"`
 	To     *float64 `yaml:"to"`
 	Prefix string   `yaml:"prefix"`
+}
+
+// NameOf returns the name of the first range that a value is in; empty if there is none.
+func NameOf(ranges []Range, value string) string {
+	x, number := ParseNumber([]byte(value))
+	for _, r := range ranges {
+		if r.Prefix != "" && strings.HasPrefix(value, r.Prefix) || r.From != nil && number && x >= *r.From && x < *r.To {
+			return r.Name
+		}
+	}
+	return ""
+}
+
+// NameOf is what people call a value of the column; empty if the spec doesn't say.
+func (c *Column) NameOf(value string) string {
+	return cmp.Or(c.Codes[value], NameOf(c.Names, value))
 }
 
 // Text returns the YAML that the spec was read from, byte for byte.

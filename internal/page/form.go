@@ -51,7 +51,7 @@ type Field struct {
 	Label       string
 	Range       string   // "0 to 120"; empty if there is none
 	Options     []Option // to choose from; if empty, the value is typed
-	Suggestions []string // while typing
+	Suggestions []Option // while typing
 	Value       string   // empty if unknown
 	Sample      string   // the sample's value
 	SampleText  string   // the same, for people
@@ -267,7 +267,7 @@ func offer(m *api.Model, f *Field) {
 		}
 	}
 	for _, c := range f.Column.Codes {
-		add(c.Code, c.Code+" · "+c.Name)
+		add(c.Code, called(c.Code, c.Name))
 	}
 	for _, v := range f.Column.Values {
 		add(v, readable(v))
@@ -280,11 +280,44 @@ func offer(m *api.Model, f *Field) {
 	}
 	for _, s := range m.Samples {
 		v := known(&m.Dataset, f.Column, s.Record[f.Column.Name])
-		add(v, v)
+		add(v, nameOf(f.Column, v))
 	}
-	for _, o := range options {
-		f.Suggestions = append(f.Suggestions, o.Value)
+	for _, r := range f.Column.Names {
+		if r.From != nil && *r.From == math.Trunc(*r.From) && *r.To == *r.From+1 {
+			add(bound(r.From), r.Name)
+		}
 	}
+	f.Suggestions = options
+}
+
+// nameOf is what people call a value that is typed; empty if the data set doesn't say.
+func nameOf(c api.Column, value string) string {
+	for _, r := range c.Names {
+		if name := dataset.NameOf([]dataset.Range{dataset.Range(r)}, value); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// Meaning is what people call the field's value, where it is typed.
+func (f Field) Meaning() string { return nameOf(f.Column, f.Value) }
+
+// Names are the names of values for the page's script: [name, from, to], or [name, prefix].
+func (f Field) Names() string {
+	var list [][]any
+	for _, r := range f.Column.Names {
+		if r.From != nil {
+			list = append(list, []any{r.Name, *r.From, *r.To})
+		} else {
+			list = append(list, []any{r.Name, r.Prefix})
+		}
+	}
+	text, err := json.Marshal(list)
+	if err != nil { // strings and finite numbers
+		panic(err)
+	}
+	return string(text)
 }
 
 // text is how a value of the field is shown to people.
@@ -297,7 +330,15 @@ func (f Field) text(value string) string {
 			return o.Text
 		}
 	}
-	return value
+	return called(value, nameOf(f.Column, value))
+}
+
+// called is a value with its name, if it has one.
+func called(value, name string) string {
+	if name == "" {
+		return value
+	}
+	return value + " · " + name
 }
 
 // bin is an interval as tables write it: [10-20), (0, 5.5], [1;2].

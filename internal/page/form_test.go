@@ -109,6 +109,10 @@ func TestOffer(t *testing.T) {
 	for i := range long {
 		long[i] = string(rune('A' + i))
 	}
+	var offered []Option
+	for _, v := range long {
+		offered = append(offered, Option{v, v})
+	}
 	m := &api.Model{
 		Dataset: api.Dataset{Missing: []string{"?"}},
 		Samples: []api.Sample{{Record: api.Record{"c": "x"}}, {Record: api.Record{"c": "?"}}, {Record: api.Record{"c": "y"}}, {Record: api.Record{"c": "x"}}},
@@ -117,13 +121,16 @@ func TestOffer(t *testing.T) {
 		why         string
 		field       Field
 		options     []Option
-		suggestions []string
+		suggestions []Option
 	}{
 		{"codes come with their names", Field{Column: api.Column{Codes: []api.Code{{Code: "1", Name: "Emergency"}}}}, []Option{{"1", "1 · Emergency"}}, nil},
 		{"values beside codes follow", Field{Column: api.Column{Codes: []api.Code{{Code: "1", Name: "Emergency"}}, Values: []string{"1", "2"}}}, []Option{{"1", "1 · Emergency"}, {"2", "2"}}, nil},
 		{"a value that is not listed is kept", Field{Column: api.Column{Values: []string{"a"}}, Value: "b", Sample: "c"}, []Option{{"a", "a"}, {"b", "b"}, {"c", "c"}}, nil},
-		{"open values are suggested from the samples, once each", Field{Column: api.Column{Name: "c"}}, nil, []string{"x", "y"}},
-		{"a long list is suggested", Field{Column: api.Column{Values: long}}, nil, long},
+		{"open values are suggested from the samples, once each", Field{Column: api.Column{Name: "c"}}, nil, []Option{{"x", ""}, {"y", ""}}},
+		{"a long list is suggested", Field{Column: api.Column{Values: long}}, nil, offered},
+		{"values with names are suggested with them, those that are one number too", Field{Column: api.Column{Name: "c", Names: []api.Range{
+			{Name: "Heart failure", From: new(428.0), To: new(429.0)}, {Name: "Circulation", From: new(390.0), To: new(460.0)}, {Name: "Letters", Prefix: "x"},
+		}}}, nil, []Option{{"x", "Letters"}, {"y", ""}, {"428", "Heart failure"}}},
 	}
 	for _, test := range tests {
 		f := test.field
@@ -226,5 +233,22 @@ func TestSliderRange(t *testing.T) {
 		if diff := cmp.Diff(test.want, test.field.Slider()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+func TestMeaning(t *testing.T) {
+	c := api.Column{Type: api.Category, Names: []api.Range{
+		{Name: "Heart failure", From: new(428.0), To: new(429.0)}, {Name: "Circulation", From: new(390.0), To: new(460.0)},
+		{Name: "Aftercare", Prefix: "V58"}, {Name: "Other contact", Prefix: "V"},
+	}}
+	for value, want := range map[string]string{
+		"428": "Heart failure", "428.3": "Heart failure", "429": "Circulation", "460": "", "V58": "Aftercare", "V58.1": "Aftercare", "V5": "Other contact", "": "", "x": "",
+	} {
+		if got := (Field{Column: c, Value: value}).Meaning(); got != want {
+			t.Errorf("%q means %q, want %q", value, got, want)
+		}
+	}
+	if got, want := (Field{Column: c}).Names(), `[["Heart failure",428,429],["Circulation",390,460],["Aftercare","V58"],["Other contact","V"]]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

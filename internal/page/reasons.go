@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -76,10 +77,10 @@ func amount(scale string, c float64) string {
 func valueText(value json.RawMessage, name string) string {
 	var text string
 	switch {
-	case name != "":
-		return name
 	case len(value) == 0 || string(value) == "null":
-		return "unknown"
+		return cmp.Or(name, "unknown")
+	case json.Unmarshal(value, &text) == nil && name != "":
+		return called(text, name)
 	case json.Unmarshal(value, &text) == nil:
 		return readable(text)
 	}

@@ -93,6 +93,14 @@ func tries(f *Field) []try {
 			}
 			add(o.Value, o.Text)
 		}
+		if len(f.Column.Names) > 0 {
+			for _, o := range f.Suggestions {
+				if len(list) == maxCurveBars {
+					break
+				}
+				add(o.Value, called(o.Value, o.Text))
+			}
+		}
 		if f.Value != "" {
 			add(f.Value, f.text(f.Value))
 		} else if len(list) > 0 {

@@ -115,9 +115,13 @@ func columns(e *feature.Encoder) []api.Column {
 			continue
 		}
 		c := &spec.Columns[i]
+		var names []api.Range
+		for _, r := range c.Names {
+			names = append(names, api.Range(r))
+		}
 		list = append(list, api.Column{
 			Name: c.Name, Type: string(c.Type), Label: c.Label, Form: c.Form,
-			Values: c.Values, Codes: codes(c.Codes), Min: c.Min, Max: c.Max,
+			Values: c.Values, Codes: codes(c.Codes), Names: names, Min: c.Min, Max: c.Max,
 			Missing: c.Missing, Format: c.Format, Earliest: c.Earliest, Latest: c.Latest, Required: c.Required, Seen: seen(e, c.Name),
 		})
 	}

@@ -107,6 +107,7 @@ type columnWording struct {
 	open   []byte // up to the value
 	column int    // of the spec; -1 for the earlier records
 	codes  map[string][]byte
+	ranges bool // what codes doesn't name, the column's Names do
 }
 
 // wording returns how the served version's contributions are written.
@@ -138,7 +139,8 @@ func newWording(m *model.Model) *wording {
 		if c.column >= 0 {
 			column := &spec.Columns[c.column]
 			label = cmp.Or(column.Label, name)
-			if len(column.Codes) > 0 {
+			c.ranges = len(column.Names) > 0
+			if len(column.Codes) > 0 || c.ranges {
 				c.codes = map[string][]byte{}
 				for code, text := range column.Codes {
 					c.codes[code] = fmt.Appendf(nil, `,"name":%s`, quoted(text))
@@ -157,13 +159,12 @@ func newWording(m *model.Model) *wording {
 			panic(err) // strings
 		}
 		fw := featureWording{open: fmt.Appendf(nil, `{"feature":%s,"label":%s,"columns":%s,"value":`, quoted(fitted.Name), quoted(label), list)}
-		var codes map[string]string
-		if f.Category != "" {
-			codes = spec.Columns[spec.Column(f.Category)].Codes
-		}
 		for _, level := range fitted.Levels {
-			text := quoted(level)
-			if name, ok := codes[level]; ok {
+			text, name := quoted(level), ""
+			if f.Category != "" {
+				name = spec.Columns[spec.Column(f.Category)].NameOf(level)
+			}
+			if name != "" {
 				text = fmt.Appendf(text, `,"name":%s`, quoted(name))
 			}
 			fw.levels = append(fw.levels, text)
@@ -294,10 +295,17 @@ func (c *columnWording) appendValue(out []byte, at *locator, e *feature.Encoder)
 		return append(out, "null"...)
 	}
 	out = append(out, text...)
-	if c.codes != nil {
-		out = append(out, c.codes[codeOf(e, c.column, text)]...)
+	if c.codes == nil {
+		return out
 	}
-	return out
+	code := codeOf(e, c.column, text)
+	name, ok := c.codes[code]
+	if !ok && c.ranges && code != "" {
+		if called := e.Spec().Columns[c.column].NameOf(code); called != "" {
+			name = fmt.Appendf(nil, `,"name":%s`, quoted(called))
+		}
+	}
+	return append(out, name...)
 }
 
 // codeOf is a value of a column as the table has it.

@@ -24,12 +24,20 @@ function valueOf(field) {
 
 const labelOf = (field) => field.querySelector('label').firstChild.textContent.trim();
 
+// nameOf is what people call a value that is typed; the first name that fits counts.
+function nameOf(field, value) {
+  const fits = ([, from, to]) => (to === undefined ? value.startsWith(from) : value !== '' && value >= from && value < to);
+  return JSON.parse(field.dataset.names).find(fits)?.[0] ?? '';
+}
+
 function mark(field) {
   moveSlider(field);
   const changed = valueOf(field) !== field.dataset.sample;
   field.classList.toggle('changed', changed);
   const was = field.querySelector('.was');
   if (was) was.hidden = !changed;
+  const meaning = field.querySelector('.meaning');
+  if (meaning) meaning.textContent = nameOf(field, valueOf(field));
   const group = field.closest('.compact');
   if (group) field.classList.toggle('usual', valueOf(field) === group.dataset.common);
 }
@@ -242,7 +250,7 @@ function showReasons(contributions) {
       svg('rect', { class: c > 0 ? 'up' : 'down', x: `${(c < 0 ? 50 - width : 50).toFixed(2)}%`, y: '1', width: `${width.toFixed(2)}%`, height: '6', rx: '2' }),
       svg('line', { x1: '50%', x2: '50%', y1: '0', y2: '8' }),
     );
-    item.append(span('reason-name', `${label}: `, span('muted', name || (value === null ? 'unknown' : readable(String(value))))), ' ', span('reason-amount', amount), bar);
+    item.append(span('reason-name', `${label}: `, span('muted', value === null ? name || 'unknown' : name ? `${value} · ${name}` : readable(String(value)))), ' ', span('reason-amount', amount), bar);
     return item;
   });
   panel.querySelector('[data-fill=reasons]').replaceChildren(...items);
