@@ -9,9 +9,7 @@
 package bulk
 
 import (
-	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,7 +23,6 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
-	"mlops/internal/scoring"
 	"mlops/internal/source"
 )
 
@@ -239,45 +236,42 @@ func (b *batch) score(ctx context.Context, r *run) error {
 	if err := b.in.seek(ctx, r.position); err != nil {
 		return err
 	}
+	f := b.flow(ctx, r)
+	defer func() { f.stop() }()
 	for begun := false; ; {
-		part, err := b.in.next(ctx, b.Part)
-		if err != nil {
-			return err
+		part := f.next(ctx)
+		if part.err != nil {
+			return part.err
 		}
-		last := len(part.records) == 0
+		last := len(part.rows) == 0
 		if last && r.records == 0 {
 			return program.Inputf("%s has no record", r.source)
-		}
-		var names []string // known from the first prediction on
-		var rows [][]string
-		if !last {
-			if names, rows, err = b.predict(ctx, r, &part); err != nil {
-				return err
-			}
 		}
 		if !begun {
 			begun = true
 			at := r.position
-			if over, err := b.out.begin(ctx, r, names); err != nil || over {
+			if over, err := b.out.begin(ctx, r, part.columns); err != nil || over {
 				return errors.Join(err, b.ended(ctx, r, over))
 			}
 			if r.position != at { // the target has lost what it had
 				begun = false
+				f.stop()
 				if err := b.in.seek(ctx, r.position); err != nil {
 					return err
 				}
+				f = b.flow(ctx, r)
 				continue
 			}
 		}
 		if last {
 			return b.out.end(ctx, r)
 		}
-		p := progress{position: part.position, records: r.records + int64(len(rows)), excluded: r.excluded, warned: r.warned}
-		excluded, warnings := named(names, "excluded"), named(names, "warnings")
+		p := progress{position: part.position, records: r.records + int64(len(part.rows)), excluded: r.excluded, warned: r.warned}
+		excluded, warnings := named(part.columns, "excluded"), named(part.columns, "warnings")
 		if excluded < 0 || warnings < 0 {
 			return fmt.Errorf("%s has responded without the columns excluded and warnings: is it an older server?", b.Client.Base())
 		}
-		for _, row := range rows {
+		for _, row := range part.rows {
 			if row[excluded] != "" {
 				p.excluded++
 			}
@@ -285,9 +279,10 @@ func (b *batch) score(ctx context.Context, r *run) error {
 				p.warned++
 			}
 		}
-		if err := b.out.put(ctx, r, rows, p); err != nil {
+		if err := b.out.put(ctx, r, part.rows, p); err != nil {
 			return err
 		}
+		f.written()
 		b.Logger.Info("progress", "done", r.records, "total", 0, "unit", "rows")
 	}
 }
@@ -306,51 +301,6 @@ func named(names []string, name string) int {
 		return i
 	}
 	return slices.Index(names, name)
-}
-
-// recordColumn is the column that says which record of the source a row is.
-const recordColumn = "_record"
-
-// predict scores a part, and returns each record with its place and its prediction.
-func (b *batch) predict(ctx context.Context, r *run, part *part) (names []string, rows [][]string, err error) {
-	var text bytes.Buffer
-	w := csv.NewWriter(&text)
-	if err := w.Write(b.in.columns()); err != nil {
-		return nil, nil, err
-	}
-	for _, record := range part.records {
-		if len(record) == 1 && record[0] == "" {
-			w.Flush()
-			text.WriteString("\"\"\n") // an empty line would be no record
-			continue
-		}
-		if err := w.Write(record); err != nil {
-			return nil, nil, err
-		}
-	}
-	w.Flush()
-	t := scoring.Table{Name: r.source, Client: b.Client, Batch: b.Part / 2, Where: func(i int) string { return b.in.where(part.names[i]) }}
-	var scored bytes.Buffer
-	n, err := t.Score(ctx, &text, &scored)
-	if err != nil {
-		return nil, nil, err
-	}
-	if n != len(part.records) {
-		return nil, nil, fmt.Errorf("%d records were sent and %d scored", len(part.records), n)
-	}
-	if len(t.Models) != 1 || t.Models[0] != r.model {
-		return nil, nil, fmt.Errorf("%w: the run is of %s, records were scored by %s", errSwapped, r.model, strings.Join(t.Models, " and "))
-	}
-	in := csv.NewReader(&scored)
-	if rows, err = in.ReadAll(); err != nil {
-		return nil, nil, fmt.Errorf("reading the scored records: %w", err)
-	}
-	names = append([]string{recordColumn}, rows[0]...)
-	rows = rows[1:]
-	for i := range rows {
-		rows[i] = slices.Insert(rows[i], 0, part.names[i])
-	}
-	return names, rows, nil
 }
 
 // quote makes a name an SQL identifier.

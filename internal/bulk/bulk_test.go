@@ -329,7 +329,7 @@ func TestObject(t *testing.T) {
 	stop := errors.New("stopped")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	w.scorer.after = func(n int) {
-		if n > 13 {
+		if n > 17 { // of the ninth part: six or more have been written
 			cancel(stop)
 		}
 	}
