@@ -208,8 +208,9 @@ watching: helms bin/alertmanager bin/postgres-exporter ## test that an alert of 
 	@MLOPS_TEST_HELM="$$(bin/cluster path helm4)" MLOPS_TEST_PROMETHEUS="$$(bin/cluster path prometheus)" MLOPS_TEST_ALERTMANAGER=$(CURDIR)/bin/alertmanager $(GO) test -count=1 -run TestAlertIsReceived -v ./internal/chart
 	@MLOPS_TEST_POSTGRES_EXPORTER=$(CURDIR)/bin/postgres-exporter $(MAKE) --no-print-directory test PKG=./internal/setup TESTFLAGS='-count=1 -v -run TestExporter'
 
-e2e-api: ## ask a server of its own what its OpenAPI document allows and what it doesn't, with schemathesis (API=flags, such as -seconds=30)
-	@$(MLOPS) scratch -- sh -c '$(MAKE) --no-print-directory demo SPEC=workflows/datasets/penguins.yaml && $(GO) run ./e2e/api $(API)'
+e2e-api: ## ask a server per task what its OpenAPI document allows and what it doesn't, with schemathesis (API=flags, such as -seconds=30)
+	@$(MLOPS) scratch -- sh -ec 'for spec in workflows/datasets/penguins.yaml docs/examples/species.yaml docs/examples/body-mass.yaml; do \
+	  $(MAKE) --no-print-directory demo SPEC=$$spec; done; $(GO) run ./e2e/api $(API)'
 
 helms: # Helm 3 and 4, built from source into the cache
 	@CGO_ENABLED=0 $(GO) build -C tools/cluster -trimpath -buildvcs=false -o $(CURDIR)/bin/cluster .

@@ -1,9 +1,9 @@
-// Command api has schemathesis ask the server of a running demo what its OpenAPI
-// document allows, and what it doesn't. It fails where a response is not as the document
+// Command api has schemathesis ask the servers of a running demo what their OpenAPI
+// documents allow, and what they don't. It fails where a response is not as the document
 // says, where something invalid is accepted, and where the server fails. That everything
 // valid is accepted is not checked: a schema can't say which texts are numbers in a
-// column's range, or which CSV has the right columns. `make e2e-api` runs it around a demo
-// of its own.
+// column's range, or which CSV has the right columns. `make e2e-api` runs it around demos
+// of its own, one per task.
 package main
 
 import (
@@ -29,8 +29,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 	var base string
 	var seconds, seed int
 	err := program.Flags(os.Args[1:], func(f *flag.FlagSet) {
-		f.StringVar(&base, "url", "", "the server; by default that of the demo in MLOPS_HOME")
-		f.IntVar(&seconds, "seconds", 120, "time for everything together")
+		f.StringVar(&base, "url", "", "the server; by default each of those in MLOPS_HOME")
+		f.IntVar(&seconds, "seconds", 120, "time per server")
 		f.IntVar(&seed, "seed", 1, "the same requests for the same number")
 	})
 	if err != nil {
@@ -44,8 +44,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	servers := []string{base}
 	if base == "" {
-		if base, err = served(state); err != nil {
+		if servers, err = served(state); err != nil {
 			return err
 		}
 	}
@@ -65,30 +66,35 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"run", base + "/openapi.json", "--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-time", strconv.Itoa(seconds), "--seed", strconv.Itoa(seed),
-		"--continue-on-failure", "--no-color", "--warnings", "off"}
-	if key != "" {
-		args = append(args, "--header", "X-API-Key: "+key)
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(venv.Bin(), "schemathesis"), args...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Dir = home // it leaves a folder for replays
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("schemathesis: %w", err)
+	for _, server := range servers {
+		args := []string{"run", server + "/openapi.json", "--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-time", strconv.Itoa(seconds), "--seed", strconv.Itoa(seed),
+			"--continue-on-failure", "--no-color", "--warnings", "off"}
+		if key != "" {
+			args = append(args, "--header", "X-API-Key: "+key)
+		}
+		cmd := exec.CommandContext(ctx, filepath.Join(venv.Bin(), "schemathesis"), args...)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		cmd.Dir = home // it leaves a folder for replays
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("schemathesis of %s: %w", server, err)
+		}
 	}
 	return nil
 }
 
-// served is the address of a running demo's server.
-func served(state *local.State) (string, error) {
+// served are the addresses of a running demo's servers.
+func served(state *local.State) (servers []string, err error) {
 	records, err := state.Records()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, r := range records {
 		if strings.HasPrefix(r.Name, "inference-") && r.Alive() {
-			return r.URL(), nil
+			servers = append(servers, r.URL())
 		}
 	}
-	return "", program.Input(errors.New("no demo runs in " + state.Dir + "; make demo starts one"))
+	if len(servers) == 0 {
+		return nil, program.Input(errors.New("no demo runs in " + state.Dir + "; make demo starts one"))
+	}
+	return servers, nil
 }
