@@ -74,6 +74,8 @@ type Run struct {
 	Metrics map[string]float64 // the last value of each
 	Params  map[string]string
 	Tags    map[string]string // MLflow's own (mlflow.*) among them
+
+	LoggedModels []string // ids of those that it made
 }
 
 // run is a Run in MLflow's JSON.
@@ -93,6 +95,11 @@ type run struct {
 		Params  []keyValue `json:"params"`
 		Tags    []keyValue `json:"tags"`
 	} `json:"data"`
+	Outputs struct {
+		Models []struct {
+			ID string `json:"model_id"`
+		} `json:"model_outputs"`
+	} `json:"outputs"`
 }
 
 func (r run) run() Run {
@@ -105,6 +112,9 @@ func (r run) run() Run {
 	}
 	for _, m := range r.Data.Metrics {
 		out.Metrics[m.Key] = float64(m.Value)
+	}
+	for _, m := range r.Outputs.Models {
+		out.LoggedModels = append(out.LoggedModels, m.ID)
 	}
 	return out
 }
@@ -222,6 +232,10 @@ type Metric struct {
 	Value float64 // NaN is kept; infinities become the largest finite values
 	Time  time.Time
 	Step  int64
+
+	LoggedModel string // that it is of too, as measured on the input of this name and digest
+	Input       string
+	Digest      string
 }
 
 // Batch is what LogBatch logs to a run.
@@ -312,7 +326,7 @@ func (b Batch) items(now time.Time) ([]item, error) {
 		if m.Time.IsZero() {
 			m.Time = now
 		}
-		if err := add('m', metric{m.Key, number(m.Value), m.Time.UnixMilli(), m.Step}); err != nil {
+		if err := add('m', metric{m.Key, number(m.Value), m.Time.UnixMilli(), m.Step, m.LoggedModel, m.Input, m.Digest}); err != nil {
 			return nil, fmt.Errorf("metric %q: %w", m.Key, err)
 		}
 	}
@@ -345,6 +359,10 @@ type metric struct {
 	Value number `json:"value"`
 	Time  int64  `json:"timestamp"` // milliseconds since 1970
 	Step  int64  `json:"step"`
+
+	LoggedModel string `json:"model_id,omitempty"`
+	Input       string `json:"dataset_name,omitempty"`
+	Digest      string `json:"dataset_digest,omitempty"`
 }
 
 // number is a float64 in protobuf's JSON: NaN and the infinities are strings.

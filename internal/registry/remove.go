@@ -141,11 +141,21 @@ func (r *Registry) giveUp(ctx context.Context, runID string, why error) error {
 	return why
 }
 
-// clear deletes the artifacts of a version that is gone.
+// clear deletes the artifacts of a version that is gone, and its entry among the models.
 func (r *Registry) clear(ctx context.Context, gone Removed) error {
-	root, err := r.artifacts(ctx, gone.RunID)
+	run, err := r.client.GetRun(ctx, gone.RunID)
 	if err == nil {
-		err = r.deleteAll(ctx, root)
+		var root string
+		if root, err = r.client.ArtifactPath(run.ArtifactURI); err == nil {
+			err = r.deleteAll(ctx, root)
+		}
+	}
+	if err == nil {
+		for _, id := range run.LoggedModels {
+			if failed := r.client.DeleteLoggedModel(ctx, id); failed != nil && !errors.Is(failed, mlflow.ErrNotFound) {
+				err = failed
+			}
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("deleting the artifacts of version %d of %s: %w", gone.Number, r.model, err)

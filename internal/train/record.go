@@ -65,6 +65,9 @@ func (r *recorder) leftovers(ctx context.Context) (*mlflow.Run, error) {
 			if err := r.client.UpdateRun(ctx, runs[i].ID, mlflow.Killed, time.Now()); err != nil {
 				return nil, fmt.Errorf("closing unfinished run %s: %w", runs[i].ID, err)
 			}
+			for _, id := range runs[i].LoggedModels {
+				r.endModel(ctx, id, false)
+			}
 			r.config.Log.Info("closed an unfinished run of an earlier attempt", "run_id", runs[i].ID)
 		}
 	}
@@ -124,14 +127,25 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if err != nil {
 		return "", fmt.Errorf("starting a run: %w", err)
 	}
+	logged := ""
 	defer func() {
 		if err != nil {
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
 			_ = r.client.UpdateRun(end, run.ID, mlflow.Failed, time.Now()) // the first error is the one that counts
+			r.endModel(end, logged, false)
 		}
 	}()
-	if err := r.client.LogBatch(ctx, run.ID, r.batch(candidate, d, f, took)); err != nil {
+	batch := r.batch(candidate, d, f, took)
+	if logged = r.logModel(ctx, run, batch.Params); logged != "" {
+		of := r.input(d)
+		for i := range batch.Metrics {
+			if m := &batch.Metrics[i]; strings.HasPrefix(m.Key, dataset.Test+"_") || strings.HasPrefix(m.Key, dataset.Validation+"_") {
+				m.LoggedModel, m.Input, m.Digest = logged, of.Name, of.Digest
+			}
+		}
+	}
+	if err := r.client.LogBatch(ctx, run.ID, batch); err != nil {
 		return "", fmt.Errorf("logging run %s: %w", run.ID, err)
 	}
 	if err := r.client.LogInput(ctx, run.ID, r.input(d)); err != nil {
@@ -151,7 +165,7 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	if err := r.reports(f, files); err != nil {
 		return "", err
 	}
-	logged, err := json.Marshal([]loggedModel{{
+	history, err := json.Marshal([]loggedModel{{
 		Path: registry.Folder, RunID: run.ID, Flavors: map[string]any{"python_function": struct{}{}, "xgboost": struct{}{}},
 		Created: time.Now().UTC().Format("2006-01-02 15:04:05.000000"),
 	}})
@@ -171,13 +185,40 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 			return "", fmt.Errorf("storing %s of run %s: %w", name, run.ID, err)
 		}
 	}
-	if err := r.client.LogBatch(ctx, run.ID, mlflow.Batch{Tags: map[string]string{tagModels: string(logged)}}); err != nil {
+	if err := r.client.LogBatch(ctx, run.ID, mlflow.Batch{Tags: map[string]string{tagModels: string(history)}}); err != nil {
 		return "", fmt.Errorf("noting which model run %s logged: %w", run.ID, err)
 	}
 	if err := r.client.UpdateRun(ctx, run.ID, mlflow.Finished, time.Now()); err != nil {
 		return "", fmt.Errorf("finishing run %s: %w", run.ID, err)
 	}
+	r.endModel(ctx, logged, true)
 	return run.ID, nil
+}
+
+// logModel lists the model on MLflow's page Models, with figures by data set. The files
+// stay with the run, where every reader of the registry finds them. The page is for
+// people, so training goes on without the entry.
+func (r *recorder) logModel(ctx context.Context, run mlflow.Run, params map[string]string) (id string) {
+	kind := "classifier"
+	if r.spec.Task == dataset.Regression {
+		kind = "regressor"
+	}
+	tags := r.made.Tags()
+	tags[registry.TagRunDescription] = "The files are with the run, in its folder `" + registry.Folder + "`."
+	id, err := r.client.LogModel(ctx, mlflow.NewLoggedModel{ExperimentID: run.ExperimentID, Name: r.made.Name, Type: kind, RunID: run.ID, Params: params, Tags: tags})
+	if err != nil {
+		r.config.Log.Warn("MLflow does not list the model on its page Models", "run_id", run.ID, "reason", err)
+	}
+	return id
+}
+
+func (r *recorder) endModel(ctx context.Context, id string, complete bool) {
+	if id == "" {
+		return
+	}
+	if err := r.client.EndLoggedModel(ctx, id, complete); err != nil {
+		r.config.Log.Warn("MLflow shows the model as pending", "logged_model", id, "reason", err)
+	}
 }
 
 // tagModels is the tag of a run by which MLflow's page finds its models.
@@ -425,6 +466,11 @@ func (r *recorder) register(ctx context.Context, runID string) (int, error) {
 	}
 	if v, err = r.registry.Register(ctx, r.made, runID); err != nil {
 		return 0, err
+	}
+	for _, id := range run.LoggedModels {
+		if err := r.client.LinkVersion(ctx, id, v.Name, v.Number); err != nil {
+			r.config.Log.Warn("MLflow's page Models does not lead to the version", "logged_model", id, "version", v.Number, "reason", err)
+		}
 	}
 	r.config.Log.Info("registered", "model", v.Name, "version", v.Number, "run_id", runID)
 	return v.Number, nil
