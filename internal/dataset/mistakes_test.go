@@ -39,6 +39,8 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"a confidence beyond reach", "task: binary", "task: binary\npromote: {confidence: 100%}", "line 4", "below 100%"},
 		{"a margin that lets worse ones in", "task: binary", "task: binary\npromote: {margin: -0.1}", "line 4", "from 0 on"},
 		{"a calibration that none has", "task: binary", "task: binary\npromote:\n  calibration: 0%", "line 5", "100% leaves the check out"},
+		{"names of a number's values", "type: number, min: 0", "type: number, names: [{name: much, from: 5, to: 9}]", "line 10", "names are for categories"},
+		{"a name that fits nothing", "values: [a, b]", "names: [{name: much, from: 9, to: 5}]", "line 11", "from 9 is not below to 5"},
 		{"decimal and thousands alike", "task: binary", "task: binary\nsource: {decimal: \",\", thousands: \",\"}", "line 4", "another than decimal's"},
 	}
 	for p, want := range map[string]string{

@@ -27,7 +27,7 @@ columns:
   - {name: size, type: number, min: 0}
   - {name: count, type: integer}
   - {name: kind, type: category, codes: {"1": one, "10": ten, "2": two}}
-  - {name: "odd name", type: category}
+  - {name: "odd name", type: category, names: [{name: accented, prefix: é}]}
   - {name: y, type: category}
 target: {column: y, positive: ["1"]}
 cohort:

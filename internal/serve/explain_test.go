@@ -42,13 +42,13 @@ func TestExplained(t *testing.T) {
 			{Feature: "size", Label: "size", Columns: []string{"size"}, Value: raw("3"), Contribution: 1.2},
 			{Feature: "kind", Label: "kind", Columns: []string{"kind"}, Value: raw(`"2"`), Name: "two", Contribution: 0.6},
 			{Feature: "count", Label: "count", Columns: []string{"count"}, Value: raw("1")},
-			{Feature: "odd name", Label: "odd name", Columns: []string{"odd name"}, Value: raw(`"é\""`)},
+			{Feature: "odd name", Label: "odd name", Columns: []string{"odd name"}, Value: raw(`"é\""`), Name: "accented"},
 		},
 		Columns: []api.ColumnContribution{
 			{Column: "size", Label: "size", Value: raw(`"3"`), Contribution: 1.2},
 			{Column: "kind", Label: "kind", Value: raw("2"), Name: "two", Contribution: 0.6},
 			{Column: "count", Label: "count", Value: raw("null")},
-			{Column: "odd name", Label: "odd name", Value: raw(`"é\""`)},
+			{Column: "odd name", Label: "odd name", Value: raw(`"é\""`), Name: "accented"},
 		},
 	}
 	near := cmpopts.EquateApprox(0, 1e-6)
