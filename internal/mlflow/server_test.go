@@ -416,6 +416,44 @@ func TestServerResolve(t *testing.T) {
 	}
 }
 
+func TestServerLoggedModel(t *testing.T) {
+	f := newFixture(t, server(t))
+	ctx := t.Context()
+	id, err := f.LogModel(ctx, NewLoggedModel{ExperimentID: f.run.ExperimentID, Name: "one", Type: "classifier", RunID: f.run.ID, Params: map[string]string{"eta": "0.1"}, Tags: map[string]string{"a": "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.LogBatch(ctx, f.run.ID, Batch{Metrics: []Metric{{Key: "test_auc", Value: 0.7, LoggedModel: id, Input: "things", Digest: "d"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if run, err := f.GetRun(ctx, f.run.ID); err != nil || !slices.Equal(run.LoggedModels, []string{id}) || run.Metrics["test_auc"] != 0.7 {
+		t.Errorf("the run %+v, %v; want the model %s and its figure", run, err, id)
+	}
+	if runs, err := f.SearchRuns(ctx, []string{f.run.ExperimentID}, "", nil, 0); err != nil || len(runs) != 1 || !slices.Equal(runs[0].LoggedModels, []string{id}) {
+		t.Errorf("found %+v, %v", runs, err)
+	}
+	// A version of the run's files and the entry know of each other; the entry's name is
+	// not that of the files' folder, where MLflow would look for them with the entry.
+	v := f.version(t, nil)
+	for range 2 {
+		if err := f.EndLoggedModel(ctx, id, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.LinkVersion(ctx, id, v.Name, v.Number); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if root, err := f.ResolveArtifacts(ctx, v); err != nil || root != f.root+"/model" {
+		t.Errorf("the version's files are at %s, %v; want %s/model", root, err, f.root)
+	}
+	if err := f.DeleteLoggedModel(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.DeleteLoggedModel(ctx, id); !errors.Is(err, ErrNotFound) {
+		t.Errorf("deleting it again: %v, want ErrNotFound", err)
+	}
+}
+
 func TestServerHealth(t *testing.T) {
 	if err := newClient(t, server(t), Options{}).health(t.Context()); err != nil {
 		t.Error(err)

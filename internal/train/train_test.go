@@ -1,7 +1,6 @@
 package train
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -260,6 +259,18 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal([]byte(run.Tags[tagModels]), &logged); err != nil || len(logged) != 1 || logged[0].Path != "model" || logged[0].RunID != run.ID || len(logged[0].Flavors) != 2 {
 		t.Errorf("the run says of its models %q: %v", run.Tags[tagModels], err)
 	}
+	if len(run.LoggedModels) != 1 {
+		t.Fatalf("the run has %d logged models", len(run.LoggedModels))
+	}
+	listed := asked(t, "logged-models/"+run.LoggedModels[0])
+	for _, want := range []string{
+		`"status": "LOGGED_MODEL_READY"`, `"name": "one"`, `"source_run_id": "` + run.ID + `"`, `"key": "max_depth"`, `"key": "test_auc"`, `"dataset_name": "` + c.Spec.Name + `"`,
+		fmt.Sprintf(`[{\"name\":\"%s\",\"version\":%d}]`, c.Spec.Model, number),
+	} {
+		if !strings.Contains(listed, want) {
+			t.Errorf("MLflow's page Models has no %s: %s", want, listed)
+		}
+	}
 	if said := inputs(t, run.ID); !strings.Contains(said, `"name": "`+c.Spec.Name+`"`) || !strings.Contains(said, `rows_train`) || !strings.Contains(said, `"training"`) {
 		t.Errorf("MLflow says of the run's rows: %s", said)
 	}
@@ -303,7 +314,14 @@ func TestRunRefuses(t *testing.T) {
 // inputs is what MLflow says of a run.
 func inputs(t *testing.T, run string) string {
 	t.Helper()
-	response, err := http.Get(os.Getenv("MLOPS_TEST_MLFLOW") + "/api/2.0/mlflow/runs/get?run_id=" + run)
+	_, text, _ := strings.Cut(asked(t, "runs/get?run_id="+run), `"inputs"`)
+	return text
+}
+
+// asked is MLflow's response to a GET.
+func asked(t *testing.T, path string) string {
+	t.Helper()
+	response, err := http.Get(os.Getenv("MLOPS_TEST_MLFLOW") + "/api/2.0/mlflow/" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,6 +330,5 @@ func inputs(t *testing.T, run string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, _ = bytes.Cut(text, []byte(`"inputs"`))
 	return string(text)
 }
