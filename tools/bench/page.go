@@ -8,10 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"strings"
 	"time"
 
 	"mlops/internal/api"
 	"mlops/internal/browser"
+	"mlops/internal/local"
 	"mlops/internal/probe"
 	"mlops/internal/program"
 	tables "mlops/internal/scoring"
@@ -26,15 +29,38 @@ const (
 	pageRuns      = 5
 )
 
-// webPage is what the form of a demo that runs already costs in Chromium, with nothing cached.
+// running is the address of a demo's service in MLOPS_HOME, whose name begins so; byDefault
+// where there is none.
+func running(name, byDefault string) string {
+	home, err := program.Env("MLOPS_HOME")
+	if err != nil {
+		return byDefault
+	}
+	state, err := local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ())
+	if err != nil {
+		return byDefault
+	}
+	records, err := state.Records()
+	if err != nil {
+		return byDefault
+	}
+	for _, r := range records {
+		if strings.HasPrefix(r.Name, name) && r.Alive() {
+			return r.URL()
+		}
+	}
+	return byDefault
+}
+
+// webPage is what the form of a demo costs in Chromium, with nothing cached.
 func webPage(ctx context.Context, log *slog.Logger) ([]figure, error) {
-	target := program.EnvOr("MLOPS_BENCH_PAGE", "http://127.0.0.1:8501")
+	target := program.EnvOr("MLOPS_BENCH_PAGE", running("ui-", "http://127.0.0.1:8501"))
 	path, err := browser.Find()
 	if err == nil {
 		err = probe.HTTP(ctx, target+"/readyz")
 	}
 	if err != nil {
-		log.Warn("not measured: it needs Chromium and a page; make demo starts one, and MLOPS_BENCH_PAGE names another", "page", target, "error", err)
+		log.Warn("not measured: it needs Chromium and a page, which MLOPS_BENCH_PAGE names", "page", target, "error", err)
 		return nil, nil
 	}
 	var bytesTo, ready, predicted []float64
@@ -107,13 +133,13 @@ const (
 )
 
 // csvTable scores a CSV file as `mlops predict` does, beside the same records as JSON
-// arrays, with the server of a demo that runs already.
+// arrays, with the server of a demo.
 func csvTable(ctx context.Context, log *slog.Logger) ([]figure, error) {
-	target := program.EnvOr("MLOPS_BENCH_URL", "http://127.0.0.1:8000")
+	target := program.EnvOr("MLOPS_BENCH_URL", running("inference-", "http://127.0.0.1:8000"))
 	client := api.NewClient(target, nil).WithKey(program.EnvOr("MLOPS_API_KEY", ""))
 	m, err := client.Model(ctx)
 	if err != nil {
-		log.Warn("not measured: no server answers; make demo starts one, and MLOPS_BENCH_URL names another", "url", target, "error", err)
+		log.Warn("not measured: no server answers; MLOPS_BENCH_URL names one", "url", target, "error", err)
 		return nil, nil
 	}
 	table, arrays, err := sampleTable(m)
