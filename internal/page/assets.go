@@ -5,25 +5,36 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"html/template"
 	"io/fs"
 	"mime"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/gorilla/mux"
 
+	"mlops/internal/headers"
 	"mlops/internal/linechart"
 )
 
 //go:embed assets
 var assetFiles embed.FS
 
+// formScripts make the form's script, in this order.
+var formScripts = []string{"fields.js", "answer.js", "predict.js", "tried.js", "follow.js"}
+
 // assets serves the embedded files under names that change with their content, so
 // that browsers can cache them forever and never use an old one.
 type assets struct {
 	address map[string]string // style.css: /assets/style.<digest>.css
 	file    map[string]asset  // style.<digest>.css
+
+	// The form's page holds its style and its script: it can be used a journey to the
+	// server and back sooner.
+	style  template.CSS
+	script template.JS
 }
 
 type asset struct {
@@ -38,12 +49,16 @@ func newAssets() (*assets, error) {
 		return nil, fmt.Errorf("reading the assets: %w", err)
 	}
 	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
 		data, err := fs.ReadFile(assetFiles, path.Join("assets", e.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("reading the assets: %w", err)
 		}
 		if e.Name() == "style.css" {
 			data = append(data, linechart.Style...)
+			a.style = template.CSS(data)
 		}
 		sum := sha256.Sum256(data)
 		ext := path.Ext(e.Name())
@@ -51,7 +66,24 @@ func newAssets() (*assets, error) {
 		a.address[e.Name()] = "/assets/" + name
 		a.file[name] = asset{mime.TypeByExtension(ext), data}
 	}
+	for _, name := range formScripts {
+		data, err := fs.ReadFile(assetFiles, path.Join("assets/form", name))
+		if err != nil {
+			return nil, fmt.Errorf("reading the assets: %w", err)
+		}
+		a.script += template.JS(comments.ReplaceAll(data, nil))
+	}
 	return a, nil
+}
+
+// comments are the lines of a script that are for its readers only.
+var comments = regexp.MustCompile(`(?m)^\s*//.*\n`)
+
+// policy is the pages' Content-Security-Policy: it allows their own files, the style and
+// the script of the form, and nothing else.
+func (a *assets) policy() string {
+	return "default-src 'none'; style-src 'self' " + headers.Digest(string(a.style)) + "; script-src 'self' " + headers.Digest(string(a.script)) + "; img-src 'self'; " +
+		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
 // Address is the URL of a file. A template that names one that doesn't exist is in

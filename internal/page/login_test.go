@@ -193,7 +193,7 @@ func TestRoutes(t *testing.T) {
 			for _, proto := range []string{"http", "https"} {
 				w := send(server, route[0], route[1], nil, "X-Forwarded-Proto", proto)
 				h := w.Header()
-				if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Content-Security-Policy") != contentSecurity || h.Get("Permissions-Policy") == "" || h.Get("Cache-Control") == "" {
+				if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Content-Security-Policy") != open.assets.policy() || h.Get("Permissions-Policy") == "" || h.Get("Cache-Control") == "" {
 					t.Errorf("%s %s (%d): %v", route[0], route[1], w.Code, h)
 				}
 				if (h.Get("Strict-Transport-Security") != "") != (proto == "https") {

@@ -36,10 +36,6 @@ const (
 	drainTimeout = 15 * time.Second // for the requests being served at the end
 )
 
-// contentSecurity allows the page's own files and nothing else.
-const contentSecurity = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
-	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
 // Server serves the page.
 type Server struct {
 	inference *inference
@@ -86,10 +82,10 @@ func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) 
 	if s.assets, err = newAssets(); err != nil {
 		return nil, err
 	}
-	if s.templates, err = parseTemplates(s.assets.Address, func() bool { return s.keys != nil }); err != nil {
+	if s.templates, err = parseTemplates(s.assets, func() bool { return s.keys != nil }); err != nil {
 		return nil, err
 	}
-	s.handler = headers.Secure(contentSecurity, compress(s.routes()))
+	s.handler = headers.Secure(s.assets.policy(), compress(s.routes()))
 	return s, nil
 }
 

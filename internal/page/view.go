@@ -352,11 +352,12 @@ type messageView struct {
 	Retry                        bool // try again by itself
 }
 
-// parseTemplates parses the pages. asset returns a file's URL, keys whether visitors
-// sign in with a key.
-func parseTemplates(asset func(string) (string, error), keys func() bool) (*template.Template, error) {
+// parseTemplates parses the pages. keys returns whether visitors sign in with a key.
+func parseTemplates(files *assets, keys func() bool) (*template.Template, error) {
 	t := template.New("").Funcs(template.FuncMap{
-		"asset":   asset,
+		"asset":   files.Address,
+		"style":   func() template.CSS { return files.style },
+		"script":  func() template.JS { return files.script },
 		"keys":    keys,
 		"percent": percent,
 		"place":   func(p float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(p, 0), 1)) },
