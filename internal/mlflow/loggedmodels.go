@@ -58,8 +58,9 @@ func (c *Client) EndLoggedModel(ctx context.Context, id string, complete bool) e
 	return c.do(ctx, request{method: http.MethodPatch, path: api + "logged-models/" + url.PathEscape(id), in: map[string]any{"model_id": id, "status": status}})
 }
 
-// LinkVersion has the page of a logged model lead to a version of a registered model.
-func (c *Client) LinkVersion(ctx context.Context, id, name string, number int) error {
+// LinkVersion has the page of a logged model lead to a version of a registered model, and
+// describe it in Markdown.
+func (c *Client) LinkVersion(ctx context.Context, id, name string, number int, description string) error {
 	type version struct {
 		Name    string `json:"name"`
 		Version int    `json:"version"`
@@ -69,11 +70,11 @@ func (c *Client) LinkVersion(ctx context.Context, id, name string, number int) e
 		return fmt.Errorf("linking the logged model %s: %w", id, err)
 	}
 	return c.do(ctx, request{method: http.MethodPatch, path: api + "logged-models/" + url.PathEscape(id) + "/tags", in: map[string]any{
-		"model_id": id, "tags": fromMap(map[string]string{"mlflow.modelVersions": string(text)}),
+		"model_id": id, "tags": fromMap(map[string]string{"mlflow.modelVersions": string(text), "mlflow.note.content": description}),
 	}})
 }
 
-// DeleteLoggedModel removes a model from the page.
+// DeleteLoggedModel removes a model from the page. It is no error if that has been done.
 func (c *Client) DeleteLoggedModel(ctx context.Context, id string) error {
 	return c.do(ctx, request{method: http.MethodDelete, path: api + "logged-models/" + url.PathEscape(id)})
 }

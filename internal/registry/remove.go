@@ -152,8 +152,8 @@ func (r *Registry) clear(ctx context.Context, gone Removed) error {
 	}
 	if err == nil {
 		for _, id := range run.LoggedModels {
-			if failed := r.client.DeleteLoggedModel(ctx, id); failed != nil && !errors.Is(failed, mlflow.ErrNotFound) {
-				err = failed
+			if err = r.client.DeleteLoggedModel(ctx, id); err != nil {
+				break
 			}
 		}
 	}

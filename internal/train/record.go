@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -195,6 +196,9 @@ func (r *recorder) record(ctx context.Context, candidate *dataset.Candidate, d *
 	return run.ID, nil
 }
 
+// whereFiles describes a logged model.
+const whereFiles = "The files are with the run, in its folder `" + registry.Folder + "`."
+
 // logModel lists the model on MLflow's page Models, with figures by data set. The files
 // stay with the run, where every reader of the registry finds them. The page is for
 // people, so training goes on without the entry.
@@ -203,8 +207,9 @@ func (r *recorder) logModel(ctx context.Context, run mlflow.Run, params map[stri
 	if r.spec.Task == dataset.Regression {
 		kind = "regressor"
 	}
-	tags := r.made.Tags()
-	tags[registry.TagRunDescription] = "The files are with the run, in its folder `" + registry.Folder + "`."
+	tags := maps.Clone(run.Tags)
+	delete(tags, tagTables) // it is about files of the run
+	tags[registry.TagRunDescription] = whereFiles
 	id, err := r.client.LogModel(ctx, mlflow.NewLoggedModel{ExperimentID: run.ExperimentID, Name: r.made.Name, Type: kind, RunID: run.ID, Params: params, Tags: tags})
 	if err != nil {
 		r.config.Log.Warn("MLflow does not list the model on its page Models", "run_id", run.ID, "reason", err)
@@ -468,7 +473,7 @@ func (r *recorder) register(ctx context.Context, runID string) (int, error) {
 		return 0, err
 	}
 	for _, id := range run.LoggedModels {
-		if err := r.client.LinkVersion(ctx, id, v.Name, v.Number); err != nil {
+		if err := r.client.LinkVersion(ctx, id, v.Name, v.Number, r.made.Description+" "+whereFiles); err != nil {
 			r.config.Log.Warn("MLflow's page Models does not lead to the version", "logged_model", id, "version", v.Number, "reason", err)
 		}
 	}

@@ -264,7 +264,7 @@ func TestRun(t *testing.T) {
 	}
 	listed := asked(t, "logged-models/"+run.LoggedModels[0])
 	for _, want := range []string{
-		`"status": "LOGGED_MODEL_READY"`, `"name": "one"`, `"source_run_id": "` + run.ID + `"`, `"key": "max_depth"`, `"key": "test_auc"`, `"dataset_name": "` + c.Spec.Name + `"`,
+		`"status": "LOGGED_MODEL_READY"`, `"name": "one"`, `"source_run_id": "` + run.ID + `"`, `"key": "max_depth"`, `"key": "test_auc"`, "On the test rows: ", `"value": "train-model"`, `"dataset_name": "` + c.Spec.Name + `"`,
 		fmt.Sprintf(`[{\"name\":\"%s\",\"version\":%d}]`, c.Spec.Model, number),
 	} {
 		if !strings.Contains(listed, want) {
