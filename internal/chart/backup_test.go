@@ -104,15 +104,29 @@ func arguments(w *wfv1.WorkflowTemplate) map[string]string {
 
 // helm upgrade --reuse-values takes the defaults of the chart that is installed for those
 // of the new one. So a key that was added since testdata/values-before.yaml may be
-// missing, and then means its default.
+// missing, and then means its default; also beside one that somebody sets.
 func TestReuseValues(t *testing.T) {
 	eachHelm(t, func(t *testing.T, helm string) {
-		got, stderr, err := run(t, helm, nil, "template", "mlops", valuesBefore(t), "--namespace", "mlops", "--kube-version", kubeVersion)
-		if err != nil {
-			t.Fatalf("with the values from before: %s", stderr)
-		}
-		if diff := cmp.Diff(strings.Split(render(t, helm, "mlops", "mlops").text, "\n"), strings.Split(got, "\n")); diff != "" {
-			t.Errorf("with the new values against those from before (-want +got):\n%s", diff)
+		for name, flags := range map[string][]string{
+			"as they were":      nil,
+			"as make up has it": set("nodePorts.loadtest.enabled=true"),
+			"as make images writes them": set("postgres.exporter.image.registry=mlops.local", "postgres.exporter.image.repository=postgres-exporter",
+				"postgres.exporter.image.tag=0.17.1", "postgres.exporter.image.digest="),
+			"TLS inside": set("global.tls.enabled=true", "global.tls.certManager.issuer=internal"),
+		} {
+			template := func(chart string, flags ...string) string {
+				text, stderr, err := run(t, helm, nil, append([]string{"template", "mlops", chart, "--namespace", "mlops", "--kube-version", kubeVersion}, flags...)...)
+				if err != nil {
+					t.Errorf("%s: %s", name, stderr)
+				}
+				return text
+			}
+			got := template(valuesBefore(t), flags...)
+			// Postgres keeps the number of connections that the release has.
+			want := template(dir, append(flags, set("postgres.settings.max_connections=160")...)...)
+			if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("%s, with the new values against those from before (-want +got):\n%s", name, diff)
+			}
 		}
 	})
 }
