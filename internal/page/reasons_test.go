@@ -39,7 +39,7 @@ func TestReasons(t *testing.T) {
 	}})
 	want := []reasonView{
 		{"Stays", "3", "×1.49", true, "50.00%", "50.00%"},
-		{"Kind", "two", "×0.82", false, "25.00%", "25.00%"},
+		{"Kind", "2 · two", "×0.82", false, "25.00%", "25.00%"},
 		{"Payer", "unknown", "×1.11", true, "50.00%", "12.50%"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || scale == "" {
