@@ -32,7 +32,8 @@ type explainer struct {
 	weight   []float64 // by point
 	absent   []float64 // 1-t, by point
 	trees    []explained
-	folded   *folded   // the trees again, if they fit
+	groups   []group   // the trees again, if the processor has vectors and they fit
+	folded   *folded   // else, if they fit
 	slots    bool      // splits have slots in the model's forest
 	expected []float64 // by output: the margin over the training rows
 	splits   int       // the most of a tree
@@ -67,7 +68,10 @@ type explaining struct {
 	follows []uint8   // by side of a split: 1 if the row goes there, and did so at the feature's splits above
 	path    []float64 // by split and point: the product along the path to it, times the weight
 	below   []float64 // by split and point: the sum over the leaves below of value times product
-	folding *folding  // where the trees are folded, instead of the four before
+
+	// Instead of the four before, where trees are grouped or folded.
+	grouping *grouping
+	folding  *folding
 }
 
 // Explainable returns nil if the model has what Contributions needs.
@@ -88,6 +92,31 @@ func (m *Model) Contributions(row []float32, output int, out []float64) {
 		m.forest.answer(row, x.scratch)
 	}
 	clear(out)
+	if e.groups != nil {
+		e.contributeGroups(row, output, x, out)
+	} else {
+		e.contributeTrees(row, output, x, out)
+	}
+	e.pool.Put(x)
+	out[m.features] = e.expected[output]
+}
+
+// contributeGroups adds the contributions of an output's trees, by groups.
+func (e *explainer) contributeGroups(row []float32, output int, x *explaining, out []float64) {
+	for i := range e.groups {
+		g := &e.groups[i]
+		if int(g.output) != output {
+			continue
+		}
+		if !e.slots {
+			g.answer(row, x.answers)
+		}
+		g.contribute((*[maxSlots]byte)(x.answers), x.grouping, out)
+	}
+}
+
+// contributeTrees adds the contributions of an output's trees, one by one.
+func (e *explainer) contributeTrees(row []float32, output int, x *explaining, out []float64) {
 	for i := range e.trees {
 		t := &e.trees[i]
 		if int(t.output) != output {
@@ -105,8 +134,6 @@ func (m *Model) Contributions(row []float32, output int, out []float64) {
 			e.up(t, x, out)
 		}
 	}
-	e.pool.Put(x)
-	out[m.features] = e.expected[output]
 }
 
 // answer notes which side a row takes at each node, for trees without slots.
@@ -180,11 +207,11 @@ func (e *explainer) up(t *explained, x *explaining, out []float64) {
 
 // explainer prepares the model's trees, once.
 func (m *Model) explainer() *explainer {
-	m.explainOnce.Do(func() { m.explain = m.newExplainer() })
+	m.explainOnce.Do(func() { m.explain = m.newExplainer(vectors) })
 	return m.explain
 }
 
-func (m *Model) newExplainer() *explainer {
+func (m *Model) newExplainer(vectors bool) *explainer {
 	e := &explainer{slots: m.forest != nil, expected: make([]float64, len(m.bases))}
 	for k, base := range m.bases {
 		e.expected[k] = float64(base)
@@ -212,8 +239,13 @@ func (m *Model) newExplainer() *explainer {
 	for i := range e.trees {
 		e.trees[i].coefficients(e.absent)
 	}
-	if f := newFolded(m, e); f != nil {
-		e.folded = f
+	if vectors {
+		e.groups = newGroups(e, m.features, len(m.bases))
+	}
+	if e.groups == nil {
+		e.folded = newFolded(m, e)
+	}
+	if e.groups != nil || e.folded != nil {
 		for i := range e.trees {
 			e.trees[i].splits, e.trees[i].rows = nil, nil
 		}
@@ -225,6 +257,10 @@ func (m *Model) newExplainer() *explainer {
 			x.answers = x.scratch.answers[:]
 		} else {
 			x.answers = make([]byte, max(maxSlots, e.nodes))
+		}
+		if e.groups != nil {
+			x.grouping = newGrouping(e.groups, e.weight)
+			return x
 		}
 		if e.folded != nil {
 			x.folding = newFolding(e.weight)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -82,6 +83,7 @@ func compareContributions(t *testing.T, m *Model, check table, want []float32) (
 	}
 	out := make([]float64, width)
 	slow := &Model{features: m.features, bases: m.bases, trees: m.trees} // decides split by split
+	slow.explainOnce.Do(func() { slow.explain = slow.newExplainer(m.explainer().groups != nil) })
 	slowOut := make([]float64, width)
 	for i := range check.rows {
 		row := check.data[i*m.features : (i+1)*m.features]
@@ -176,17 +178,24 @@ func (m *Model) known(row []float32, set int) float64 {
 	return sum
 }
 
-// TestContributionsFolded compares with libxgboost where trees fit the layout for three
-// points, and where they have too many splits for it.
-func TestContributionsFolded(t *testing.T) {
+// TestContributionsLayouts compares each layout with libxgboost: groups of trees, trees
+// folded for three points, and those that fit neither.
+func TestContributionsLayouts(t *testing.T) {
 	t.Parallel()
 	lib, ref := library(t), newReference(t)
 	for _, test := range []struct {
-		depth  int
-		folded bool
-	}{{3, true}, {6, true}, {14, false}} {
+		depth           int
+		vectors         bool
+		grouped, folded bool
+	}{
+		{3, true, vectors, !vectors}, {6, true, vectors, !vectors}, {8, true, vectors, false},
+		{3, false, false, true}, {6, false, false, true}, {14, false, false, false},
+	} {
 		rng := rand.New(rand.NewPCG(7, uint64(test.depth)))
 		kinds := []int{0, 0, 0, 30, 0, 5} // so few that they occur again and again
+		if test.depth == 8 {
+			kinds = slices.Repeat(kinds, 3)
+		}
 		ubj, err := boost(t, lib, draw(rng, kinds, 20000, 0.1, false), 10, map[string]any{"max_depth": test.depth, "eta": 0.3, "min_child_weight": 0}).SaveUBJ()
 		if err != nil {
 			t.Fatal(err)
@@ -195,8 +204,9 @@ func TestContributionsFolded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e := m.explainer(); len(e.weight) != 3 || e.folded != nil != test.folded {
-			t.Errorf("depth %d: %d points, folded %v", test.depth, len(e.weight), e.folded != nil)
+		m.explainOnce.Do(func() { m.explain = m.newExplainer(test.vectors && vectors) })
+		if e := m.explain; e.groups != nil != test.grouped || e.folded != nil != test.folded {
+			t.Errorf("depth %d, vectors %v: %d points, grouped %v, folded %v", test.depth, test.vectors, len(e.weight), e.groups != nil, e.folded != nil)
 		}
 		check := draw(rng, kinds, 200, 0.1, true)
 		want, err := ref.contributions(ubj, check)
@@ -204,7 +214,7 @@ func TestContributionsFolded(t *testing.T) {
 			t.Fatal(err)
 		}
 		off, offSum := compareContributions(t, m, check, want)
-		t.Logf("depth %d: largest difference %.1e, of sums from the margins %.1e", test.depth, off, offSum)
+		t.Logf("depth %d, %d points, grouped %v: largest difference %.1e, of sums from the margins %.1e", test.depth, len(m.explain.weight), test.grouped, off, offSum)
 	}
 }
 
