@@ -169,16 +169,29 @@ func NewRelated(spec *dataset.Spec) *Related { return &Related{newSample(spec)} 
 // Add takes one cleaned row in.
 func (t *Related) Add(fields [][]byte) { t.sample.add(fields) }
 
-// Warnings says which column is a group, with the reason, and by which date the target
-// hardly changes.
-func (t *Related) Warnings() (all []string) {
+// Warnings says which column is a group, with the reason, by which date the target hardly
+// changes, and which features give the answer away.
+func (t *Related) Warnings() (all []string, err error) {
+	if t.sample.spec.Target.Column == "" {
+		return nil, nil
+	}
+	found, err := t.sample.inspect()
+	if err != nil {
+		return nil, err
+	}
+	for _, leak := range found.leaks {
+		all = append(all, leak.Text)
+	}
+	if found.together != nil {
+		all = append(all, found.together.Text)
+	}
 	if w := t.group(); w != "" {
 		all = append(all, w)
 	}
 	if w := t.sample.inTime(); w != "" {
 		all = append(all, w)
 	}
-	return all
+	return all, nil
 }
 
 func (t *Related) group() string {

@@ -113,6 +113,31 @@ func every(path string, spec *dataset.Spec) dataset.Rows {
 	}
 }
 
+// A total and a price that is one of several are said in the draft and by a check, whose
+// columns no single one and no few trees give away.
+func TestFormulas(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "weekday_price,holiday_price,night_price,days,paid\n"+rows(900, func(i int) string {
+		prices := [3]int{20 + i*7919%4001, 20 + i*104729%4003, 20 + i*1299709%4007}
+		return fmt.Sprintf("%d.5,%d.25,%d.75,%d,%d%s", prices[0], prices[1], prices[2], i%9, prices[i*31%3], []string{".5", ".25", ".75"}[i*31%3])
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "paid"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Together == nil || !strings.Contains(d.Together.Text, "paid is the same as ") || !strings.Contains(d.Summary(), "suspected leak: paid is the same as ") {
+		t.Fatalf("found %v\n%s", d.Together, d.Summary())
+	}
+	related := draft.NewRelated(d.Spec)
+	if _, err := ingest.Try(t.Context(), ingest.Config{Spec: d.Spec, Source: path, Logger: slog.New(slog.DiscardHandler)}, related.Add); err != nil {
+		t.Fatal(err)
+	}
+	warnings, err := related.Warnings()
+	if err != nil || !strings.Contains(strings.Join(warnings, "\n"), d.Together.Text) {
+		t.Errorf("a check warns of %q (%v), want %q too", warnings, err, d.Together.Text)
+	}
+}
+
 // What belongs to a leak or to the target by its name is no feature either, whether or
 // not it predicts the target by itself.
 func TestCompanionsOfLeaks(t *testing.T) {

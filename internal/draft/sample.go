@@ -170,7 +170,7 @@ func (s *sample) inspect() (j judged, err error) {
 		}
 	}
 	if len(j.leaks) == 0 {
-		j.together = inspect.Together(s.spec, features, x, y, folds)
+		j.together = inspect.Joint(s.spec, features, x, y, folds)
 	}
 	return j, nil
 }

@@ -121,8 +121,10 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 			found = append(found, *drift)
 		}
 	}
-	if together := Together(spec, features, train.X, train.Y, train.Fold); together != nil && Check(found) == nil {
-		found = append(found, *together)
+	if Check(found) == nil { // else a single feature tells
+		if joint := Joint(spec, features, train.X, train.Y, train.Fold); joint != nil {
+			found = append(found, *joint)
+		}
 	}
 	if group := ungrouped(spec, features, train); group != nil {
 		found = append(found, *group)

@@ -27,6 +27,15 @@ const (
 	named = 4
 )
 
+// Joint warns of columns that give the answer away only together: by a formula, else by a
+// few trees. nil: nothing to say.
+func Joint(spec *dataset.Spec, features []Feature, x, y []float32, folds []uint8) *Finding {
+	if found := Formula(spec, features, x, y); found != nil {
+		return found
+	}
+	return Together(spec, features, x, y, folds)
+}
+
 // Together warns if a few shallow trees over all features tell more of the rows of the
 // last fold than one feature may: an answer that is given away by several columns at
 // once, such as two dates, or a quantity and a price. Of several classes each has to be

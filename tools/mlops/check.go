@@ -70,7 +70,11 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 	}
 	found := tell(out, spec, p)
 	if found == 0 {
-		for _, w := range related.Warnings() {
+		warnings, err := related.Warnings()
+		if err != nil {
+			return err
+		}
+		for _, w := range warnings {
 			fmt.Fprintf(out, "warn %s\n", w)
 		}
 	}
