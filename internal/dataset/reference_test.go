@@ -128,7 +128,7 @@ var reference = []key{
 	{"threshold.fixed", "the threshold itself", "none", "0.5"},
 	{"interval", "of a regression: share of the values that a prediction's interval should hold", "90%", "80%"},
 	{"samples", "records that the page shows: made up, or rows of the test split", "synthetic", "real"},
-	{"metrics", "logged in this order; the first decides promotion and early stopping", "those of the task", "[auc, recall]"},
+	{"metrics", "logged in this order; the first decides promotion and, of many rows, early stopping", "those of the task", "[auc, recall]"},
 	{"slices", "columns by whose values the models are measured too", "none", "[region, plan]"},
 	{"candidates", "models to train", "required", "[{name: small, rounds: 300, params: {eta: 0.1, max_depth: 3}}]"},
 	{"candidates[].name", "name of the candidate", "required", "small"},
@@ -304,7 +304,7 @@ func TestReference(t *testing.T) {
 	for _, task := range Tasks {
 		fmt.Fprintf(&page, "| %s | %s | %s | %s |\n", task, metricNames(task, false), metricNames(task, true), strings.Join(objectives[task], ", "))
 	}
-	page.WriteString("\nLess is better of log_loss, rmse and mae; of all others more is. auc of several classes is the mean of each\nclass against the rest. Rounds are compared by XGBoost's nearest metric: aucpr for average_precision, mlogloss\nfor macro_f1, rmse for r2.\n")
+	page.WriteString("\nLess is better of log_loss, rmse and mae; of all others more is. auc of several classes is the mean of each\nclass against the rest. Rounds are compared by XGBoost's nearest metric: aucpr for average_precision, mlogloss\nfor macro_f1, rmse for r2; of classes by the log loss where validation has up to 2,000 rows and nothing is weighted.\n")
 	folder := filepath.Join("..", "..", "docs", "reference")
 	for name, want := range map[string][]byte{"spec.md": []byte(page.String()), "spec.schema.json": append(text, '\n')} {
 		path := filepath.Join(folder, name)

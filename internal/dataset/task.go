@@ -90,8 +90,20 @@ func (s *Spec) Better(a, b float64) bool {
 }
 
 // RoundMetric returns XGBoost's name of the metric by which the rounds of boosting
-// are compared on the validation rows.
+// are compared on the validation rows, where these are many.
 func (s *Spec) RoundMetric() string { return metricOf(s.Task, s.Metrics[0]).rounds }
+
+// LossMetric returns XGBoost's name of the loss by which rounds are compared on few
+// validation rows, where an order or a share of rows changes by leaps.
+func (s *Spec) LossMetric() string {
+	switch s.Task {
+	case Binary:
+		return "logloss"
+	case Multiclass:
+		return "mlogloss"
+	}
+	return s.RoundMetric()
+}
 
 // objectives are XGBoost's of each task; the first is the one of a candidate that
 // names none.

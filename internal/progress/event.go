@@ -39,5 +39,5 @@ type Event struct {
 // Progress is how far a task is.
 type Progress struct {
 	Done, Total int64  // Total 0: unknown
-	Unit        string // "rows", "trees"
+	Unit        string // "rows", "rounds"
 }

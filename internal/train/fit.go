@@ -22,7 +22,7 @@ type Fitted struct {
 
 	UBJ       []byte // XGBoost's model, cut at the best round
 	Trees     int
-	Rounds    []float64                  // validation metric of every round boosted, see Spec.RoundMetric
+	Rounds    []float64                  // validation metric of every round boosted, see Data.RoundMetric
 	Rated     map[string]*evaluate.Rated // the rows' outputs, measured, by split (validation and test)
 	Threshold float64                    // of a binary task, chosen on validation by the spec's rule
 	Interval  *model.Interval            // of a regression, measured on validation
@@ -61,7 +61,7 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 	}
 	booster, result, err := lib.Train(ctx, xgboost.Config{
 		Params:        Parameters(spec, candidate, o.Threads),
-		Metric:        spec.RoundMetric(),
+		Metric:        d.RoundMetric(spec, weighs(candidate)),
 		Rounds:        candidate.Rounds,
 		EarlyStopping: candidate.EarlyStopping,
 		Progress:      o.Progress,
@@ -104,6 +104,29 @@ func Fit(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, candidat
 	err = f.evaluate(lib, booster, spec, d, scores)
 	f.Measuring = time.Since(start)
 	return f, err
+}
+
+// fewValidation is up to how many validation rows the loss chooses the number of rounds.
+const fewValidation = 2000
+
+// RoundMetric returns XGBoost's name of the metric by which rounds of boosting are
+// compared. Of few validation rows it is the loss: by AUC, chance finds a round among the
+// first that no later one beats. Where rows are weighted, by the spec or by the
+// candidate, outputs are no probabilities and their loss says nothing.
+func (d *Data) RoundMetric(spec *dataset.Spec, weighted bool) string {
+	if len(d.Parts[dataset.Validation].Y) > fewValidation || weighted || spec.Weights != (dataset.Weights{}) {
+		return spec.RoundMetric()
+	}
+	return spec.LossMetric()
+}
+
+// classWeight is XGBoost's parameter for how much positive rows count.
+const classWeight = "scale_pos_weight"
+
+// weighs reports whether a candidate weights rows by their class.
+func weighs(c *dataset.Candidate) bool {
+	_, set := c.Params[classWeight]
+	return set
 }
 
 // choose chooses the threshold of a binary task, and measures the interval of a

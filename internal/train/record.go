@@ -324,7 +324,7 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 	metric("training_seconds", took.Seconds(), 0)
 	every := max(1, len(f.Rounds)/maxSteps)
 	for round := 0; round < len(f.Rounds); round += every {
-		metric("round_validation_"+r.spec.RoundMetric(), f.Rounds[round], round)
+		metric("round_validation_"+d.RoundMetric(r.spec, weighs(f.Candidate)), f.Rounds[round], round)
 	}
 	return b
 }

@@ -51,7 +51,8 @@ func (f *Found) String() string {
 // find the same candidate, unless its time runs out.
 func Search(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, d *Data, threads int, log *slog.Logger) (*Found, error) {
 	k := spec.Search
-	found := &Found{Metric: spec.RoundMetric()}
+	_, weighted := k.Space[classWeight]
+	found := &Found{Metric: d.RoundMetric(spec, weighted)}
 	for _, params := range draw(k) {
 		found.Trials = append(found.Trials, Trial{Params: params})
 	}
@@ -82,7 +83,7 @@ func Search(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, d *Da
 				break
 			}
 			var score float64
-			score, err = try(ctx, lib, spec, d, found.Trials[i].Params, threads, m, validation, end, tried == 0)
+			score, err = try(ctx, lib, spec, d, found.Trials[i].Params, found.Metric, threads, m, validation, end, tried == 0)
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 				found.Stopped = fmt.Sprintf("it was stopped after %g minutes and %d fits, so that another run may find another candidate", k.Minutes, tried)
 				err = nil
@@ -125,7 +126,7 @@ func Search(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, d *Da
 
 // try returns the best validation metric that the parameters reach. All but the first
 // trial end with the search's time.
-func try(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, d *Data, params map[string]any, threads int, train, validation *xgboost.Matrix, end time.Time, first bool) (float64, error) {
+func try(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, d *Data, params map[string]any, metric string, threads int, train, validation *xgboost.Matrix, end time.Time, first bool) (float64, error) {
 	if !first {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, end)
@@ -133,7 +134,7 @@ func try(ctx context.Context, lib *xgboost.Library, spec *dataset.Spec, d *Data,
 	}
 	c := d.resolved(spec, &dataset.Candidate{Name: dataset.SearchName, Params: params})
 	b, result, err := lib.Train(ctx, xgboost.Config{
-		Params: Parameters(spec, c, threads), Metric: spec.RoundMetric(), Rounds: spec.Search.Rounds, EarlyStopping: spec.Search.EarlyStopping,
+		Params: Parameters(spec, c, threads), Metric: metric, Rounds: spec.Search.Rounds, EarlyStopping: spec.Search.EarlyStopping,
 	}, train, validation)
 	if err != nil {
 		return 0, err

@@ -96,12 +96,13 @@ func Run(ctx context.Context, c Config) (int, error) {
 		}
 		candidate = searched.candidate
 	}
+	rounds := data.RoundMetric(c.Spec, weighs(candidate))
 	fitted, err := Fit(ctx, c.Library, c.Spec, candidate, data, Options{
 		Threads: c.Threads,
 		Progress: func(round int, metric float64) {
 			if time.Since(last) > time.Second {
 				last = time.Now()
-				c.Log.Info("progress", "done", round+1, "total", candidate.Rounds, "unit", "trees", "validation_"+c.Spec.RoundMetric(), metric)
+				c.Log.Info("progress", "done", round+1, "total", candidate.Rounds, "unit", "rounds", "validation_"+rounds, metric)
 			}
 		},
 	})
@@ -110,7 +111,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 	}
 	fitted.Search = searched
 	took := time.Since(start) - fitted.Measuring
-	c.Log.Info("progress", "done", len(fitted.Rounds), "total", len(fitted.Rounds), "unit", "trees")
+	c.Log.Info("progress", "done", len(fitted.Rounds), "total", len(fitted.Rounds), "unit", "rounds")
 	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
 	c.Log.Info("measured", "slices", len(fitted.Report.Slices), "took", fitted.Measuring.Round(time.Millisecond).String())
 	if few := warnings(fitted.Report); few != "" {

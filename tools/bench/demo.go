@@ -62,7 +62,7 @@ func makeDemo(ctx context.Context) (demoRun, error) {
 			loading = time.Now()
 		case strings.Contains(line, "✓ serving"):
 			r.pipeline = time.Since(loading)
-		case strings.Contains(line, "train(") && strings.Contains(line, "trees"):
+		case strings.Contains(line, "train(") && strings.Contains(line, "rounds"):
 			r.trained = true
 		}
 	}
