@@ -206,3 +206,26 @@ func TestTogetherOfClassesAndValues(t *testing.T) {
 		}
 	}
 }
+
+// Classes with few rows are one finding of each kind, however many there are.
+func TestFewOfManyClasses(t *testing.T) {
+	t.Parallel()
+	s := &dataset.Spec{Task: dataset.Multiclass, Target: dataset.Target{Column: "city"}}
+	var counts []int
+	for k := range 40 {
+		s.Target.Classes = append(s.Target.Classes, "c"+string(rune('0'+k)))
+		counts = append(counts, k)
+	}
+	found := FewOfClasses(s, dataset.Test, 780, counts)
+	if len(found) != 2 || found[0].Level != Stop || found[1].Level != Warning || found[0].Value != 0 || found[1].Value != 5 {
+		t.Fatalf("found %v", found)
+	}
+	for i, want := range []string{`the test rows are 780, and of 5 classes there are fewer than 5, such as 0 of them city = "c0", 1 of them`, `and of 25 classes there are fewer than 30, such as 5 of them city = "c5"`} {
+		if !strings.Contains(found[i].Text, want) {
+			t.Errorf("%s, want %q", found[i].Text, want)
+		}
+	}
+	if found := FewOfClasses(s, dataset.Test, 780, []int{400, 4, 376}); len(found) != 1 || !strings.Contains(found[0].Text, `and only 4 of them city = "c1"; at least 5`) {
+		t.Errorf("found %v", found)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"mlops/internal/dataset"
 )
@@ -20,23 +21,35 @@ const (
 	LeakR2 = 0.98
 )
 
-// FewOfClasses looks at the rows of each class in a split.
+// mostClassesSaid is how many classes a finding names.
+const mostClassesSaid = 5
+
+// FewOfClasses looks at the rows of each class in a split: one finding of the classes that
+// stop training, one of those whose figures are rough.
 func FewOfClasses(spec *dataset.Spec, split string, rows int, counts []int) []Finding {
 	var found []Finding
-	for k, n := range counts {
-		f := Finding{Kind: "few", Split: split, Value: float64(n), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s = %q", split, rows, n, spec.Target.Column, spec.Target.Classes[k])}
-		switch {
-		case n < fewest:
-			f.Level = Stop
-			f.Text += fmt.Sprintf("; at least %d of each class are needed: bring more rows, give split.%s a larger share, or leave the class out by a cohort and out of target.classes", fewest, split)
-		case n < scarce:
-			f.Level = Warning
-			f.Text += "; its figures are rough"
-		default:
-			continue
+	say := func(level Level, remedy string, from, below int) {
+		least, names := -1, []string{}
+		for k, n := range counts {
+			if n < from || n >= below {
+				continue
+			}
+			names = append(names, fmt.Sprintf("%d of them %s = %q", n, spec.Target.Column, spec.Target.Classes[k]))
+			if least < 0 || n < least {
+				least = n
+			}
 		}
-		found = append(found, f)
+		if len(names) == 0 {
+			return
+		}
+		what := "and only " + names[0]
+		if len(names) > 1 {
+			what = fmt.Sprintf("and of %d classes there are fewer than %d, such as %s", len(names), below, strings.Join(names[:min(mostClassesSaid, len(names))], ", "))
+		}
+		found = append(found, Finding{Level: level, Kind: "few", Split: split, Value: float64(least), Text: fmt.Sprintf("the %s rows are %d, %s; %s", split, rows, what, remedy)})
 	}
+	say(Stop, fmt.Sprintf("at least %d of each class are needed: bring more rows, give split.%s a larger share, or leave the class out by a cohort and out of target.classes", fewest, split), 0, fewest)
+	say(Warning, "the figures are rough", fewest, scarce)
 	return found
 }
 
