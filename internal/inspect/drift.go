@@ -1,8 +1,11 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"mlops/internal/dataset"
 )
@@ -89,6 +92,46 @@ func drift(f Feature, values []float32, stretches []stretch) *Finding {
 			f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
 	}
 	return found
+}
+
+// inOrder reports whether values only rise, or only fall, from row to row; of a category,
+// its codes. Missing ones may be anywhere.
+func inOrder(values []float32) bool {
+	rises, falls, last := 0, 0, float32(math.NaN())
+	for _, v := range values {
+		switch {
+		case v != v:
+			continue
+		case v > last:
+			rises++
+		case v < last:
+			falls++
+		}
+		last = v
+	}
+	return min(rises, falls)*100 <= max(rises, falls) && rises+falls > 0
+}
+
+// explained makes one finding of what changes in rows that are sorted by a feature, where
+// other features change with it.
+func explained(drifts []Finding, sortedBy string) []Finding {
+	if sortedBy == "" || len(drifts) < 2 {
+		return drifts
+	}
+	slices.SortStableFunc(drifts, func(a, b Finding) int { return cmp.Compare(b.Value, a.Value) })
+	var names []string
+	for _, d := range drifts {
+		if d.Feature != sortedBy {
+			names = append(names, d.Feature)
+		}
+	}
+	more := ""
+	if n := len(names) - named; n > 0 {
+		names, more = names[:named], fmt.Sprintf(" and %d more", n)
+	}
+	return []Finding{{Level: Warning, Kind: Drift, Feature: sortedBy, Value: drifts[0].Value, Text: fmt.Sprintf(
+		"the training rows look sorted by %s, and %s%s change along with it: if it is time, rows that come later may be unlike these; else it is only their order, and says nothing",
+		sortedBy, strings.Join(names, ", "), more)}}
 }
 
 // stability is the population stability index of two distributions, each given by its

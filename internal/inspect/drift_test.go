@@ -175,3 +175,46 @@ func TestTable(t *testing.T) {
 		t.Errorf("empty table: %q", got)
 	}
 }
+
+// Rows of one batch that are sorted by a feature give one finding; in several, or in no order,
+// each feature has its own.
+func TestDriftOfSortedRows(t *testing.T) {
+	t.Parallel()
+	rising := func(_ float32, i int, _ *rand.Rand) float32 { return float32(i) }
+	along := func(_ float32, i int, r *rand.Rand) float32 { return float32(i/100) + float32(r.NormFloat64()) }
+	features := []Feature{{Name: "first"}, {Name: "along"}, {Name: "back"}, {Name: "noise"}}
+	parts := map[string]Part{}
+	for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
+		parts[split] = rows(2000, 4, rising, along, func(y float32, i int, r *rand.Rand) float32 { return -along(y, i, r) }, noise)
+	}
+	drifts := func() (texts []string) {
+		t.Helper()
+		found, err := Rows(spec(), features, parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			if f.Kind == Drift {
+				texts = append(texts, f.Text)
+			}
+		}
+		return texts
+	}
+	if got := drifts(); len(got) != 1 || !strings.Contains(got[0], "look sorted by first, and ") || !strings.Contains(got[0], "along") || !strings.Contains(got[0], "back") || strings.Contains(got[0], "noise") {
+		t.Errorf("found %q", got)
+	}
+	train := parts[dataset.Train]
+	train.Batch = batches(1000, 1000)
+	parts[dataset.Train] = train
+	if got := drifts(); len(got) != 3 {
+		t.Errorf("found %q", got)
+	}
+	train.Batch = nil
+	parts[dataset.Train] = train
+	for i := range train.Y {
+		train.X[4*i] = float32((i * 7919) % 2003) // the first feature is in no order now
+	}
+	if got := drifts(); len(got) != 2 {
+		t.Errorf("found %q", got)
+	}
+}

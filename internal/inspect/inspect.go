@@ -104,6 +104,9 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	}
 	train := parts[dataset.Train]
 	stretches := stretchesOf(train.Batch, len(train.Y))
+	var drifts []Finding
+	sortedBy := "" // where the order is the table's and not that of batches
+	oneBatch := len(train.Batch) == 0 || train.Batch[0] == train.Batch[len(train.Batch)-1]
 	for i, f := range features {
 		values := column(train.X, i, len(features))
 		if one := plain(f, values); one != nil {
@@ -118,9 +121,13 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 			found = append(found, *leak)
 		}
 		if drift := drift(f, values, stretches); drift != nil {
-			found = append(found, *drift)
+			drifts = append(drifts, *drift)
+			if sortedBy == "" && oneBatch && inOrder(values) {
+				sortedBy = f.Name
+			}
 		}
 	}
+	found = append(found, explained(drifts, sortedBy)...)
 	if Check(found) == nil { // else a single feature tells
 		if joint := Joint(spec, features, train.X, train.Y, train.Fold); joint != nil {
 			found = append(found, *joint)
