@@ -11,7 +11,7 @@ import (
 func TestCompress(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, newFake(t, "diabetes").URL)
-	for path, packed := range map[string]bool{"/": true, s.assets.address["batch.js"]: true, s.assets.address["style.css"]: true, "/model": false, "/healthz": false} {
+	for path, packed := range map[string]bool{"/": true, s.assets.address["batch.js"]: true, s.assets.address["style.css"]: true, "/model": true, "/healthz": false} {
 		plain := get(s, path)
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.Header.Set("Accept-Encoding", "gzip, br")
