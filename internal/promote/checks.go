@@ -53,7 +53,7 @@ func (c *Comparison) unfit(e *Contender) string {
 	const remedy = "check that the target and the features are what they should be, or give it more rows"
 	switch {
 	case !e.Skill.Any():
-		return c.chanceOf(e) + "; " + remedy
+		return c.chanceOf(e) + c.untold(e) + "; " + remedy
 	case worseThanConstant(e):
 		return fmt.Sprintf("%s; %s", c.constantOf(e), remedy)
 	case c.off(e):
@@ -97,6 +97,22 @@ func (c *Comparison) chanceOf(e *Contender) string {
 		return fmt.Sprintf("on %d validation rows it has a mean %s by %.4g, 95 %% interval %.4g to %.4g; a guess has %g", c.Rows, s.What, s.Value, s.Low, s.High, s.Guess)
 	}
 	return fmt.Sprintf("its %s is %.4f on %d validation rows, 95 %% interval %.4f to %.4f; a guess has %g", s.What, s.Value, c.Rows, s.Low, s.High, s.Guess)
+}
+
+// untold says how many rows would tell a contender from chance that is better than it, but
+// not surely: an interval gets narrower with the root of the rows.
+func (c *Comparison) untold(e *Contender) string {
+	s := e.Skill
+	if !(s.Value > s.Guess) {
+		return ""
+	}
+	times := (s.Value - s.Low) / (s.Value - s.Guess)
+	rows := times * times * float64(c.Rows)
+	if !(rows < 1e9) {
+		return ""
+	}
+	step := math.Pow(10, max(0, math.Floor(math.Log10(rows))-1)) // two digits are enough
+	return fmt.Sprintf(", so it can't be told from chance on so few rows: if it is as good on others, about %s validation rows would tell", progress.Count(int64(math.Round(rows/step)*step)))
 }
 
 // challenger returns the best candidate that lacks nothing to take the champion's

@@ -221,6 +221,8 @@ func TestDecide(t *testing.T) {
 			0, false, map[int]registry.Outcome{1: refused}, nil, true, true},
 		{"the interval includes chance", 3, []promote.Contender{interval(scored(1, 0.55), 0.5, 0.6), interval(scored(2, 0.54), 0.49, 0.6), outsider(scored(3, 0.7), promoted)},
 			3, false, map[int]registry.Outcome{1: refused, 2: refused, 3: promoted}, []string{"nearest is version 1"}, true, true},
+		{"too few rows to tell", 0, []promote.Contender{interval(scored(1, 0.55), 0.45, 0.65)},
+			0, false, map[int]registry.Outcome{1: refused}, []string{"a guess has 0.5, so it can't be told from chance on so few rows: if it is as good on others, about 400 validation rows would tell; check that"}, true, true},
 		{"one is better than chance", 0, []promote.Contender{interval(scored(1, 0.9), 0.4, 1), scored(2, 0.6)},
 			2, true, map[int]registry.Outcome{1: refused, 2: promoted}, nil, false, false},
 		{"an unknown AUC", 0, []promote.Contender{interval(scored(1, 0.6), 0, 1)},
