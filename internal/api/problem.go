@@ -39,6 +39,7 @@ func (e FieldError) String() string {
 // Types of problems, by which clients can tell them apart.
 const (
 	InvalidJSON      = "/problems/invalid-json"
+	InvalidCSV       = "/problems/invalid-csv"
 	InvalidRecord    = "/problems/invalid-record"
 	NotExplained     = "/problems/not-explained"
 	TooLarge         = "/problems/too-large"

@@ -89,7 +89,7 @@ func (s *Server) document() object {
 	}
 	failures := func(codes ...string) object {
 		said := map[string]string{
-			"400": "Not JSON, not in one of the forms of the path, without a record, or incomplete",
+			"400": "Not JSON or CSV, not in one of the forms of the path, without a record, or incomplete",
 			"404": "There is no such path or model",
 			"408": "The body did not arrive in time",
 			"413": "The body is longer than 32 MiB, or unpacks to more",

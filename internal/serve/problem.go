@@ -13,7 +13,7 @@ import (
 
 // problemTypes are the types of problem that each handler may respond with.
 var problemTypes = map[string][]string{
-	"predict":  {api.InvalidJSON, api.InvalidRecord, api.NotExplained, api.TooLarge, api.UnsupportedMedia, api.IncompleteBody, api.Overloaded, api.NoModel, api.NotFound, api.Untyped},
+	"predict":  {api.InvalidJSON, api.InvalidCSV, api.InvalidRecord, api.NotExplained, api.TooLarge, api.UnsupportedMedia, api.IncompleteBody, api.Overloaded, api.NoModel, api.NotFound, api.Untyped},
 	"model":    {api.NoModel, api.Untyped},
 	"openapi":  {api.Untyped},
 	"docs":     {api.Untyped},
@@ -78,6 +78,8 @@ func scoreProblem(err error) api.Problem {
 			Detail: fmt.Sprintf("a request body may have at most %d bytes", maxBody)}
 	case !errors.As(err, &bad):
 		return api.Problem{Status: http.StatusInternalServerError}
+	case bad.notJSON && bad.table:
+		return api.Problem{Type: api.InvalidCSV, Title: "The body is not a valid table", Status: http.StatusBadRequest, Detail: bad.detail, Errors: bad.errors}
 	case bad.notJSON:
 		return api.Problem{Type: api.InvalidJSON, Title: "The body is not a valid request", Status: http.StatusBadRequest, Detail: bad.detail, Errors: bad.errors}
 	}

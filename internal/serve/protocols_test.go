@@ -196,6 +196,13 @@ func TestFormsFailAlike(t *testing.T) {
 		if w.Code != test.status || !strings.Contains(p.Detail, test.detail) || field != test.field {
 			t.Errorf("%s, %s, %q: %d %s", test.path, test.contentType, test.body, w.Code, w.Body)
 		}
+		want := map[int]string{400: api.InvalidJSON, 415: api.UnsupportedMedia, 404: api.NotFound, 422: api.InvalidRecord}[test.status]
+		if test.status == 400 && test.contentType == asCSV {
+			want = api.InvalidCSV
+		}
+		if p.Type != want && !(test.status == 422 && p.Type == api.NotExplained) {
+			t.Errorf("%s, %s, %q: the problem is a %s, want %s", test.path, test.contentType, test.body, p.Type, want)
+		}
 		if kserve := strings.HasPrefix(test.path, "/v"); kserve != (p.Message != "") {
 			t.Errorf("%s: the member error is %q", test.path, p.Message)
 		}

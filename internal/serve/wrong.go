@@ -17,7 +17,8 @@ const maxErrors = 20
 type requestError struct {
 	detail  string // for people; the first mistake and how many there are
 	errors  []api.FieldError
-	notJSON bool // not JSON at all, or not in an accepted form
+	notJSON bool // not JSON at all, or not in an accepted form; of a table: no CSV
+	table   bool // it was read as CSV
 }
 
 func (e *requestError) Error() string { return e.detail }
@@ -36,7 +37,7 @@ var errTooMany = errors.New("too many mistakes")
 // failure makes one error of all that is wrong with a request. err is what ended
 // its reading; nil if it was read to its end.
 func (d *decoder) failure(err error) error {
-	e := &requestError{errors: slices.Clone(d.errs), notJSON: d.notJSON}
+	e := &requestError{errors: slices.Clone(d.errs), notJSON: d.notJSON, table: d.table}
 	var bad *syntaxError
 	switch {
 	case errors.As(err, &bad):
