@@ -10,7 +10,8 @@ COSIGN_KEY ?=
 TARGET ?=
 POSITIVE ?=
 TASK ?=
-export SPEC DATASET PURGE REGISTRY COSIGN_KEY SYNTHETIC TARGET POSITIVE TASK
+SPLIT_BY ?=
+export SPEC DATASET PURGE REGISTRY COSIGN_KEY SYNTHETIC TARGET POSITIVE TASK SPLIT_BY
 
 GO ?= go
 # Without cgo and with the flags that the programs are compiled with, so that both
@@ -63,7 +64,7 @@ demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
 	@$(MLOPS) demo down
 
 ##@ Your table
-init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value, TASK=)
+init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value, TASK=, SPLIT_BY=column)
 	@test -n "$(DATASET)" || { echo "init needs a table: make init DATASET=my.csv TARGET=column"; exit 2; }
 	@$(MLOPS) init $(if $(OUT),--out "$(OUT)") "$$DATASET"
 

@@ -226,23 +226,6 @@ func (c *checker) target(s *Spec) {
 	}
 }
 
-func (c *checker) split(s *Spec) {
-	if len(s.Split.Salts) == 0 || s.Split.Salts[0] == "" {
-		c.bad(at("split", "salts"), "split.salts is empty")
-	}
-	for _, p := range []struct {
-		name  string
-		share int
-	}{{"train", s.Split.Train}, {"validation", s.Split.Validation}, {"test", s.Split.Test}} {
-		if p.share <= 0 {
-			c.bad(at("split", p.name), "split.%s is %d percent; every part needs rows", p.name, p.share)
-		}
-	}
-	if sum := s.Split.Train + s.Split.Validation + s.Split.Test; sum != 100 && c.sound(at("split"), "train", "validation", "test") {
-		c.bad(at("split"), "train, validation and test make %d percent, not 100", sum)
-	}
-}
-
 func (c *checker) features(s *Spec) {
 	if len(s.Features) == 0 {
 		c.bad(at("features"), "features is empty")

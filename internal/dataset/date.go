@@ -212,7 +212,7 @@ type layout struct {
 }
 
 // layoutParts are the words of a format, longer ones before those they begin with.
-var layoutParts = []string{"YYYY", "YY", "MMMM", "MMM", "MM", "M", "DD", "D", "HH", "H", "hh", "h", "mm", "ss", "AM"}
+var layoutParts = []string{"YYYY", "YY", "MMMM", "MMM", "MM", "M", "DD", "D", "HH", "H", "hh", "h", "mm", "ss", "AM", "Qn"}
 
 var monthNames, shortMonthNames = func() (long, short []string) {
 	for m := time.January; m <= time.December; m++ {
@@ -256,14 +256,15 @@ func newLayout(format string) (*layout, error) {
 	year, y := given['Y']
 	month, m := given['M']
 	day, d := given['D']
+	_, quarter := given['Q']
 	_, hour := given['H']
 	_, minute := given['m']
 	_, second := given['s']
 	half, am := given['A']
 	twelve := slices.ContainsFunc(l.parts, func(p string) bool { return p == "hh" || p == "h" })
 	switch {
-	case !y || !m || !d:
-		return nil, fmt.Errorf("format %q needs a year, a month and a day; %s", format, layoutHelp)
+	case !y || m == quarter || d && !m || hour && !d:
+		return nil, fmt.Errorf("format %q needs a year, a month and a day, or a year with a month or a quarter alone; %s", format, layoutHelp)
 	case year < day && day < month && l.parts[year] == "YYYY":
 		return nil, fmt.Errorf("format %q has the day between year and month, which reads as another date in ISO 8601", format)
 	case minute && !hour, second && !minute, am != twelve, am && half < given['H']:
@@ -272,7 +273,7 @@ func newLayout(format string) (*layout, error) {
 	return l, nil
 }
 
-const layoutHelp = "a format is made of YYYY or YY, MM (MMM for Jan, MMMM for January), DD, HH, mm and ss, or hh with AM, such as DD.MM.YYYY HH:mm"
+const layoutHelp = "a format is made of YYYY or YY, MM (MMM for Jan, MMMM for January), DD, HH, mm and ss, or hh with AM, such as DD.MM.YYYY HH:mm; or of a month or a quarter alone, such as YYYY-MM or YYYY Qn (1998 Q1), which is its first day"
 
 var fromStrptime = strings.NewReplacer("%Y", "YYYY", "%y", "YY", "%m", "MM", "%d", "DD", "%b", "MMM", "%B", "MMMM", "%H", "HH", "%I", "hh", "%M", "mm", "%S", "ss", "%p", "AM", "%%", "%")
 
@@ -280,7 +281,7 @@ var fromStrptime = strings.NewReplacer("%Y", "YYYY", "%y", "YY", "%m", "MM", "%d
 // another character follows it.
 func (l *layout) parse(text []byte) (time.Time, bool) {
 	s := scanner{text: text}
-	var d [3]int
+	d := [3]int{0, 1, 1}
 	var clock [4]int
 	ok := true
 	for i, p := range l.parts {
@@ -316,6 +317,13 @@ func (l *layout) parse(text []byte) (time.Time, bool) {
 			if clock[2], ok = s.number(2, 2); ok && s.skip('.') {
 				clock[3], ok = s.fraction()
 			}
+		case "Qn":
+			var n int
+			if ok = s.skip('Q') || s.skip('q'); ok {
+				n, ok = s.number(1, 1)
+			}
+			ok = ok && n >= 1 && n <= 4
+			d[1] = 3*n - 2
 		case "AM":
 			var half int
 			if half, ok = s.word([]string{"AM", "PM"}); half == 2 {
@@ -400,8 +408,19 @@ var commonFormats = func() (list []*layout) {
 			list = append(list, l)
 		}
 	}
+	for _, whole := range wholeMonths {
+		l, err := newLayout(whole)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, l)
+	}
 	return list
 }()
+
+// wholeMonths are the common formats of months and quarters.
+var wholeMonths = []string{"YYYY-MM", "YYYY/MM", "MM/YYYY", "MM-YYYY", "MMM YYYY", "MMM-YYYY", "YYYY MMM", "MMMM YYYY", "YYYY MMMM",
+	"YYYY Qn", "YYYY-Qn", "YYYYQn", "Qn YYYY", "Qn-YYYY", "Qn/YYYY"}
 
 // ParseDateIn reads a date of a format, as a column of that format does.
 func ParseDateIn(format string, text []byte) (time.Time, bool) {
@@ -424,7 +443,8 @@ func Formats(text []byte) []string {
 	}
 	var list []string
 	for _, l := range commonFormats {
-		if _, ok := l.parse(text); ok {
+		// Codes such as 4711-03 are no months.
+		if t, ok := l.parse(text); ok && (!slices.Contains(wholeMonths, l.format) || t.Year() >= 1500 && t.Year() < 2200) {
 			list = append(list, l.format)
 		}
 	}

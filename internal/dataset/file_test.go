@@ -109,6 +109,17 @@ func TestLayouts(t *testing.T) {
 		{"MM/DD/YYYY hh:mm:ss AM", "11/12/2013 05:33:00 PM", "2013-11-12T17:33:00"},
 		{"MM/DD/YYYY hh:mm AM", "11/12/2013 12:05 am", "2013-11-12T00:05:00"},
 		{"YYYY-MM-DDTHH:mm:ss", "2013-01-05T06:07:08.5", "2013-01-05T06:07:08.5"},
+		{"YYYY-MM", "2013-05", "2013-05-01"},
+		{"MMM YYYY", "may 2013", "2013-05-01"},
+		{"YYYY MMMM", "2013 October", "2013-10-01"},
+		{"YYYY Qn", "1998 Q1", "1998-01-01"},
+		{"YYYY-Qn", "1998-q4", "1998-10-01"},
+		{"YYYYQn", "1998Q2", "1998-04-01"},
+		{"Qn/YYYY", "Q3/1998", "1998-07-01"},
+		{"YYYY Qn", "1998 Q5", ""},
+		{"YYYY Qn", "1998 Q0", ""},
+		{"YYYY Qn", "1998 1", ""},
+		{"YYYY-MM", "2013-13", ""},
 		{"DD.MM.YYYY", "5.1.2013 ", ""},
 		{"DDMMYYYY", "5012013", ""},
 		{"MM/DD/YYYY", "13/01/2013", ""},
@@ -127,7 +138,7 @@ func TestLayouts(t *testing.T) {
 		}
 	}
 	for format, want := range map[string]string{
-		"%d.%m.%Y": `write "DD.MM.YYYY"`, "YYYY-DD-MM": "another date", "DD.MM": "needs a year", "DD.MM.YYYY mm": "minutes need hours",
+		"%d.%m.%Y": `write "DD.MM.YYYY"`, "YYYY-DD-MM": "another date", "DD.MM": "needs a year", "YYYY": "a month or a quarter alone", "YYYY-DD": "needs a year", "YYYY-MM Qn": "needs a year", "DD YYYY Qn": "needs a year", "YYYY-MM HH:mm": "needs a year", "DD.MM.YYYY mm": "minutes need hours",
 		"DD.MM.YYYY hh:mm": "needs AM", "dd.mm.yyyy": `"d" means nothing`, "DD.MM.YYYY DD": "twice",
 	} {
 		if _, err := newLayout(format); err == nil || !strings.Contains(err.Error(), want) {

@@ -76,6 +76,9 @@ func Readable(text []byte) *Spec {
 			*name = ""
 		}
 	}
+	if s.ByTime() && !s.Split.sound {
+		s.Split = Split{}
+	}
 	s.Cohort = slices.DeleteFunc(s.Cohort, func(e Exclusion) bool { return s.Column(e.Column) < 0 })
 	return s
 }

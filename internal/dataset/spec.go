@@ -205,15 +205,6 @@ type Exclusion struct {
 	Because string   `yaml:"because"`
 }
 
-// Split shares the groups out by a hash of the group key and a salt. The first
-// salt is the shipped one; the others serve to measure how much scores vary.
-type Split struct {
-	Salts      []string `yaml:"salts"`
-	Train      int      `yaml:"train"` // percent
-	Validation int      `yaml:"validation"`
-	Test       int      `yaml:"test"`
-}
-
 // Feature is one input of the model. Exactly one of Number, Category, Ranges,
 // Count, Date and DaysFrom is set; none with EarlierCount.
 type Feature struct {

@@ -61,7 +61,7 @@ func Status(ctx context.Context, c *Config, out io.Writer) error {
 				continue
 			}
 			n.Write(w, k.Name)
-			n.WriteLosses(&losses, k.Name)
+			n.WriteNotes(&losses, k.Name)
 		}
 		if losses.Len() > 0 {
 			fmt.Fprintf(w, "\n%s", losses.String())

@@ -130,15 +130,15 @@ func classify(cell []byte) kinds {
 }
 
 // mayBeDate reports whether a cell with digits is worth comparing with the formats of
-// dates: it begins with a digit or a month's name, and has something between its digits.
+// dates: it begins with a digit, a month's name or a quarter, and has something between its digits.
 func mayBeDate(cell []byte) bool {
 	if len(cell) < 6 || len(cell) > 35 {
 		return false
 	}
 	if c := cell[0]; c < '0' || c > '9' {
-		return len(cell) > 8 && months[strings.ToLower(string(cell[:3]))]
+		return (c == 'Q' || c == 'q') && cell[1] >= '1' && cell[1] <= '4' || len(cell) >= 8 && months[strings.ToLower(string(cell[:3]))]
 	}
-	return bytes.ContainsAny(cell, "-/. T")
+	return bytes.ContainsAny(cell, "-/. TQq")
 }
 
 var months = map[string]bool{"jan": true, "feb": true, "mar": true, "apr": true, "may": true, "jun": true, "jul": true, "aug": true, "sep": true, "oct": true, "nov": true, "dec": true}

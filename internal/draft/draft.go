@@ -34,6 +34,7 @@ type Options struct {
 	Positive []string // values of the target that count as 1; empty: guessed
 	Task     string   // what the target is to a model, one of dataset.Tasks; empty: guessed
 	Leaks    []string // columns that may tell the target by themselves
+	SplitBy  string   // column that splits the rows by time, or ByHash; empty: guessed
 	File     string   // that the draft is for; empty: NAME.yaml
 	Schema   string   // path or address of the JSON Schema that editors check by; empty: not named
 }
@@ -67,7 +68,9 @@ type Draft struct {
 	group     *column
 	target    *column
 	outcome   outcome
-	salt      int // number of the split that is taken, from 1
+	salt      int     // number of the split that is taken, from 1
+	inTime    *inTime // that rows are alike in; nil: none is known
+	timed     bool    // the rows are split by it
 	whyTarget,
 	whyKey, whyGroup string
 	nested   map[string]string // columns that hold lists and the like
@@ -154,6 +157,9 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 		err = d.try(ctx, address)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := d.splitInTime(ctx, address, o.SplitBy); err != nil {
 		return nil, err
 	}
 	d.YAML = d.write() // with what was found of the columns together

@@ -64,30 +64,6 @@ func (s *sample) things(name string) string {
 	return inspect.Things(s.spec, s.column(at), others, y)
 }
 
-// alikeInTime is how alike the targets of rows next to each other in time are, from which
-// on a split by a hash says little about the future.
-const alikeInTime = 0.5
-
-// inTime warns of a date by which the target hardly changes from one row to the next.
-func (s *sample) inTime() string {
-	y := make([]float32, len(s.rows))
-	for i := range s.rows {
-		y[i] = s.rows[i].label
-	}
-	var group inspect.Column
-	if at := s.spec.Column(s.spec.Group); at >= 0 {
-		group = s.column(at)
-	}
-	for i := range s.spec.Columns {
-		if c := &s.spec.Columns[i]; c.Type == dataset.Date {
-			if alike := inspect.AlikeInTime(s.spec, s.column(i), group, y); alike >= alikeInTime {
-				return fmt.Sprintf("rows next to each other by %s have alike %s (%.2f, where 1 is the same): if the rows came about in that order, the figures say how well a gap between known rows is filled, not how well the future is predicted; to know that, train on a table that ends earlier, and score the rest", c.Name, s.spec.Target.Column, alike)
-			}
-		}
-	}
-	return ""
-}
-
 // other is a column that pairs of rows are compared in, made once for all candidates.
 func (s *sample) other(at int) inspect.Column {
 	if s.others == nil {
@@ -188,15 +164,19 @@ func (t *Related) Warnings() (all []string, err error) {
 	if w := t.group(); w != "" {
 		all = append(all, w)
 	}
-	if w := t.sample.inTime(); w != "" {
-		all = append(all, w)
+	if t.sample.spec.ByTime() {
+		return all, nil
+	}
+	train, rest := sharesOf(int64(len(t.sample.rows)))
+	if found := t.sample.inTime(train, rest); found != nil {
+		all = append(all, found.warning())
 	}
 	return all, nil
 }
 
 func (t *Related) group() string {
 	spec, rows := t.sample.spec, int64(len(t.sample.rows))
-	if spec.Group != "" {
+	if spec.Group != "" || spec.ByTime() { // which puts a group on both sides on purpose
 		return ""
 	}
 	for i := range spec.Columns {

@@ -94,6 +94,16 @@ func TestAlikeInTime(t *testing.T) {
 		group, says string
 	}{
 		{"a series", "when,wind,load", func(i int) string { return fmt.Sprintf("%s,%d,%.2f", day(i), draw(i, 2, 90), walk(i)) }, "", "rows next to each other by when have alike load (1.00"},
+		{"a series of quarters", "when,wind,load", func(i int) string {
+			return fmt.Sprintf("%d Q%d,%d,%.2f", 1700+i/4, 1+i%4, draw(i, 2, 90), walk(i))
+		}, "", "rows next to each other by when have alike load (1.00"},
+		{"a series of years", "year,wind,load", func(i int) string {
+			return fmt.Sprintf("%d,%d,%.2f", 1800+i/4, draw(i, 2, 90), walk(i))
+		}, "", "rows next to each other by year have alike load"},
+		{"years that are no time", "year,size,price", func(i int) string {
+			size := draw(i, 3, 200)
+			return fmt.Sprintf("%d,%d,%.2f", 1800+i/4, size, 3*float64(size)+float64(draw(i, 4, 1000))/100)
+		}, "", ""},
 		{"a series, in disorder", "when,wind,load", func(i int) string {
 			return fmt.Sprintf("%s,%d,%.2f", day(i*7%800), draw(i, 2, 90), walk(i*7%800))
 		}, "", "rows next to each other by when have alike load (1.00"},
@@ -114,5 +124,59 @@ func TestAlikeInTime(t *testing.T) {
 		if s := d.Summary(); d.Spec.Group != c.group || !strings.Contains(s, c.says) || c.says == "" && strings.Contains(s, "next to each other") {
 			t.Errorf("%s: group %q, want %q and %q:\n%s", c.why, d.Spec.Group, c.group, c.says, s)
 		}
+		if d.Spec.ByTime() != (c.says != "") {
+			t.Errorf("%s: split %s:\n%s", c.why, d.Spec.SplitRule(), d.YAML)
+		}
+		if !d.Spec.ByTime() {
+			continue
+		}
+		var n []int
+		for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
+			n = append(n, d.Preview.Parts[split].Rows)
+		}
+		if n[0] < 470 || n[0] > 490 || n[1] < 150 || n[1] > 170 || n[2] < 150 || n[2] > 170 {
+			t.Errorf("%s: %v rows, want about 480, 160 and 160: %s", c.why, n, d.Spec.SplitRule())
+		}
+	}
+}
+
+// The user says by what rows are split, or that a hash does it.
+func TestSplitBy(t *testing.T) {
+	t.Parallel()
+	series := table(t, "t.csv", "Sold On,wind,year,kind,load\n"+rows(800, func(i int) string {
+		return fmt.Sprintf("%s,%d,%d,k%d,%.2f", time.Date(2020, 1, 1+i, 9, 30, 0, 0, time.UTC).Format("02.01.2006 15:04"), draw(i, 2, 90), 2000+i/100, i%3, 50+30*math.Sin(float64(i)/40)+float64(draw(i, 1, 100))/50)
+	}))
+	for by, want := range map[string]string{
+		"":        "by Sold On: validation from 2021-04-25, test from 2021-10-02",
+		"Sold On": "by Sold On: validation from 2021-04-25, test from 2021-10-02",
+		"year":    "by year: validation from 2004, test from 2006",
+		"hash":    "by a hash of each row",
+	} {
+		d, err := draft.Make(t.Context(), series, draft.Options{Target: "load", Task: dataset.Regression, SplitBy: by})
+		if err != nil || !strings.HasPrefix(d.Spec.SplitRule(), want) {
+			t.Errorf("%q: %v, %s; want %s", by, err, d.Spec.SplitRule(), want)
+		}
+	}
+	for by, want := range map[string]string{
+		"sold": `no column is called "sold"; there are: `, "kind": "it takes a column of dates, or of numbers", "load": "that is not the target",
+	} {
+		if _, err := draft.Make(t.Context(), series, draft.Options{Target: "load", Task: dataset.Regression, SplitBy: by}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", by, err, want)
+		}
+	}
+}
+
+// A table whose outcome changes once can't be split by time: the draft says why it is
+// not.
+func TestTimeThatSplitsNothing(t *testing.T) {
+	t.Parallel()
+	d, err := draft.Make(t.Context(), table(t, "t.csv", "when,wind,left\n"+rows(800, func(i int) string {
+		return fmt.Sprintf("%s,%d,%s", time.Date(2020, 1, 1+i, 0, 0, 0, 0, time.UTC).Format(time.DateOnly), draw(i, 2, 90), []string{"no", "yes"}[i/400])
+	})), draft.Options{Target: "left", Leaks: []string{"when"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := d.Summary(); d.Spec.ByTime() || !strings.Contains(s, "the draft splits by a hash") || !strings.Contains(s, "next to each other by when") {
+		t.Errorf("split %s:\n%s", d.Spec.SplitRule(), s)
 	}
 }

@@ -97,8 +97,15 @@ func (d *Draft) tell() {
 	if d.Together != nil {
 		say("suspected leak: %s", d.Together.Text)
 	}
-	if text := d.sample.inTime(); text != "" {
-		say("%s", text)
+	switch {
+	case d.timed && d.inTime.alike > 0:
+		say("split by time: %s, so that a split by a hash would say how well a gap between known rows is filled; the rows from %s on test how well the future is predicted (mlops init --split-by hash drafts a hash)",
+			d.inTime.reason, d.inTime.test)
+	case d.inTime != nil && !d.timed:
+		say("%s; the draft splits by a hash, since by time a split would have too few rows to learn from or to measure", d.inTime.warning())
+	}
+	for _, n := range d.Preview.Notes(d.Spec) {
+		say("%s", n)
 	}
 	if d.rejected > 0 {
 		say("%s could not be read, for example line %s: %s", progress.Counted(d.rejected, "record"), progress.Count(d.lostLine), shorten(d.lost, 200))

@@ -54,15 +54,23 @@ func (d *Draft) write() []byte {
 		line("\nallow_leak: [%s] # named by the user", quoteAll(leaks))
 	}
 	train, rest := d.shares()
-	line("\nsplit: # guessed: by the number of rows")
-	why := ""
-	if d.salt > 1 {
-		why = fmt.Sprintf(" # guessed: the first of %s-1, %s-2, ... with enough rows of each outcome in every split", d.Name, d.Name)
+	if d.timed {
+		line("\nsplit: # %s: the latest rows are the test, by about the shares of a hash", clean(d.whyInTime()))
+		line("  by: %s", quote(d.inTime.column))
+		line("  validation_from: %s", quote(d.inTime.validation))
+		line("  test_from: %s", quote(d.inTime.test))
+		line("  # By a hash, which mixes earlier and later rows: {salts: [%s-%d], train: %d, validation: %d, test: %d}", d.Name, d.salt, train, rest, rest)
+	} else {
+		line("\nsplit: # guessed: by the number of rows")
+		why := ""
+		if d.salt > 1 {
+			why = fmt.Sprintf(" # guessed: the first of %s-1, %s-2, ... with enough rows of each outcome in every split", d.Name, d.Name)
+		}
+		line("  salts: [%s-%d]%s", d.Name, d.salt, why)
+		line("  train: %d", train)
+		line("  validation: %d", rest)
+		line("  test: %d", rest)
 	}
-	line("  salts: [%s-%d]%s", d.Name, d.salt, why)
-	line("  train: %d", train)
-	line("  validation: %d", rest)
-	line("  test: %d", rest)
 	d.writeFeatures(line)
 	if d.outcome.task == dataset.Binary {
 		line("\nthreshold: {maximize: f1}")
@@ -77,11 +85,21 @@ func (d *Draft) write() []byte {
 const smallTable = 5_000
 
 // shares are the percentages of the training rows, and of the validation and test rows.
-func (d *Draft) shares() (train, rest int) {
-	if d.Rows < smallTable {
+func (d *Draft) shares() (train, rest int) { return sharesOf(d.Rows) }
+
+func sharesOf(rows int64) (train, rest int) {
+	if rows < smallTable {
 		return 60, 20
 	}
 	return 70, 15
+}
+
+// whyInTime says why the rows are split by time, with who says so.
+func (d *Draft) whyInTime() string {
+	if d.inTime.alike == 0 {
+		return d.inTime.reason
+	}
+	return "guessed: " + d.inTime.reason
 }
 
 // about says what the model predicts.

@@ -17,8 +17,9 @@ type Report struct {
 	Classes   []string `json:"classes,omitempty"`   // of the confusion matrices; of a binary task in words, the negative first
 
 	Intervals  Intervals   `json:"intervals"`
-	Splits     []Split     `json:"splits"` // train, validation and test
-	Slices     []Slice     `json:"slices"` // of validation and test; empty if the spec names none
+	SplitRule  string      `json:"split_rule"` // what decides a row's split, in words
+	Splits     []Split     `json:"splits"`     // train, validation and test
+	Slices     []Slice     `json:"slices"`     // of validation and test; empty if the spec names none
 	Importance *Importance `json:"importance,omitempty"`
 }
 

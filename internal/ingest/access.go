@@ -67,7 +67,8 @@ func cleanGrants(spec *dataset.Spec) grants {
 	}
 	g.rights = append(g.rights, right{quote(earlier.View(spec.Name)), "SELECT", nil, []string{postgres.ServeRole}})
 	split := []string{postgres.SplitRole}
-	g.rights = append(g.rights, right{t.rows, "UPDATE", []string{"split"}, split}, right{t.split, "INSERT", nil, split})
+	g.rights = append(g.rights, right{t.rows, "UPDATE", []string{"split"}, split}, right{t.split, "INSERT", nil, split},
+		right{t.split, "UPDATE", []string{"validation_from", "test_from", "decided_at"}, split})
 	return g
 }
 

@@ -277,6 +277,9 @@ func meanings(spec *dataset.Spec) []meaning {
 		if c.Name == spec.Key {
 			means += ", the key"
 		}
+		if spec.ByTime() && c.Name == spec.Split.By {
+			means += ", splits the rows"
+		}
 		if only := c.Only(); only != nil {
 			var words []string
 			for _, v := range only {

@@ -155,8 +155,8 @@ func upgrade(ctx context.Context, tx pgx.Tx, columns []lacking) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(got, func(have column) bool { return have.name == c.name }) {
-			continue
+		if len(got) == 0 || slices.ContainsFunc(got, func(have column) bool { return have.name == c.name }) {
+			continue // only clean has every table
 		}
 		if _, err := tx.Exec(ctx, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.table, quote(c.name), c.ddl)); err != nil {
 			return fmt.Errorf("upgrading table %s: %w", c.table, err)

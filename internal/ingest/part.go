@@ -14,6 +14,9 @@ import (
 // column of the spec, nil where it is missing. Postgres' text of a value is what is
 // hashed.
 func partOf(spec *dataset.Spec, salt string, fields [][]byte) string {
+	if spec.ByTime() {
+		return spec.SplitOf(fields[spec.Column(spec.Split.By)])
+	}
 	by := append([]byte(salt), ':')
 	key, group := spec.Column(spec.Key), spec.Column(spec.Group)
 	switch {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"math/bits"
 	"slices"
 
 	"mlops/internal/dataset"
@@ -30,6 +31,9 @@ type Preview struct {
 	Excluded  int64           // rows that the cohort leaves out
 	Parts     map[string]Part // rows that training could use, by split
 	Groups    int64           // different groups, 0 where the spec names none; at least that many beyond maxKeys
+
+	Spanning int64  // groups in several splits by time, of those that were remembered
+	spans    string // one of them
 
 	KeysSeen int64 // how many keys were compared with one another; fewer than rows in a table beyond maxKeys
 	target   string
@@ -68,7 +72,7 @@ func Try(ctx context.Context, cfg Config, row func(fields [][]byte)) (*Preview, 
 	defer records.Close()
 	spec := cfg.Spec
 	t := &trial{
-		spec: spec, row: row, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]struct{}{},
+		spec: spec, row: row, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]uint8{},
 		batch:  rawBatch{spec: spec, key: spec.Column(spec.Key)},
 		target: spec.Column(spec.Target.Column), group: spec.Column(spec.Group),
 		load: losses{}, clean: losses{}, fields: make([][]byte, len(spec.Columns)),
@@ -99,7 +103,7 @@ type trial struct {
 	target, group int
 	classes       map[string]int64
 	lines         map[uint64]int64 // of keys, by their hash
-	groups        map[uint64]struct{}
+	groups        map[uint64]uint8 // of groups, by their hash: a bit for each split by time
 	load, clean   losses
 	fields        [][]byte
 	out           Preview
@@ -124,7 +128,7 @@ func (t *trial) record(rec *source.Record) {
 	t.out.Load.Taken++
 	whole := true
 	for i, field := range rec.Fields {
-		v, err := t.spec.Cell(i, field)
+		v, err := cleanValue(t.spec, i, field)
 		t.fields[i] = v
 		if err != nil {
 			// Clean rejects a row for its first bad value; here all of them are told.
@@ -152,8 +156,8 @@ func (t *trial) record(rec *source.Record) {
 		t.out.Excluded++
 		return
 	}
-	if t.group >= 0 && t.fields[t.group] != nil && len(t.groups) < maxKeys {
-		t.groups[maphash.Bytes(seed, t.fields[t.group])] = struct{}{}
+	if t.group >= 0 && t.fields[t.group] != nil {
+		t.countGroup(t.fields[t.group])
 	}
 	label, known := t.spec.Label(t.fields)
 	if !known {
@@ -167,12 +171,55 @@ func (t *trial) record(rec *source.Record) {
 			t.out.Negative++
 		}
 	}
-	if len(t.spec.Split.Salts) > 0 && t.spec.Split.Train > 0 {
-		split := partOf(t.spec, t.spec.Split.Salts[0], t.fields)
+	if splits(t.spec) {
+		split := partOf(t.spec, salt(t.spec), t.fields)
 		part := t.out.Parts[split]
 		part.add(t.spec, label)
 		t.out.Parts[split] = part
 	}
+}
+
+// splits reports whether a spec says how rows are split, which one with mistakes may not.
+func splits(spec *dataset.Spec) bool {
+	return spec.ByTime() || len(spec.Split.Salts) > 0 && spec.Split.Train > 0
+}
+
+// countGroup counts the group of a row, and where it is in several splits by time.
+func (t *trial) countGroup(group []byte) {
+	h := maphash.Bytes(seed, group)
+	was, known := t.groups[h]
+	if !known && len(t.groups) >= maxKeys {
+		return
+	}
+	is := was
+	if t.spec.ByTime() {
+		is |= 1 << slices.Index(splitNames, t.spec.SplitOf(t.fields[t.spec.Column(t.spec.Split.By)]))
+	}
+	t.groups[h] = is
+	if bits.OnesCount8(was) <= 1 && bits.OnesCount8(is) > 1 {
+		if t.out.Spanning++; t.out.Spanning == 1 {
+			t.out.spans = example(group)
+		}
+	}
+}
+
+// splitNames are the splits in their order.
+var splitNames = []string{dataset.Train, dataset.Validation, dataset.Test}
+
+// Notes says what to know of a split by time.
+func (p *Preview) Notes(spec *dataset.Spec) []string {
+	if !spec.ByTime() {
+		return nil
+	}
+	rows := map[string]int64{}
+	for split, part := range p.Parts {
+		rows[split] = int64(part.Rows)
+	}
+	notes := timeNotes(spec, rows)
+	if p.Spanning > 0 {
+		notes = append(notes, spanningNote(spec, p.Spanning, p.Groups, p.spans))
+	}
+	return notes
 }
 
 // add counts a row in.
@@ -267,8 +314,11 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 
 // Few judges the rows that each split would have as training does before it begins.
 func (p *Preview) Few(spec *dataset.Spec) []inspect.Finding {
+	if !splits(spec) {
+		return nil
+	}
 	var found []inspect.Finding
-	for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
+	for _, split := range splitNames {
 		part := p.Parts[split]
 		switch spec.Task {
 		case dataset.Multiclass:

@@ -441,20 +441,31 @@ func kindOfValue(err error) string {
 
 // appendValue appends a field's canonical form in COPY's text format.
 func appendValue(b []byte, spec *dataset.Spec, column int, field []byte) ([]byte, error) {
-	v, err := spec.Cell(column, field)
+	v, err := cleanValue(spec, column, field)
 	if err != nil {
 		return b, err
 	}
 	if v == nil {
-		if spec.Columns[column].Name == spec.Key {
-			return b, errors.New("the key is missing")
-		}
-		if spec.Columns[column].Required {
-			return b, &dataset.ValueError{Text: dataset.Quote(field), Kind: valueMissing}
-		}
 		return append(b, `\N`...), nil
 	}
 	return appendField(b, v), nil
+}
+
+// cleanValue returns a field's canonical form, nil where it is missing and may be.
+func cleanValue(spec *dataset.Spec, column int, field []byte) ([]byte, error) {
+	v, err := spec.Cell(column, field)
+	if err != nil || v != nil {
+		return v, err
+	}
+	switch c := &spec.Columns[column]; {
+	case c.Name == spec.Key:
+		return nil, errors.New("the key is missing")
+	case c.Name == spec.Split.By && spec.ByTime():
+		return nil, &dataset.ValueError{Text: dataset.Quote(field), Kind: timeMissing}
+	case c.Required:
+		return nil, &dataset.ValueError{Text: dataset.Quote(field), Kind: valueMissing}
+	}
+	return nil, nil
 }
 
 // judge moves the staged rows to the table, but for those whose key is there

@@ -132,6 +132,8 @@ func (t tables) added() []lacking {
 		{t.rejected, "value", "text NOT NULL DEFAULT ''"},
 		{t.rejected, "replaced_by", "integer"},
 		{t.rejected, "rows", "integer NOT NULL DEFAULT 1"}, // that the row stands for; more beyond maxKept
+		{t.split, "validation_from", "text NOT NULL DEFAULT ''"},
+		{t.split, "test_from", "text NOT NULL DEFAULT ''"},
 	}
 }
 

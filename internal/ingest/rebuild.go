@@ -106,9 +106,12 @@ func rebuild(ctx context.Context, tx pgx.Tx, spec *dataset.Spec, want []meaning,
 		if ColumnName(old.Group) == now {
 			old.Group = was
 		}
+		if ColumnName(old.Split.By) == now {
+			old.Split.By = was
+		}
 	}
-	if _, err := tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (salt, by, train, validation, test, decided_at)
-		SELECT salt, CASE by WHEN $1 THEN $2 ELSE by END, train, validation, test, decided_at FROM %s`, t.split, before+"."+t.split),
+	if _, err := tx.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (salt, by, train, validation, test, decided_at, validation_from, test_from)
+		SELECT salt, CASE by WHEN $1 THEN $2 ELSE by END, train, validation, test, decided_at, %s FROM %s s`, t.split, storedBoundaries, before+"."+t.split),
 		ruleOf(&old).by, ruleOf(spec).by); err != nil {
 		return fmt.Errorf("keeping how %s is split: %w", spec.Name, err)
 	}
@@ -153,10 +156,11 @@ func putBack(ctx context.Context, tx pgx.Tx, t tables) error {
 }
 
 // finishRebuild ends a rebuild that is accepted: rows get the splits that they had. With
-// a group they follow from it alone.
+// a group they follow from it alone, and in a split by time from one column, which may
+// be read otherwise now.
 func finishRebuild(ctx context.Context, tx pgx.Tx, spec *dataset.Spec) error {
 	t := tablesOf(spec)
-	if spec.Group == "" {
+	if spec.Group == "" && !spec.ByTime() {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("UPDATE %s n SET split = o.split FROM %s.%s o WHERE o._batch = n._batch AND o._line = n._line AND o.split IS NOT NULL", t.rows, before, t.rows)); err != nil {
 			return fmt.Errorf("keeping the splits of %s: %w", spec.Name, err)
 		}

@@ -19,6 +19,7 @@ const (
 	keyLong    = "longer than a key can be"
 
 	valueMissing = "no value, and the column is required"
+	timeMissing  = "no value, and the rows are split by the column"
 )
 
 var (
@@ -99,6 +100,8 @@ func remedy(spec *dataset.Spec, l *Loss) string {
 		return "name another key in the spec, or leave key out"
 	case l.Reason == keyMissing:
 		return "name another key in the spec, or leave key out"
+	case l.Reason == timeMissing:
+		return "a row without a value is neither before nor after another; to keep such rows, split by another column or by a hash"
 	case l.Reason == valueMissing:
 		return fmt.Sprintf("take required: true from column %s in the spec to keep such rows", l.Column)
 	}

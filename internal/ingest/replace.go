@@ -142,10 +142,13 @@ func (p *processor) clear(ctx context.Context, raw *pgx.Conn, tx pgx.Tx, e rawEn
 
 // inherit gives the rows of a batch the splits of those that they replaced, and
 // returns how many these are. A row that changed its group goes where its group
-// is: no group is ever in two splits.
+// is: a hash puts no group in two splits. Where rows are split by time, each goes by its
+// own new value.
 func (p *processor) inherit(ctx context.Context, tx pgx.Tx, e rawEntry) (replaced int64, err error) {
 	split := "o.split"
-	if g := p.cfg.Spec.Group; g != "" {
+	if p.cfg.Spec.ByTime() {
+		split = "NULL"
+	} else if g := p.cfg.Spec.Group; g != "" {
 		split = fmt.Sprintf("CASE WHEN n.%[1]s IS NOT DISTINCT FROM o.%[1]s THEN o.split END", quoteColumn(g))
 	}
 	key := quoteColumn(p.cfg.Spec.Key)

@@ -37,6 +37,7 @@ type Report struct {
 	Lines       int64            `json:"lines,omitempty"`      // of the source, where the load stopped before its end
 	UsedUp      bool             `json:"used_up,omitempty"`    // nothing is left in the source
 	Splits      map[string]int64 `json:"splits,omitempty"`     // rows of clean by split
+	Notes       []string         `json:"notes,omitempty"`      // what to know of the splits, a sentence each
 }
 
 // Loss is rows that were rejected for the same reason, with one of them.
@@ -88,6 +89,9 @@ func (r Report) String() string {
 	}
 	for _, l := range r.Losses {
 		b.WriteString("\n  " + l.String())
+	}
+	for _, n := range r.Notes {
+		b.WriteString("\n  " + n)
 	}
 	if r.Step == "load-raw-data" && r.Rejected > maxKept {
 		fmt.Fprintf(&b, "\n  of one source the first %s rejected lines are kept one by one, and the others counted by reason", progress.Count(maxKept))
@@ -231,6 +235,11 @@ func Ledger(ctx context.Context, raw, clean *pgx.Conn, spec *dataset.Spec) ([]Re
 	}
 	if cleaned.Losses, err = Losses(ctx, clean, spec.Name); err != nil {
 		return nil, err
+	}
+	if shared.Taken > 0 {
+		if shared.Notes, err = splitNotes(ctx, clean, spec, n.Splits); err != nil {
+			return nil, err
+		}
 	}
 	for _, r := range []*Report{&loaded, &cleaned} {
 		r.Read = r.Taken + r.Known + r.Replaced + r.Rejected

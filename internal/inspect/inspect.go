@@ -220,7 +220,7 @@ func Few(spec *dataset.Spec, split string, rows, positive int) []Finding {
 	switch {
 	case rarer < fewest:
 		f.Level = Stop
-		f.Text += fmt.Sprintf("; at least %d are needed: bring more rows, or give split.%s a larger share", fewest, split)
+		f.Text += fmt.Sprintf("; at least %d are needed: bring more rows, or %s", fewest, spec.EnlargeSplit(split))
 	case rarer < scarce:
 		f.Level = Warning
 		f.Text += "; its figures are rough"

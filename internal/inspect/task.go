@@ -48,7 +48,7 @@ func FewOfClasses(spec *dataset.Spec, split string, rows int, counts []int) []Fi
 		}
 		found = append(found, Finding{Level: level, Kind: "few", Split: split, Value: float64(least), Text: fmt.Sprintf("the %s rows are %d, %s; %s", split, rows, what, remedy)})
 	}
-	say(Stop, fmt.Sprintf("at least %d of each class are needed: bring more rows, give split.%s a larger share, or leave the class out by a cohort and out of target.classes", fewest, split), 0, fewest)
+	say(Stop, fmt.Sprintf("at least %d of each class are needed: bring more rows, %s, or leave the class out by a cohort and out of target.classes", fewest, spec.EnlargeSplit(split)), 0, fewest)
 	say(Warning, "the figures are rough", fewest, scarce)
 	return found
 }
@@ -58,7 +58,7 @@ func FewValues(spec *dataset.Spec, split string, rows int, low, high float32) []
 	f := Finding{Kind: "few", Split: split, Value: float64(rows)}
 	switch {
 	case rows < fewestValues:
-		f.Level, f.Text = Stop, fmt.Sprintf("the %s rows are only %d; at least %d are needed: bring more rows, or give split.%s a larger share", split, rows, fewestValues, split)
+		f.Level, f.Text = Stop, fmt.Sprintf("the %s rows are only %d; at least %d are needed: bring more rows, or %s", split, rows, fewestValues, spec.EnlargeSplit(split))
 	case low == high:
 		f.Level, f.Kind, f.Text = Stop, "target", fmt.Sprintf("all %d %s rows have %s = %g: there is nothing to predict", rows, split, spec.Target.Column, low)
 	case rows < scarceValues:

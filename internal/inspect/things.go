@@ -94,7 +94,7 @@ func Things(spec *dataset.Spec, c Column, others []Column, y []float32) string {
 // ungrouped warns of a feature that several records of one thing have in common, in a data
 // set without a group.
 func ungrouped(spec *dataset.Spec, features []Feature, train Part) *Finding {
-	if spec.Group != "" {
+	if spec.Group != "" || spec.ByTime() { // which puts a group on both sides on purpose
 		return nil
 	}
 	for i, f := range features {

@@ -18,6 +18,7 @@ import (
 type Rows struct {
 	Raw, RawRejected, Clean, CleanRejected int64
 	Split                                  map[string]int64
+	SplitRule                              string        // in words; empty: the rows are not split
 	RawLosses, CleanLosses                 []ingest.Loss // why rows were rejected
 }
 
@@ -59,6 +60,9 @@ func (db Databases) Count(ctx context.Context, name string) (Rows, error) {
 		if d.name == "raw" || n.Clean == 0 {
 			continue
 		}
+		if n.SplitRule, err = ingest.SplitRule(ctx, conn, name); err != nil {
+			return n, err
+		}
 		rows, err := conn.Query(ctx, "SELECT coalesce(split, ''), count(*) FROM "+table+" GROUP BY 1")
 		if err != nil {
 			return n, fmt.Errorf("counting splits of clean.%s: %w", table, err)
@@ -82,8 +86,12 @@ func (n Rows) Write(w io.Writer, name string) {
 	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", name, n.Raw, n.RawRejected, n.Clean, n.CleanRejected, n.Split["train"], n.Split["validation"], n.Split["test"])
 }
 
-// WriteLosses writes why rows of a data set were rejected, a line for each reason.
-func (n Rows) WriteLosses(w io.Writer, name string) {
+// WriteNotes writes how the rows of a data set are split, and why some were rejected, a
+// line for each reason.
+func (n Rows) WriteNotes(w io.Writer, name string) {
+	if n.SplitRule != "" {
+		fmt.Fprintf(w, "split of %s: %s\n", name, n.SplitRule)
+	}
 	for _, d := range []struct {
 		database string
 		losses   []ingest.Loss

@@ -2,6 +2,7 @@ package promote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"mlops/internal/dataset"
@@ -57,7 +58,23 @@ func comparable(m *model.Model, spec *dataset.Spec) error {
 	if m.Spec.LooksBack() && (!spec.LooksBack() || m.Spec.Group != spec.Group || m.Spec.Order != spec.Order) {
 		return fmt.Errorf("it looks at earlier rows by group %s and order %s, and the spec does not: it can't be compared on the same rows", m.Spec.Group, m.Spec.Order)
 	}
+	if why := seen(m, spec); why != "" {
+		return errors.New(why)
+	}
 	return nil
+}
+
+// seen says why a model was trained on rows that are validation rows today: it would
+// know their answers. Only a split by time moves rows without their being loaded again.
+func seen(m *model.Model, spec *dataset.Spec) string {
+	was := m.Spec
+	switch {
+	case m.FromNotebook() || !was.ByTime() && !spec.ByTime():
+		return ""
+	case was.ByTime() && spec.ByTime() && was.Split.By == spec.Split.By && spec.CompareTimes([]byte(was.Split.ValidationFrom), []byte(spec.Split.ValidationFrom)) <= 0:
+		return ""
+	}
+	return fmt.Sprintf("its rows were split %s, and are split %s now: it was trained on some of the validation rows, and can't be compared on them", was.SplitRule(), spec.SplitRule())
 }
 
 // rows is the validation rows that count.
@@ -101,10 +118,11 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 	r.levels, r.numbers = make([]evaluate.Levels, len(r.slices)), make([][]int32, len(r.slices))
 	err := c.Rows(ctx, func(split string, fields [][]byte) error {
 		label, known := c.Spec.Label(fields)
-		if split != dataset.Validation {
-			return nil // no group has rows in two splits
+		// A hash puts no group in two splits; by time, its earlier rows are in others.
+		if split != dataset.Validation && !(c.Spec.ByTime() && c.Spec.LooksBack()) {
+			return nil
 		}
-		counts := known && !c.Spec.Excluded(fields)
+		counts := split == dataset.Validation && known && !c.Spec.Excluded(fields)
 		if counts {
 			r.add(label, fields)
 		} else if !c.Spec.LooksBack() {

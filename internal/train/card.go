@@ -47,8 +47,8 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 	if spec.Synthetic {
 		data.Items = append(data.Items, "the rows are made up: this model says nothing about the world")
 	}
-	data.Items = append(data.Items, fmt.Sprintf("rows: %d to train on, %d to validate on, %d to test on, parted as %s",
-		len(d.Parts[dataset.Train].Y), len(d.Parts[dataset.Validation].Y), len(d.Parts[dataset.Test].Y), units(spec)))
+	data.Items = append(data.Items, fmt.Sprintf("rows: %d to train on, %d to validate on, %d to test on, split %s",
+		len(d.Parts[dataset.Train].Y), len(d.Parts[dataset.Validation].Y), len(d.Parts[dataset.Test].Y), spec.SplitRule()))
 	data.Items = append(data.Items, fmt.Sprintf("left out: %d rows outside the cohort, %d without a target", d.Excluded, d.Unlabeled))
 	for _, e := range spec.Cohort {
 		data.Items = append(data.Items, fmt.Sprintf("not for records with %s %s: %s", e.Column, strings.Join(e.Values, ", "), e.Because))
@@ -125,6 +125,9 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 		if s.Warning != "" && s.Split == dataset.Test {
 			limits.Items = append(limits.Items, fmt.Sprintf("%s %s: %s of the test split; its figures say little", s.Column, s.Level, s.Warning))
 		}
+	}
+	if spec.ByTime() {
+		limits.Items = append(limits.Items, fmt.Sprintf("Its test rows are the latest by %s, and its training rows the earliest: the figures are those of a forecast, and intervals that draw rows one by one are too narrow where neighbors in time are alike.", spec.Split.By))
 	}
 	limits.Items = append(limits.Items,
 		"It tells what goes along with the target in these rows, not what causes it.",

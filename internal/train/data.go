@@ -102,7 +102,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	for split, p := range d.Parts {
 		n := counts[split]
 		if n == 0 {
-			return nil, fmt.Errorf("%w %s with a target and in the cohort: bring more rows, or give it a larger share", ErrNoRows, split)
+			return nil, fmt.Errorf("%w %s with a target and in the cohort: bring more rows, or %s", ErrNoRows, split, spec.EnlargeSplit(split))
 		}
 		p.X = make([]float32, 0, n*width)
 		p.Y = make([]float32, 0, n)
@@ -121,7 +121,8 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	err = rows(ctx, func(split string, fields [][]byte) error {
 		place++
 		var before [][][]byte
-		if spec.RealSamples() && spec.LooksBack() && split == dataset.Test {
+		// By a hash a group is in one split, by time its earlier rows are in others.
+		if spec.RealSamples() && spec.LooksBack() && (split == dataset.Test || spec.ByTime()) {
 			before = last.add(fields)
 		}
 		label, known := spec.Label(fields)

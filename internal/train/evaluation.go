@@ -25,7 +25,7 @@ var splits = []string{dataset.Train, dataset.Validation, dataset.Test}
 func (f *Fitted) evaluate(lib *xgboost.Library, booster *xgboost.Booster, spec *dataset.Spec, d *Data, scores map[string][]float32) error {
 	r := &evaluate.Report{
 		Schema: evaluate.ReportSchema, Model: spec.Model, Dataset: spec.Name, Candidate: f.Candidate.Name, Task: spec.Task, Trees: f.Trees,
-		Metrics: spec.Metrics, Slices: []evaluate.Slice{},
+		SplitRule: spec.SplitRule(), Metrics: spec.Metrics, Slices: []evaluate.Slice{},
 		Intervals: evaluate.Intervals{Method: "percentile bootstrap", Confidence: 0.95, Group: spec.Group},
 	}
 	switch spec.Task {

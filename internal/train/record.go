@@ -284,13 +284,18 @@ func (r *recorder) batch(candidate *dataset.Candidate, d *Data, f *Fitted, took 
 		"features":       strconv.Itoa(d.Encoder.Width()),
 		"data_digest":    r.config.DataDigest,
 		"spec_digest":    r.spec.Digest(),
-		"split_salt":     r.spec.Split.Salts[0],
+		"split":          r.spec.SplitRule(),
 		"rows_excluded":  strconv.Itoa(d.Excluded),
 		"rows_unlabeled": strconv.Itoa(d.Unlabeled),
 		"xgboost":        r.config.Library.Version(),
 		"model_digest":   digest(f.UBJ),
 		"metrics":        strings.Join(r.spec.Metrics, ", "),
 	}}
+	if r.spec.ByTime() {
+		b.Params["split_by"], b.Params["split_validation_from"], b.Params["split_test_from"] = r.spec.Split.By, r.spec.Split.ValidationFrom, r.spec.Split.TestFrom
+	} else {
+		b.Params["split_salt"] = r.spec.Split.Salts[0]
+	}
 	for _, p := range Parameters(r.spec, f.Candidate, r.config.Threads) {
 		b.Params[p[0]] = p[1]
 	}

@@ -187,7 +187,11 @@ func (b *bench) compare(ctx context.Context, lib *xgboost.Library, t *publicTabl
 	}
 	splits := map[string]map[string][]int64{}
 	ours := map[string]float64{}
-	for i := range salts(d.Rows) {
+	n := salts(d.Rows)
+	if d.Spec.ByTime() {
+		n = 1 // there is one
+	}
+	for i := range n {
 		salt := fmt.Sprintf("%s-%d", t.Name, i+1)
 		if splits[salt], err = b.linesOf(ctx, salt); err != nil {
 			return nil, err
@@ -210,6 +214,9 @@ func (b *bench) compare(ctx context.Context, lib *xgboost.Library, t *publicTabl
 	how := fmt.Sprintf("%d rows, %d for the test, %d splits; %s of the draft %.4f, of Python %.4f", d.Rows, tests, len(splits), name, mean(mine), mean(peer))
 	if len(splits) > 1 {
 		how += fmt.Sprintf("; the difference's standard error %.4f", spread)
+	}
+	if d.Spec.ByTime() {
+		how += "; split " + d.Spec.SplitRule()
 	}
 	if d.Together != nil {
 		how += "; the draft warns of a leak, and " + d.Together.Text

@@ -131,9 +131,13 @@ func findings(out io.Writer, spec *dataset.Spec, p *ingest.Preview) int {
 	for _, s := range stops {
 		fmt.Fprintf(out, "STOP %s\n", s)
 	}
-	if len(stops) == 0 {
+	if len(stops) == 0 && len(p.Parts) > 0 {
+		fmt.Fprintf(out, "     split %s; %d, %d and %d rows\n", spec.SplitRule(), p.Parts[dataset.Train].Rows, p.Parts[dataset.Validation].Rows, p.Parts[dataset.Test].Rows)
 		for _, f := range p.Few(spec) {
 			fmt.Fprintf(out, "warn %s\n", f.Text)
+		}
+		for _, n := range p.Notes(spec) {
+			fmt.Fprintf(out, "warn %s\n", n)
 		}
 	}
 	return len(stops)

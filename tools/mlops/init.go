@@ -36,6 +36,7 @@ type drafted struct {
 	task     string
 	positive several
 	leaks    several
+	splitBy  string
 }
 
 func (d *drafted) flags(f *flag.FlagSet) {
@@ -44,6 +45,7 @@ func (d *drafted) flags(f *flag.FlagSet) {
 	if p := os.Getenv("POSITIVE"); p != "" {
 		d.positive = several{p}
 	}
+	f.StringVar(&d.splitBy, "split-by", os.Getenv("SPLIT_BY"), "`column` that splits the rows by time, the latest to test on, or hash (also: SPLIT_BY; default: by time where rows next to each other in time are alike)")
 	f.Var(&d.leaks, "allow-leak", "`column` that may tell the target by itself, since it is known before the outcome is; may be given again")
 	f.Var(&d.positive, "positive", "`value` of the target that counts as 1, may be given again (also: POSITIVE; default: guessed)")
 }
@@ -90,7 +92,7 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	if out != "" {
 		folder = filepath.Dir(out)
 	}
-	d, err := makeDraft(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, File: out, Schema: schemaFrom(folder)})
+	d, err := makeDraft(ctx, table, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, SplitBy: what.splitBy, File: out, Schema: schemaFrom(folder)})
 	if err != nil {
 		return "", err
 	}
@@ -175,7 +177,7 @@ func writePage(path string, p *profile.Profile) error {
 // draftForDemo drafts the YAML of DATASET where the user named a target and no
 // YAML, and keeps it in the demo's home.
 func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafted) error {
-	d, err := makeDraft(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks})
+	d, err := makeDraft(ctx, c.Dataset, draft.Options{Target: what.target, Positive: what.positive, Task: what.task, Leaks: what.leaks, SplitBy: what.splitBy})
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func status(ctx context.Context, c *config) error {
 		} else {
 			overview.WriteHead(w)
 			n.Write(w, name)
-			n.WriteLosses(w, name)
+			n.WriteNotes(w, name)
 		}
 	}
 	if err := w.Flush(); err != nil {
