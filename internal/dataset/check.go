@@ -148,6 +148,9 @@ func (c *checker) check(s *Spec) {
 	if s.Task == Multiclass && s.Column(s.Target.Column) >= 0 {
 		c.classes(s)
 	}
+	if at := s.Column(s.Target.Column); at >= 0 && len(s.Target.Negative) > 0 {
+		s.Columns[at].takeOnly(s.Target.Positive, s.Target.Negative)
+	}
 	c.split(s)
 	c.features(s)
 	c.earlier(s)
@@ -201,6 +204,9 @@ func (c *checker) target(s *Spec) {
 		if len(t.Positive) > 0 {
 			c.bad(at("target", "positive"), "positive goes with task: binary")
 		}
+		if len(t.Negative) > 0 {
+			c.bad(at("target", "negative"), "negative goes with task: binary")
+		}
 		if t.Labels.Positive != "" || t.Labels.Negative != "" {
 			c.bad(at("target", "labels"), "labels are the words for both outcomes of task: binary")
 		}
@@ -218,6 +224,14 @@ func (c *checker) target(s *Spec) {
 		c.bad(at("target", "positive"), "target.positive is empty: say which values count as 1")
 	}
 	c.values(s, at("target", "positive"), t.Column, t.Positive)
+	if len(t.Negative) > 0 {
+		c.values(s, at("target", "negative"), t.Column, t.Negative)
+		for i, v := range t.Negative {
+			if slices.Contains(t.Positive, v) {
+				c.bad(at("target", "negative", i), "%q is positive and negative", v)
+			}
+		}
+	}
 	if t.Labels.Positive == "" {
 		t.Labels.Positive = t.Column
 	}

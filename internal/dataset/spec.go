@@ -187,7 +187,8 @@ func (c *Column) Member() string { return c.member }
 // Target is what is predicted. A row whose target is missing is not trained on.
 type Target struct {
 	Column   string   `yaml:"column"`
-	Positive []string `yaml:"positive"` // of a binary task: values that count as 1; every other is 0
+	Positive []string `yaml:"positive"` // of a binary task: values that count as 1
+	Negative []string `yaml:"negative"` // and those that count as 0: a row with another value can't be cleaned; none: every other
 	Classes  []string `yaml:"classes"`  // of several classes: all of them; a row with another value can't be cleaned
 	Labels   struct {
 		Positive string `yaml:"positive"`

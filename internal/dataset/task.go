@@ -183,14 +183,18 @@ func (c *checker) classes(s *Spec) {
 		}
 		t.index[v] = i
 	}
-	// A row of another class can't be cleaned: training would know nothing to do
-	// with it. What the cohort leaves out never gets there.
-	col.only = map[string]bool{}
-	for _, v := range t.Classes {
-		col.only[v] = true
+	col.takeOnly(t.Classes)
+}
+
+// takeOnly lists the values of a target. A row with another can't be cleaned: training
+// would know nothing to do with it. What the cohort leaves out never gets there.
+func (c *Column) takeOnly(lists ...[]string) {
+	c.only = map[string]bool{}
+	for _, v := range slices.Concat(lists...) {
+		c.only[v] = true
 	}
-	for v := range col.excluded {
-		col.only[v] = true
+	for v := range c.excluded {
+		c.only[v] = true
 	}
 }
 
@@ -198,13 +202,13 @@ func (c *checker) classes(s *Spec) {
 func (s *Spec) class(column int, field []byte) ([]byte, error) {
 	v, err := s.value(column, field)
 	if err == nil && v != nil && !s.Columns[column].only[string(v)] {
-		return nil, wrong(field, "none of the target's classes")
+		return nil, wrong(field, "none of the target's values")
 	}
 	return v, err
 }
 
 // Only returns the values that a column takes besides the missing one, sorted; nil
-// if it takes any. Such a column is a target of several classes.
+// if it takes any. Such a column is a target whose values the spec lists.
 func (c *Column) Only() []string {
 	if c.only == nil {
 		return nil

@@ -76,3 +76,24 @@ func TestTaskMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A spec that lists both outcomes takes no third: a later file may write 1 for yes.
+func TestBothOutcomes(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		`{column: kind, positive: ["yes"], negative: ["no"]}`:  "none of the target's values",
+		`{column: kind, positive: ["yes"]}`:                    "<nil>",
+		`{column: kind, positive: ["yes"], negative: ["yes"]}`: "is positive and negative",
+	} {
+		s, err := Parse([]byte(of("binary", target, "threshold: {fixed: 0.5}\n"+one)))
+		if err == nil {
+			_, err = s.Value(s.Column("kind"), []byte("1"))
+		}
+		if got := fmt.Sprint(err); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %q", target, got, want)
+		}
+	}
+	if _, err := Parse([]byte(of("regression", "{column: n, negative: [1]}", one))); err == nil || !strings.Contains(err.Error(), "negative goes with task: binary") {
+		t.Errorf("a regression with negative values: %v", err)
+	}
+}

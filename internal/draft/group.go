@@ -64,6 +64,59 @@ func (s *sample) things(name string) string {
 	return inspect.Things(s.spec, s.column(at), others, y)
 }
 
+// copies warns of rows that are copies of others.
+func (s *sample) copies() string {
+	if s.spec.Group != "" {
+		return "" // those of one group may be alike
+	}
+	y := make([]float32, len(s.rows))
+	for i := range s.rows {
+		y[i] = s.rows[i].label
+	}
+	var columns []inspect.Column
+	but := ""
+	for i := range s.spec.Columns {
+		switch s.spec.Columns[i].Name {
+		case s.spec.Target.Column:
+		case s.spec.Key:
+			but = " but " + s.spec.Key
+		default:
+			c := s.other(i)
+			if s.spec.Columns[i].Type == dataset.Number {
+				c = s.measures(i)
+			}
+			columns = append(columns, c)
+		}
+	}
+	ids := inspect.Copies(s.spec, columns, y)
+	if ids == nil {
+		return ""
+	}
+	seen := map[uint64]bool{}
+	for _, id := range ids {
+		seen[id] = true
+	}
+	rest := ""
+	if s.spec.Key == "" {
+		rest = " (only rows that are equal to the last digit share a split)"
+	}
+	return fmt.Sprintf("%s of %s rows are copies of others: the same value, or nearly, in every column%s. Copies in training and test make the figures too good%s: remove them from the table",
+		progress.Count(int64(len(ids)-len(seen))), progress.Count(int64(len(ids))), but, rest)
+}
+
+// measures is a column of numbers as they are.
+func (s *sample) measures(at int) inspect.Column {
+	c := inspect.Column{Name: s.spec.Columns[at].Name, Values: make([]float32, len(s.rows))}
+	for i := range s.rows {
+		x, ok := dataset.ParseNumber(s.rows[i].value(at))
+		if !ok {
+			x = math.NaN()
+		}
+		c.Values[i] = float32(x)
+	}
+	return c
+}
+
 // other is a column that pairs of rows are compared in, made once for all candidates.
 func (s *sample) other(at int) inspect.Column {
 	if s.others == nil {
@@ -170,6 +223,9 @@ func (t *Related) Warnings() (all []string, err error) {
 	train, rest := sharesOf(int64(len(t.sample.rows)))
 	if found := t.sample.inTime(train, rest); found != nil {
 		all = append(all, found.warning())
+	}
+	if w := t.sample.copies(); w != "" {
+		all = append(all, w)
 	}
 	return all, nil
 }

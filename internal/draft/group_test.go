@@ -3,6 +3,7 @@ package draft_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,5 +179,25 @@ func TestTimeThatSplitsNothing(t *testing.T) {
 	}
 	if s := d.Summary(); d.Spec.ByTime() || !strings.Contains(s, "the draft splits by a hash") || !strings.Contains(s, "next to each other by when") {
 		t.Errorf("split %s:\n%s", d.Spec.SplitRule(), s)
+	}
+}
+
+// Each of 200 rows of noise comes five times under a key of its own: the draft says so, as
+// the figures of its model would be those of a memory.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	d, err := draft.Make(t.Context(), table(t, "copies.csv", "row_id,a,b,c,y\n"+rows(1000, func(i int) string {
+		of := i % 200
+		return fmt.Sprintf("%d,0.%03d,1.%03d,%d,%s", i+1, draw(of, 1, 1000), draw(of, 2, 1000), draw(of, 3, 100), []string{"yes", "no"}[draw(of, 4, 2)])
+	})), draft.Options{Target: "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "800 of 1,000 rows are copies of others: the same value, or nearly, in every column but row_id"
+	if !slices.ContainsFunc(d.Profile.Warnings, func(w string) bool { return strings.HasPrefix(w, want) }) {
+		t.Errorf("warnings %q, want %q", d.Profile.Warnings, want)
+	}
+	if !strings.Contains(string(d.YAML), `negative: ["no"]`) {
+		t.Errorf("the draft does not list the negative value:\n%s", d.YAML)
 	}
 }

@@ -24,6 +24,7 @@ type outcome struct {
 	whyTask string // by which rule
 
 	positive []string  // of a binary task
+	negative []string  // likewise; none: any other value
 	labels   [2]string // positive, negative
 	whyOne   string    // why these values are positive
 
@@ -159,7 +160,7 @@ func (o *outcome) two(c *column, all []value, least int64) error {
 			break
 		}
 	}
-	o.positive, o.labels = yes.spellings, [2]string{yes.spellings[0], no.spellings[0]}
+	o.positive, o.negative, o.labels = yes.spellings, no.spellings, [2]string{yes.spellings[0], no.spellings[0]}
 	return nil
 }
 
@@ -267,7 +268,7 @@ func (c *column) named(positive []string) (o outcome, err error) {
 	}
 	o = outcome{task: dataset.Binary, whyTask: "one value against the others, as named by the user", positive: positive, whyOne: "named by the user", labels: [2]string{strings.Join(positive, " or "), "any other"}}
 	if len(c.options) == len(positive)+1 {
-		o.labels[1] = other
+		o.labels[1], o.negative = other, []string{other}
 	}
 	return o, nil
 }

@@ -121,6 +121,9 @@ func (d *Draft) writeTarget(line func(string, ...any)) {
 	switch o.task {
 	case dataset.Binary:
 		line("  positive: [%s]%s", quoteAll(o.positive), comment(o.whyOne))
+		if len(o.negative) > 0 {
+			line("  negative: [%s] # a row with another value is rejected", quoteAll(o.negative))
+		}
 		line("  labels: {positive: %s, negative: %s}", quote(o.labels[0]), quote(o.labels[1]))
 	case dataset.Multiclass:
 		line("  classes: [%s] # guessed: all values with at least %d rows", quoteAll(o.classes), d.classRows())

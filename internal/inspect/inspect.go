@@ -25,7 +25,7 @@ const (
 // Finding is one thing that was found.
 type Finding struct {
 	Level   Level   `json:"level"`
-	Kind    string  `json:"kind"` // target, few, empty, constant, leak, group or drift
+	Kind    string  `json:"kind"` // target, few, empty, constant, leak, group, copies or drift
 	Feature string  `json:"feature,omitempty"`
 	Split   string  `json:"split,omitempty"`
 	Value   float64 `json:"value"` // rows of the rarer class, AUC or share of variance, or the stability index
@@ -135,6 +135,9 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	}
 	if group := ungrouped(spec, features, train); group != nil {
 		found = append(found, *group)
+	}
+	if copies := copied(spec, features, train, parts[dataset.Test]); copies != nil {
+		found = append(found, *copies)
 	}
 	return sorted(found), nil
 }
