@@ -8,7 +8,21 @@ import (
 	"mlops/internal/progress"
 )
 
-var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|index|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id[_ .-].*)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
+var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id[_ .-].*|((row|rec|record|obs|observation|case|sample)[_ .-]?)?index)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
+
+// identifies reports whether a column has a name of identifiers, and no number below 0,
+// which none is.
+func (c *column) identifies() bool {
+	if !idName.MatchString(c.name) {
+		return false
+	}
+	for v := range c.counts {
+		if _, number := dataset.ParseNumber([]byte(v)); number && v[0] == '-' {
+			return false
+		}
+	}
+	return true
+}
 
 // smallest is from how many rows on a column that counts them does so by intent.
 const smallest = 20
@@ -20,7 +34,7 @@ func (d *Draft) chooseKeys() {
 		if c == d.target || c.out != "" || c.drop != "" || c.kind == dataset.Number || c.kind == dataset.Date {
 			continue
 		}
-		named := idName.MatchString(c.name)
+		named := c.identifies()
 		switch {
 		case d.key == nil && c.unique && c.present == d.Rows && c.exact && (named || c == d.columns[0] && c.kind == dataset.Category && c.words == c.measured):
 			d.key, c.out = c, "it is the key: every row has its own value"
@@ -32,7 +46,7 @@ func (d *Draft) chooseKeys() {
 		}
 	}
 	for _, c := range d.columns {
-		if c == d.target || c.out != "" || c.drop != "" || c.kind == dataset.Number || c.kind == dataset.Date || !idName.MatchString(c.name) {
+		if c == d.target || c.out != "" || c.drop != "" || c.kind == dataset.Number || c.kind == dataset.Date || !c.identifies() {
 			continue
 		}
 		// Many values, and most of them come again: customers, patients, devices.
@@ -69,7 +83,7 @@ func (d *Draft) chooseFeatures() {
 			c.out = "constant: every row has the same value"
 		case c.kind == dataset.Category:
 			d.judgeText(c)
-		case c.unique && c.kind == dataset.Integer && c.present == d.Rows && d.Rows > 100 && idName.MatchString(c.name):
+		case c.unique && c.kind == dataset.Integer && c.present == d.Rows && d.Rows > 100 && c.identifies():
 			c.out = "an identifier: every row has its own value"
 		}
 	}

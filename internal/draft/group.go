@@ -38,16 +38,14 @@ func (d *Draft) groupByRows() bool {
 }
 
 // things says what the rows with the same value of a column have in common, if they are of
-// one thing. Only whole numbers and codes with one are looked at.
+// one thing. Of words, such as names of people, more is asked than of numbers and codes with
+// one.
 func (s *sample) things(name string) string {
 	at, key := s.spec.Column(name), s.spec.Column(s.spec.Key)
-	for i := range s.rows {
-		if v := s.rows[i].value(at); !codeLike.Match(v) {
-			if _, number := dataset.ParseNumber(v); !number {
-				return ""
-			}
-		}
-	}
+	words := slices.ContainsFunc(s.rows, func(r sampled) bool {
+		_, number := dataset.ParseNumber(r.value(at))
+		return !number && !codeLike.Match(r.value(at))
+	})
 	var others []inspect.Column
 	for i := range s.spec.Columns {
 		if len(others) == inspect.MostOthers {
@@ -60,6 +58,9 @@ func (s *sample) things(name string) string {
 	y := make([]float32, len(s.rows))
 	for i := range s.rows {
 		y[i] = s.rows[i].label
+	}
+	if words {
+		return inspect.NamedThings(s.spec, s.column(at), others, y)
 	}
 	return inspect.Things(s.spec, s.column(at), others, y)
 }

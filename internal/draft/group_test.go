@@ -201,3 +201,33 @@ func TestCopies(t *testing.T) {
 		t.Errorf("the draft does not list the negative value:\n%s", d.YAML)
 	}
 }
+
+// A name of people may be the group, but only where their rows have alike targets: one
+// diagnosis each. Towns whose rows have the same county are none.
+func TestGroupOfWords(t *testing.T) {
+	t.Parallel()
+	name := func(i int) string {
+		return string(rune('A'+i%26)) + string(rune('a'+i/26)) + "na Hill"
+	}
+	for header, c := range map[string]struct {
+		line  func(i int) string
+		group string
+	}{
+		"speaker,jitter,hnr,y": {func(i int) string {
+			of := i % 100
+			return fmt.Sprintf("%s,0.%03d,1.%03d,%s", name(of), draw(i, 1, 1000), draw(i, 2, 1000), []string{"yes", "no"}[draw(of, 3, 2)])
+		}, "speaker"},
+		"town,county,income,y": {func(i int) string {
+			of := draw(i, 1, 100)
+			return fmt.Sprintf("%s,C%d,%d,%s", name(of), of/10, draw(i, 2, 1000), []string{"yes", "no"}[draw(i, 3, 2)])
+		}, ""},
+	} {
+		d, err := draft.Make(t.Context(), table(t, "people.csv", header+"\n"+rows(1500, c.line)), draft.Options{Target: "y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Spec.Group != c.group {
+			t.Errorf("%s: group %q, want %q", header, d.Spec.Group, c.group)
+		}
+	}
+}

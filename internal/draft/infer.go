@@ -104,6 +104,9 @@ func (c *column) findMissing() {
 			hint := slices.Contains(hints, strings.ToLower(v))
 			if (hint || len(words) <= 5) && readable*10 >= (left-hinted)*8 {
 				c.missing = append(c.missing, marked{v, *k, hint})
+				if !hint && strings.ContainsAny(v, "0123456789") {
+					c.notes = append(c.notes, fmt.Sprintf("%q (%s, first on line %s) has a number in it and is read as missing: write a number there, or say type: category", shorten(v, 40), progress.Counted(k.n, "cell"), progress.Count(k.line)))
+				}
 			}
 		}
 	}

@@ -98,6 +98,8 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 		o.task, o.whyTask = wanted, "named by the user"
 	case len(all) == 2 && !c.full:
 		o.task, o.whyTask = dataset.Binary, "guessed: the target has two values"
+	case numeric && !c.full && len(enough) == 2 && coded(all, least):
+		o.task, o.whyTask = dataset.Binary, fmt.Sprintf("guessed: the target has two values, and %q in %s, which looks like a code for something else", all[0].spellings[0], progress.Counted(all[0].rows, "row"))
 	case c.kind == dataset.Number && c.tallies.of(fraction).n > 0:
 		o.task, o.whyTask = dataset.Regression, "guessed: the target is a number, and not a whole one in every row"
 	case numeric && codeName.MatchString(c.name) && !c.full && len(enough) >= 3 && len(all) <= maxClasses:
@@ -125,6 +127,25 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 		return o, &Error{fmt.Sprintf("the target %q is text, for example %q: task regression needs numbers", c.name, all[0].spellings[0])}
 	}
 	return o, nil
+}
+
+// coded reports whether the values that hardly any row has are codes, as 9 is for unknown
+// beside 0 and 1: none of them goes on from the two that the others have.
+func coded(all []value, least int64) bool {
+	var two []float64
+	for _, v := range all {
+		if x, ok := dataset.ParseNumber([]byte(v.spellings[0])); ok && v.rows >= least {
+			two = append(two, x)
+		}
+	}
+	slices.Sort(two)
+	if len(two) != 2 || two[1]-two[0] != 1 || len(all) > 2+3 {
+		return false
+	}
+	return !slices.ContainsFunc(all, func(v value) bool {
+		x, ok := dataset.ParseNumber([]byte(v.spellings[0]))
+		return v.rows < least && (!ok || x != math.Trunc(x) || x > two[0]-5 && x < two[1]+5)
+	})
 }
 
 // classRows is how many rows a class needs so that each split has some.

@@ -188,3 +188,48 @@ func TestCodesThatAreNoNumbers(t *testing.T) {
 		}
 	}
 }
+
+// A code for unknown beside 0 and 1 makes no amount of them, and a count of hardly any twos
+// stays one.
+func TestOutcomeWithCodes(t *testing.T) {
+	t.Parallel()
+	for rare, task := range map[string]string{"9": dataset.Binary, "2": dataset.Regression} {
+		d, err := draft.Make(t.Context(), table(t, "event.csv", "x,z,event\n"+rows(1500, func(i int) string {
+			event := fmt.Sprintf("%d.0", draw(i, 1, 2))
+			if i%250 == 7 {
+				event = rare
+			}
+			return fmt.Sprintf("0.%03d,%d,%s", draw(i, 2, 1000), draw(i, 3, 90), event)
+		})), draft.Options{Target: "event"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Spec.Task != task {
+			t.Errorf("with %s in 6 rows: task %s, want %s", rare, d.Spec.Task, task)
+		}
+	}
+}
+
+// A name that ends like that of an identifier makes none of amounts below 0, and a number
+// with a sign of more is said to be read as missing.
+func TestAmountsAndBounds(t *testing.T) {
+	t.Parallel()
+	d, err := draft.Make(t.Context(), table(t, "jobs.csv", "balance number,price index,exp,hired\n"+rows(1500, func(i int) string {
+		exp := fmt.Sprintf("%d yrs", draw(i, 1, 9))
+		if i%10 == 3 {
+			exp = "10+ yrs"
+		}
+		return fmt.Sprintf("%d,%d,%s,%s", i*7919%1500*600-400_000, i*6007%1500*40+3, exp, yesNo(i))
+	})), draft.Options{Target: "hired"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Spec.Key != "" || !strings.Contains(string(d.YAML), "{number: balance number}") || !strings.Contains(string(d.YAML), "{number: price index}") {
+		t.Errorf("amounts are left out:\n%s", d.YAML)
+	}
+	if !slices.ContainsFunc(d.Profile.Warnings, func(w string) bool {
+		return strings.Contains(w, `"10+ yrs" (150 cells`) && strings.Contains(w, "read as missing")
+	}) {
+		t.Errorf("warnings %q, want one of 10+ yrs", d.Profile.Warnings)
+	}
+}

@@ -39,7 +39,7 @@ const (
 var property = regexp.MustCompile(`(?i)(^|[_ .-])(code|zip|zipcode|postcode|postal|plz|phone|type|class|category|cat|region|year|month|week|weekday|dow|day|hour|date|time)$|(?-i:[a-z](Code|Zip|Type|Year|Month|Week|Day|Hour)$)`)
 
 // thing is a name of what several rows may be about.
-var thing = regexp.MustCompile(`(?i)^(subjects?|subj|individual|indiv|person|people|patients?|pat|child|children|kid|mother|mom|father|participant|respondent|respond|student|pupil|teacher|prof|professor|doctor|physician|hospital|clinic|school|class_?room|family|fam|household|hh|firm|company|business|shop|store|branch|customer|client|account|user|member|player|team|club|worker|employee|animal|dog|cat|cow|pig|rat|mouse|mice|bird|fish|plant|tree|plot|field|farm|site|station|device|sensor|machine|engine|vehicle|car|truck|ship|village|town|city|district|county|state|province|country|nation|case|unit|entity|specimen|sample|batch|litter|cage|item|product|article|id)s?([_ .-]?(id|no|nr|num|number|name))?$|[_ .-](id|no|nr)$|(?-i:[a-z](Id|ID|Nr|No)$)`)
+var thing = regexp.MustCompile(`(?i)^(subjects?|subj|speaker|singer|reader|writer|author|artist|driver|rider|pilot|operator|judge|rater|interviewer|seller|buyer|vendor|supplier|host|guest|individual|indiv|person|people|patients?|pat|child|children|kid|mother|mom|father|participant|respondent|respond|student|pupil|teacher|prof|professor|doctor|physician|hospital|clinic|school|class_?room|family|fam|household|hh|firm|company|business|shop|store|branch|customer|client|account|user|member|player|team|club|worker|employee|animal|dog|cat|cow|pig|rat|mouse|mice|bird|fish|plant|tree|plot|field|farm|site|station|device|sensor|machine|engine|vehicle|car|truck|ship|village|town|city|district|county|state|province|country|nation|case|unit|entity|specimen|sample|batch|litter|cage|item|product|article|id)s?([_ .-]?(id|no|nr|num|number|name))?$|[_ .-](id|no|nr)$|(?-i:[a-z](Id|ID|Nr|No)$)`)
 
 // Column is one column of rows: a number per row, NaN where the value is missing. Equal
 // values have equal numbers.
@@ -89,6 +89,22 @@ func Things(spec *dataset.Spec, c Column, others []Column, y []float32) string {
 		return fmt.Sprintf("have alike %s, which those of neighboring values have not", spec.Target.Column)
 	}
 	return ""
+}
+
+// NamedThings is Things for a column of words: that rows of one city have the same region
+// is no reason, and only alike targets and a name of things are.
+func NamedThings(spec *dataset.Spec, c Column, others []Column, y []float32) string {
+	if !thing.MatchString(c.Name) || len(y) == 0 {
+		return ""
+	}
+	within, between := pairs(c, others, y)
+	if len(within) < leastPairs || len(between) < leastPairs {
+		return ""
+	}
+	if near := likeness(y, within, spec.Task); near < alike || likeness(y, between, spec.Task) > near/2 {
+		return ""
+	}
+	return fmt.Sprintf("have alike %s", spec.Target.Column)
 }
 
 // ungrouped warns of a feature that several records of one thing have in common, in a data
