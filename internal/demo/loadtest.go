@@ -2,10 +2,8 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -13,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"mlops/internal/dataset"
-	"mlops/internal/program"
 )
 
 // LoadTest runs the load tester's page against the demo's inference server until it is
@@ -23,22 +19,9 @@ import (
 func LoadTest(ctx context.Context, c *Config, out io.Writer, environ []string, path, target string, args []string) error {
 	key := ""
 	if target == "" {
-		records, err := c.State.Records()
-		if err != nil {
-			return err
-		}
-		alive := map[string]string{}
-		for _, r := range records {
-			if name, ok := strings.CutPrefix(r.Name, "inference-"); ok && r.Alive() {
-				alive[name] = localhost(r)
-			}
-		}
-		own := ""
-		if spec, err := dataset.Read(c.Spec); err == nil {
-			own = spec.Name
-		}
-		if target, err = chooseServer(alive, own); err != nil {
-			return program.Inputf("%w in %s; make demo starts one, and -target names another server", err, c.State.Dir)
+		var err error
+		if _, target, err = Server(c); err != nil {
+			return fmt.Errorf("%w, and -target names another server", err)
 		}
 		if key, err = c.State.APIKey(false); err != nil {
 			return err
@@ -57,20 +40,4 @@ func LoadTest(ctx context.Context, c *Config, out io.Writer, environ []string, p
 		return fmt.Errorf("the load tester ended: %w", err)
 	}
 	return nil
-}
-
-// chooseServer returns the address of one of the servers that run, by their data sets: that
-// of the data set asked for, else the only one.
-func chooseServer(alive map[string]string, own string) (string, error) {
-	if target := alive[own]; target != "" {
-		return target, nil
-	}
-	switch names := slices.Sorted(maps.Keys(alive)); len(names) {
-	case 0:
-		return "", errors.New("no demo runs")
-	case 1:
-		return alive[names[0]], nil
-	default:
-		return "", fmt.Errorf("demos of %s run, and none of %s", strings.Join(names, ", "), own)
-	}
 }

@@ -41,17 +41,17 @@ func ScoreBatch(ctx context.Context, c *Config, d *progress.Reporter, out io.Wri
 			env = append(env, e)
 		}
 	}
-	server, serving := "", ""
+	serving, server, err := Server(c)
+	if err != nil {
+		return err
+	}
 	pg := 0
 	for _, r := range records {
-		switch name, ok := strings.CutPrefix(r.Name, "inference-"); {
-		case ok && r.Alive() && (server == "" || c.serves(sets, name)):
-			server, serving = r.URL(), name
-		case r.Name == "postgres" && r.Alive():
+		if r.Name == "postgres" && r.Alive() {
 			pg = r.Port
 		}
 	}
-	if server == "" || pg == 0 {
+	if pg == 0 {
 		return program.Inputf("no demo runs in %s; make demo starts one", c.State.Dir)
 	}
 	for _, k := range sets {
@@ -94,16 +94,6 @@ func ScoreBatch(ctx context.Context, c *Config, d *progress.Reporter, out io.Wri
 		}
 	}
 	return nil
-}
-
-// serves reports whether a data set is the one of the configured spec.
-func (c *Config) serves(sets []known, name string) bool {
-	for _, k := range sets {
-		if k.Name == name {
-			return k.Spec == c.Spec
-		}
-	}
-	return false
 }
 
 // ofTask is the error of a workflow: of the kind program.Input if one of its tasks says that

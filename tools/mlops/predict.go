@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -110,18 +111,14 @@ func findServer(in *inputs, server, keyFile string) (*api.Client, error) {
 	if server == "" {
 		server = "http://localhost:8000"
 		if c, err := in.config(); err == nil {
-			records, err := c.State.Records()
-			if err != nil {
-				return nil, err
-			}
-			for _, r := range records {
-				if strings.HasPrefix(r.Name, "inference-") {
-					server = r.URL()
-					if own, err := c.State.APIKey(false); err == nil && key == "" {
-						key = own
-					}
-					break
+			switch _, address, err := demo.Server(c); {
+			case err == nil:
+				server = address
+				if own, err := c.State.APIKey(false); err == nil && key == "" {
+					key = own
 				}
+			case !errors.Is(err, demo.ErrNoDemo):
+				return nil, err
 			}
 		}
 	}

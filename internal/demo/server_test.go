@@ -11,9 +11,9 @@ func TestChooseServer(t *testing.T) {
 		own, want string
 		err       string
 	}{
-		{one, "diabetes", "http://d", ""},
-		{one, "penguins", "http://d", ""},
-		{two, "penguins", "http://p", ""},
+		{one, "diabetes", "diabetes", ""},
+		{one, "penguins", "diabetes", ""},
+		{two, "penguins", "penguins", ""},
 		{two, "iris", "", "demos of diabetes, penguins run, and none of iris"},
 		{nil, "diabetes", "", "no demo runs"},
 	} {
