@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"mlops/dashboards/board"
 	"mlops/internal/api"
 	"mlops/internal/kube"
+	"mlops/internal/promapi"
 	"mlops/internal/registry"
 	"mlops/loadtest"
 )
@@ -174,15 +174,13 @@ func testDashboards(t *testing.T, m *machine) {
 // scraped returns an error unless Prometheus reaches all that it should scrape.
 func scraped(ctx context.Context, base string) error {
 	var targets struct {
-		Data struct {
-			ActiveTargets []struct{ ScrapePool, Health, LastError string }
-		}
+		ActiveTargets []struct{ ScrapePool, Health, LastError string }
 	}
-	if err := askPrometheus(ctx, base+"/api/v1/targets", &targets); err != nil {
+	if err := promapi.New(base, http.DefaultClient).Get(ctx, "/api/v1/targets", &targets); err != nil {
 		return err
 	}
 	pools := map[string]bool{}
-	for _, a := range targets.Data.ActiveTargets {
+	for _, a := range targets.ActiveTargets {
 		pools[a.ScrapePool] = true
 		if a.Health != "up" {
 			return fmt.Errorf("Prometheus can't scrape %s: %s", a.ScrapePool, a.LastError)
@@ -190,23 +188,6 @@ func scraped(ctx context.Context, base string) error {
 	}
 	if len(pools) < 5 {
 		return fmt.Errorf("Prometheus scrapes %v, want inference, ui, Argo's controller, MinIO and itself", pools)
-	}
-	return nil
-}
-
-// askPrometheus reads the JSON at an address of Prometheus' API.
-func askPrometheus(ctx context.Context, address string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("%s: %w", resp.Status, err)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mlops/dashboards/board"
+	"mlops/internal/promapi"
 )
 
 // testWatched switches the kubelet's metrics on and runs a test from the load tester's
@@ -65,26 +66,14 @@ func testWatched(t *testing.T, m *machine) {
 // quietUntilNow returns an error if an alert fired at any time of the last twelve hours,
 // also one that has ended, other than those that tests provoke.
 func quietUntilNow(ctx context.Context, base string, provoked ...string) error {
-	var fired struct {
-		Status, Error string
-		Data          struct {
-			Result []struct {
-				Metric map[string]string
-				Value  [2]any
-			}
-		}
-	}
-	const query = `count_over_time(ALERTS{alertstate="firing"}[12h])`
-	if err := askPrometheus(ctx, base+"/api/v1/query?query="+url.QueryEscape(query), &fired); err != nil {
+	fired, err := promapi.New(base, http.DefaultClient).Instant(ctx, `count_over_time(ALERTS{alertstate="firing"}[12h])`)
+	if err != nil {
 		return err
 	}
-	if fired.Status != "success" {
-		return fmt.Errorf("%s: %s", query, fired.Error)
-	}
 	var errs []error
-	for _, f := range fired.Data.Result {
-		if !slices.Contains(provoked, f.Metric["alertname"]) {
-			errs = append(errs, fmt.Errorf("an alert fired in %v evaluations: %v", f.Value[1], f.Metric))
+	for _, f := range fired {
+		if !slices.Contains(provoked, f.Labels["alertname"]) {
+			errs = append(errs, fmt.Errorf("an alert fired in %v evaluations: %v", f.Value, f.Labels))
 		}
 	}
 	return errors.Join(errs...)
@@ -93,24 +82,22 @@ func quietUntilNow(ctx context.Context, base string, provoked ...string) error {
 // quietAlerts returns an error if an alert fires, or if Prometheus has none that could.
 func quietAlerts(ctx context.Context, base string) error {
 	var rules struct {
-		Data struct {
-			Groups []struct {
-				Rules []struct {
-					Name, State, Health, LastError string
-					LastEvaluation                 time.Time
-					Alerts                         []struct {
-						Labels      map[string]string
-						Annotations map[string]string
-					}
+		Groups []struct {
+			Rules []struct {
+				Name, State, Health, LastError string
+				LastEvaluation                 time.Time
+				Alerts                         []struct {
+					Labels      map[string]string
+					Annotations map[string]string
 				}
 			}
 		}
 	}
-	if err := askPrometheus(ctx, base+"/api/v1/rules?type=alert", &rules); err != nil {
+	if err := promapi.New(base, http.DefaultClient).Get(ctx, "/api/v1/rules?type=alert", &rules); err != nil {
 		return err
 	}
 	n := 0
-	for _, g := range rules.Data.Groups {
+	for _, g := range rules.Groups {
 		for _, rule := range g.Rules {
 			n++
 			switch {

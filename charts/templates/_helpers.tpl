@@ -514,11 +514,11 @@ context. */}}
 {{- if and $postgres.enabled $postgres.exporter.enabled -}}{{ toJson $postgres.exporter }}{{- else -}}{}{{- end -}}
 {{- end -}}
 
-{{/* Not empty if Grafana reads metrics of versions from MLflow's database: where set-up makes
-its role. Takes the root context. */}}
+{{/* Not empty if Grafana and the page read metrics of versions from MLflow's database: where
+set-up makes their role. Takes the root context. */}}
 {{- define "mlops.figures" -}}
 {{- $v := .Values -}}
-{{- if and $v.grafana.enabled $v.mlflow.enabled (or $v.postgres.enabled $v.global.postgres.existingSecret) -}}yes{{- end -}}
+{{- if and (or $v.grafana.enabled $v.ui.enabled) $v.mlflow.enabled (or $v.postgres.enabled $v.global.postgres.existingSecret) -}}yes{{- end -}}
 {{- end -}}
 
 {{/* The same of prometheus.alertmanager. */}}

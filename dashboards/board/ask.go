@@ -2,23 +2,21 @@ package board
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"mlops/internal/promapi"
 )
 
 // Check evaluates every expression in a Prometheus, and returns an error for each that
 // it refuses or that does not yield numbers. Panels that need a part of the release
 // count only if it is among those that are there. It returns how many it evaluated.
 func Check(ctx context.Context, prometheus string, interval time.Duration, there ...Need) (int, error) {
+	client := promapi.New(prometheus, &http.Client{Timeout: 10 * time.Second})
 	var errs []error
 	n := 0
 	for _, e := range Expressions(interval) {
@@ -26,7 +24,7 @@ func Check(ctx context.Context, prometheus string, interval time.Duration, there
 			continue
 		}
 		n++
-		if err := ask(ctx, strings.TrimRight(prometheus, "/"), e.Query); err != nil {
+		if err := ask(ctx, client, e.Query); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", e, err))
 		}
 	}
@@ -34,48 +32,17 @@ func Check(ctx context.Context, prometheus string, interval time.Duration, there
 }
 
 // ask returns an error unless every series of the result is a number.
-func ask(ctx context.Context, prometheus, query string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, prometheus+"/api/v1/query?query="+url.QueryEscape(query), nil)
+func ask(ctx context.Context, client *promapi.Client, query string) error {
+	samples, err := client.Instant(ctx, query)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		Status, Error string
-		Data          struct {
-			ResultType string
-			Result     []struct {
-				Metric map[string]string
-				Value  [2]any
-			}
-		}
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return fmt.Errorf("%s: %w", res.Status, err)
-	}
-	if answer.Status != "success" {
-		return fmt.Errorf("%s: %s", res.Status, answer.Error)
-	}
-	if answer.Data.ResultType != "vector" {
-		return fmt.Errorf("the result is a %s, not a vector", answer.Data.ResultType)
-	}
-	if len(answer.Data.Result) == 0 {
+	if len(samples) == 0 {
 		return errors.New("no data")
 	}
-	for _, r := range answer.Data.Result {
-		text, _ := r.Value[1].(string)
-		if v, err := strconv.ParseFloat(text, 64); err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("series %v is %q, not a number", r.Metric, text)
+	for _, s := range samples {
+		if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
+			return fmt.Errorf("series %v is %v, not a number", s.Labels, s.Value)
 		}
 	}
 	return nil

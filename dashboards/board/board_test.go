@@ -78,7 +78,7 @@ func TestCheck(t *testing.T) {
 	for _, test := range []struct{ reason, body, want string }{
 		{"a number", vector(one), ""},
 		{"no series", vector(""), "no data"},
-		{"one series that is no number", vector(one + "," + nan), `series map[a:c] is "NaN"`},
+		{"one series that is no number", vector(one + "," + nan), `series map[a:c] is NaN`},
 		{"infinity", vector(strings.Replace(one, "2.5", "+Inf", 1)), "not a number"},
 		{"a mistake", `{"status":"error","error":"parse error"}`, "parse error"},
 		{"another kind of answer", `{"status":"success","data":{"resultType":"matrix","result":[]}}`, "is a matrix"},

@@ -13,6 +13,7 @@ import (
 
 	"mlops/internal/certificate"
 	"mlops/internal/page"
+	"mlops/internal/postgres"
 	"mlops/internal/program"
 )
 
@@ -46,6 +47,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 		if err := server.UsePrometheus(address); err != nil {
 			return program.Inputf("MLOPS_PROMETHEUS: %w", err)
 		}
+	}
+	if password := program.EnvOr("PGPASSWORD", ""); password != "" {
+		server.UseFigures(postgres.Config{ConnString: postgres.ConnString(program.EnvOr("PGHOST", ""), program.EnvOr("PGPORT", ""), program.EnvOr("PGUSER", ""), password)})
 	}
 	if dir := program.EnvOr("MLOPS_SCHEDULES", ""); dir != "" {
 		server.WatchSchedules(dir)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"mlops/internal/api"
@@ -20,6 +21,7 @@ import (
 	"mlops/internal/mlflow"
 	"mlops/internal/origin"
 	"mlops/internal/overview"
+	"mlops/internal/postgres"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/progress"
@@ -156,7 +158,7 @@ func (s *services) backends(ctx context.Context, c *Config, d *progress.Reporter
 			if s.mlflow, err = c.State.MLflow(ctx, log, s.venv, s.postgres); err != nil {
 				return "", err
 			}
-			return portOf(s.mlflow), nil
+			return portOf(s.mlflow), grantFigures(ctx, s.postgres)
 		})
 	})
 	group.Go(func() error {
@@ -220,8 +222,10 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	}
 	err = d.Do("page", func(log *slog.Logger) (_ string, err error) {
 		s.ui, err = c.State.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
-			return []string{"MLOPS_INFERENCE=" + s.inference.URL(), "MLOPS_API_KEYS=" + keys, "MLOPS_API_KEY=" + s.key,
-				fmt.Sprintf("MLOPS_LINKS=MLflow=:%d/#/models/{model}/versions/{version}", s.mlflow.Port)}
+			// Its role may read how versions did, and nothing else.
+			env := append(s.postgres.StepsEnv(), s.postgres.StepEnv("ui")...)
+			return append(env, "MLOPS_INFERENCE="+s.inference.URL(), "MLOPS_API_KEYS="+keys, "MLOPS_API_KEY="+s.key,
+				fmt.Sprintf("MLOPS_LINKS=MLflow=:%d/#/models/{model}/versions/{version}", s.mlflow.Port))
 		})
 		if err != nil {
 			return "", err
@@ -354,4 +358,14 @@ func (s *services) awaitServed(ctx context.Context) (*api.Model, error) {
 		}
 	}
 	return nil, fmt.Errorf("the server does not serve version %d of %s: %w", want.Number, s.spec.Model, last)
+}
+
+// grantFigures lets the page read how versions did.
+func grantFigures(ctx context.Context, p *local.Postgres) error {
+	conn, err := pgx.Connect(ctx, p.Admin("mlflow"))
+	if err != nil {
+		return fmt.Errorf("connecting to MLflow's database: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return postgres.GrantFigures(ctx, conn, postgres.FiguresRole)
 }

@@ -270,7 +270,7 @@ func (p *Postgres) prepare(ctx context.Context, log *slog.Logger) error {
 	for _, name := range postgres.ProgramRoles() {
 		roles = append(roles, postgres.Role{Name: name, Password: p.secrets.role(name)})
 	}
-	roles = append(roles, postgres.Role{Name: "steps", Password: p.secrets.Steps, Of: postgres.ProgramRoles()}, postgres.Role{Name: "mlflow", Password: p.secrets.MLflow})
+	roles = append(roles, postgres.Role{Name: postgres.FiguresRole, Password: p.secrets.role(postgres.FiguresRole)}, postgres.Role{Name: "steps", Password: p.secrets.Steps, Of: postgres.ProgramRoles()}, postgres.Role{Name: "mlflow", Password: p.secrets.MLflow})
 	if err := postgres.Prepare(ctx, c, roles,
 		[]postgres.Database{{Name: "raw", Owner: "steps"}, {Name: "clean", Owner: "steps"}, {Name: "mlflow", Owner: "mlflow"}}); err != nil {
 		return err
@@ -341,6 +341,7 @@ var stepRoles = map[string]string{
 	"promote-best-model": postgres.PromoteRole,
 	"inference":          postgres.ServeRole,
 	"score-batch":        postgres.ScoreRole,
+	"ui":                 postgres.FiguresRole,
 }
 
 // role returns the password of a step's role, which follows from that of their

@@ -15,6 +15,8 @@ import (
 
 	"mlops/dashboards/board"
 	"mlops/internal/linechart"
+	"mlops/internal/postgres"
+	"mlops/internal/promapi"
 	"mlops/internal/recent"
 )
 
@@ -44,6 +46,8 @@ type monitor struct {
 	own    *recent.History // nil: there is a Prometheus
 	where  string          // the Prometheus' address
 
+	figures *postgres.Session // of MLflow's database; nil: it can't be asked
+
 	mu    sync.Mutex // one dashboard is drawn at a time
 	drawn map[string]monitorView
 }
@@ -54,6 +58,7 @@ type monitorView struct {
 	Boards, Ranges       []monitorLink
 	Notice               string // why something is missing
 	Rows                 []monitorRow
+	Tables               []monitorTable
 	Source               string
 	at                   time.Time
 }
@@ -83,7 +88,7 @@ func (s *Server) UsePrometheus(base string) error {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return fmt.Errorf("address of Prometheus: %q is not an absolute http or https URL", base)
 	}
-	s.monitor = &monitor{source: &prometheusAPI{strings.TrimRight(base, "/"), &http.Client{Timeout: monitorTimeout}}, where: base, drawn: map[string]monitorView{}}
+	s.monitor.source, s.monitor.own, s.monitor.where = prometheusSource{promapi.New(base, &http.Client{Timeout: monitorTimeout})}, nil, base
 	return nil
 }
 
@@ -229,6 +234,13 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 			ask(q, answers[q.Expr])
 		}
 	})
+	if m.figures != nil {
+		wg.Go(func() {
+			for _, t := range d.Tables {
+				v.Tables = append(v.Tables, m.table(ctx, t))
+			}
+		})
+	}
 	wg.Wait()
 	if len(failed) > 0 {
 		slices.Sort(failed)

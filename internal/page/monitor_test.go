@@ -124,9 +124,9 @@ func TestMonitorSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ answer, want string }{
 		{`{"status":"success","data":{"result":[]}}`, "No data"},
-		{`{"status":"error","error":"parse <error>"}`, "expression refused by Prometheus: parse &lt;error&gt;"},
-		{`<html>`, "unreadable answer from Prometheus (200 OK)"},
-		{`{"status":"success","data":{"result":[{"metric":{},"values":[[1,2]]}]}}`, "unreadable sample from Prometheus"},
+		{`{"status":"error","error":"parse <error>"}`, "refused by Prometheus: parse &lt;error&gt;"},
+		{`<html>`, "unreadable response from Prometheus (200 OK)"},
+		{`{"status":"success","data":{"result":[{"metric":{},"values":[[1,2]]}]}}`, "is not a moment and a value"},
 	} {
 		f := newFakePrometheus(t)
 		f.body = tt.answer

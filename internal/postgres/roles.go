@@ -19,8 +19,8 @@ const (
 // of pg_monitor, which sees statistics of every database and rows of none.
 const MonitorRole = "mlops_monitor"
 
-// FiguresRole is that of Grafana, which reads how versions of a model did: some columns of
-// MLflow's tables, and nothing else.
+// FiguresRole is that of Grafana and of the page, which show how versions of a model did:
+// some columns of MLflow's tables, and nothing else.
 const FiguresRole = "mlops_figures"
 
 // ProgramRoles are the roles of programs.
