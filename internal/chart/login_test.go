@@ -35,7 +35,7 @@ func TestLogins(t *testing.T) {
 			want  map[string][]string
 		}{
 			{"the release's own", nil, map[string][]string{
-				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference", "mlops-signers", "mlops-postgres-serve"}, "ui": {"mlops-postgres-figures"}, "loadtest": {"mlops-loadtest"},
+				"mlflow": {"mlops-postgres-mlflow", "mlops-s3-mlflow", "mlops-mlflow-admin"}, "inference": {"mlops-mlflow-inference", "mlops-signers", "mlops-postgres-serve"}, "ui": nil, "loadtest": {"mlops-loadtest"},
 				"load-raw-data": {"mlops-postgres-load", "mlops-s3-loader"}, "process-data": {"mlops-postgres-clean"}, "load-val-test-data": {"mlops-postgres-split"},
 				"candidates": {"mlops-postgres-train", "mlops-mlflow-steps"}, "train": {"mlops-postgres-train", "mlops-mlflow-steps"}, "promote-best-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "rollback-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signers"}, "pin-model": {"mlops-postgres-promote", "mlops-mlflow-steps"}, "challenge-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "adopt-model": {"mlops-postgres-promote", "mlops-mlflow-steps", "mlops-signing", "mlops-signers"}, "retain-models": {"mlops-postgres-promote", "mlops-mlflow-steps"},
 				"score-batch": {"mlops-postgres-score", "mlops-s3-scorer", "mlops-internal-key"},
