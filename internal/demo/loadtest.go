@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
 )
 
 // LoadTest runs the load tester's page against the demo's inference server until it is
