@@ -93,9 +93,7 @@ func (e *Event) Change() string {
 	switch {
 	case e.To == 0:
 		return "none"
-	case e.From == 0:
-		return fmt.Sprintf("none → %d", e.To)
-	case e.From != e.To:
+	case e.From != 0 && e.From != e.To:
 		return fmt.Sprintf("%d → %d", e.From, e.To)
 	}
 	return strconv.Itoa(e.To)
