@@ -32,6 +32,7 @@ const (
 	codeNotFoundAlso = "NOT_FOUND"
 	codeExists       = "RESOURCE_ALREADY_EXISTS"
 	codeExistsAlso   = "ALREADY_EXISTS"
+	codeBadRequest   = "BAD_REQUEST" // among others what MLflow's database complains of
 	codeInvalid      = "INVALID_PARAMETER_VALUE"
 )
 
@@ -105,6 +106,10 @@ func (e *Error) passing() bool {
 	case http.StatusTooManyRequests, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
+	case http.StatusBadRequest:
+		// Another caller wrote the same row at the same time, such as the table that two
+		// runs have read; MLflow finds it the next time.
+		return e.Code == codeBadRequest && (strings.Contains(e.Message, "UniqueViolation") || strings.Contains(e.Message, "UNIQUE constraint failed"))
 	case http.StatusInternalServerError:
 		// This is how the proxy responds while the store behind it is away; MLflow's
 		// own errors have a code.

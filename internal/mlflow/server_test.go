@@ -506,3 +506,28 @@ func TestServerBehindToken(t *testing.T) {
 		}
 	}
 }
+
+// Candidates that are trained side by side note the same table at the same time, and
+// MLflow refuses all but one of those that insert it.
+func TestServerInputAtOnce(t *testing.T) {
+	base := server(t)
+	f := newFixture(t, base)
+	for round := range 5 {
+		runs := make([]Run, 8)
+		for i := range runs {
+			var err error
+			if runs[i], err = f.CreateRun(t.Context(), NewRun{ExperimentID: f.run.ExperimentID, Name: fmt.Sprint(i), Start: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var wait sync.WaitGroup
+		for _, run := range runs {
+			wait.Go(func() {
+				if err := f.LogInput(t.Context(), run.ID, Input{Name: "table", Digest: fmt.Sprint("digest ", round), Context: "training"}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+	}
+}
