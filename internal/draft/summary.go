@@ -110,6 +110,9 @@ func (d *Draft) tell() {
 	if text := d.sample.copies(); text != "" {
 		say("%s", text)
 	}
+	if text := d.sample.extremes(); text != "" {
+		say("%s", text)
+	}
 	if d.rejected > 0 {
 		say("%s could not be read, for example line %s: %s", progress.Counted(d.rejected, "record"), progress.Count(d.lostLine), shorten(d.lost, 200))
 	}

@@ -1,6 +1,7 @@
 package draft
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -135,4 +136,33 @@ func (c *column) codes() {
 // nines reports whether a number is 1, or has nothing but nines.
 func nines(x float64) bool {
 	return x == 1 || x == 8 || x == 88 || x >= 9 && x == math.Pow(10, math.Ceil(math.Log10(x)))-1
+}
+
+// extremes warns of a few values of a regression's target that its figures are about: at
+// most one row in 200 makes nine tenths of the squared distance from the median.
+func (s *sample) extremes() string {
+	if s.spec.Task != dataset.Regression || len(s.rows) == 0 {
+		return ""
+	}
+	values := make([]float64, len(s.rows))
+	for i := range s.rows {
+		values[i] = float64(s.rows[i].label)
+	}
+	slices.Sort(values)
+	median, total := values[len(values)/2], 0.0
+	distance := func(x float64) float64 { return (x - median) * (x - median) }
+	for _, x := range values {
+		total += distance(x)
+	}
+	slices.SortFunc(values, func(a, b float64) int { return cmp.Compare(distance(b), distance(a)) })
+	few, sum := 0, 0.0
+	for sum < 0.9*total {
+		sum += distance(values[few])
+		few++
+	}
+	if few == 0 || few*200 > len(values) {
+		return ""
+	}
+	return fmt.Sprintf("%s: %s of %s are so far from the others (the farthest %g, the median %g) that RMSE and R² are about little else: correct them, or say min or max in the column, which rejects such rows",
+		s.spec.Target.Column, progress.Counted(int64(few), "row"), progress.Count(int64(len(values))), values[0], median)
 }

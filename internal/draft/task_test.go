@@ -233,3 +233,24 @@ func TestAmountsAndBounds(t *testing.T) {
 		t.Errorf("warnings %q, want one of 10+ yrs", d.Profile.Warnings)
 	}
 }
+
+// Five amounts of 1e9 among hundreds are what a regression's figures are about.
+func TestExtremeTargets(t *testing.T) {
+	t.Parallel()
+	for far, want := range map[string]bool{"1000000000": true, "900": false} {
+		d, err := draft.Make(t.Context(), table(t, "claims.csv", "age,size,claim\n"+rows(1500, func(i int) string {
+			claim := fmt.Sprintf("%d.5", 100+draw(i, 1, 700))
+			if i%300 == 5 {
+				claim = far
+			}
+			return fmt.Sprintf("%d,%d,%s", draw(i, 2, 60), draw(i, 3, 900), claim)
+		})), draft.Options{Target: "claim"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const says = "claim: 5 rows of 1,500 are so far from the others (the farthest 1e+09"
+		if got := slices.ContainsFunc(d.Profile.Warnings, func(w string) bool { return strings.HasPrefix(w, says) }); got != want {
+			t.Errorf("with %s: %q", far, d.Profile.Warnings)
+		}
+	}
+}
