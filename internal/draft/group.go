@@ -55,10 +55,7 @@ func (s *sample) things(name string) string {
 			others = append(others, s.other(i))
 		}
 	}
-	y := make([]float32, len(s.rows))
-	for i := range s.rows {
-		y[i] = s.rows[i].label
-	}
+	y := s.labels()
 	if words {
 		return inspect.NamedThings(s.spec, s.column(at), others, y)
 	}
@@ -70,10 +67,7 @@ func (s *sample) copies() string {
 	if s.spec.Group != "" {
 		return "" // those of one group may be alike
 	}
-	y := make([]float32, len(s.rows))
-	for i := range s.rows {
-		y[i] = s.rows[i].label
-	}
+	y := s.labels()
 	var columns []inspect.Column
 	but := ""
 	for i := range s.spec.Columns {
@@ -89,7 +83,7 @@ func (s *sample) copies() string {
 			columns = append(columns, c)
 		}
 	}
-	ids := inspect.Copies(s.spec, columns, y)
+	ids := inspect.Copies(s.spec, len(columns), func(column, row int) float32 { return columns[column].Values[row] }, y)
 	if ids == nil {
 		return ""
 	}

@@ -105,11 +105,15 @@ func (s *sample) halve() {
 
 // mix is SplitMix64's output function: the bits of row numbers in disorder, so that
 // what is kept follows no order of the table.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+func mix(x uint64) uint64 { return inspect.Scatter(x + 0x9e3779b97f4a7c15) }
+
+// labels are what Spec.Label says of each row.
+func (s *sample) labels() []float32 {
+	y := make([]float32, len(s.rows))
+	for i := range s.rows {
+		y[i] = s.rows[i].label
+	}
+	return y
 }
 
 // judged is what inspecting a sample found.

@@ -144,17 +144,14 @@ func (s *sample) extremes() string {
 	if s.spec.Task != dataset.Regression || len(s.rows) == 0 {
 		return ""
 	}
-	values := make([]float64, len(s.rows))
-	for i := range s.rows {
-		values[i] = float64(s.rows[i].label)
-	}
+	values := s.labels()
 	slices.Sort(values)
-	median, total := values[len(values)/2], 0.0
-	distance := func(x float64) float64 { return (x - median) * (x - median) }
+	median, total := float64(values[len(values)/2]), 0.0
+	distance := func(x float32) float64 { return (float64(x) - median) * (float64(x) - median) }
 	for _, x := range values {
 		total += distance(x)
 	}
-	slices.SortFunc(values, func(a, b float64) int { return cmp.Compare(distance(b), distance(a)) })
+	slices.SortFunc(values, func(a, b float32) int { return cmp.Compare(distance(b), distance(a)) })
 	few, sum := 0, 0.0
 	for sum < 0.9*total {
 		sum += distance(values[few])

@@ -37,10 +37,7 @@ type inTime struct {
 // next; nil if there is none. train and rest are the shares of the rows that should train,
 // and validate or test, in percent.
 func (s *sample) inTime(train, rest int) *inTime {
-	y := make([]float32, len(s.rows))
-	for i := range s.rows {
-		y[i] = s.rows[i].label
-	}
+	y := s.labels()
 	var group inspect.Column
 	if at := s.spec.Column(s.spec.Group); at >= 0 {
 		group = s.column(at)

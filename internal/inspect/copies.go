@@ -25,31 +25,35 @@ const (
 // Copies tells rows that are copies of others: the target is the same, and nearly the same
 // value is in every column. The result has the same number for copies, and is nil where
 // there are few of them, or where rows agree by chance: then more of them agree in all
-// columns but one. y is what Spec.Label says of each row.
-func Copies(spec *dataset.Spec, columns []Column, y []float32) []uint64 {
-	if len(columns) < 3 || len(y) == 0 {
+// columns but one. y is what Spec.Label says of each row, and value what one of so many
+// columns has in a row, as Column.Values has it.
+func Copies(spec *dataset.Spec, columns int, value func(column, row int) float32, y []float32) []uint64 {
+	if columns < 3 || len(y) == 0 {
 		return nil
 	}
 	type cut struct {
 		width  float64
 		values int
 	}
-	cuts := make([]cut, len(columns))
-	for i, c := range columns {
-		cuts[i].width, cuts[i].values = parts(c.Values)
+	cuts, values := make([]cut, columns), make([]float32, len(y))
+	for i := range cuts {
+		for row := range values {
+			values[row] = value(i, row)
+		}
+		cuts[i].width, cuts[i].values = parts(values)
 	}
 	target := cut{}
 	if spec.Task == dataset.Regression {
 		target.width, _ = parts(y)
 	}
 	of := func(column, row int) uint64 {
-		return part(columns[column].Values[row], cuts[column].width) * (2*uint64(column) + 0x9e3779b97f4a7c15)
+		return part(value(column, row), cuts[column].width) * (2*uint64(column) + 0x9e3779b97f4a7c15)
 	}
 	ids := make([]uint64, len(y))
 	for row := range ids {
-		ids[row] = scatter(part(y[row], target.width))
+		ids[row] = Scatter(part(y[row], target.width))
 		for i := range columns {
-			ids[row] += scatter(of(i, row))
+			ids[row] += Scatter(of(i, row))
 		}
 	}
 
@@ -58,7 +62,7 @@ func Copies(spec *dataset.Spec, columns []Column, y []float32) []uint64 {
 	first := map[uint64]int{}
 	looked := 0
 	for row, id := range ids {
-		if scatter(id)%share == 0 {
+		if Scatter(id)%share == 0 {
 			looked++
 			if _, ok := first[id]; !ok {
 				first[id] = row
@@ -68,7 +72,7 @@ func Copies(spec *dataset.Spec, columns []Column, y []float32) []uint64 {
 	if looked == 0 || float64(looked-len(first)) < manyCopies*float64(looked) {
 		return nil
 	}
-	order := make([]int, len(columns))
+	order := make([]int, columns)
 	for i := range order {
 		order[i] = i
 	}
@@ -76,7 +80,7 @@ func Copies(spec *dataset.Spec, columns []Column, y []float32) []uint64 {
 	for _, i := range order[:min(leftOut, len(order))] {
 		without := make(map[uint64]int, len(first))
 		for id, row := range first {
-			without[id-scatter(of(i, row))]++
+			without[id-Scatter(of(i, row))]++
 		}
 		near := 0 // rows that agree with another one in all columns but this
 		for _, n := range without {
@@ -114,8 +118,9 @@ func part(v float32, width float64) uint64 {
 	return uint64(math.Float32bits(v))
 }
 
-// scatter spreads the bits of a number, so that sums of several tell them apart.
-func scatter(x uint64) uint64 {
+// Scatter spreads the bits of a number as SplitMix64's output function does, so that sums
+// of several tell them apart.
+func Scatter(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
@@ -123,11 +128,13 @@ func scatter(x uint64) uint64 {
 
 // copied warns of test rows that are copies of training rows.
 func copied(spec *dataset.Spec, features []Feature, train, test Part) *Finding {
-	columns := make([]Column, len(features))
-	for i, f := range features {
-		columns[i] = Column{f.Name, append(column(train.X, i, len(features)), column(test.X, i, len(features))...)}
-	}
-	ids := Copies(spec, columns, slices.Concat(train.Y, test.Y))
+	width := len(features)
+	ids := Copies(spec, width, func(column, row int) float32 {
+		if n := len(train.Y); row >= n {
+			return test.X[(row-n)*width+column]
+		}
+		return train.X[row*width+column]
+	}, slices.Concat(train.Y, test.Y))
 	if ids == nil {
 		return nil
 	}

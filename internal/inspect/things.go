@@ -76,8 +76,7 @@ func Things(spec *dataset.Spec, c Column, others []Column, y []float32) string {
 			determined = append(determined, o.Name)
 		}
 	}
-	near := likeness(y, within, spec.Task)
-	target := near >= alike && likeness(y, between, spec.Task) <= near/2
+	target := alikeTargets(spec, y, within, between)
 	switch {
 	case len(determined) >= 2 && target:
 		return fmt.Sprintf("have the same %s, and alike %s", progress.Columns(determined), spec.Target.Column)
@@ -101,10 +100,17 @@ func NamedThings(spec *dataset.Spec, c Column, others []Column, y []float32) str
 	if len(within) < leastPairs || len(between) < leastPairs {
 		return ""
 	}
-	if near := likeness(y, within, spec.Task); near < alike || likeness(y, between, spec.Task) > near/2 {
+	if !alikeTargets(spec, y, within, between) {
 		return ""
 	}
 	return fmt.Sprintf("have alike %s", spec.Target.Column)
+}
+
+// alikeTargets reports whether the targets of rows with the same value are alike, and those
+// of rows with neighboring values much less so.
+func alikeTargets(spec *dataset.Spec, y []float32, within, between [][2]int) bool {
+	near := likeness(y, within, spec.Task)
+	return near >= alike && likeness(y, between, spec.Task) <= near/2
 }
 
 // ungrouped warns of a feature that several records of one thing have in common, in a data
