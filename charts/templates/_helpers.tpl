@@ -416,7 +416,7 @@ upgraded with --reuse-values lacks. Takes inference's values. */}}
 {{- $limits := dict -}}
 {{- $defaults := (.Files.Get "defaults.yaml" | fromYaml).global.postgres.roles -}}
 {{- $roles := pick $defaults "serve" "score" "monitor" "figures" -}}
-{{- range $key, $role := .Values.global.postgres.roles -}}{{- $_ := set $roles $key $role -}}{{- end -}}
+{{- range $key, $role := .Values.global.postgres.roles -}}{{- $_ := set $roles $key (include "mlops.filled" (list $role (get $defaults $key)) | fromJson) -}}{{- end -}}
 {{- range $key, $role := $roles -}}
 {{- $name := get (dict "owner" "mlops" "mlflow" "mlflow" "argo" "argo") $key | default (printf "mlops_%s" $key) -}}
 {{- $all := dict -}}

@@ -2,11 +2,7 @@ package chart
 
 import (
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
@@ -100,53 +96,6 @@ func arguments(w *wfv1.WorkflowTemplate) map[string]string {
 		found[p.Name] = p.Value.String()
 	}
 	return found
-}
-
-// helm upgrade --reuse-values takes the defaults of the chart that is installed for those
-// of the new one. So a key that was added since testdata/values-before.yaml may be
-// missing, and then means its default; also beside one that somebody sets.
-func TestReuseValues(t *testing.T) {
-	eachHelm(t, func(t *testing.T, helm string) {
-		for name, flags := range map[string][]string{
-			"as they were":      nil,
-			"as make up has it": set("nodePorts.loadtest.enabled=true"),
-			"as make images writes them": set("postgres.exporter.image.registry=mlops.local", "postgres.exporter.image.repository=postgres-exporter",
-				"postgres.exporter.image.tag=0.17.1", "postgres.exporter.image.digest="),
-			"TLS inside": set("global.tls.enabled=true", "global.tls.certManager.issuer=internal"),
-		} {
-			template := func(chart string, flags ...string) string {
-				text, stderr, err := run(t, helm, nil, append([]string{"template", "mlops", chart, "--namespace", "mlops", "--kube-version", kubeVersion}, flags...)...)
-				if err != nil {
-					t.Errorf("%s: %s", name, stderr)
-				}
-				return text
-			}
-			got := template(valuesBefore(t), flags...)
-			// Postgres keeps the number of connections that the release has.
-			want := template(dir, append(flags, set("postgres.settings.max_connections=160")...)...)
-			if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s, with the new values against those from before (-want +got):\n%s", name, diff)
-			}
-		}
-	})
-}
-
-// valuesBefore is a copy of the chart with the values that it had before, as an upgrade
-// with --reuse-values sees it.
-func valuesBefore(t *testing.T) string {
-	t.Helper()
-	old := filepath.Join(t.TempDir(), "charts")
-	if out, err := exec.Command("cp", "-rL", dir, old).CombinedOutput(); err != nil {
-		t.Fatalf("copying the chart: %v: %s", err, out)
-	}
-	values, err := os.ReadFile("testdata/values-before.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(old, "values.yaml"), values, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return old
 }
 
 // The account of the workflow restore may restart what a restore restarts, and each of these
