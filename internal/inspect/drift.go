@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// leastForDrift is how many training rows a stretch needs for its shares to mean
+	// LeastForDrift is how many training rows a stretch needs for its shares to mean
 	// anything.
-	leastForDrift = 200
+	LeastForDrift = 200
 	// certain is the quantile of the normal distribution that a shift has to be beyond,
 	// one in three million: among a thousand features none is by chance.
 	certain = 5
@@ -37,13 +37,13 @@ func stretchesOf(batch []int32, rows int) []stretch {
 	var spans []span
 	for i, b := range batch {
 		n := len(all) - 1
-		if n < 0 || b != spans[n].last && all[n].to-all[n].from >= leastForDrift {
+		if n < 0 || b != spans[n].last && all[n].to-all[n].from >= LeastForDrift {
 			all, spans = append(all, stretch{from: i}), append(spans, span{b, b})
 			n++
 		}
 		all[n].to, spans[n].last = i+1, b
 	}
-	if n := len(all) - 1; n > 0 && all[n].to-all[n].from < leastForDrift {
+	if n := len(all) - 1; n > 0 && all[n].to-all[n].from < LeastForDrift {
 		all[n-1].to, spans[n-1].last = all[n].to, spans[n].last
 		all, spans = all[:n], spans[:n]
 	}
@@ -57,7 +57,7 @@ func stretchesOf(batch []int32, rows int) []stretch {
 		return all
 	}
 	half := rows / 2
-	if half < leastForDrift {
+	if half < LeastForDrift {
 		return nil
 	}
 	return []stretch{{"the first half of the training rows", 0, half}, {"the second half", half, rows}}
@@ -65,8 +65,9 @@ func stretchesOf(batch []int32, rows int) []stretch {
 
 // drift compares the first stretch of rows with each later one by the population
 // stability index over ten parts or the levels; missing is one of them. It returns the
-// largest shift that is large and not by chance.
-func drift(f Feature, values []float32, stretches []stretch) *Finding {
+// largest shift that is large and not by chance. what is what f is to the reader: a
+// feature or a column.
+func drift(what string, f Feature, values []float32, stretches []stretch) *Finding {
 	if len(stretches) < 2 {
 		return nil
 	}
@@ -88,10 +89,20 @@ func drift(f Feature, values []float32, stretches []stretch) *Finding {
 			continue
 		}
 		found = &Finding{Level: Warning, Kind: Drift, Feature: f.Name, Value: index, Text: fmt.Sprintf(
-			"feature %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
-			f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
+			"%s %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
+			what, f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
 	}
 	return found
+}
+
+// Between is the finding about a column that has other values in a table than in the rows
+// loaded before; nil if there are too few rows to say, or it doesn't change.
+func Between(f Feature, before, after []float32) *Finding {
+	n := len(before)
+	if min(n, len(after)) < LeastForDrift {
+		return nil
+	}
+	return drift("column", f, slices.Concat(before, after), []stretch{{"the rows loaded before", 0, n}, {"this table", n, n + len(after)}})
 }
 
 // inOrder reports whether values only rise, or only fall, from row to row; of a category,

@@ -120,7 +120,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 		if leak != nil {
 			found = append(found, *leak)
 		}
-		if drift := drift(f, values, stretches); drift != nil {
+		if drift := drift("feature", f, values, stretches); drift != nil {
 			drifts = append(drifts, *drift)
 			if sortedBy == "" && oneBatch && inOrder(values) {
 				sortedBy = f.Name

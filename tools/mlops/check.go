@@ -12,18 +12,42 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"mlops/internal/dataset"
+	"mlops/internal/demo"
 	"mlops/internal/draft"
 	"mlops/internal/ingest"
+	"mlops/internal/local"
 	"mlops/internal/parquet"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
 	"mlops/internal/source"
 )
 
+// rawRows connects to the rows that were loaded before; nil where nothing runs that has
+// them.
+type rawRows func(ctx context.Context) (*pgx.Conn, error)
+
+// demoRows are those of the demo.
+func demoRows(ctx context.Context) (*pgx.Conn, error) {
+	home, err := prepare.Home(os.Getenv("MLOPS_HOME"))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(home); err != nil {
+		return nil, nil // no demo ever ran, and checking makes no folder
+	}
+	state, err := local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	return demo.Raw(ctx, state)
+}
+
 // check reports on a data set's YAML, and on its table if one is named or found. Mistakes
 // in the YAML don't hide what can be said of the table.
-func check(ctx context.Context, out io.Writer, specPath, table string) error {
+func check(ctx context.Context, out io.Writer, specPath, table string, loaded rawRows) error {
 	text, err := os.ReadFile(specPath)
 	if err != nil {
 		return program.Input(fmt.Errorf("reading the data set's YAML: %w", err))
@@ -54,7 +78,8 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 	if mistakes == nil {
 		row = related.Add
 	}
-	p, err := ingest.Try(ctx, ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}, row)
+	cfg := ingest.Config{Spec: spec, Source: table, Logger: slog.New(slog.DiscardHandler), Open: source.Options{Parquet: parquet.Open}}
+	p, err := ingest.Try(ctx, cfg, row)
 	if err != nil {
 		if ingest.ExitCode(err) != program.BadInput {
 			return err
@@ -69,6 +94,13 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 		fmt.Fprintln(out, "-    the table by what can be read of the YAML:")
 	}
 	found := tell(out, spec, p)
+	if mistakes == nil {
+		stops, err := tellEarlier(ctx, out, cfg, loaded, p, related)
+		if err != nil {
+			return err
+		}
+		found += stops
+	}
 	if found == 0 {
 		warnings, err := related.Warnings()
 		if err != nil {
@@ -79,6 +111,39 @@ func check(ctx context.Context, out io.Writer, specPath, table string) error {
 		}
 	}
 	return wrong(specPath, mistakes, found, table)
+}
+
+// tellEarlier compares the table with the rows that were loaded before, or says that it did
+// not. It returns how many findings would stop a run.
+func tellEarlier(ctx context.Context, out io.Writer, cfg ingest.Config, loaded rawRows, p *ingest.Preview, related *draft.Related) (int, error) {
+	conn, err := loaded(ctx)
+	if err != nil || conn == nil {
+		why := "no demo is running; make demo starts it"
+		if err != nil {
+			why = err.Error()
+		}
+		fmt.Fprintf(out, "-    not compared with rows loaded before, neither keys nor values (%s)\n", why)
+		return 0, nil
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	before := draft.NewRelated(cfg.Spec)
+	b, err := ingest.Compare(ctx, conn, cfg, before.Add)
+	if err != nil {
+		return 0, err
+	}
+	if b.Rows == 0 {
+		fmt.Fprintf(out, "-    %s\n", b.String(cfg.Spec))
+		return 0, nil
+	}
+	fmt.Fprintf(out, "     %s\n", b.String(cfg.Spec))
+	for _, w := range related.Changes(before) {
+		fmt.Fprintf(out, "warn %s\n", w)
+	}
+	if stop := b.Stops(cfg.Spec, p.Load); stop != "" {
+		fmt.Fprintf(out, "STOP %s\n", stop)
+		return 1, nil
+	}
+	return 0, nil
 }
 
 // wrong is the error about what would stop a run: mistakes in the YAML and findings in the

@@ -112,14 +112,16 @@ line numbers. Then opens its table (FILE, a path or URL; without FILE, the first
 the YAML's local paths that exists) and reads all of it as the load and the cleaning
 would: the rows that they would reject, by reason and with an example, the target's
 values, and splits with too few rows. STOP marks what would stop a run, and the
-command then ends with exit code 2. Nothing is stored, and no service is needed.`,
+command then ends with exit code 2. Nothing is stored, and no service is needed. If
+the demo is running and has rows of the data set, the table is compared with them too:
+known keys, changed rows, rows that are gone, and columns whose values changed.`,
 		define: func(*flag.FlagSet) work {
 			return func(ctx context.Context, out io.Writer, args []string) error {
 				switch len(args) {
 				case 1:
-					return check(ctx, out, args[0], "")
+					return check(ctx, out, args[0], "", demoRows)
 				case 2:
-					return check(ctx, out, args[0], args[1])
+					return check(ctx, out, args[0], args[1], demoRows)
 				}
 				return program.Inputf("check takes a data set's YAML and, at most, a table: mlops check SPEC [FILE]")
 			}

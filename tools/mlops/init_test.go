@@ -36,7 +36,7 @@ func TestWalk(t *testing.T) {
 		t.Errorf("the profile: %v", err)
 	}
 	out.Reset()
-	if err := check(t.Context(), &out, spec, table); err != nil {
+	if err := check(t.Context(), &out, spec, table, noRows); err != nil {
 		t.Errorf("check: %v\n%s", err, out.String())
 	}
 	if _, err := initSpec(t.Context(), &out, table, &drafted{target: "Gekündigt?"}, spec); program.Code(err) != program.BadInput {

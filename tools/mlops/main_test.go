@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"mlops/internal/program"
 )
 
@@ -135,6 +137,7 @@ func TestCheck(t *testing.T) {
 		{"mistakes in the YAML don't hide those in the table", mistaken, odd, "40 rows rejected: column bill_depth_mm is not a number; for example line 2: \"deep\"", program.BadInput},
 		{"mistakes in the YAML, and a table without its columns", mistaken, narrow, "bill_length_mm", program.BadInput},
 		{"one class only", spec, males, "every row with a target is positive", program.BadInput},
+		{"nothing to compare with", spec, good, "not compared with rows loaded before, neither keys nor values (no demo is running", 0},
 		{"no table", spec, "", "no table was checked", 0},
 		{"a table that the YAML's file:// URL names", local, "", "process-data: 300 read, 300 taken", 0},
 		{"columns are missing", spec, narrow, "bill_length_mm", program.BadInput},
@@ -142,7 +145,7 @@ func TestCheck(t *testing.T) {
 		{"a wrong spec", bad, "", "unknown", program.BadInput},
 	} {
 		var out bytes.Buffer
-		err := check(t.Context(), &out, test.spec, test.table)
+		err := check(t.Context(), &out, test.spec, test.table, noRows)
 		said := out.String()
 		if err != nil {
 			said += err.Error()
@@ -152,3 +155,6 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// noRows is where no demo is running.
+func noRows(context.Context) (*pgx.Conn, error) { return nil, nil }
