@@ -18,6 +18,11 @@ import (
 //go:embed linechart.css
 var Style string
 
+// Script shows the values of a chart where the pointer is, if Chart.Readout is set.
+//
+//go:embed readout.js
+var Script string
+
 // Line is a series with as many values as the chart's X; NaN leaves a gap.
 type Line struct {
 	Name string
@@ -43,9 +48,12 @@ type Chart struct {
 	Lines  []Line    // at most Colors
 	Limits []Limit
 	Marks  []Mark
-	Log    bool                   // a logarithmic axis; values of 0 and below are gaps then
-	Format func(y float64) string // of values; default: short numbers
-	FormX  func(x float64) string // default: short numbers
+	Log    bool // a logarithmic axis; values of 0 and below are gaps then
+	// Readout puts each value into the picture as a text, for Script.
+	Readout bool
+	Format  func(y float64) string            // of values; default: short numbers
+	FormX   func(x float64) string            // default: short numbers
+	TicksX  func(low, high float64) []float64 // default: round numbers
 }
 
 // Colors is how many lines can be told apart.
@@ -55,7 +63,7 @@ const Colors = 8
 // pixel, so on a phone a chart takes the whole width.
 const (
 	width, height            = 400, 200
-	left, right, upper, foot = 46, 8, 36, 20
+	left, right, upper, foot = 46, 8, 44, 20
 )
 
 // SVG returns the picture.
@@ -74,24 +82,36 @@ func (c *Chart) SVG() string {
 			label += ", " + l.Name + " " + format(v)
 		}
 	}
-	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`, width, height, html.EscapeString(label))
-	fmt.Fprintf(&b, `<text class="title" x="4" y="13">%s</text>`, html.EscapeString(c.Title))
 	x0, x1 := span(c.X)
 	toX := func(x float64) float64 { return left + (x-x0)/(x1-x0)*(width-left-right) }
+	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s"`, width, height, html.EscapeString(label))
+	if c.Readout {
+		at, when := c.readout(toX, formX)
+		fmt.Fprintf(&b, ` data-at="%s" data-when="%s" data-top="%d" data-foot="%d"`, at, html.EscapeString(when), upper, height-foot)
+	}
+	b.WriteString(` xmlns="http://www.w3.org/2000/svg">`)
+	fmt.Fprintf(&b, `<text class="title" x="4" y="13">%s</text>`, html.EscapeString(c.Title))
 	ticks, toY := c.axis()
 	for _, t := range ticks {
 		y := toY(t)
 		fmt.Fprintf(&b, `<path class="grid" d="M%d %sH%d"/><text class="tick" x="%d" y="%s" text-anchor="end">%s</text>`,
 			left, at(y), width-right, left-4, at(y+3.5), html.EscapeString(format(t)))
 	}
-	for i, t := range linear(x0, x1, 4) {
-		if i > 0 && t > x1 || t < x0 {
+	ticksX := c.TicksX
+	if ticksX == nil {
+		ticksX = func(low, high float64) []float64 { return linear(low, high, 4) }
+	}
+	for _, t := range ticksX(x0, x1) {
+		if t < x0 || t > x1 {
 			continue
 		}
 		x := toX(t)
 		anchor := "middle"
-		if x > width-24 {
+		switch {
+		case x > width-24:
 			anchor = "end"
+		case x < left+24: // the lowest value's text is beside it
+			anchor = "start"
 		}
 		fmt.Fprintf(&b, `<text class="tick" x="%s" y="%d" text-anchor="%s">%s</text>`, at(x), height-6, anchor, html.EscapeString(formX(t)))
 	}
@@ -103,15 +123,43 @@ func (c *Chart) SVG() string {
 	}
 	for _, l := range c.Limits {
 		y := min(max(toY(l.Y), upper), height-foot)
+		name := y - 3
+		if name < upper+7 { // no room above the line
+			name = y + 10
+		}
 		fmt.Fprintf(&b, `<path class="limit" d="M%d %sH%d"/><text class="limit" x="%d" y="%s" text-anchor="end">%s</text>`,
-			left, at(y), width-right, width-right, at(max(y-3, upper+7)), html.EscapeString(l.Name))
+			left, at(y), width-right, width-right, at(name), html.EscapeString(l.Name))
 	}
 	for i, l := range c.Lines {
-		fmt.Fprintf(&b, `<path class="line c%d" d="%s"/>`, i%Colors, c.path(l.Y, toX, toY))
+		fmt.Fprintf(&b, `<path class="line c%d"`, i%Colors)
+		if c.Readout {
+			fmt.Fprintf(&b, ` data-name="%s" data-values="%s"`, html.EscapeString(l.Name), html.EscapeString(texts(l.Y, format)))
+		}
+		fmt.Fprintf(&b, ` d="%s"/>`, c.path(l.Y, toX, toY))
 	}
 	c.legend(&b, format)
 	b.WriteString(`</svg>`)
 	return b.String()
+}
+
+// readout returns where the values are in the picture, and what the axis says there.
+func (c *Chart) readout(toX func(float64) float64, formX func(float64) string) (places, when string) {
+	p := make([]string, len(c.X))
+	for i, x := range c.X {
+		p[i] = at(toX(x))
+	}
+	return strings.Join(p, " "), texts(c.X, formX)
+}
+
+// texts are values with | between them; a gap is empty.
+func texts(values []float64, format func(float64) string) string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		if finite(v) {
+			list[i] = format(v)
+		}
+	}
+	return strings.Join(list, "|")
 }
 
 // legend names the lines, with their last values if there is room.

@@ -47,14 +47,30 @@ func TestPlaces(t *testing.T) {
 	t.Parallel()
 	c := Chart{Title: "x", X: []float64{0, 10}, Lines: []Line{{"a", []float64{0, 40}}}, Limits: []Limit{{"most", 20}}}
 	got := c.SVG()
-	for _, want := range []string{`d="M46 180L392 36"`, `<path class="limit" d="M46 108H392"/>`, `a 40</text>`} {
+	for _, want := range []string{`d="M46 180L392 44"`, `<path class="limit" d="M46 112H392"/>`, `a 40</text>`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in %s", want, got)
 		}
 	}
 	c = Chart{Title: "x", X: []float64{0, 10}, Lines: []Line{{"a", []float64{1, 100}}}, Log: true}
-	if got, want := c.SVG(), `d="M46 180L392 36"`; !strings.Contains(got, want) {
+	if got, want := c.SVG(), `d="M46 180L392 44"`; !strings.Contains(got, want) {
 		t.Errorf("no %s in %s", want, got)
+	}
+}
+
+// With a read-out, each place of the axis has a text, and so has each value.
+func TestReadout(t *testing.T) {
+	t.Parallel()
+	c := Chart{Title: "x", X: []float64{0, 5, 10}, Lines: []Line{{`a"b`, []float64{0.001, math.NaN(), 0.1}}}, Format: Seconds, FormX: func(x float64) string { return Short(x) + " min" }}
+	if got := c.SVG(); strings.Contains(got, "data-") {
+		t.Errorf("texts that nobody asked for: %s", got)
+	}
+	c.Readout = true
+	got := c.SVG()
+	for _, want := range []string{`data-at="46 219 392"`, `data-when="0 min|5 min|10 min"`, `data-name="a&#34;b" data-values="1 ms||100 ms"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
 	}
 }
 

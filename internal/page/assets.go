@@ -56,9 +56,12 @@ func newAssets() (*assets, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the assets: %w", err)
 		}
-		if e.Name() == "style.css" {
+		switch e.Name() {
+		case "style.css":
 			data = append(data, linechart.Style...)
 			a.style = template.CSS(data)
+		case "monitor.js":
+			data = append(data, linechart.Script...)
 		}
 		sum := sha256.Sum256(data)
 		ext := path.Ext(e.Name())

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mlops/dashboards/board"
 	"mlops/internal/browser"
 	"mlops/internal/recent"
@@ -179,8 +181,8 @@ func TestMonitorFromOwnHistory(t *testing.T) {
 //go:embed testdata/watch.js
 var watch []byte
 
-// TestMonitorInBrowser: the page draws itself anew, fits the window, and says when its
-// server is away.
+// TestMonitorInBrowser: the page draws itself anew, fits the window, says a chart's values
+// where the pointer is, and says when its server is away.
 func TestMonitorInBrowser(t *testing.T) {
 	tab := browser.OpenFor(t, 1400, 900)
 	f := newFakePrometheus(t)
@@ -220,12 +222,18 @@ func TestMonitorInBrowser(t *testing.T) {
 		Charts           int
 		Wide             bool
 		AwayBefore, Away bool
+		Pointed          []string
+		Fresh            bool
 	}
 	var got report
 	if err := json.Unmarshal(browse(t, tab, server.URL+"/monitor", done), &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := (report{First: "m <b>7", Then: "none", Charts: got.Charts, Away: true}); got != want || got.Charts < 10 {
-		t.Errorf("the page reports %+v, want %+v and its charts", got, want)
+	if len(got.Pointed) < 2 || got.Pointed[0] != "now" {
+		t.Errorf("the pointer at a chart's end reads %q", got.Pointed)
+	}
+	want := report{First: "m <b>7", Then: "none", Charts: got.Charts, Away: true, Pointed: got.Pointed, Fresh: true}
+	if diff := cmp.Diff(want, got); diff != "" || got.Charts < 10 {
+		t.Errorf("the page's report of %d charts (-want +got):\n%s", got.Charts, diff)
 	}
 }

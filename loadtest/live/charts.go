@@ -15,8 +15,8 @@ import (
 // maxTargetLines is how many targets the charts by target show; the table has all.
 const maxTargetLines = linechart.Colors
 
-// charts draws a result.
-func charts(r *loadtest.Result) []template.HTML {
+// charts draws a result; live, with what the page's script needs.
+func charts(r *loadtest.Result, live bool) []template.HTML {
 	x := make([]float64, len(r.Windows))
 	line := func(name string, of func(w *loadtest.Window) float64) linechart.Line {
 		l := linechart.Line{Name: name}
@@ -30,9 +30,13 @@ func charts(r *loadtest.Result) []template.HTML {
 	}
 	var marks []linechart.Mark
 	for _, c := range r.Changes {
-		marks = append(marks, linechart.Mark{Name: "set to " + linechart.Short(c.Level), X: c.After})
+		mark := linechart.Mark{Name: "set to " + linechart.Short(c.Level), X: c.After}
+		if len(x) > 0 {
+			mark.X = min(max(mark.X, x[0]), x[len(x)-1]) // within a window that has not ended, or the first one
+		}
+		marks = append(marks, mark)
 	}
-	base := linechart.Chart{X: x, Marks: marks, FormX: clock}
+	base := linechart.Chart{X: x, Marks: marks, FormX: clock, TicksX: clockTicks, Readout: live}
 	rates := base
 	rates.Title = "Requests per second"
 	rates.Lines = []linechart.Line{
@@ -44,14 +48,13 @@ func charts(r *loadtest.Result) []template.HTML {
 	}
 	t := r.Plan.Thresholds
 	if t.Rate > 0 {
-		rates.Limits = []linechart.Limit{{Name: "at least", Y: t.Rate}}
+		rates.Limits = []linechart.Limit{{Name: "at least " + linechart.Short(t.Rate), Y: t.Rate}}
 	}
 	failures := base
 	failures.Title, failures.Format = "Failed requests", linechart.Percent
-	failures.Lines = []linechart.Line{{Name: "failed"}, line("", func(w *loadtest.Window) float64 { return w.Share() })}[1:]
-	failures.Lines[0].Name = "failed"
+	failures.Lines = []linechart.Line{line("failed", func(w *loadtest.Window) float64 { return w.Share() })}
 	if t.Errors != nil {
-		failures.Limits = []linechart.Limit{{Name: "at most", Y: *t.Errors}}
+		failures.Limits = []linechart.Limit{{Name: "at most " + linechart.Percent(*t.Errors), Y: *t.Errors}}
 	}
 	latency := base
 	latency.Title, latency.Format, latency.Log = "Latency from the intended start", linechart.Seconds, true
@@ -66,7 +69,8 @@ func charts(r *loadtest.Result) []template.HTML {
 		limit loadtest.Span
 	}{{"p50 at most", t.P50}, {"p95 at most", t.P95}, {"p99 at most", t.P99}} {
 		if l.limit > 0 {
-			latency.Limits = append(latency.Limits, linechart.Limit{Name: l.name, Y: time.Duration(l.limit).Seconds()})
+			y := time.Duration(l.limit).Seconds()
+			latency.Limits = append(latency.Limits, linechart.Limit{Name: l.name + " " + linechart.Seconds(y), Y: y})
 		}
 	}
 	service := base
@@ -121,9 +125,24 @@ func clock(s float64) string {
 	return fmt.Sprintf("%d:%02d:%02d", n/3600, n/60%60, n%60)
 }
 
+// clockTicks are about four places of an axis of seconds that people find round.
+func clockTicks(low, high float64) []float64 {
+	step := 86400.0
+	for _, s := range []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200} {
+		if s >= (high-low)/4 {
+			step = s
+			break
+		}
+	}
+	var list []float64
+	for t := math.Ceil(low/step) * step; t <= high; t += step {
+		list = append(list, t)
+	}
+	return list
+}
+
 // functions are those of the templates.
 var functions = template.FuncMap{
-	"charts":  charts,
 	"clock":   clock,
 	"count":   progress.Count,
 	"percent": linechart.Percent,

@@ -261,3 +261,22 @@ func TestPassword(t *testing.T) {
 		}
 	}
 }
+
+// Places of the axis of time are round to somebody who reads a clock.
+func TestClockTicks(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		low, high float64
+		want      string
+	}{
+		{1, 9, "0:02 0:04 0:06 0:08"}, {1, 30, "0:10 0:20 0:30"}, {1, 300, "2:00 4:00"}, {1, 600, "5:00 10:00"}, {0, 7200, "0:00 30:00 1:00:00 1:30:00 2:00:00"}, {1, 2, "0:01 0:02"},
+	} {
+		var got []string
+		for _, at := range clockTicks(test.low, test.high) {
+			got = append(got, clock(at))
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("from %v to %v: %q, want %q", test.low, test.high, got, test.want)
+		}
+	}
+}

@@ -80,7 +80,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /assets/style.css", asset("text/css; charset=utf-8", style))
-	mux.HandleFunc("GET /assets/page.js", asset("text/javascript; charset=utf-8", pageScript))
+	mux.HandleFunc("GET /assets/icon.svg", asset("image/svg+xml", icon))
+	mux.HandleFunc("GET /assets/page.js", asset("text/javascript; charset=utf-8", script))
 	s.handler = headers.Secure(contentSecurity, s.known(s.login(http.NewCrossOriginProtection().Handler(mux))))
 	return s, nil
 }
@@ -208,7 +209,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		view.Result = &result
 	}
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, "page.html", view); err != nil {
+	if err := live.ExecuteTemplate(&b, "page.html", view); err != nil {
 		s.failed(w, err)
 		return
 	}
