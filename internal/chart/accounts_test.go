@@ -18,6 +18,7 @@ const accountsPage = "../../docs/reference/accounts.md"
 // What each service account of the default release may do. On a cluster, `make e2e` asks
 // Kubernetes the same and compares with this page.
 func TestAccounts(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops")
 		holders := map[string][]string{}

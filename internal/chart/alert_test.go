@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,6 +70,7 @@ var seriesName = regexp.MustCompile(`\b(?:up\b|ALERTS\b|(?:mlops|argo_workflows|
 
 // TestAlertsAskForWhatIsThere: a rule on a metric that nobody exports never fires.
 func TestAlertsAskForWhatIsThere(t *testing.T) {
+	t.Parallel()
 	listed, err := os.ReadFile("../../docs/reference/metrics.md") // a test of package metrics keeps it true
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +84,8 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 	if _, ok := workflows["argo_workflows_mlops_rejected_rows"]; !ok {
 		t.Errorf("the workflows have the metrics %v, none of them the rejected rows", workflows)
 	}
-	recorded := map[string]bool{"up": true, "ALERTS": true} // by Prometheus itself and by its rules
-	there := func(what, query string) {
+	// recorded are the series by Prometheus itself and by its rules.
+	there := func(t *testing.T, recorded map[string]bool, what, query string) {
 		t.Helper()
 		names := seriesName.FindAllString(query, -1)
 		if len(names) == 0 {
@@ -101,10 +103,12 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 			}
 		}
 	}
+	itself := map[string]bool{"up": true, "ALERTS": true}
 	for _, e := range board.Expressions(time.Minute) {
-		there("a dashboard", e.Query)
+		there(t, itself, "a dashboard", e.Query)
 	}
 	eachHelm(t, func(t *testing.T, helm string) {
+		recorded := maps.Clone(itself)
 		config := one[*corev1.ConfigMap](t, render(t, helm, "team-b", "elsewhere"), "team-b-prometheus").Data
 		if !strings.Contains(config["prometheus.yml"], "rule_files: [/etc/prometheus/rules.yml]") {
 			t.Error("Prometheus does not read the rules")
@@ -124,12 +128,12 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 		for _, g := range rules.Groups {
 			for _, r := range g.Rules {
 				if r.Record != "" {
-					there(r.Record, r.Expr)
+					there(t, recorded, r.Record, r.Expr)
 					recorded[r.Record] = true
 					continue
 				}
 				alerts = append(alerts, r.Alert)
-				there(r.Alert, r.Expr)
+				there(t, recorded, r.Alert, r.Expr)
 				if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 					t.Errorf("%s says neither what is wrong nor what to do: %v", r.Alert, r.Annotations)
 				}

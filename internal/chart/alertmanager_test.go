@@ -11,6 +11,7 @@ import (
 
 // Prometheus tells a user's Alertmanager what fires, and may reach it.
 func TestAlertmanager(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for url, want := range map[string]struct {
 			scheme, prefix, target string

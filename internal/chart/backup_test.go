@@ -18,6 +18,7 @@ const recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8
 
 // The values of pipelines.backup reach the workflows, the schedule and the volume.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", set("pipelines.backup.to=/backups/mlops", "pipelines.backup.keep=3", "global.tls.enabled=true", "pipelines.backup.recipient="+recipient,
 			"pipelines.backup.volume.size=7Gi", "pipelines.backup.volume.storageClass=slow", "pipelines.schedules.backup=0 5 * * *")...)
@@ -101,6 +102,7 @@ func arguments(w *wfv1.WorkflowTemplate) map[string]string {
 // The account of the workflow restore may restart what a restore restarts, and each of these
 // is a deployment of the chart.
 func TestRestoreRestarts(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops")
 		var want []string

@@ -17,6 +17,7 @@ import (
 
 // Each component's values reach its own pods, on top of those for all pods.
 func TestComponents(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", "--values", ownValues)
 		found := map[string]bool{}
@@ -100,13 +101,14 @@ func variables(t *testing.T, p pod, c corev1.Container, component string) {
 
 // Resources of a step are merged into those of its manifest.
 func TestResourcesOfSteps(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		limits := func(flags ...string) map[string]corev1.ResourceRequirements {
 			found := map[string]corev1.ResourceRequirements{}
 			for _, w := range all[*wfv1.WorkflowTemplate](render(t, helm, "mlops", "mlops", flags...)) {
 				for _, template := range w.Spec.Templates {
 					if template.Container != nil {
-						found[template.Name] = template.Container.Resources
+						found[template.Name] = *template.Container.Resources.DeepCopy()
 					}
 				}
 			}
@@ -141,6 +143,7 @@ func TestResourcesOfSteps(t *testing.T) {
 // global.pod applies to the pods of workflows too, even under an existing Argo. The
 // release's Argo applies it to workflows from elsewhere as well.
 func TestPlacement(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", placed...)
 		check := func(name string, selector map[string]string, tolerations []corev1.Toleration, affinity *corev1.Affinity, annotations map[string]string) {
@@ -164,6 +167,7 @@ func TestPlacement(t *testing.T) {
 // With a mirror, nothing is pulled from a public registry: neither by init containers,
 // nor by Argo's executor, whose image is an argument of the controller.
 func TestMirror(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		images := func(values ...string) []string {
 			r := render(t, helm, "mlops", "mlops", set(values...)...)

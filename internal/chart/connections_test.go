@@ -176,6 +176,7 @@ func installations() []installation {
 // Every pair of pods, and of a pod and an address outside, on every port: the page says
 // exactly which connections the policies let through.
 func TestConnections(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		var b strings.Builder
 		b.WriteString(`# Who connects to whom
@@ -231,6 +232,7 @@ examples: "the web" is a public address, "a private address" one of 10.0.0.0/8.
 // In every installation: no outsider reaches what holds data, nothing reaches a cloud's
 // metadata, and Postgres and MinIO connect to nothing.
 func TestOutsidersStayOut(t *testing.T) {
+	t.Parallel()
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		policies := all[*networkingv1.NetworkPolicy](r)
 		if len(policies) == 0 {
@@ -265,6 +267,7 @@ var address = regexp.MustCompile(`^(http|https|tcp|postgres)://([^/?#]+)`)
 // In every installation, the policies let each pod reach the addresses that its arguments
 // and variables name.
 func TestPodsReachWhatTheyAreTold(t *testing.T) {
+	t.Parallel()
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		policies := all[*networkingv1.NetworkPolicy](r)
 		everyone := ends(t, r)

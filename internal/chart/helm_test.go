@@ -3,6 +3,7 @@ package chart
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -36,24 +37,28 @@ func eachHelm(t *testing.T, test func(t *testing.T, helm string)) {
 		t.Skip("NOT TESTED: the chart needs Helm; name one or more binaries in MLOPS_TEST_HELM (make e2e and CI do)")
 	}
 	for _, helm := range filepath.SplitList(list) {
-		t.Run(filepath.Base(helm), func(t *testing.T) { test(t, helm) })
+		t.Run(filepath.Base(helm), func(t *testing.T) {
+			t.Parallel()
+			test(t, helm)
+		})
 	}
 }
 
-// run runs helm in an environment of its own, without access to a cluster.
-func run(t *testing.T, helm string, env []string, args ...string) (stdout, stderr string, err error) {
+// run runs helm in an environment of its own, without access to a cluster, and returns
+// what it printed. Its error has what helm says of it.
+func run(t *testing.T, helm string, args ...string) (string, error) {
 	t.Helper()
 	c := exec.Command(helm, args...)
 	home := t.TempDir()
-	c.Env = append([]string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "KUBECONFIG=" + filepath.Join(home, "none")}, env...)
+	// Helm ends before a collection of its garbage is worth the time.
+	c.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "KUBECONFIG=" + filepath.Join(home, "none"), "GOGC=400"}
 	var out, wrong bytes.Buffer
 	c.Stdout, c.Stderr = &out, &wrong
-	err = c.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
+	err := c.Run()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, wrong.String())
 	}
-	return out.String(), wrong.String(), err
+	return out.String(), err
 }
 
 // rendering is the chart as Helm rendered it.
@@ -73,24 +78,32 @@ type object struct {
 
 func (o object) String() string { return o.kind + " " + o.meta.GetName() }
 
-// rendered caches renderings, which several tests share.
+// rendered caches renderings, which tests share: none may change an object. The values
+// are of type func() (*rendering, error).
 var rendered sync.Map
 
-// render renders the chart as a release and decodes it. Flags are Helm's.
+// render renders the chart as a release and decodes it, once for all tests. Flags are
+// Helm's.
 func render(t *testing.T, helm, release, namespace string, flags ...string) *rendering {
 	t.Helper()
 	key := strings.Join(append([]string{helm, release, namespace}, flags...), "\x00")
-	if r, ok := rendered.Load(key); ok {
-		return r.(*rendering)
-	}
-	args := append([]string{"template", release, dir, "--namespace", namespace, "--kube-version", kubeVersion}, flags...)
-	out, wrong, err := run(t, helm, nil, args...)
+	once, _ := rendered.LoadOrStore(key, sync.OnceValues(func() (*rendering, error) { return renderAgain(t, helm, release, namespace, flags...) }))
+	r, err := once.(func() (*rendering, error))()
 	if err != nil {
-		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, wrong)
+		t.Fatal(err)
 	}
-	r := &rendering{release: release, namespace: namespace, text: out, objects: decode(t, out)}
-	rendered.Store(key, r)
 	return r
+}
+
+// renderAgain is render without the cache.
+func renderAgain(t *testing.T, helm, release, namespace string, flags ...string) (*rendering, error) {
+	t.Helper()
+	args := append([]string{"template", release, dir, "--namespace", namespace, "--kube-version", kubeVersion}, flags...)
+	text, err := run(t, helm, args...)
+	if err != nil {
+		return nil, fmt.Errorf("helm %s: %w", strings.Join(args, " "), err)
+	}
+	return decode(release, namespace, text)
 }
 
 var strict = func() runtime.Decoder {
@@ -106,17 +119,16 @@ var strict = func() runtime.Decoder {
 var onlyComments = regexp.MustCompile(`^(\s*(#.*)?\n?)*$`)
 
 // decode decodes each document strictly: unknown and duplicate fields are errors.
-func decode(t *testing.T, text string) []object {
-	t.Helper()
-	var objects []object
+func decode(release, namespace, text string) (*rendering, error) {
+	rendering := &rendering{release: release, namespace: namespace, text: text}
 	for reader := yamlstream.NewDocumentDecoder(io.NopCloser(strings.NewReader(text))); ; {
 		buffer := make([]byte, 1<<20)
 		n, err := reader.Read(buffer)
 		if errors.Is(err, io.EOF) {
-			return objects
+			return rendering, nil
 		}
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		document := buffer[:n]
 		if onlyComments.Match(document) {
@@ -124,13 +136,13 @@ func decode(t *testing.T, text string) []object {
 		}
 		o, kind, err := strict.Decode(document, nil, nil)
 		if err != nil {
-			t.Fatalf("%v:\n%s", err, document)
+			return nil, fmt.Errorf("%w:\n%s", err, document)
 		}
 		meta, ok := o.(metav1.Object)
 		if !ok {
-			t.Fatalf("%v has no metadata", kind)
+			return nil, fmt.Errorf("%v has no metadata", kind)
 		}
-		objects = append(objects, object{kubernetes: o, meta: meta, kind: kind.Kind, text: string(document)})
+		rendering.objects = append(rendering.objects, object{kubernetes: o, meta: meta, kind: kind.Kind, text: string(document)})
 	}
 }
 

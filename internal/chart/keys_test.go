@@ -17,6 +17,7 @@ import (
 // API keys are off inside the cluster, on behind an Ingress, and what the value says if
 // it says so.
 func TestAPIKeys(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, test := range []struct {
 			name            string
@@ -88,6 +89,7 @@ func asText(t *testing.T, r *rendering, deployment string) string {
 
 // The release's own key is one that servers accept, and stays over upgrades.
 func TestInternalKey(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		first := renderWith(t, helm, nil, set("global.auth.apiKeys=on")...)
 		key := one[*corev1.Secret](t, first, "mlops-internal-key")
@@ -124,6 +126,7 @@ func TestInternalKey(t *testing.T) {
 // Each host leads to its service; only what people open is behind the login proxy, and
 // one Ingress asks cert-manager for the certificate of all hosts.
 func TestIngressHosts(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", behindLogin...)
 		people := one[*networkingv1.Ingress](t, r, "mlops")

@@ -34,6 +34,7 @@ func limitsOf(t *testing.T, r *rendering) map[string]postgres.Limits {
 // statement may last as long as the pod that sends it, and all roles together fit
 // into the server.
 func TestDatabaseLimits(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops")
 		limits := limitsOf(t, r)
@@ -109,6 +110,7 @@ func postgresTime(t *testing.T, text string) time.Duration {
 // No pod can fill its node's disk with temporary files, and what waits for a service
 // takes what the values say.
 func TestEmptyDirsHaveSizes(t *testing.T) {
+	t.Parallel()
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		for _, p := range pods(t, r) {
 			for _, v := range p.spec.Volumes {

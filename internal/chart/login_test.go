@@ -28,6 +28,7 @@ func fromSecrets(c corev1.Container) []string {
 // Every program that talks to Postgres, MLflow or S3 has a login of its own, with no more
 // rights than it needs.
 func TestLogins(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, test := range []struct {
 			name  string
@@ -77,6 +78,7 @@ func TestLogins(t *testing.T) {
 // MLflow answers its own names and those that the values give, and nothing that only
 // begins like one.
 func TestMLflowNames(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "team", set("mlflow.allowedHosts={mlflow.example.com,192.0.2.7:30500}")...)
 		args := one[*appsv1.Deployment](t, r, "mlops-mlflow").Spec.Template.Spec.Containers[0].Args
@@ -122,6 +124,7 @@ func TestMLflowNames(t *testing.T) {
 // Only promotion has the private key, the choice of a challenger, which is signed too, and set-up at an upgrade; inference has what it trusts. Upgrades keep
 // both, and a key that is lost is made again beside the ones that are trusted.
 func TestSigningKeys(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		first := renderWith(t, helm, nil)
 		keys := func(r *rendering) (*corev1.Secret, *corev1.Secret, *signature.Signer, signature.Trusted) {

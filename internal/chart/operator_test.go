@@ -24,6 +24,7 @@ import (
 // types, each ServiceMonitor finds a Service with the port that it names, and the rules
 // are those of the bundled Prometheus.
 func TestPrometheusOperator(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		if n := len(all[*operatorv1.ServiceMonitor](render(t, helm, "mlops", "mlops"))); n > 0 {
 			t.Errorf("%d ServiceMonitors by default", n)

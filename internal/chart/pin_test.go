@@ -10,6 +10,7 @@ import (
 // Each of the project's own images is named by its digest once the values pin them, and
 // a missing digest is refused.
 func TestPinnedImages(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		ours := regexp.MustCompile(`r\.example\.com/([a-z0-9-]+):0\.1\.0(@sha256:[0-9a-f]{64})?`)
 		flags := set("global.images.registry=r.example.com")

@@ -111,6 +111,7 @@ func patched(t *testing.T, spec corev1.PodSpec, patch string) corev1.PodSpec {
 // Argo's containers get a token of the pod's account that ends with the pod, and no other
 // container of a workflow's pod sees it.
 func TestTokensEnd(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		n := 0
 		for _, p := range pods(t, render(t, helm, "mlops", "mlops")) {
@@ -165,6 +166,7 @@ func (p pod) String() string {
 }
 
 func TestPodsAreRestricted(t *testing.T) {
+	t.Parallel()
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
 	if err != nil {
 		t.Fatal(err)
@@ -182,6 +184,7 @@ func TestPodsAreRestricted(t *testing.T) {
 
 // The check itself has to find what is wrong.
 func TestRestrictedIsChecked(t *testing.T) {
+	t.Parallel()
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +196,7 @@ func TestRestrictedIsChecked(t *testing.T) {
 }
 
 func TestPods(t *testing.T) {
+	t.Parallel()
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		withToken := map[string]bool{r.release + "-argo-controller": true, r.release + "-argo": true}
 		for _, p := range pods(t, r) {
@@ -277,6 +281,7 @@ func container(t *testing.T, r *rendering, p pod, c corev1.Container, volumes []
 // Whatever a pod reads from ConfigMaps and Secrets is rendered, or exists by the scenario's
 // own account.
 func TestPodsFindWhatTheyRead(t *testing.T) {
+	t.Parallel()
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		there := map[string][]string{}
 		for _, c := range all[*corev1.ConfigMap](r) {
@@ -349,6 +354,7 @@ func TestPodsFindWhatTheyRead(t *testing.T) {
 }
 
 func TestServicesLeadToPods(t *testing.T) {
+	t.Parallel()
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		for _, s := range all[*corev1.Service](r) {
 			if _, ok := s.Spec.Selector["helm.sh/chart"]; ok {

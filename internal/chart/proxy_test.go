@@ -39,6 +39,7 @@ const (
 // annotations in an nginx, which asks a real oauth2-proxy. Inference and page are the
 // real ones, the others are stand-ins.
 func TestLoginProxy(t *testing.T) {
+	t.Parallel()
 	program := os.Getenv("MLOPS_TEST_OAUTH2_PROXY")
 	nginx, err := exec.LookPath("nginx")
 	if program == "" || err != nil {

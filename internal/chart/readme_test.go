@@ -19,6 +19,7 @@ var update = flag.Bool("update", false, "rewrite charts/README.md")
 // charts/README.md is its hand-written head, up to the marker, and tables made from the
 // comments in values.yaml.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	const path, marker = dir + "/README.md", "<!-- What follows is generated from values.yaml: go test ./internal/chart -run TestReadme -update -->\n"
 	old, err := os.ReadFile(path)
 	if err != nil {
@@ -131,6 +132,7 @@ func commentAbove(lines []string, line int) string {
 
 // A value without a description is an error, so that the tables are complete.
 func TestReadmeIsComplete(t *testing.T) {
+	t.Parallel()
 	got, err := valueTables([]byte("# ---- One ----\n# Size of\n# a | thing\nsize: 3\nsecond:\n  size: {}\n  image: {tag: <a>}\n"))
 	if want := "values.yaml:7: second.image has no comment that describes it"; err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)

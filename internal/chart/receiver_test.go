@@ -33,6 +33,7 @@ type notice struct {
 // server is down, tells the chart's Alertmanager, which tells a webhook by the configuration
 // that docs/operating.md shows; the server is back, and the webhook is told that too.
 func TestAlertIsReceived(t *testing.T) {
+	t.Parallel()
 	prometheus, alertmanager := os.Getenv("MLOPS_TEST_PROMETHEUS"), os.Getenv("MLOPS_TEST_ALERTMANAGER")
 	if prometheus == "" || alertmanager == "" {
 		t.Skip("SKIPPED, NOT PASSED: MLOPS_TEST_PROMETHEUS and MLOPS_TEST_ALERTMANAGER name no programs (make watching does)")

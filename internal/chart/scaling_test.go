@@ -16,6 +16,7 @@ import (
 )
 
 func TestServersOneAtATime(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		if n := len(all[*policyv1.PodDisruptionBudget](render(t, helm, "mlops", "mlops"))); n != 0 {
 			t.Errorf("%d disruption budgets for a single server: its node could never be drained", n)
@@ -90,6 +91,7 @@ func chosen(tolerations []corev1.Toleration) []corev1.Toleration {
 // A server on a lost node is replaced after half a minute, whatever else its pods
 // tolerate.
 func TestServersOfALostNode(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, flags := range [][]string{nil, append(set("inference.tolerations[0].key=gpu", "inference.tolerations[0].operator=Exists"), placed...)} {
 			r := render(t, helm, "mlops", "mlops", flags...)
@@ -107,6 +109,7 @@ func TestServersOfALostNode(t *testing.T) {
 }
 
 func TestAutoscaler(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, flags := range [][]string{nil, set("inference.replicas=3"), set("inference.autoscaling.enabled=true", "inference.autoscaling.external=true")} {
 			if n := len(all[*autoscalingv2.HorizontalPodAutoscaler](render(t, helm, "mlops", "mlops", flags...))); n != 0 {
@@ -138,12 +141,16 @@ func TestAutoscaler(t *testing.T) {
 // Values of an older release know no autoscaler: what is not set then is what values.yaml
 // says.
 func TestAutoscalerOfReusedValues(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
-		text, wrong, err := run(t, helm, nil, "template", "mlops", valuesBefore(t), "--namespace", "mlops", "--kube-version", kubeVersion, "--set", "inference.autoscaling.enabled=true")
+		text, err := run(t, helm, "template", "mlops", valuesBefore(t), "--namespace", "mlops", "--kube-version", kubeVersion, "--set", "inference.autoscaling.enabled=true")
 		if err != nil {
-			t.Fatal(wrong)
+			t.Fatal(err)
 		}
-		before := &rendering{release: "mlops", namespace: "mlops", text: text, objects: decode(t, text)}
+		before, err := decode("mlops", "mlops", text)
+		if err != nil {
+			t.Fatal(err)
+		}
 		want := one[*autoscalingv2.HorizontalPodAutoscaler](t, render(t, helm, "mlops", "mlops", set("inference.autoscaling.enabled=true")...), "mlops-inference")
 		if diff := cmp.Diff(want, one[*autoscalingv2.HorizontalPodAutoscaler](t, before, "mlops-inference")); diff != "" {
 			t.Errorf("with the new values against those from before (-want +got):\n%s", diff)
@@ -154,6 +161,7 @@ func TestAutoscalerOfReusedValues(t *testing.T) {
 // Each server may have its connections, also in a rollout of the most servers that there
 // may be.
 func TestConnectionsOfManyServers(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for want, flags := range map[int][]string{
 			12: nil,
@@ -171,6 +179,7 @@ func TestConnectionsOfManyServers(t *testing.T) {
 
 // Connections move to other servers where there are others.
 func TestConnectionsMove(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for want, flags := range map[string][]string{
 			"":      nil,
@@ -194,6 +203,7 @@ func TestConnectionsMove(t *testing.T) {
 // With the values for many nodes nothing of the release that is needed for a prediction,
 // or that keeps data, is a single pod with a volume.
 func TestManyNodes(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", "--values", manyNodes)
 		var volumes []string

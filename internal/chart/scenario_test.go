@@ -2,6 +2,7 @@ package chart
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ func set(values ...string) []string {
 	for _, v := range values {
 		flags = append(flags, "--set", v)
 	}
-	return flags
+	return slices.Clip(flags) // so that tests can append to one they share
 }
 
 // everyNodePort exposes the services that stay inside the cluster by default.
@@ -118,10 +119,10 @@ func idFlags() []string {
 }
 
 // placed sets where all pods may run.
-var placed = append(set("global.pod.annotations.a\\.b/c=d", "global.pod.tolerations[0].key=ml", "global.pod.tolerations[0].operator=Exists",
+var placed = slices.Clip(append(set("global.pod.annotations.a\\.b/c=d", "global.pod.tolerations[0].key=ml", "global.pod.tolerations[0].operator=Exists",
 	"global.pod.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=k",
 	"global.pod.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists"),
-	"--set-string", "global.pod.nodeSelector.ml=1")
+	"--set-string", "global.pod.nodeSelector.ml=1"))
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
@@ -133,7 +134,10 @@ func eachScenario(t *testing.T, test func(t *testing.T, r *rendering)) {
 	t.Helper()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, s := range scenarios() {
-			t.Run(s.name, func(t *testing.T) { test(t, render(t, helm, s.release, s.namespace, s.flags...)) })
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				test(t, render(t, helm, s.release, s.namespace, s.flags...))
+			})
 		}
 	})
 }

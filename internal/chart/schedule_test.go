@@ -11,6 +11,7 @@ import (
 // The chart accepts exactly the schedules that Argo's own parser accepts, so that a mistake
 // fails the install instead of leaving a CronWorkflow that never runs.
 func TestSchedulesAreCron(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, test := range []struct{ why, schedule, want string }{
 			{"numbers", "0 1 31 12 6", ""},

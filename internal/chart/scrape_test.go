@@ -41,6 +41,7 @@ func scrapeJobs(t *testing.T, r *rendering, configMap string) map[string]scrapeJ
 // MinIO gives its metrics to whoever has a token, and Prometheus sends the same one; it
 // starts without that Secret where the release has no MinIO.
 func TestMetricsToken(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "team-b", "elsewhere")
 		const secret, key = "team-b-minio-metrics", "token"

@@ -33,6 +33,7 @@ func generated(r *rendering) map[string][]string {
 }
 
 func TestNoPasswordWithoutACluster(t *testing.T) {
+	t.Parallel()
 	eachScenario(t, func(t *testing.T, r *rendering) {
 		for _, s := range all[*corev1.Secret](r) {
 			if s.Type != corev1.SecretTypeServiceAccountToken || len(s.Data)+len(s.StringData) > 0 {
@@ -145,17 +146,22 @@ func renderWith(t *testing.T, helm string, secrets map[string]*corev1.Secret, fl
 	url, asked := cluster(t, secrets)
 	args := []string{"template", "mlops", dir, "--namespace", "mlops", "--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", url, "--kube-version", kubeVersion}
 	args = append(args, flags...)
-	out, wrong, err := run(t, helm, nil, args...)
+	out, err := run(t, helm, args...)
 	if err != nil {
-		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, wrong)
+		t.Fatalf("helm %s: %v", strings.Join(args, " "), err)
 	}
 	if asked.Load() == 0 {
 		t.Fatal("helm requested no Secret from the cluster")
 	}
-	return &rendering{release: "mlops", namespace: "mlops", text: out, objects: decode(t, out)}
+	r, err := decode("mlops", "mlops", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func TestPasswords(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		first := renderWith(t, helm, nil)
 		made, passwords := map[string]*corev1.Secret{}, map[string]string{}

@@ -18,6 +18,7 @@ import (
 // Helm reads numbers as floats and writes large ones with an exponent if a template prints
 // them.
 func TestBigNumbers(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops", set("pipelines.startingDeadlineSeconds=31536000", "postgres.settings.log_rotation_size=2000000", "postgres.settings.jit=off")...)
 		if got := one[*wfv1.CronWorkflow](t, r, "pipeline").Spec.StartingDeadlineSeconds; *got != 31536000 {
@@ -34,6 +35,7 @@ func TestBigNumbers(t *testing.T) {
 
 // Addresses of services, bundled and existing.
 func TestAddresses(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		steps := func(values ...string) map[string]string {
 			return one[*corev1.ConfigMap](t, render(t, helm, "mlops", "mlops", set(values...)...), "mlops-steps").Data
@@ -52,6 +54,7 @@ func TestAddresses(t *testing.T) {
 
 // Every container that is told of Postgres verifies its certificate, if one does.
 func TestPostgresTLS(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		for _, test := range []struct {
 			name   string
@@ -120,6 +123,7 @@ func TestPostgresTLS(t *testing.T) {
 }
 
 func TestNodePorts(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		ports := func(flags ...string) map[string]int32 {
 			found := map[string]int32{}
@@ -152,6 +156,7 @@ func TestNodePorts(t *testing.T) {
 }
 
 func TestIngress(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		if n := len(all[*networkingv1.Ingress](render(t, helm, "mlops", "mlops"))); n != 0 {
 			t.Errorf("%d Ingresses by default", n)
@@ -183,6 +188,7 @@ func TestIngress(t *testing.T) {
 }
 
 func TestImageIDsRollPods(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		annotation := func(r *rendering, name string) string {
 			return one[*appsv1.Deployment](t, r, name).Spec.Template.Annotations["mlops.local/images"]
@@ -201,6 +207,7 @@ func TestImageIDsRollPods(t *testing.T) {
 }
 
 func TestDashboards(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops")
 		want := files(t, "../../dashboards/json/*.json")
@@ -225,6 +232,7 @@ func TestDashboards(t *testing.T) {
 }
 
 func TestPrometheusFindsTheServices(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "team-b", "elsewhere")
 		var c struct {
@@ -256,6 +264,7 @@ func TestPrometheusFindsTheServices(t *testing.T) {
 }
 
 func TestNetworkPolicies(t *testing.T) {
+	t.Parallel()
 	eachHelm(t, func(t *testing.T, helm string) {
 		r := render(t, helm, "mlops", "mlops")
 		policies := all[*networkingv1.NetworkPolicy](r)

@@ -1,5 +1,6 @@
 {{/*
-A file of workflows/ for this release: (list . path). The files are complete manifests
+A file of workflows/ for this release: (list . path names), with the names that
+pipelines.names gives. The files are complete manifests
 for release mlops, so that kubectl apply and the local runner take the same ones. They
 are parsed, changed where the values say so, and written again; with the default values
 the object is the file's. They are never templates of Helm: Argo's braces stay.
@@ -7,13 +8,14 @@ the object is the file's. They are never templates of Helm: Argo's braces stay.
 {{- define "pipelines.workflow" -}}
 {{- $root := index . 0 -}}
 {{- $path := index . 1 -}}
+{{- $names := index . 2 -}}
 {{- $text := $root.Files.Get $path -}}
 {{- if regexMatch "(?m)^---" $text -}}
 {{- fail (printf "%s: more than one YAML document; put each workflow into a file of its own" $path) -}}
 {{- end -}}
 {{- $workflow := fromYaml $text -}}
 {{- with $workflow.Error -}}{{- fail (printf "%s: %s" $path .) -}}{{- end -}}
-{{- include "pipelines.rename" (list $root $workflow) -}}
+{{- include "pipelines.rename" (list $root $workflow $names) -}}
 {{- with include "mlops.source" $root -}}
 {{- $source := . -}}
 {{- range dig "spec" "arguments" "parameters" list $workflow -}}
@@ -29,15 +31,10 @@ the object is the file's. They are never templates of Helm: Argo's braces stay.
 {{- toYaml $workflow -}}
 {{- end -}}
 
-{{/* Changes the names of release mlops in a parsed manifest into this release's: names
-that begin with mlops- or are the host of an address, and images of mlops.local. */}}
-{{- define "pipelines.rename" -}}
-{{- $root := index . 0 -}}
-{{- $node := index . 1 -}}
-{{- if kindIs "slice" $node -}}
-{{- range $node -}}{{- include "pipelines.rename" (list $root .) -}}{{- end -}}
-{{- else if kindIs "map" $node -}}
-{{- $images := $root.Values.global.images -}}
+{{/* What Secrets of release mlops are called in this one, as JSON. Every node of every
+workflow asks for them, so they are worked out once. */}}
+{{- define "pipelines.names" -}}
+{{- $root := . -}}
 {{- $secrets := dict -}}
 {{- range list "load" "clean" "split" "train" "promote" "score" -}}
 {{- $_ := set $secrets (printf "mlops-postgres-%s" .) (include "mlops.secret.step" (list $root .)) -}}
@@ -45,12 +42,29 @@ that begin with mlops- or are the host of an address, and images of mlops.local.
 {{- range list "postgres" "s3" "s3-loader" "s3-scorer" "mlflow-steps" "signing" "signers" -}}
 {{- $_ := set $secrets (printf "mlops-%s" .) (include (printf "mlops.secret.%s" .) $root) -}}
 {{- end -}}
-{{- $tag := printf ":%s" (include "mlops.version" $root) -}}
+{{- dict "secrets" $secrets "tag" (printf ":%s" (include "mlops.version" $root)) | toJson -}}
+{{- end -}}
+
+{{/* Changes the names of release mlops in a parsed manifest into this release's: names
+that begin with mlops- or are the host of an address, and images of mlops.local:
+(list . node names). */}}
+{{- define "pipelines.rename" -}}
+{{- $root := index . 0 -}}
+{{- $node := index . 1 -}}
+{{- $names := index . 2 -}}
+{{- if kindIs "slice" $node -}}
+{{- range $node -}}
+{{- if or (kindIs "slice" .) (kindIs "map" .) -}}{{- include "pipelines.rename" (list $root . $names) -}}{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- $images := $root.Values.global.images -}}
+{{- $tag := $names.tag -}}
 {{- range $key, $value := $node -}}
-{{- if not (kindIs "string" $value) -}}
-{{- include "pipelines.rename" (list $root $value) -}}
+{{- if or (kindIs "slice" $value) (kindIs "map" $value) -}}
+{{- include "pipelines.rename" (list $root $value $names) -}}
+{{- else if not (kindIs "string" $value) -}}
 {{- else if and (has $key (list "name" "secretName" "claimName" "serviceAccountName")) (hasPrefix "mlops-" $value) -}}
-{{- $_ := set $node $key (get $secrets $value | default (include "mlops.name" (list $root (trimPrefix "mlops-" $value)))) -}}
+{{- $_ := set $node $key (get $names.secrets $value | default (include "mlops.name" (list $root (trimPrefix "mlops-" $value)))) -}}
 {{- else if and (eq $key "value") (hasPrefix "http://mlops-" $value) -}}
 {{- $_ := set $node $key (printf "%s://%s" (include "mlops.scheme" $root) (include "mlops.name" (list $root (trimPrefix "http://mlops-" $value)))) -}}
 {{- else if and (eq $key "image") (hasPrefix "mlops.local/" $value) (hasSuffix $tag $value) -}}
