@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"mlops/internal/api"
 	"mlops/internal/dataset"
@@ -63,6 +66,7 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 		ok("/predict gives every test row the score of training", replay(ctx, client, c.State, running, spec, view, out))
 	}
 	ok("the page answers, with a form for the version that is served", checkPage(ctx, ui, key, view))
+	ok("the services answer on this machine's loopback address only", checkLoopback(ctx, running))
 	ok("the rows add up", checkRows(ctx, c.State, running["postgres"], spec.Name, wantRows))
 	if wantAUC > 0 {
 		var err error
@@ -128,6 +132,29 @@ func checkPage(ctx context.Context, ui *local.Record, key string, view *api.Mode
 	for _, want := range []string{view.Dataset.Title, "<form", view.Model.RunID} {
 		if !strings.Contains(string(text), want) {
 			return fmt.Errorf("the page does not contain %q", want)
+		}
+	}
+	return nil
+}
+
+// checkLoopback asks for the services at the machine's other addresses.
+func checkLoopback(ctx context.Context, running map[string]*local.Record) error {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return fmt.Errorf("listing the machine's addresses: %w", err)
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	for _, a := range addresses {
+		network, ok := a.(*net.IPNet)
+		if !ok || network.IP.IsLoopback() || network.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		for name, r := range running {
+			at := net.JoinHostPort(network.IP.String(), strconv.Itoa(r.Port))
+			if conn, err := dialer.DialContext(ctx, "tcp", at); err == nil {
+				conn.Close()
+				return fmt.Errorf("%s answers at %s", name, at)
+			}
 		}
 	}
 	return nil

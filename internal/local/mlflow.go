@@ -35,6 +35,9 @@ func (s *State) MLflow(ctx context.Context, log *slog.Logger, v *prepare.Venv, p
 		Command: func(port int) []string {
 			return []string{v.Python(), "-m", "mlflow", "server",
 				"--host", "127.0.0.1", "--port", strconv.Itoa(port), "--workers", "1",
+				// By default MLflow also takes any name that begins like a private address, so a
+				// web page at 10.evil.example that resolves to this machine could read it.
+				"--allowed-hosts", "localhost,localhost:*,127.0.0.1,127.0.0.1:*",
 				// psycopg2 by name: SQLAlchemy 2.1 takes plain postgresql:// for psycopg 3.
 				"--backend-store-uri", fmt.Sprintf("postgresql+psycopg2://mlflow@127.0.0.1:%d/mlflow", p.Port),
 				"--serve-artifacts", "--artifacts-destination", s.Path("artifacts"),

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,16 +80,33 @@ func TestPostgresAndMLflow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := func() string {
-		resp, err := http.Get(m.URL() + "/api/2.0/mlflow/experiments/get?experiment_id=0")
+	status := func(host string) string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, m.URL()+"/api/2.0/mlflow/experiments/get?experiment_id=0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
 		return resp.Status
 	}
+	name := func() string { return status("") }
 	if got := name(); got != "200 OK" {
 		t.Errorf("MLflow's default experiment: got %s, want 200 OK", got)
+	}
+	port := strconv.Itoa(m.Port)
+	for _, host := range []string{"localhost", "localhost:" + port, "127.0.0.1:8888"} { // a forwarded port
+		if got := status(host); got != "200 OK" {
+			t.Errorf("MLflow as %s: got %s, want 200 OK", host, got)
+		}
+	}
+	for _, host := range []string{"evil.example", "10.evil.example:" + port, "192.168.evil.example", "localhost.evil.example", "10.0.0.7:" + port} {
+		if got := status(host); got != "403 Forbidden" {
+			t.Errorf("MLflow as %s: got %s, want 403 Forbidden", host, got)
+		}
 	}
 	if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", m.PID)); strings.Contains(string(args), p.secrets.MLflow) {
 		t.Error("the password stands in MLflow's command line")
