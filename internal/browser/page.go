@@ -12,7 +12,6 @@ import (
 type Page struct {
 	browser *Browser
 	session string
-	target  string
 	events  []Event // guarded by the browser's mutex
 }
 
@@ -37,7 +36,7 @@ func (b *Browser) Open(ctx context.Context, width, height int) (*Page, error) {
 	if err := b.call(ctx, "", "Target.attachToTarget", map[string]any{"targetId": target.ID, "flatten": true}, &attached); err != nil {
 		return nil, err
 	}
-	p.target, p.session = target.ID, attached.Session
+	p.session = attached.Session
 	b.mu.Lock()
 	b.pages[p.session] = p
 	b.mu.Unlock()
@@ -47,11 +46,6 @@ func (b *Browser) Open(ctx context.Context, width, height int) (*Page, error) {
 		}
 	}
 	return p, p.Resize(ctx, width, height)
-}
-
-// Close closes the tab.
-func (p *Page) Close(ctx context.Context) error {
-	return p.browser.call(ctx, "", "Target.closeTarget", map[string]any{"targetId": p.target}, nil)
 }
 
 // Resize gives the tab a size in CSS pixels.
