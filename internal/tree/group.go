@@ -2,6 +2,7 @@ package tree
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -17,8 +18,10 @@ import (
 
 const (
 	lanes          = 8
-	maxGroupSplits = 1 << 12 // a split's lane is numbered with 16 bits
+	maxGroupSplits = 1 << 12 // the splits of a batch, times lanes, are numbered with 16 bits
+	maxGroupDepth  = 31      // a split above is told by a bit of a word that has another use for the last one
 	maxPadding     = 3       // times the trees' splits; with more, groups are no faster
+	batchSplits    = 1 << 10 // what they contribute still fits into the first cache
 )
 
 type vector [lanes]float32
@@ -26,59 +29,79 @@ type vector [lanes]float32
 // group is up to eight trees of an output.
 type group struct {
 	trees     [lanes]*explained // nil where there is none
-	output    int32
-	inner     int // splits that are not tips
-	questions [][lanes]uint16
-	features  [][lanes]uint16
-	share     []vector    // of the rows that go left
-	children  [][2]uint32 // by split that is not a tip: their places in path and below, in bytes
-	values    [][2]vector // by tip
-	factor    []uint32    // by split, the place of its factors, in bytes
-	factors   []vector    // by point what down takes, subtracted from one; then what up takes
-	repeats   []repeat
+	questions [][lanes]uint16   // by split, those that are not tips first
+	splits    []groupSplit
+	tips      []groupTip
+	factors   []vector // by point, what down takes, subtracted from one, and what up takes
 }
 
-// repeat is a lane of a split whose feature occurs above.
-type repeat struct {
-	at, above uint16
-	left      uint8 // 1 if the path goes left at the split above
+// groupSplit is a split that is not a tip. Its size is that of a line of the cache.
+type groupSplit struct {
+	share  vector       // of the rows that go left
+	shift  [lanes]uint8 // of the path's word, so that its first bit is that of the split above with the same feature
+	child  [2]uint32    // their cells, in bytes
+	factor uint32       // the place of its factors, in bytes
+	bit    uint32       // of the path's word, for the splits below
+	_      [2]uint32
 }
 
-// grouping is what explaining a row by groups needs.
+// groupTip is a split with two leaves.
+type groupTip struct {
+	share vector
+	diff  vector // of the left leaf from the right one
+	mean  vector // of the leaves over the training rows
+	shift [lanes]uint8
+
+	factor uint32
+	_      [5]uint32
+}
+
+// batch is groups of an output whose splits' contributions are summed up together, by
+// feature.
+type batch struct {
+	output int32
+	groups []group
+	sums   []featureSum
+	order  [][4]uint16 // for each of sums, the places of what its splits contribute; the first is always 0
+}
+
+type featureSum struct {
+	feature int32
+	places  int32 // elements of order
+}
+
+// grouping is what explaining a row by groups needs. The cell of a split holds the word
+// of the path to it, which has the bit of a split above if the row goes along there,
+// and by point the product along the path, the share of it that goes left, and
+// the sum over the leaves below.
 type grouping struct {
-	sides             []sides
-	path, below, left []vector // by split and point; left is the share of the path that goes left
-	sum               []vector // by split, what its feature contributes
-	points            int
+	right  [][lanes]uint8 // by split, 1 if the row goes right
+	cells  []vector
+	sums   *[1 << 16]float32 // by split of a batch, what its feature contributes, behind a zero vector
+	points int
 }
 
-// sides says by lane what a row does at a split.
-type sides struct {
-	right [lanes]uint8 // 1 if it goes right
-	along [lanes]uint8 // 1 if it is on the path
-}
+const (
+	cellHead  = 1 // vectors of a cell before its points
+	cellPoint = 3 // vectors of a cell per point
+)
 
-// groupPass holds what a pass over a group reads and writes. Its layout is that of
-// group_amd64.s.
+// groupPass holds what a pass over a group reads and writes, for group_amd64.s.
 type groupPass struct {
-	sides             *sides
-	share             *vector
-	factor            *uint32
-	factors           *vector
-	children          *[2]uint32
-	values            *[2]vector
-	path, below, left *vector
-	sum               *vector
-	inner, tips       int
-	points            int // bytes of a split's vectors in path
+	right   *[lanes]uint8
+	splits  *groupSplit
+	tips    *groupTip
+	factors *vector
+	cells   *vector
+	sums    *float32
+	inner   int // number of splits
+	outer   int // number of tips
+	points  int // at least 3
 }
 
-// newGroups lays out trees, or returns nil if they would need too much padding.
-func newGroups(e *explainer, features, outputs int) []group {
-	if features >= 1<<16 {
-		return nil
-	}
-	var groups []group
+// newBatches lays out trees, or returns nil if they would need too much padding.
+func newBatches(e *explainer, features, outputs int) []batch {
+	var batches []batch
 	splits, padded := 0, 0
 	for output := range outputs {
 		var of []*explained
@@ -89,27 +112,75 @@ func newGroups(e *explainer, features, outputs int) []group {
 			}
 		}
 		slices.SortStableFunc(of, func(a, b *explained) int { return cmp.Compare(len(a.splits), len(b.splits)) })
+		next := newBatchBuilder(output, features)
 		for some := range slices.Chunk(of, lanes) {
-			b := &groupBuilder{e: e, g: group{output: int32(output)}, features: features}
+			b := &groupBuilder{e: e}
 			if !b.build(some) {
 				return nil
 			}
-			padded += lanes * len(b.g.share)
-			groups = append(groups, b.g)
+			n := len(b.g.questions)
+			padded += lanes * n
+			if next.splits > 0 && next.splits+n > batchSplits {
+				batches = append(batches, next.build())
+				next = newBatchBuilder(output, features)
+			}
+			next.add(b)
+		}
+		if next.splits > 0 {
+			batches = append(batches, next.build())
 		}
 	}
 	if padded > maxPadding*splits {
 		return nil
 	}
-	return groups
+	return batches
+}
+
+// batchBuilder collects groups.
+type batchBuilder struct {
+	b      batch
+	splits int
+	places [][]uint16 // by feature
+}
+
+func newBatchBuilder(output, features int) *batchBuilder {
+	return &batchBuilder{b: batch{output: int32(output)}, places: make([][]uint16, features)}
+}
+
+func (b *batchBuilder) add(g *groupBuilder) {
+	for i, features := range g.features {
+		for l, f := range features {
+			if f >= 0 {
+				b.places[f] = append(b.places[f], uint16((1+b.splits+i)*lanes+l))
+			}
+		}
+	}
+	b.splits += len(g.features)
+	b.b.groups = append(b.b.groups, g.g)
+}
+
+func (b *batchBuilder) build() batch {
+	for f, places := range b.places {
+		if len(places) == 0 {
+			continue
+		}
+		from := len(b.b.order)
+		for four := range slices.Chunk(places, 4) {
+			var to [4]uint16
+			copy(to[:], four)
+			b.b.order = append(b.b.order, to)
+		}
+		b.b.sums = append(b.b.sums, featureSum{int32(f), int32(len(b.b.order) - from)})
+	}
+	return b.b
 }
 
 // groupBuilder lays out a group.
 type groupBuilder struct {
 	e        *explainer
 	g        group
-	features int
-	asked    [lanes]int32 // where trees without slots have their answers
+	features [][lanes]int32 // by split; -1: a leaf
+	asked    [lanes]int32   // where trees without slots have their answers
 	nodes    []joined
 }
 
@@ -117,6 +188,7 @@ type groupBuilder struct {
 type joined struct {
 	lane  [lanes]joint
 	child [2]int // nodes; 0: leaves
+	depth int
 }
 
 type joint struct {
@@ -137,72 +209,71 @@ func (b *groupBuilder) build(trees []*explained) bool {
 			}
 		}
 	}
-	if asked > maxSlots || !b.join(root) {
+	if asked > maxSlots || !b.join(root, 0) {
 		return false
 	}
-	place := make([]int, len(b.nodes)) // inner ones, then tips
-	for tips := range 2 {
-		for i := range b.nodes {
-			if n := &b.nodes[i]; (n.child[0] == 0) == (tips == 1) {
-				place[i] = len(b.g.share)
-				b.g.share = append(b.g.share, vector{})
-			}
-		}
-		if tips == 0 {
-			b.g.inner = len(b.g.share)
-		}
+	// Tips come last. Before them the splits come by depth, so that few wait for the one before.
+	order := make([]int, len(b.nodes))
+	for i := range order {
+		order[i] = i
 	}
-	n := len(b.e.weight)
-	b.g.questions, b.g.features = make([][lanes]uint16, len(place)), make([][lanes]uint16, len(place))
-	b.g.factor = make([]uint32, len(place))
-	b.g.children, b.g.values = make([][2]uint32, b.g.inner), make([][2]vector, len(place)-b.g.inner)
+	tip := func(i int) bool { return b.nodes[i].child[0] == 0 }
+	slices.SortStableFunc(order, func(i, j int) int {
+		return cmp.Or(cmp.Compare(bit(tip(i)), bit(tip(j))), cmp.Compare(b.nodes[i].depth, b.nodes[j].depth))
+	})
+	place := make([]int, len(order))
+	for p, i := range order {
+		place[i] = p
+	}
 	for _, c := range b.e.absent { // of splits whose features don't occur above
-		b.g.factors = append(b.g.factors, same(float32(1-c)))
+		b.g.factors = append(b.g.factors, same(float32(1-c)), same(1))
 	}
-	b.g.factors = append(b.g.factors, slices.Repeat([]vector{same(1)}, n)...)
-	var at [lanes][]uint16 // by lane and split, its number
+	cell := uint32(cellHead+cellPoint*len(b.e.weight)) * lanes * 4
+	var depths [lanes][]uint8 // by lane and split
 	for l, t := range trees {
-		at[l] = make([]uint16, len(t.splits))
+		depths[l] = make([]uint8, len(t.splits))
 	}
-	for i := range b.nodes {
-		j, p := &b.nodes[i], place[i]
-		if j.child[0] == 0 {
-			b.g.values[p-b.g.inner] = b.leaves(j)
-		} else {
-			b.g.children[p] = [2]uint32{uint32(place[j.child[0]] * n * lanes * 4), uint32(place[j.child[1]] * n * lanes * 4)}
-		}
-		own := false
-		for l := range lanes {
-			b.g.share[p][l], b.g.features[p][l] = 0.5, uint16(b.features)
-			if j.lane[l].split < 0 {
+	for _, i := range order {
+		j := &b.nodes[i]
+		var questions [lanes]uint16
+		features, share, shift, own := [lanes]int32{}, same(0.5), [lanes]uint8{}, false
+		for l, o := range j.lane {
+			if features[l] = -1; o.split < 0 {
 				continue
 			}
-			s := &trees[l].splits[j.lane[l].split]
-			at[l][j.lane[l].split] = uint16(p*lanes + l)
-			b.g.share[p][l], b.g.features[p][l] = s.share[0], uint16(s.feature)
-			b.g.questions[p][l] = uint16(b.asked[l] + s.question)
+			s := &trees[l].splits[o.split]
+			depths[l][o.split] = uint8(j.depth)
+			features[l], share[l], questions[l] = s.feature, s.share[0], uint16(b.asked[l]+s.question)
 			if s.above > 0 {
-				own = true
-				above := s.above - 1
-				b.g.repeats = append(b.g.repeats, repeat{at: uint16(p*lanes + l), above: at[l][above/2], left: uint8(1 - above%2)})
+				own, shift[l] = true, maxGroupDepth-depths[l][(s.above-1)/2]
 			}
 		}
+		b.g.questions, b.features = append(b.g.questions, questions), append(b.features, features)
+		factor := uint32(0)
 		if own {
-			b.g.factor[p] = uint32(len(b.g.factors) * lanes * 4)
+			factor = uint32(len(b.g.factors) * lanes * 4)
 			b.g.factors = append(b.g.factors, b.factors(j, trees)...)
 		}
+		if tip(i) {
+			t := groupTip{share: share, shift: shift, factor: factor}
+			t.diff, t.mean = b.leaves(j, &share)
+			b.g.tips = append(b.g.tips, t)
+			continue
+		}
+		b.g.splits = append(b.g.splits, groupSplit{share: share, shift: shift, factor: factor, bit: 1 << j.depth,
+			child: [2]uint32{uint32(place[j.child[0]]) * cell, uint32(place[j.child[1]]) * cell}})
 	}
 	return true
 }
 
 // join adds the split of some splits and leaves, and all below. It fails if they are
-// too many.
-func (b *groupBuilder) join(of [lanes]joint) bool {
+// too many, or too deep.
+func (b *groupBuilder) join(of [lanes]joint, depth int) bool {
 	at := len(b.nodes)
-	if at >= maxGroupSplits {
+	if at >= maxGroupSplits || depth >= maxGroupDepth {
 		return false
 	}
-	b.nodes = append(b.nodes, joined{lane: of})
+	b.nodes = append(b.nodes, joined{lane: of, depth: depth})
 	var below [2][lanes]joint
 	splits := false
 	for l, o := range of {
@@ -223,24 +294,23 @@ func (b *groupBuilder) join(of [lanes]joint) bool {
 	}
 	for side := range below {
 		b.nodes[at].child[side] = len(b.nodes)
-		if !b.join(below[side]) {
+		if !b.join(below[side], depth+1) {
 			return false
 		}
 	}
 	return true
 }
 
-// leaves are the values of a tip's two sides.
-func (b *groupBuilder) leaves(j *joined) (values [2]vector) {
+// leaves are the difference of a tip's two leaves, and their mean.
+func (b *groupBuilder) leaves(j *joined, share *vector) (diff, mean vector) {
 	for l, o := range j.lane {
-		for side := range values {
-			values[side][l] = o.value
-			if o.split >= 0 {
-				values[side][l] = b.g.trees[l].splits[o.split].value[side]
-			}
+		if mean[l] = o.value; o.split >= 0 {
+			v := &b.g.trees[l].splits[o.split].value
+			diff[l] = v[0] - v[1]
+			mean[l] = float32(float64(v[1]) + (float64(v[0])-float64(v[1]))*float64(share[l]))
 		}
 	}
-	return values
+	return diff, mean
 }
 
 // factors are those of a split.
@@ -254,7 +324,7 @@ func (b *groupBuilder) factors(j *joined, trees []*explained) []vector {
 		t := trees[l]
 		row := t.rows[int(t.splits[o.split].row)*2*n:]
 		for q := range n {
-			factors[q][l], factors[n+q][l] = float32(1-row[q]), float32(row[n+q])
+			factors[2*q][l], factors[2*q+1][l] = float32(1-row[q]), float32(row[n+q])
 		}
 	}
 	return factors
@@ -267,21 +337,52 @@ func same(v float32) (to vector) {
 	return to
 }
 
-func newGrouping(groups []group, weight []float64) *grouping {
+func newGrouping(batches []batch, weight []float64) *grouping {
 	most := 0
-	for i := range groups {
-		most = max(most, len(groups[i].share))
+	for i := range batches {
+		for j := range batches[i].groups {
+			most = max(most, len(batches[i].groups[j].questions))
+		}
 	}
-	n := len(weight)
 	x := &grouping{
-		points: n,
-		sides:  make([]sides, most), sum: make([]vector, most),
-		path: make([]vector, most*n), below: make([]vector, most*n), left: make([]vector, most*n),
+		points: len(weight),
+		right:  make([][lanes]uint8, most),
+		cells:  make([]vector, most*(cellHead+cellPoint*len(weight))),
+		sums:   new([1 << 16]float32),
 	}
+	// The path to the first split: no split is above, and the points have their weights.
+	x.cells[0] = same(float32(math.Copysign(0, -1)))
 	for q, w := range weight {
-		x.path[q] = same(float32(w))
+		x.cells[cellHead+cellPoint*q] = same(float32(w))
 	}
 	return x
+}
+
+// contribute adds the contributions of a batch's trees.
+func (b *batch) contribute(e *explainer, row []float32, x *explaining, out []float64) {
+	at := lanes
+	for i := range b.groups {
+		g := &b.groups[i]
+		if !e.slots {
+			g.answer(row, x.answers)
+		}
+		g.contribute((*[maxSlots]byte)(x.answers), x.grouping, &x.grouping.sums[at])
+		at += lanes * len(g.questions)
+	}
+	sums, order := x.grouping.sums, b.order
+	for _, f := range b.sums {
+		var s0, s1, s2, s3 float32
+		of := order[:f.places]
+		order = order[f.places:]
+		for i := range of {
+			at := &of[i]
+			s0 += sums[at[0]]
+			s1 += sums[at[1]]
+			s2 += sums[at[2]]
+			s3 += sums[at[3]]
+		}
+		out[f.feature] += float64(s0) + float64(s1) + float64(s2) + float64(s3)
+	}
 }
 
 // answer notes which side a row takes at each node, for trees without slots.
@@ -294,32 +395,20 @@ func (g *group) answer(row []float32, answers []byte) {
 	}
 }
 
-// contribute adds the contributions of a group's trees.
-func (g *group) contribute(answers *[maxSlots]byte, x *grouping, out []float64) {
-	all := x.sides[:len(g.questions)]
-	for i := range all {
-		q, to := &g.questions[i], &all[i]
-		to.right = [lanes]uint8{answers[q[0]], answers[q[1]], answers[q[2]], answers[q[3]], answers[q[4]], answers[q[5]], answers[q[6]], answers[q[7]]}
-		to.along = [lanes]uint8{1, 1, 1, 1, 1, 1, 1, 1}
-	}
-	for i := range g.repeats {
-		r := &g.repeats[i]
-		above, lane := &all[r.above/lanes], r.above%lanes
-		all[r.at/lanes].along[r.at%lanes] = above.along[lane] & (above.right[lane] ^ r.left)
+// contribute sets sums to what the splits' features contribute.
+func (g *group) contribute(answers *[maxSlots]byte, x *grouping, sums *float32) {
+	right := x.right[:len(g.questions)]
+	for i := range right {
+		q, to := &g.questions[i], &right[i]
+		to[0], to[1], to[2], to[3] = answers[q[0]], answers[q[1]], answers[q[2]], answers[q[3]]
+		to[4], to[5], to[6], to[7] = answers[q[4]], answers[q[5]], answers[q[6]], answers[q[7]]
 	}
 	p := groupPass{
-		sides: &x.sides[0], share: &g.share[0], factor: &g.factor[0], factors: &g.factors[0],
-		values: &g.values[0], path: &x.path[0], below: &x.below[0], left: &x.left[0], sum: &x.sum[0],
-		inner: g.inner, tips: len(g.values), points: x.points * lanes * 4,
+		right: &x.right[0], tips: &g.tips[0], factors: &g.factors[0], cells: &x.cells[0], sums: sums,
+		inner: len(g.splits), outer: len(g.tips), points: x.points,
 	}
-	if g.inner > 0 {
-		p.children = &g.children[0]
+	if len(g.splits) > 0 {
+		p.splits = &g.splits[0]
 	}
 	passAVX2(&p)
-	for i := range g.features {
-		f, sum := &g.features[i], &x.sum[i]
-		for l := range lanes {
-			out[f[l]] += float64(sum[l])
-		}
-	}
 }

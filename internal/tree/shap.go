@@ -32,7 +32,7 @@ type explainer struct {
 	weight   []float64 // by point
 	absent   []float64 // 1-t, by point
 	trees    []explained
-	groups   []group   // the trees again, if the processor has vectors and they fit
+	batches  []batch   // the trees again, if the processor has vectors and they fit
 	folded   *folded   // else, if they fit
 	slots    bool      // splits have slots in the model's forest
 	expected []float64 // by output: the margin over the training rows
@@ -92,27 +92,17 @@ func (m *Model) Contributions(row []float32, output int, out []float64) {
 		m.forest.answer(row, x.scratch)
 	}
 	clear(out)
-	if e.groups != nil {
-		e.contributeGroups(row, output, x, out)
+	if e.batches != nil {
+		for i := range e.batches {
+			if b := &e.batches[i]; int(b.output) == output {
+				b.contribute(e, row, x, out)
+			}
+		}
 	} else {
 		e.contributeTrees(row, output, x, out)
 	}
 	e.pool.Put(x)
 	out[m.features] = e.expected[output]
-}
-
-// contributeGroups adds the contributions of an output's trees, by groups.
-func (e *explainer) contributeGroups(row []float32, output int, x *explaining, out []float64) {
-	for i := range e.groups {
-		g := &e.groups[i]
-		if int(g.output) != output {
-			continue
-		}
-		if !e.slots {
-			g.answer(row, x.answers)
-		}
-		g.contribute((*[maxSlots]byte)(x.answers), x.grouping, out)
-	}
 }
 
 // contributeTrees adds the contributions of an output's trees, one by one.
@@ -240,12 +230,12 @@ func (m *Model) newExplainer(vectors bool) *explainer {
 		e.trees[i].coefficients(e.absent)
 	}
 	if vectors {
-		e.groups = newGroups(e, m.features, len(m.bases))
+		e.batches = newBatches(e, m.features, len(m.bases))
 	}
-	if e.groups == nil {
+	if e.batches == nil {
 		e.folded = newFolded(m, e)
 	}
-	if e.groups != nil || e.folded != nil {
+	if e.batches != nil || e.folded != nil {
 		for i := range e.trees {
 			e.trees[i].splits, e.trees[i].rows = nil, nil
 		}
@@ -258,8 +248,8 @@ func (m *Model) newExplainer(vectors bool) *explainer {
 		} else {
 			x.answers = make([]byte, max(maxSlots, e.nodes))
 		}
-		if e.groups != nil {
-			x.grouping = newGrouping(e.groups, e.weight)
+		if e.batches != nil {
+			x.grouping = newGrouping(e.batches, e.weight)
 			return x
 		}
 		if e.folded != nil {

@@ -83,7 +83,7 @@ func compareContributions(t *testing.T, m *Model, check table, want []float32) (
 	}
 	out := make([]float64, width)
 	slow := &Model{features: m.features, bases: m.bases, trees: m.trees} // decides split by split
-	slow.explainOnce.Do(func() { slow.explain = slow.newExplainer(m.explainer().groups != nil) })
+	slow.explainOnce.Do(func() { slow.explain = slow.newExplainer(m.explainer().batches != nil) })
 	slowOut := make([]float64, width)
 	for i := range check.rows {
 		row := check.data[i*m.features : (i+1)*m.features]
@@ -205,8 +205,8 @@ func TestContributionsLayouts(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.explainOnce.Do(func() { m.explain = m.newExplainer(test.vectors && vectors) })
-		if e := m.explain; e.groups != nil != test.grouped || e.folded != nil != test.folded {
-			t.Errorf("depth %d, vectors %v: %d points, grouped %v, folded %v", test.depth, test.vectors, len(e.weight), e.groups != nil, e.folded != nil)
+		if e := m.explain; e.batches != nil != test.grouped || e.folded != nil != test.folded {
+			t.Errorf("depth %d, vectors %v: %d points, grouped %v, folded %v", test.depth, test.vectors, len(e.weight), e.batches != nil, e.folded != nil)
 		}
 		check := draw(rng, kinds, 200, 0.1, true)
 		want, err := ref.contributions(ubj, check)
