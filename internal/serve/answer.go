@@ -214,14 +214,14 @@ func (x *exchange) negotiate(r *http.Request, e *envelope, served *served) *api.
 	if r.URL.RawQuery == "" {
 		return nil
 	}
-	var err error
-	x.explained, err = explainParameter(r.URL.RawQuery)
+	explain, top, err := explainParameter(r.URL.RawQuery)
 	switch {
-	case err != nil || x.explained == nil:
+	case err != nil || !explain:
 	case x.in == csvFormat || x.out == csvFormat || e.tensors:
 		err = errors.New("contributions are nested: send records as JSON or JSON lines, and accept one of them")
 	default:
 		err = served.model.Trees.Explainable()
+		x.explain(top)
 	}
 	if err != nil {
 		p := explainProblem(err)

@@ -27,8 +27,10 @@ type repeat struct{ bytes.Reader }
 func (*repeat) Close() error { return nil }
 
 // request returns a function that sends the same body to a handler once more.
-func request(h http.Handler, body string) func() {
-	r, err := http.NewRequest(http.MethodPost, "/predict", nil)
+func request(h http.Handler, body string) func() { return requestOf(h, "/predict", body) }
+
+func requestOf(h http.Handler, path, body string) func() {
+	r, err := http.NewRequest(http.MethodPost, path, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -185,6 +187,21 @@ func BenchmarkPredict(b *testing.B) {
 	}
 }
 
+// BenchmarkExplained is the whole handler for one record, plain and explained.
+func BenchmarkExplained(b *testing.B) {
+	s, record := fullServer(b)
+	for _, path := range []string{"/predict", "/predict?explain=5", "/predict?explain=true"} {
+		b.Run(path[1:], func(b *testing.B) {
+			send := requestOf(s.Handler(), path, record)
+			send()
+			b.ReportAllocs()
+			for b.Loop() {
+				send()
+			}
+		})
+	}
+}
+
 // fullServer serves 500 full trees of depth 6 over the 47 columns of wide. What
 // the trees ask is drawn; how long they take does not depend on the answers.
 func fullServer(b *testing.B) (*Server, string) {
@@ -193,8 +210,9 @@ func fullServer(b *testing.B) (*Server, string) {
 	var trees strings.Builder
 	for id := range 500 {
 		const splits, nodes = 63, 127
-		var left, right, feature, condition, kind, at, codes, begins, sizes []string
+		var left, right, feature, condition, kind, at, codes, begins, sizes, cover []string
 		for i := range nodes {
+			cover = append(cover, fmt.Sprint(1+rng.IntN(1000)))
 			if i >= splits {
 				left, right, feature, kind = append(left, "-1"), append(right, "-1"), append(feature, "0"), append(kind, "0")
 				condition = append(condition, fmt.Sprint(rng.NormFloat64()/10))
@@ -216,8 +234,8 @@ func fullServer(b *testing.B) (*Server, string) {
 			trees.WriteByte(',')
 		}
 		fmt.Fprintf(&trees, `{"id":%d,"left_children":%s,"right_children":%s,"split_indices":%s,"split_conditions":%s,"default_left":%s,"split_type":%s,
-"categories_nodes":%s,"categories_segments":%s,"categories_sizes":%s,"categories":%s}`, id, list(left), list(right), list(feature), list(condition), list(kind), list(kind),
-			list(at), list(begins), list(sizes), list(codes))
+"categories_nodes":%s,"categories_segments":%s,"categories_sizes":%s,"categories":%s,"sum_hessian":%s}`, id, list(left), list(right), list(feature), list(condition), list(kind), list(kind),
+			list(at), list(begins), list(sizes), list(codes), list(cover))
 	}
 	forest, err := tree.Parse(fmt.Appendf(nil, `{"learner":{"learner_model_param":{"base_score":"[5E-1]","num_feature":"%d"},"objective":{"name":"binary:logistic"},
 "gradient_booster":{"name":"gbtree","model":{"gbtree_model_param":{"num_trees":"500"},"tree_info":[0%s],"trees":[%s]}}}}`, e.Width(), strings.Repeat(",0", 499), trees.String()))

@@ -36,6 +36,7 @@ type exchange struct {
 	unanswered bool              // because Postgres did not answer
 
 	explained *explanation // nil: predictions are not explained
+	spare     *explanation // of an earlier request, with its buffers
 	copied    *job         // for the challenger; nil: it does not score this request
 	in, out   format       // of the body and of the response
 	frame     *frame       // of a JSON response
@@ -76,7 +77,7 @@ func newExchange(m *memory) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.memory = m
 	x.scores, x.warnings, x.excluded = x.scores[:0], x.warnings[:0], x.excluded[:0]
-	has := int64(cap(x.body) + 4*cap(x.scores) + warningSize*cap(x.warnings) + exclusionSize*cap(x.excluded) + cap(x.response))
+	has := int64(cap(x.body)+4*cap(x.scores)+warningSize*cap(x.warnings)+exclusionSize*cap(x.excluded)+cap(x.response)) + x.spare.size()
 	if m.take(0, has) != nil {
 		return &exchange{memory: m} // begin without buffers instead of failing
 	}
@@ -88,6 +89,10 @@ func newExchange(m *memory) *exchange {
 func (x *exchange) free() {
 	x.memory.give(x.held)
 	x.copied = nil
+	if x.explained != nil {
+		x.explained.release()
+		x.spare = x.explained
+	}
 	if x.held <= maxPooled {
 		x.memory, x.held, x.earlier, x.unanswered, x.explained, x.frame = nil, 0, nil, false, nil, nil
 		x.inference = protocol.InferenceRequest{}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"mlops/internal/api"
@@ -32,24 +34,50 @@ type explanation struct {
 	at      locator
 }
 
-// explainParameter reads ?explain=, and returns nil where nothing is to be explained.
-func explainParameter(query string) (*explanation, error) {
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, err
+// explainParameter reads ?explain=: whether predictions are explained, and how many
+// entries are listed, 0 for all.
+func explainParameter(query string) (explain bool, top int, err error) {
+	text, ok := strings.CutPrefix(query, "explain=")
+	if !ok || strings.ContainsAny(text, "&;%+") {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			return false, 0, err
+		}
+		text = values.Get("explain")
 	}
-	text := values.Get("explain")
 	switch text {
 	case "", "false", "0":
-		return nil, nil
+		return false, 0, nil
 	case "true":
-		return &explanation{}, nil
+		return true, 0, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return nil, fmt.Errorf("explain is %q; it must be true, false, or how many features and columns to list", text)
+		return false, 0, fmt.Errorf("explain is %q; it must be true, false, or how many features and columns to list", text)
 	}
-	return &explanation{top: n}, nil
+	return true, n, nil
+}
+
+// explain has the request's predictions explained.
+func (x *exchange) explain(top int) {
+	if x.explained = x.spare; x.explained == nil {
+		x.explained = &explanation{}
+	}
+	x.explained.top, x.spare = top, nil
+}
+
+// size is how many bytes of memory the buffers take that are used again.
+func (e *explanation) size() int64 {
+	if e == nil {
+		return 0
+	}
+	return int64(4*cap(e.vectors) + 8*(cap(e.values)+cap(e.columns)+cap(e.order)) + 16*cap(e.at.values))
+}
+
+// release forgets a request and its model, and keeps the buffers.
+func (e *explanation) release() {
+	e.vectors, e.values = e.vectors[:0], e.values[:0]
+	e.at.d.release()
 }
 
 // reserve makes room for the explanation of the records that scores are reserved for.
@@ -64,14 +92,16 @@ func (e *explanation) keep(vectors []float32, width int) {
 	}
 }
 
-// explain computes the contributions of the records that were scored.
-func (x *exchange) explain(m *model.Model) error {
+// contributions computes those of the records that were scored.
+func (x *exchange) contributions(m *model.Model) error {
 	e, outputs, width := x.explained, m.Trees.Outputs(), m.Encoder.Width()
 	records := len(x.scores) / outputs
 	if records > maxExplained {
 		return &requestError{detail: fmt.Sprintf("the request has %d records; at most %d are explained at a time", records, maxExplained)}
 	}
-	e.values = make([]float64, records*(width+1))
+	n := records * (width + 1)
+	e.values = slices.Grow(e.values[:0], n)[:n]
+	clear(e.values) // excluded records have none
 	excluded := x.excluded
 	for i := range records {
 		if len(excluded) > 0 && int(excluded[0].record) == i {
@@ -247,30 +277,30 @@ func (e *explanation) list(out []byte, values []float64, others string, open fun
 }
 
 // largest moves the n indices of the largest absolute values to the front, in descending
-// order; of equal values the first comes first.
+// order; of equal values the first comes first. Before, order counts from 0.
 func largest(order []int, values []float64, n int) {
-	compare := func(a, b int) int {
-		switch x, y := math.Abs(values[a]), math.Abs(values[b]); {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return a - b
-	}
 	const few = 10 // so many are found sooner than all are sorted
 	if n > few {
-		slices.SortFunc(order, compare)
+		slices.SortFunc(order, func(a, b int) int {
+			return cmp.Or(cmp.Compare(math.Abs(values[b]), math.Abs(values[a])), a-b)
+		})
 		return
 	}
-	for i := range n {
-		best := i
-		for j := i + 1; j < len(order); j++ {
-			if compare(order[j], order[best]) < 0 {
-				best = j
+	if n == 0 {
+		return
+	}
+	for j, at := range order {
+		v := math.Abs(values[at])
+		if j >= n {
+			if v <= math.Abs(values[order[n-1]]) {
+				continue
 			}
+			order[j], j = order[n-1], n-1 // the last one of the largest goes to the rest
 		}
-		order[i], order[best] = order[best], order[i]
+		for ; j > 0 && v > math.Abs(values[order[j-1]]); j-- {
+			order[j] = order[j-1]
+		}
+		order[j] = at
 	}
 }
 
@@ -310,7 +340,9 @@ func (c *columnWording) appendValue(out []byte, at *locator, e *feature.Encoder)
 
 // codeOf is a value of a column as the table has it.
 func codeOf(e *feature.Encoder, column int, text []byte) string {
-	if text[0] == '"' {
+	if text[0] == '"' && bytes.IndexByte(text, '\\') < 0 {
+		text = text[1 : len(text)-1]
+	} else if text[0] == '"' {
 		var s string
 		if json.Unmarshal(text, &s) != nil {
 			return ""
@@ -353,9 +385,9 @@ func (e *explanation) next() {
 // begin prepares for a body.
 func (l *locator) begin(body []byte, e *feature.Encoder) {
 	d := &l.d
-	d.text, d.encoder, d.spec = body, e, e.Spec()
+	d.text, d.pos, d.encoder, d.spec = body, 0, e, e.Spec()
 	d.back.on = e.LooksBack()
-	l.values = make([][2]int, len(d.spec.Columns))
+	l.values = slices.Grow(l.values[:0], len(d.spec.Columns))[:len(d.spec.Columns)]
 	if d.peek() == '{' && d.spec.Column("instances") < 0 {
 		if d.pos++; d.peek() == '"' {
 			if key, err := d.str(); err == nil && string(key) == "instances" {

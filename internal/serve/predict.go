@@ -149,7 +149,7 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 	if err == nil {
 		flush()
 		if x.explained != nil {
-			err = x.explain(m)
+			err = x.contributions(m)
 		}
 	}
 	unknown = ws.decoder.unknown
