@@ -190,11 +190,12 @@ licences: ## write docs/licences.md from what is linked and carried
 screenshots: ## take the pictures of the documentation from a running demo (needs Chromium; SCREENSHOTS=flags)
 	@$(GO) run ./tools/screenshots $(SCREENSHOTS)
 
-# PARTS are those of tools/bench/main.go; demo needs a home of its own, page and csv a demo.
+# PARTS are those of tools/bench/main.go; demo and soak need a home of their own, page and csv
+# a demo. The soak takes half an hour (MINUTES=) and only runs by name.
 PARTS ?= demo ingest training evaluator accuracy scoring serving earlier tables loadtest nodeport page csv
 bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
-	@$(if $(filter demo,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench demo)
-	@$(if $(filter-out demo page csv,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo page csv,$(PARTS)))
+	@$(if $(filter demo soak,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench $(filter demo soak,$(PARTS)))
+	@$(if $(filter-out demo soak page csv,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo soak page csv,$(PARTS)))
 	@$(if $(filter page csv,$(PARTS)),$(MLOPS) scratch -- sh -ec '$(if $(MLOPS_BENCH_PAGE)$(MLOPS_BENCH_URL),,$(MAKE) --no-print-directory demo;) $(GO) run ./tools/bench $(filter page csv,$(PARTS))')
 
 bench-quality: ## compare the shipped model with Python's on the same rows and splits, into bench.json, bench-quality.json and a table (ONLY=salt)

@@ -38,9 +38,9 @@ type demoRun struct {
 	trained         bool
 }
 
-// makeDemo runs the command and times its lines as they come.
-func makeDemo(ctx context.Context) (demoRun, error) {
-	cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "demo")
+// makeDemo runs the command with Make's variables and times its lines as they come.
+func makeDemo(ctx context.Context, variables ...string) (demoRun, error) {
+	cmd := exec.CommandContext(ctx, "make", append([]string{"--no-print-directory", "demo"}, variables...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return demoRun{}, err
