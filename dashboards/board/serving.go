@@ -78,7 +78,7 @@ func Serving() Dashboard {
 					Query{`60 * sum by (reason) (rate(mlops_predictions_excluded_total[` + rateInterval + `]))`, "no score: {{reason}}"}).stacked(),
 				series(8, "Share of label 1", "Of the records scored.", Percent,
 					Query{`sum(rate(mlops_predictions_total{label="1"}[` + rateInterval + `])) / (` + scored + ` > 0)`, "label 1"}).share(),
-				series(8, "Unknown values per minute", "Categorical values that training had not seen.", Short,
+				series(8, "Unknown values per minute", "Categorical values that a feature has no level for: rare ones, which it takes together, and those that training had not seen.", Short,
 					Query{`60 * sum(rate(mlops_unknown_values_total[` + rateInterval + `]))`, "unknown"}),
 			}},
 			{"Model", []Panel{

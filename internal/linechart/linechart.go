@@ -49,6 +49,7 @@ type Chart struct {
 	Limits []Limit
 	Marks  []Mark
 	Log    bool // a logarithmic axis; values of 0 and below are gaps then
+	Binary bool // values are bytes: the axis has round KiB, MiB and so on
 	// Readout puts each value into the picture as a text, for Script.
 	Readout bool
 	Format  func(y float64) string            // of values; default: short numbers
@@ -121,14 +122,9 @@ func (c *Chart) SVG() string {
 		}
 		fmt.Fprintf(&b, `<path class="mark" d="M%s %dV%d"><title>%s</title></path>`, at(toX(m.X)), upper, height-foot, html.EscapeString(m.Name))
 	}
+	place := func(l Limit) float64 { return min(max(toY(l.Y), upper), height-foot) }
 	for _, l := range c.Limits {
-		y := min(max(toY(l.Y), upper), height-foot)
-		name := y - 3
-		if name < upper+7 { // no room above the line
-			name = y + 10
-		}
-		fmt.Fprintf(&b, `<path class="limit" d="M%d %sH%d"/><text class="limit" x="%d" y="%s" text-anchor="end">%s</text>`,
-			left, at(y), width-right, width-right, at(name), html.EscapeString(l.Name))
+		fmt.Fprintf(&b, `<path class="limit" d="M%d %sH%d"/>`, left, at(place(l)), width-right)
 	}
 	for i, l := range c.Lines {
 		fmt.Fprintf(&b, `<path class="line c%d"`, i%Colors)
@@ -136,6 +132,14 @@ func (c *Chart) SVG() string {
 			fmt.Fprintf(&b, ` data-name="%s" data-values="%s"`, html.EscapeString(l.Name), html.EscapeString(texts(l.Y, format)))
 		}
 		fmt.Fprintf(&b, ` d="%s"/>`, c.path(l.Y, toX, toY))
+	}
+	for _, l := range c.Limits { // over the lines
+		y := place(l)
+		name := y - 3
+		if name < upper+7 { // no room above it
+			name = y + 10
+		}
+		fmt.Fprintf(&b, `<text class="limit" x="%d" y="%s" text-anchor="end">%s</text>`, width-right, at(name), html.EscapeString(l.Name))
 	}
 	c.legend(&b, format)
 	b.WriteString(`</svg>`)
@@ -244,7 +248,14 @@ func (c *Chart) axis() (ticks []float64, toY func(float64) float64) {
 	if high <= 0 || high < low {
 		high = 1
 	}
-	ticks = linear(min(low, 0), high, 4)
+	unit := 1.0
+	for c.Binary && unit*1024 <= high {
+		unit *= 1024
+	}
+	ticks = linear(min(low, 0)/unit, high/unit, 4)
+	for i := range ticks {
+		ticks[i] *= unit
+	}
 	from, to := ticks[0], ticks[len(ticks)-1]
 	return ticks, func(v float64) float64 { return bottom - (v-from)/(to-from)*(bottom-top) }
 }

@@ -58,6 +58,18 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// Bytes are counted in powers of 1024.
+func TestBinary(t *testing.T) {
+	t.Parallel()
+	c := Chart{Title: "x", X: []float64{0, 1}, Lines: []Line{{"a", []float64{0, 55 << 20}}}, Binary: true, Format: func(v float64) string { return Short(v/(1<<20)) + " MiB" }}
+	got := c.SVG()
+	for _, want := range []string{">0 MiB<", ">20 MiB<", ">40 MiB<", ">60 MiB<"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+}
+
 // With a read-out, each place of the axis has a text, and so has each value.
 func TestReadout(t *testing.T) {
 	t.Parallel()

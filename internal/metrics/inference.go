@@ -54,7 +54,7 @@ func NewInference() *Inference {
 		}, []string{"handler"}),
 		Predictions:   s.counters("mlops_predictions_total", "Records scored, by the predicted label: 1 is positive.", "label"),
 		Excluded:      s.counters("mlops_predictions_excluded_total", "Records that got no score because the spec's cohort leaves them out, by the spec's reason.", "reason"),
-		UnknownValues: s.counter("mlops_unknown_values_total", "Categorical values in scored records that training had not seen."),
+		UnknownValues: s.counter("mlops_unknown_values_total", "Categorical values in scored records that a feature has no level for, counted by feature: rare ones, which it takes together, and those that training had not seen."),
 		Warnings:      s.counters("mlops_prediction_warnings_total", "Warnings in predictions: values unlike those of the training rows, by column of the spec (empty: the whole record) and kind.", "column", "kind"),
 		Panics:        s.counter("mlops_panics_total", "Handlers that panicked; the log has the stack."),
 		Restarts:      s.counter("mlops_server_restarts_total", "Server processes that died before this one while their container went on; clients that connected meanwhile waited."),

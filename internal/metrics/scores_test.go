@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -57,6 +58,23 @@ func TestNegotiation(t *testing.T) {
 		if !strings.HasPrefix(kind, want) || strings.HasPrefix(want, "application/open") != strings.HasSuffix(text, "# EOF\n") {
 			t.Errorf("%q: got %s", accept, kind)
 		}
+	}
+}
+
+// BenchmarkRequest is all that a request for one record, which is answered and brings no
+// trace, takes for metrics.
+func BenchmarkRequest(b *testing.B) {
+	m := NewInference()
+	duration, ok, scores, label := m.Duration.WithLabelValues("predict"), m.Requests.WithLabelValues("predict", "200"), m.Scores("1"), m.Predictions.WithLabelValues("1")
+	score := []float32{0.3}
+	b.ReportAllocs()
+	for b.Loop() {
+		start := time.Now()
+		m.Records.Add(1)
+		scores.Add(score)
+		label.Inc()
+		duration.Observe(time.Since(start).Seconds())
+		ok.Inc()
 	}
 }
 

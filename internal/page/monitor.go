@@ -357,7 +357,7 @@ func tileOf(p *board.Panel, lines []recent.Line, names []string) monitorTile {
 
 func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.Time, span time.Duration, marks []linechart.Mark) monitorChart {
 	v := monitorChart{Title: p.Title, Description: p.Description}
-	c := linechart.Chart{Title: p.Title, Format: format(p.Unit), FormX: ago(span), Marks: marks, Readout: true}
+	c := linechart.Chart{Title: p.Title, Format: format(p.Unit), FormX: ago(span), Marks: marks, Readout: true, Binary: p.Unit == board.Bytes}
 	unit, _ := axisUnit(span)
 	now := times[len(times)-1]
 	for _, at := range times {

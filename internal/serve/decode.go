@@ -28,7 +28,7 @@ type decoder struct {
 	vector  []float32        // of the record being read
 	seen    []bool           // columns that the record has set
 	scratch []byte           // a string with its escapes resolved
-	unknown int              // values that training had not seen
+	unknown int              // values that a feature has no level for
 	errs    []api.FieldError // what is wrong so far, at most maxErrors
 	notJSON bool             // one of errs is a word that JSON doesn't have, such as NaN
 

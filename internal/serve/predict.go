@@ -112,7 +112,7 @@ var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 
 // score decodes the body and leaves the model's outputs per record in x.scores. It
 // reads all records before any response begins, so no request is answered in part.
-// It returns how many values training had not seen.
+// It returns how many values a feature had no level for.
 func score(x *exchange, m *model.Model) (unknown int, err error) {
 	ws := workspaces.Get().(*workspace)
 	width := m.Encoder.Width()
