@@ -274,7 +274,7 @@ func (c *checker) features(s *Spec) {
 				c.bad(here, "column %q is the target: as a feature it tells the answer", name)
 			}
 			if name == s.Group {
-				c.bad(here, "column %q is the group: it says which rows belong together and is ignored in a prediction, so it can't be a feature too", name)
+				c.bad(here, "column %q is the group: it says which rows belong together and is ignored in a prediction, so it can't be a feature too; if it tells something besides, add a copy of the column to the table under another name, and make the feature of that", name)
 			}
 			if name == s.Key {
 				c.bad(here, "column %q is the key: as a feature it tells nothing about new rows", name)

@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -47,13 +48,16 @@ func digits(x, n int) []byte {
 // ParseDate reads a date of ISO 8601 (2024-01-31, 20240131, 2024-01-31T13:45:00,
 // 20240131T134500, 2024-01-31 13:45, an offset such as Z or +02:00 at its end). The year comes
 // first, so that / and . may stand for the dashes, and a month or a day may have
-// one digit.
+// one digit. A week (2024-W05, 2024W05) is its Monday, unless its day is named (2024-W05-3).
 func ParseDate(text []byte) (time.Time, bool) {
 	s := scanner{text: text}
 	var d [3]int // year, month, day
 	var ok, basic bool
 	if d[0], ok = s.number(4, 4); !ok {
 		return time.Time{}, false
+	}
+	if rest := bytes.TrimPrefix(text[s.at:], []byte("-")); len(rest) > 0 && (rest[0] == 'W' || rest[0] == 'w') {
+		return s.week(d[0])
 	}
 	switch sep := s.peek(); sep {
 	case '-', '/', '.':
@@ -105,6 +109,26 @@ func ParseDate(text []byte) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return moment(d, clock, offset)
+}
+
+// week reads what follows the year of an ISO week date, to the end.
+func (s *scanner) week(year int) (time.Time, bool) {
+	extended := s.skip('-')
+	s.at++ // W
+	week, ok := s.number(2, 2)
+	day := 1
+	if ok && s.at < len(s.text) {
+		if ok = s.skip('-') == extended; ok {
+			day, ok = s.number(1, 1)
+		}
+	}
+	if !ok || s.at < len(s.text) || year < 1 || day < 1 || day > 7 {
+		return time.Time{}, false
+	}
+	fourth := time.Date(year, time.January, 4, 0, 0, 0, 0, time.UTC) // is in the first week
+	t := fourth.AddDate(0, 0, 7*(week-1)+day-1-int(fourth.Weekday()+6)%7)
+	y, w := t.ISOWeek()
+	return t, y == year && w == week && t.Year() >= 1 && t.Year() <= 9999
 }
 
 // moment makes a date of its parts, which have to exist. offset is in minutes.
@@ -209,6 +233,35 @@ func (s *scanner) word(words []string) (int, bool) {
 type layout struct {
 	format string
 	parts  []string // of the words in layoutParts, and texts that stand for themselves
+	count  *counted // instead of parts, where a date is a number
+}
+
+// counted is a form in which a date is a number: of steps since a moment.
+type counted struct {
+	from  time.Time
+	milli float64 // milliseconds of a step
+}
+
+// countedFormats are those in which a date is a number: seconds and milliseconds since 1970,
+// and a spreadsheet's days since 1899-12-30, which are right from March 1900 on.
+var countedFormats = map[string]*counted{
+	"unix":    {time.Unix(0, 0).UTC(), 1000},
+	"unix_ms": {time.Unix(0, 0).UTC(), 1},
+	"excel":   {time.Date(1899, time.December, 30, 0, 0, 0, 0, time.UTC), 24 * 60 * 60 * 1000},
+}
+
+// Counted reports whether dates of a format are numbers.
+func Counted(format string) bool { return countedFormats[format] != nil }
+
+// parse reads a date to the millisecond.
+func (c *counted) parse(text []byte) (time.Time, bool) {
+	x, ok := ParseNumber(text)
+	milli := math.Floor(x*c.milli + 0.5)
+	if !ok || !(math.Abs(milli) < 1e15) {
+		return time.Time{}, false
+	}
+	t := time.UnixMilli(c.from.UnixMilli() + int64(milli)).UTC()
+	return t, t.Year() >= 1 && t.Year() <= 9999
 }
 
 // layoutParts are the words of a format, longer ones before those they begin with.
@@ -223,6 +276,9 @@ var monthNames, shortMonthNames = func() (long, short []string) {
 
 // newLayout reads a format. The error says what is wrong with it.
 func newLayout(format string) (*layout, error) {
+	if c := countedFormats[format]; c != nil {
+		return &layout{format: format, count: c}, nil
+	}
 	l := &layout{format: format}
 	given := map[byte]int{} // the place of each kind of part
 	for rest := format; rest != ""; {
@@ -273,13 +329,16 @@ func newLayout(format string) (*layout, error) {
 	return l, nil
 }
 
-const layoutHelp = "a format is made of YYYY or YY, MM (MMM for Jan, MMMM for January), DD, HH, mm and ss, or hh with AM, such as DD.MM.YYYY HH:mm; or of a month or a quarter alone, such as YYYY-MM or YYYY Qn (1998 Q1), which is its first day"
+const layoutHelp = "a format is made of YYYY or YY, MM (MMM for Jan, MMMM for January), DD, HH, mm and ss, or hh with AM, such as DD.MM.YYYY HH:mm; or of a month or a quarter alone, such as YYYY-MM or YYYY Qn (1998 Q1), which is its first day; or it is unix, unix_ms or excel, for numbers of seconds or milliseconds since 1970, or a spreadsheet's days"
 
 var fromStrptime = strings.NewReplacer("%Y", "YYYY", "%y", "YY", "%m", "MM", "%d", "DD", "%b", "MMM", "%B", "MMMM", "%H", "HH", "%I", "hh", "%M", "mm", "%S", "ss", "%p", "AM", "%%", "%")
 
 // parse reads a date of the layout. A number may lack the zero in front where
 // another character follows it.
 func (l *layout) parse(text []byte) (time.Time, bool) {
+	if l.count != nil {
+		return l.count.parse(text)
+	}
 	s := scanner{text: text}
 	d := [3]int{0, 1, 1}
 	var clock [4]int
@@ -424,6 +483,12 @@ var wholeMonths = []string{"YYYY-MM", "YYYY/MM", "MM/YYYY", "MM-YYYY", "MMM YYYY
 
 // ParseDateIn reads a date of a format, as a column of that format does.
 func ParseDateIn(format string, text []byte) (time.Time, bool) {
+	if c := countedFormats[format]; c != nil {
+		if t, ok := c.parse(text); ok {
+			return t, true
+		}
+		return ParseDate(text)
+	}
 	i := slices.IndexFunc(commonFormats, func(l *layout) bool { return l.format == format })
 	if i < 0 {
 		return ParseDate(text)

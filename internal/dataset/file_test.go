@@ -116,6 +116,14 @@ func TestLayouts(t *testing.T) {
 		{"YYYY-Qn", "1998-q4", "1998-10-01"},
 		{"YYYYQn", "1998Q2", "1998-04-01"},
 		{"Qn/YYYY", "Q3/1998", "1998-07-01"},
+		{"unix", "1600000000", "2020-09-13T12:26:40"},
+		{"unix", "1.6e9", "2020-09-13T12:26:40"},
+		{"unix", "-86400", "1969-12-31"},
+		{"unix", "253402300800", ""}, // in the year 10000
+		{"unix", "2020-09-13", ""},
+		{"unix_ms", "1600000000250", "2020-09-13T12:26:40.25"},
+		{"excel", "44197", "2021-01-01"},
+		{"excel", "44197.5", "2021-01-01T12:00:00"},
 		{"YYYY Qn", "1998 Q5", ""},
 		{"YYYY Qn", "1998 Q0", ""},
 		{"YYYY Qn", "1998 1", ""},
@@ -143,6 +151,22 @@ func TestLayouts(t *testing.T) {
 	} {
 		if _, err := newLayout(format); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it", format, err, want)
+		}
+	}
+}
+
+// TestWeeks reads the weeks of ISO 8601: the examples of years that begin in another one.
+func TestWeeks(t *testing.T) {
+	for text, want := range map[string]string{
+		"2024-W05": "2024-01-29", "2024W05": "2024-01-29", "2024-W05-3": "2024-01-31", "2024W053": "2024-01-31", "2009-W53-7": "2010-01-03", "2009-W01": "2008-12-29", "2024-w05": "2024-01-29",
+		"2024-W53": "", "2024-W00": "", "2024-W5": "", "2024-W05-8": "", "2024-W05-0": "", "2024W05-3": "", "2024-W053": "", "2024-W05 10:00": "", "2024-W": "", "2024W": "",
+	} {
+		got := ""
+		if d, ok := ParseDate([]byte(text)); ok {
+			got = string(AppendDate(nil, d))
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
 		}
 	}
 }

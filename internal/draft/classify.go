@@ -28,9 +28,10 @@ const (
 	marker                         // NA, ?, null
 	date                           // in one of dataset.Formats
 	text                           // none of these
+	endless                        // a whole number of more digits than any type holds exactly
 )
 
-const tallied = 13
+const tallied = 14
 
 // tally is how many cells are of a kind, with the first of them.
 type tally struct {
@@ -93,6 +94,8 @@ func classify(cell []byte) kinds {
 			k |= leadingZero
 		case whole && len(plain) <= 18:
 			k |= integer
+		case whole:
+			k |= endless
 		case !whole && x != float64(int64(x)):
 			k |= fraction
 		}
@@ -138,7 +141,7 @@ func mayBeDate(cell []byte) bool {
 	if c := cell[0]; c < '0' || c > '9' {
 		return (c == 'Q' || c == 'q') && cell[1] >= '1' && cell[1] <= '4' || len(cell) >= 8 && months[strings.ToLower(string(cell[:3]))]
 	}
-	return bytes.ContainsAny(cell, "-/. TQq")
+	return bytes.ContainsAny(cell, "-/. TQqWw")
 }
 
 var months = map[string]bool{"jan": true, "feb": true, "mar": true, "apr": true, "may": true, "jun": true, "jul": true, "aug": true, "sep": true, "oct": true, "nov": true, "dec": true}

@@ -24,17 +24,49 @@ func (d *Draft) groupByRows() bool {
 	if d.group != nil {
 		return false
 	}
-	for _, c := range slices.SortedStableFunc(slices.Values(d.columns), func(a, b *column) int { return cmp.Compare(b.values, a.values) }) {
-		if c == d.target || c.out != "" || c.drop != "" || c.present != d.Rows || c.kind != dataset.Integer && c.kind != dataset.Category || !inspect.MayBeThings(c.name, c.values, d.Rows) {
-			continue
+	name, why := d.sample.group(d.Rows, func(at int) int64 {
+		for _, c := range d.columns {
+			if c.drop == "" && c.as == d.Spec.Columns[at].Name && c.out == "" && c.present == d.Rows {
+				return c.values
+			}
 		}
-		if why := d.sample.things(c.as); why != "" {
+		return 0
+	})
+	for _, c := range d.columns {
+		if name != "" && c.drop == "" && c.as == name {
 			d.group, c.out = c, "it is the group"
 			d.whyGroup = fmt.Sprintf("%s different values, and the rows of one %s: they must not be in two splits", progress.Count(c.values), why)
-			return true
 		}
 	}
-	return false
+	return name != ""
+}
+
+// group is the column that says what several rows are about each, with the reason: of
+// several, the one with the most values. Both are empty if there is none. rows are those of
+// the table, and distinct says how many values a column has in them, 0 if it can't be the
+// group.
+func (s *sample) group(rows int64, distinct func(at int) int64) (name, why string) {
+	type candidate struct {
+		name     string
+		distinct int64
+	}
+	var all []candidate
+	for i := range s.spec.Columns {
+		c := &s.spec.Columns[i]
+		if c.Name == s.spec.Key || c.Name == s.spec.Target.Column || c.Type != dataset.Integer && c.Type != dataset.Category {
+			continue
+		}
+		if n := distinct(i); inspect.MayBeThings(c.Name, n, rows) {
+			all = append(all, candidate{c.Name, n})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.distinct, a.distinct) })
+	for _, c := range all {
+		if why := s.things(c.name); why != "" {
+			return c.name, why
+		}
+	}
+	return "", ""
 }
 
 // things says what the rows with the same value of a column have in common, if they are of
@@ -218,6 +250,11 @@ func (t *Related) Warnings() (all []string, err error) {
 	train, rest := sharesOf(int64(len(t.sample.rows)))
 	if found := t.sample.inTime(train, rest); found != nil {
 		all = append(all, found.warning())
+	} else if w := t.sample.twoColumns(); w != "" {
+		all = append(all, w)
+	}
+	if w := t.sample.atOnce(); w != "" {
+		all = append(all, w)
 	}
 	if w := t.sample.copies(); w != "" {
 		all = append(all, w)
@@ -226,25 +263,11 @@ func (t *Related) Warnings() (all []string, err error) {
 }
 
 func (t *Related) group() string {
-	spec, rows := t.sample.spec, int64(len(t.sample.rows))
-	if spec.Group != "" || spec.ByTime() { // which puts a group on both sides on purpose
+	if spec := t.sample.spec; spec.Group != "" || spec.ByTime() { // which puts a group on both sides on purpose
 		return ""
 	}
-	for i := range spec.Columns {
-		c := &spec.Columns[i]
-		if c.Name == spec.Key || c.Name == spec.Target.Column || c.Type != dataset.Integer && c.Type != dataset.Category {
-			continue
-		}
-		values := map[string]bool{}
-		for j := range t.sample.rows {
-			values[string(t.sample.rows[j].value(i))] = true
-		}
-		if values[""] || !inspect.MayBeThings(c.Name, int64(len(values)), rows) {
-			continue
-		}
-		if why := t.sample.things(c.Name); why != "" {
-			return inspect.GroupWarning(c.Name, why)
-		}
+	if name, why := t.sample.group(int64(len(t.sample.rows)), t.sample.distinct); name != "" {
+		return inspect.GroupWarning(name, why)
 	}
 	return ""
 }

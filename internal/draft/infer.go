@@ -192,6 +192,12 @@ func (c *column) decide(spell spelling) {
 	case t.of(leadingZero).n > 0 && numbers == n:
 		l := t.of(leadingZero)
 		c.kind, c.guess = dataset.Category, fmt.Sprintf("codes: %s begin with a zero, for example line %d: %q", progress.Count(l.n), l.line, l.example)
+	case t.of(endless).n > 0 && numbers == n:
+		l := t.of(endless)
+		c.kind, c.guess = dataset.Category, fmt.Sprintf("codes: %s have more digits than a number keeps, for example line %d: %q", progress.Count(l.n), l.line, l.example)
+	case numbers == n && c.countedDates() != "":
+		c.kind, c.dateFormat = dataset.Date, c.countedDates()
+		c.guess = fmt.Sprintf("dates as numbers, by the column's name and their size, for example line %d: %q", t.of(number).line, t.of(number).example)
 	case numbers == n && c.compactDates():
 		c.kind, c.guess = dataset.Date, "dates without a separator, by the column's name"
 	case dates.n == n && dates.n > numbers:
@@ -342,6 +348,46 @@ func (c *column) compactDates() bool {
 		}
 	}
 	return true
+}
+
+// countName is a name of dates that are numbers.
+var countName = regexp.MustCompile(`(?i)(^|[^a-z])(dates?|day|dt|datum|fecha|time|timestamp|stamp|ts|epoch|unix|unixtime|created|updated|modified|at|serial)([^a-z]|$)|(?-i:[a-z](Date|Day|Dt|Time|Timestamp|At|Ts)$)`)
+
+// countedDates is the format of a column of numbers that are dates, by its name and their
+// size: from 1990 to 2039, or, of a spreadsheet's days, from 1954 to 2064. It is "" for others.
+func (c *column) countedDates() string {
+	if !countName.MatchString(c.name) {
+		return ""
+	}
+	switch least, most := c.extent(); {
+	case least >= 631_152_000 && most < 2_208_988_800:
+		return "unix"
+	case least >= 631_152_000_000 && most < 2_208_988_800_000:
+		return "unix_ms"
+	case least >= 20_000 && most < 60_000 && dateName.MatchString(c.name):
+		return "excel"
+	}
+	return ""
+}
+
+// extent is the least and the greatest of a column's numbers that were counted, of at least
+// three.
+func (c *column) extent() (least, most float64) {
+	n := 0
+	for v := range c.counts {
+		x, ok := dataset.ParseNumber([]byte(v))
+		if !ok || slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
+			continue
+		}
+		if n++; n == 1 {
+			least, most = x, x
+		}
+		least, most = min(least, x), max(most, x)
+	}
+	if n < 3 {
+		return 0, 0
+	}
+	return least, most
 }
 
 // markedOf counts the missing markers of a kind.

@@ -107,6 +107,14 @@ func (d *Draft) tell() {
 	for _, n := range d.Preview.Notes(d.Spec) {
 		say("%s", n)
 	}
+	if !d.timed && d.inTime == nil {
+		if text := d.sample.twoColumns(); text != "" {
+			say("%s", text)
+		}
+	}
+	if text := d.sample.atOnce(); text != "" {
+		say("%s", text)
+	}
 	if text := d.sample.copies(); text != "" {
 		say("%s", text)
 	}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"mlops/internal/dataset"
@@ -39,8 +40,19 @@ func (c *column) likeNumbers() {
 		if odd.n > 0 {
 			like = odd
 		}
-		c.notes = append(c.notes, fmt.Sprintf("values such as %q (line %s) are read neither as numbers nor as dates, so they are text: if they are amounts or dates, write them as 1234.5 or 2024-01-31", like.example, progress.Count(like.line)))
+		c.notes = append(c.notes, fmt.Sprintf("values such as %q (line %s) are read neither as numbers nor as dates, so they are text: if they are amounts or dates, write them as 1234.5 or 2024-01-31%s", like.example, progress.Count(like.line), clockRemedy(like.example)))
 	}
+}
+
+// ofClock is a time of day or a duration without a date.
+var ofClock = regexp.MustCompile(`^\d{1,3}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?$`)
+
+// clockRemedy is what helps with times of day and durations.
+func clockRemedy(example string) string {
+	if !ofClock.MatchString(example) {
+		return ""
+	}
+	return "; if they are times of day or durations, write them as hours (9:30 is 9.5)"
 }
 
 var (
@@ -89,7 +101,26 @@ func (c *column) suspect() {
 		c.notes = append(c.notes, fmt.Sprintf("%s values look as if they had been read in a wrong encoding, for example line %s: %q: export the table again as UTF-8", progress.Count(twice.n), progress.Count(twice.line), twice.example))
 	}
 	if c.kind == dataset.Integer || c.kind == dataset.Number {
+		c.perhapsDates()
 		c.codes()
+	}
+}
+
+// perhapsDates notes numbers that may be seconds or milliseconds since 1970, though no name
+// says so: whole ones of at most twenty years.
+func (c *column) perhapsDates() {
+	const year = 365 * 24 * 60 * 60
+	if c.kind != dataset.Integer || c.values <= fewLevels || idName.MatchString(c.name) {
+		return
+	}
+	least, most := c.extent()
+	format := "unix"
+	if least >= 1e12 {
+		format, least, most = "unix_ms", least/1000, most/1000
+	}
+	if least >= 1e9 && most < 2.2e9 && most-least <= 20*year {
+		day := func(x float64) string { return time.Unix(int64(x), 0).UTC().Format(time.DateOnly) }
+		c.notes = append(c.notes, fmt.Sprintf("its numbers may be dates from %s to %s: if they are, say type: date, format: %s", day(least), day(most), format))
 	}
 }
 

@@ -3,6 +3,7 @@ package draft
 import (
 	"context"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -57,6 +58,95 @@ func (s *sample) inTime(train, rest int) *inTime {
 		return t
 	}
 	return nil
+}
+
+// partOfYear is a name of numbers that count months, quarters or weeks of a year.
+var partOfYear = regexp.MustCompile(`(?i)(^|[_ .-])(month|mon|mo|quarter|qtr|week|wk|mois|monat|mes)$|(?-i:[a-z](Month|Quarter|Week)$)`)
+
+// twoColumns warns of a year in one column and its month or the like in another, by which
+// together the target hardly changes from one row to the next; "" if there is none.
+func (s *sample) twoColumns() string {
+	y := s.labels()
+	for i := range s.spec.Columns {
+		if c := &s.spec.Columns[i]; c.Type == dataset.Date || c.Name == s.spec.Target.Column || !s.isTime(i) {
+			continue
+		}
+		for j := range s.spec.Columns {
+			part := &s.spec.Columns[j]
+			if part.Name == s.spec.Target.Column || !partOfYear.MatchString(part.Name) {
+				continue
+			}
+			when := inspect.Column{Name: part.Name, Values: make([]float32, len(s.rows))}
+			for r := range s.rows {
+				year, _ := dataset.ParseNumber(s.rows[r].value(i))
+				of, ok := dataset.ParseNumber(s.rows[r].value(j))
+				if when.Values[r] = float32(100*year + of); !ok || of < 1 || of > 53 || year == 0 {
+					when.Values[r] = float32(math.NaN())
+				}
+			}
+			var group inspect.Column
+			if at := s.spec.Column(s.spec.Group); at >= 0 {
+				group = s.column(at)
+			}
+			if alike := inspect.AlikeInTime(s.spec, when, group, y); alike >= alikeInTime {
+				return fmt.Sprintf("rows next to each other by %s and %s together have alike %s (%.2f, where 1 is the same): if they came about in that order, the figures of a split by a hash say how well a gap between known rows is filled; a split takes one column, so write both into one, such as 2024-03 or 2024-W09, to split by time",
+					s.spec.Columns[i].Name, part.Name, s.spec.Target.Column, alike)
+			}
+		}
+	}
+	return ""
+}
+
+// atOnce warns of dates that several rows have, with alike targets that the rows of the next
+// date don't have: those of one event.
+func (s *sample) atOnce() string {
+	if s.spec.Group != "" || s.spec.ByTime() {
+		return ""
+	}
+	y := s.labels()
+	for i := range s.spec.Columns {
+		c := &s.spec.Columns[i]
+		if c.Type != dataset.Date || c.Name == s.spec.Target.Column || !inspect.MayBeEvents(s.distinct(i), int64(len(s.rows))) {
+			continue
+		}
+		if inspect.AlikeWithin(s.spec, s.column(i), s.parts(i), y) {
+			return fmt.Sprintf("the rows with the same %s have alike %s, which those of the next one have not: if they are of one event, the figures are too good, as its rows are in two splits; say group: %[1]s, without a feature of it",
+				c.Name, s.spec.Target.Column)
+		}
+	}
+	return ""
+}
+
+// parts are those of a column of dates that come again in others.
+func (s *sample) parts(at int) []inspect.Column {
+	var all []inspect.Column
+	for _, part := range dataset.Parts {
+		if part == "year" {
+			continue
+		}
+		c := inspect.Column{Name: part, Values: make([]float32, len(s.rows))}
+		for i := range s.rows {
+			t, _ := dataset.ParseDate(s.rows[i].value(at))
+			c.Values[i] = float32(dataset.Part(t, part))
+		}
+		if slices.Min(c.Values) != slices.Max(c.Values) {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// distinct is how many different values a column has; 0 if one is missing.
+func (s *sample) distinct(at int) int64 {
+	values := map[string]bool{}
+	for i := range s.rows {
+		v := s.rows[i].value(at)
+		if v == nil {
+			return 0
+		}
+		values[string(v)] = true
+	}
+	return int64(len(values))
 }
 
 // isTime reports whether a column is one of points in time.

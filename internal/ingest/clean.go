@@ -87,6 +87,9 @@ func createClean(ctx context.Context, conn *pgx.Conn, spec *dataset.Spec, filled
 				return err
 			}
 		}
+		if err := keepsSplit(ctx, tx, spec); err != nil { // before any row is cleaned again
+			return err
+		}
 		if err := fitEarlier(ctx, tx, spec); err != nil {
 			return err
 		}

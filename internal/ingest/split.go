@@ -175,11 +175,28 @@ func decide(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 	if movesOn(spec, got, want) {
 		return moveOn(ctx, conn, cfg, got, want)
 	}
+	return otherSplit(spec, got, want)
+}
+
+// otherSplit refuses a rule by which rows would move from one split to another.
+func otherSplit(spec *dataset.Spec, got, want rule) *Mismatch {
 	remedy := forgetHint(spec)
 	if got.by == want.by && want.validationFrom != "" {
 		remedy = "boundaries only move to later, so that no model is measured on rows that it was trained on; " + remedy
 	}
 	return &Mismatch{fmt.Sprintf("%s was split by %s, and the spec says %s: rows would move from one split to another; %s", spec.Name, got, want, remedy)}
+}
+
+// keepsSplit refuses a spec by which rows of clean would move from one split to another.
+func keepsSplit(ctx context.Context, tx pgx.Tx, spec *dataset.Spec) error {
+	got, err := decided(ctx, tx.Conn(), spec)
+	if err != nil {
+		return err
+	}
+	if want := ruleOf(spec); got != (rule{}) && got != want && !movesOn(spec, got, want) {
+		return otherSplit(spec, got, want)
+	}
+	return nil
 }
 
 // movesOn reports whether a rule differs from the one before only by boundaries that

@@ -185,6 +185,9 @@ func TestBoundariesMove(t *testing.T) {
 		if _, err := pipeline(changed); !errors.As(err, &other) || !strings.Contains(err.Error(), "rows would move from one split to another") {
 			t.Errorf("%s: %v", why, err)
 		}
+		if ok, err := exists(context.Background(), clean, before+"."+tablesOf(cfg.Spec).rows); err != nil || ok {
+			t.Errorf("%s: the rows were being cleaned again before it was refused (%v)", why, err)
+		}
 	}
 	if _, err := pipeline(later); err != nil {
 		t.Errorf("the spec put back: %v", err)

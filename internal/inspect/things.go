@@ -51,7 +51,7 @@ type Column struct {
 // MayBeThings reports whether a column of so many different values in so many rows may be
 // what several rows are about each.
 func MayBeThings(name string, values, rows int64) bool {
-	return values >= fewestThings && values*mostRows >= rows && values*3 <= rows*2 && !property.MatchString(name)
+	return MayBeEvents(values, rows) && !property.MatchString(name)
 }
 
 // Things says what the rows with the same value of a column have in common that rows with
@@ -106,6 +106,28 @@ func NamedThings(spec *dataset.Spec, c Column, others []Column, y []float32) str
 	return fmt.Sprintf("have alike %s", spec.Target.Column)
 }
 
+// MayBeEvents reports whether dates of so many different values in so many rows may be those
+// of events with several rows each.
+func MayBeEvents(values, rows int64) bool {
+	return values >= fewestThings && values*mostRows >= rows && values*3 <= rows*2
+}
+
+// AlikeWithin reports whether rows with the same value of a column, which has no missing
+// ones, have alike targets, and those with the next value have not. It is false if rows with
+// the same value of one of parts, which the column determines, such as a date's weekday, are
+// half as much alike: then the target follows that.
+func AlikeWithin(spec *dataset.Spec, c Column, parts []Column, y []float32) bool {
+	within, between := pairs(c, nil, y)
+	if len(within) < leastPairs || len(between) < leastPairs || !alikeTargets(spec, y, within, between) {
+		return false
+	}
+	near := likeness(y, within, spec.Task)
+	return !slices.ContainsFunc(parts, func(part Column) bool {
+		same, _ := pairs(part, nil, y)
+		return len(same) >= leastPairs && likeness(y, same, spec.Task) >= near/2
+	})
+}
+
 // alikeTargets reports whether the targets of rows with the same value are alike, and those
 // of rows with neighboring values much less so.
 func alikeTargets(spec *dataset.Spec, y []float32, within, between [][2]int) bool {
@@ -119,14 +141,24 @@ func ungrouped(spec *dataset.Spec, features []Feature, train Part) *Finding {
 	if spec.Group != "" || spec.ByTime() { // which puts a group on both sides on purpose
 		return nil
 	}
+	type candidate struct {
+		at, distinct int
+		rows         []int
+	}
+	var all []candidate
 	for i, f := range features {
 		if f.Codes > 0 {
 			continue
 		}
 		rows, distinct := someRows(train.X[i:], len(features), len(train.Y))
-		if !MayBeThings(f.Name, int64(distinct), int64(len(rows))) {
-			continue
+		if MayBeThings(f.Name, int64(distinct), int64(len(rows))) {
+			all = append(all, candidate{i, distinct, rows})
 		}
+	}
+	// As in a draft: of several, the one with the most values.
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.distinct, a.distinct) })
+	for _, c := range all {
+		i, f, rows, distinct := c.at, features[c.at], c.rows, c.distinct
 		of := func(i int) Column {
 			c := Column{features[i].Name, make([]float32, len(rows))}
 			for at, row := range rows {

@@ -28,7 +28,7 @@ LARGEST = 3.4028235677973366e38  # from here on a float32 is infinite
 HISTORY = "history"
 TRUE, FALSE = {"true", "t", "yes", "y", "on", "1"}, {"false", "f", "no", "n", "off", "0"}
 MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
-PARTS = ["YYYY", "YY", "MMMM", "MMM", "MM", "M", "DD", "D", "HH", "H", "hh", "h", "mm", "ss", "AM"]
+PARTS = ["YYYY", "YY", "MMMM", "MMM", "MM", "M", "DD", "D", "HH", "H", "hh", "h", "mm", "ss", "AM", "Qn"]
 PANDAS_MISSING = {"None", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "<NA>"}  # what read_csv takes for no value
 MOST_ERRORS = 5
 EPOCH = datetime.datetime(1970, 1, 1)
@@ -168,6 +168,8 @@ def moment(day, clock, offset=0):
 def iso_date(text):
     s = Scanner(text)
     day = [s.digits(4, 4)]
+    if text[s.at :].removeprefix("-")[:1] in ("W", "w"):
+        return week(s, day[0])
     sep = s.peek()
     for _ in range(2):
         if sep in ("-", "/", ".") and sep:
@@ -194,6 +196,38 @@ def iso_date(text):
     return moment(day, clock, offset)
 
 
+def week(s, year):
+    extended = s.skip("-")
+    s.at += 1  # W
+    number, day = s.digits(2, 2), 1
+    if s.at < len(s.text):
+        s.need(s.skip("-") == extended)
+        day = s.digits(1, 1)
+    s.need(s.at == len(s.text))
+    try:
+        return datetime.datetime.fromisocalendar(year, number, day)
+    except ValueError as e:
+        raise Wrong from e
+
+
+# Where a date is a number: since when, and the milliseconds of a step.
+COUNTED = {
+    "unix": (datetime.datetime(1970, 1, 1), 1000),
+    "unix_ms": (datetime.datetime(1970, 1, 1), 1),
+    "excel": (datetime.datetime(1899, 12, 30), 24 * 60 * 60 * 1000),
+}
+
+
+def counted_date(form, text):
+    x, (start, milli) = number(text), COUNTED[form]
+    if x is None or not abs(x * milli) < 1e15:
+        raise Wrong
+    try:
+        return start + datetime.timedelta(milliseconds=math.floor(x * milli + 0.5))
+    except OverflowError as e:
+        raise Wrong from e
+
+
 def layout_parts(form):
     parts = []
     while form:
@@ -204,7 +238,7 @@ def layout_parts(form):
 
 
 def layout_date(parts, text):
-    s, day, clock = Scanner(text), [0, 0, 0], [0, 0, 0, 0]
+    s, day, clock = Scanner(text), [0, 1, 1], [0, 0, 0, 0]
     for i, p in enumerate(parts):
         after = parts[i + 1] if i + 1 < len(parts) else None
         least = 1 if after is None or len(after) == 1 and after not in PARTS else 2
@@ -233,6 +267,11 @@ def layout_date(parts, text):
             clock[2] = s.digits(2, 2)
             if s.skip("."):
                 clock[3] = s.fraction()
+        elif p == "Qn":
+            s.need(s.skip("Q") or s.skip("q"))
+            n = s.digits(1, 1)
+            s.need(1 <= n <= 4)
+            day[1] = 3 * n - 2
         elif p == "AM":
             clock[0] += 12 * (s.word(["am", "pm"]) - 1)
         else:
@@ -273,7 +312,8 @@ class Column:
         self.unit = recipe.get("unit", "")
         self.least, self.most = recipe.get("min"), recipe.get("max")
         self.earliest, self.latest = recipe.get("earliest", ""), recipe.get("latest", "")
-        self.layout = layout_parts(recipe.get("format", ""))
+        self.format = recipe.get("format", "")
+        self.layout = [] if self.format in COUNTED else layout_parts(self.format)
         self.markers = set(recipe.get("markers") or [])
         self.missing, self.missing_dates = set(), set()
         for m in self.markers:
@@ -300,6 +340,11 @@ class Column:
         self.ops = recipe.get("ops") or []
 
     def scan_date(self, text):
+        if self.format in COUNTED:
+            try:
+                return counted_date(self.format, text)
+            except Wrong:
+                pass
         if self.layout:
             try:
                 return layout_date(self.layout, text)

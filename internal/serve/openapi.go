@@ -215,6 +215,9 @@ func recordSchema(spec *dataset.Spec) object {
 		case dataset.Date:
 			p["type"] = []string{"string", "null"}
 			p["examples"] = []string{"2024-01-31"}
+			if dataset.Counted(c.Format) {
+				p["type"] = []string{"number", "string", "null"}
+			}
 			if c.Format != "" {
 				p["description"] = fmt.Sprintf("%s (a date of ISO 8601, or as %s)", c.Label, c.Format)
 			}

@@ -43,6 +43,10 @@ columns:
   - {name: smoker, type: boolean, missing: ["9"]}
   - {name: day, type: date, format: DD.MM.YYYY}
   - {name: until, type: date, latest: "2030-01-01"}
+  - {name: stamp, type: date, format: unix}
+  - {name: tick, type: date, format: unix_ms}
+  - {name: serial, type: date, format: excel}
+  - {name: quarter, type: date, format: YYYY Qn}
   - {name: unused, type: number}
   - {name: y, type: category}
 target: {column: y, positive: ["1"]}
@@ -63,6 +67,10 @@ features:
   - {date: until, part: hour}
   - {days_from: day, to: until}
   - {days_from: day, to: "2024-06-01"}
+  - {date: stamp, part: hour}
+  - {days_from: tick, to: until}
+  - {date: serial, part: day}
+  - {date: quarter, part: month}
   - {history: count}
   - {history: sum, number: size}
   - {history: mean, number: size}
@@ -145,7 +153,15 @@ func pythonCell(rng *rand.Rand, c *dataset.Column, row int, training bool) strin
 	case "smoker":
 		return pick([]string{"yes", "no", "TRUE", "0", "1"}, "Off", "1.0", "t", "9")
 	case "day":
-		return pick([]string{fmt.Sprintf("%02d.%02d.20%02d", 1+rng.IntN(28), 1+rng.IntN(12), 10+rng.IntN(15))}, "2024-02-29", "1.2.2023", "20240131", "20240131T101500", "?")
+		return pick([]string{fmt.Sprintf("%02d.%02d.20%02d", 1+rng.IntN(28), 1+rng.IntN(12), 10+rng.IntN(15))}, "2024-02-29", "1.2.2023", "20240131", "20240131T101500", "2024-W05", "2020W537", "?")
+	case "stamp":
+		return pick([]string{fmt.Sprint(1_400_000_000 + rng.IntN(300_000_000))}, "1.5e9", "1600000000.125", "-1", "2024-02-29T10:00:00", "2024-W05-3", "0")
+	case "tick":
+		return pick([]string{fmt.Sprint(1_400_000_000_000 + rng.Int64N(300_000_000_000))}, "1600000000000.5", "1e12", "2024-02-29")
+	case "serial":
+		return pick([]string{fmt.Sprint(40_000 + rng.IntN(6000))}, "44197.75", "44197.333333", "61", "2024-02-29")
+	case "quarter":
+		return pick([]string{fmt.Sprintf("20%02d Q%d", 10+rng.IntN(15), 1+rng.IntN(4))}, "2020 q3", "2024-02-29")
 	case "until":
 		return pick([]string{fmt.Sprintf("20%02d-03-%02dT%02d:30:00", 10+rng.IntN(15), 1+rng.IntN(28), rng.IntN(24))}, "2024-02-29 23:30 +02:00", "2029/1/5", "2024-01-01T00:00:00.123456789Z")
 	case "y":

@@ -243,10 +243,15 @@ func mismatch(twice, missing, unknown []string) string {
 	}
 	if len(missing) > 0 {
 		text := "missing: " + list(missing)
+		alike := false
 		for _, m := range missing[:min(len(missing), 5)] {
 			if near := dataset.Nearest(m, unknown); near != "" {
 				text += fmt.Sprintf(" (is %q called %q in the table? from: %q)", m, near, near)
+				alike = true
 			}
+		}
+		if !alike {
+			text += " (add it to the table, with empty cells where its value is not known, or take it out of the spec)"
 		}
 		what = append(what, text)
 	}

@@ -183,7 +183,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a missing column", file(t, "t.csv", "a\n1\n"), `line 1: the header doesn't match the columns; missing: "b"`},
 		{"an unknown column", file(t, "t.csv", "a,b,c\n1,2,3\n"), `unknown: "c"`},
 		{"a column twice", file(t, "t.csv", "a,b,a\n1,2,3\n"), `duplicate: "a"`},
-		{"all three", file(t, "t.csv", "a,a,x\n1,2,3\n"), `duplicate: "a"; missing: "b"; unknown: "x"`},
+		{"all three", file(t, "t.csv", "a,a,x\n1,2,3\n"), `duplicate: "a"; missing: "b" (add it to the table, with empty cells where its value is not known, or take it out of the spec); unknown: "x"`},
 		{"a header with an open quote", file(t, "t.csv", "a,\"b\n1,2\n"), "line 1: a quote is not closed"},
 		{"a zip cut short", file(t, "t.zip", z[:len(z)/2]), "truncated or damaged"},
 		{"a zip whose table is damaged", file(t, "t.zip", string(flipped)), "damaged"},

@@ -71,7 +71,7 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 	add(data)
 
 	figures := card.Block{Heading: "Figures", Head: []string{"figure", "train", "validation", "test"}, Texts: []string{
-		"With 95 % intervals: percentiles of a bootstrap that draws " + units(spec) + ". Parameters, rounds and threshold were chosen on the validation rows; the test rows were looked at once, here.",
+		"With 95 % intervals: percentiles of a bootstrap that draws " + units(spec) + ". Parameters, rounds and threshold were chosen on the validation rows; the test rows were looked at once, here." + narrow(spec),
 	}}
 	for _, s := range r.Splits {
 		if s.Rows < s.Of {
@@ -236,6 +236,14 @@ func units(spec *dataset.Spec) string {
 		return "rows"
 	}
 	return "groups of rows with one " + spec.Group
+}
+
+// narrow says that intervals of rows in time are too narrow; "" of other rows.
+func narrow(spec *dataset.Spec) string {
+	if !spec.ByTime() {
+		return ""
+	}
+	return " Rows next to each other in time are alike, and the bootstrap draws them one by one: the intervals are narrower than they should be."
 }
 
 func parameters(c *dataset.Candidate) string {

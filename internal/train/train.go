@@ -111,7 +111,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 	}
 	fitted.Search = searched
 	took := time.Since(start) - fitted.Measuring
-	c.Log.Info("progress", "done", len(fitted.Rounds), "total", len(fitted.Rounds), "unit", "rounds")
+	c.Log.Info("progress", "done", fitted.Trees, "total", fitted.Trees, "unit", "rounds")
 	c.Log.Info("trained", "candidate", candidate.Name, "trees", fitted.Trees, "threshold", fitted.Threshold, "metrics", fitted.Metrics, "took", took.Round(time.Millisecond).String())
 	c.Log.Info("measured", "slices", len(fitted.Report.Slices), "took", fitted.Measuring.Round(time.Millisecond).String())
 	if few := warnings(fitted.Report); few != "" {
