@@ -75,7 +75,7 @@ check: ## report everything that would go wrong with a table and its YAML, befor
 forget: ## remove one data set's rows and files; its models stay (SPEC=, YES=1, ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform forget,$(MLOPS) forget)
 
-##@ The model in production
+##@ The model in production (MODEL= where there are several)
 # The tool for Kubernetes is compiled only if the platform was installed from here.
 history: ## show what was in production of the model, when, by whom and why (N=20, ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform history,$(MLOPS) history $(if $(N),-n $(N)))
