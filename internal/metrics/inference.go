@@ -33,7 +33,7 @@ type Inference struct {
 }
 
 // durationBuckets are the bounds of the durations of requests, in seconds.
-var durationBuckets = []float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5}
+var durationBuckets = [...]float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1, 5}
 
 // NewInference returns the metrics in a registry of their own. What the server's
 // limits count anyway is added by the Watch methods.
@@ -49,7 +49,7 @@ func NewInference() *Inference {
 		Problems: s.counters("mlops_problems_total", "Requests answered with a problem, by the last part of the problem's type; internal is an error of the server.", "handler", "type"),
 		// Native beside classic: a Prometheus that scrapes protobuf gets buckets 10 % apart.
 		Duration: s.make.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "mlops_request_duration_seconds", Help: "Time from the start of a request's handler to its end.", Buckets: durationBuckets,
+			Name: "mlops_request_duration_seconds", Help: "Time from the start of a request's handler to its end.", Buckets: durationBuckets[:],
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
 		}, []string{"handler"}),
 		Predictions:   s.counters("mlops_predictions_total", "Records scored, by the predicted label: 1 is positive.", "label"),
@@ -70,7 +70,7 @@ func NewInference() *Inference {
 		FollowErrors: s.counter("mlops_earlier_follow_errors_total", "Tries to follow the rows of Postgres, which features of earlier rows look at, that failed."),
 		Asked:        s.counters("mlops_earlier_asked_total", "Requests whose earlier rows Postgres was asked for, since the server holds none: answered, or failed.", "outcome"),
 		Asking: s.make.NewHistogram(prometheus.HistogramOpts{Name: "mlops_earlier_asking_duration_seconds", Help: "Time until Postgres answered for the earlier rows of a request, waiting for a connection included.",
-			Buckets: durationBuckets}),
+			Buckets: durationBuckets[:]}),
 
 		Keys: s.keys(),
 	}

@@ -88,7 +88,7 @@ func BenchmarkScores(b *testing.B) {
 
 func BenchmarkDuration(b *testing.B) {
 	for name, o := range map[string]prometheus.Observer{
-		"classic": prometheus.NewHistogram(prometheus.HistogramOpts{Name: "x", Help: "x", Buckets: durationBuckets}),
+		"classic": prometheus.NewHistogram(prometheus.HistogramOpts{Name: "x", Help: "x", Buckets: durationBuckets[:]}),
 		"both":    NewInference().Duration.WithLabelValues("predict"),
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -97,11 +97,20 @@ func BenchmarkDuration(b *testing.B) {
 			}
 		})
 	}
-	// What a request with a trace adds.
+	// What a request with a trace adds: one that is named, and others.
 	traced := NewInference().Duration.WithLabelValues("predict").(prometheus.ExemplarObserver)
+	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 	b.Run("exemplar", func(b *testing.B) {
 		for b.Loop() {
-			traced.ObserveWithExemplar(0.0002, prometheus.Labels{"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"})
+			traced.ObserveWithExemplar(0.0002, prometheus.Labels{"trace_id": trace})
 		}
 	})
+	for name, trace := range map[string]string{"traced": trace, "untraced": ""} {
+		timer := NewInference().Timer("predict")
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				timer.Observe(time.Now(), 200*time.Microsecond, trace)
+			}
+		})
+	}
 }

@@ -17,7 +17,7 @@ import (
 // observe wraps a handler so that its requests are counted and timed.
 func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 	m := s.metrics
-	duration := m.Duration.WithLabelValues(name)
+	timer := m.Timer(name)
 	ok := m.Requests.WithLabelValues(name, "200")
 	var busy, overloaded prometheus.Counter
 	if slices.Contains(problemTypes[name], api.Overloaded) { // an overloaded server has no time to look labels up
@@ -28,11 +28,7 @@ func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 		start := time.Now()
 		sw := metrics.StatusWriter{ResponseWriter: w}
 		complete := s.rescue(name, &sw, r, next)
-		if took, trace := time.Since(start).Seconds(), traceID(w.Header()[traceParent]); trace == "" {
-			duration.Observe(took)
-		} else {
-			duration.(prometheus.ExemplarObserver).ObserveWithExemplar(took, prometheus.Labels{"trace_id": trace})
-		}
+		timer.Observe(start, time.Since(start), traceID(w.Header()[traceParent]))
 		switch {
 		case sw.Code == 0 || sw.Code == http.StatusOK:
 			ok.Inc()
