@@ -177,7 +177,7 @@ func (d *Draft) parse() (err error) {
 		var why []string
 		for _, c := range d.columns {
 			if c != d.target {
-				why = append(why, fmt.Sprintf("  %s: %s", shorten(c.name, 60), c.out))
+				why = append(why, fmt.Sprintf("  %s: %s", shorten(c.name, 60), strings.Join(append([]string{c.out}, c.notes...), "; ")))
 			}
 		}
 		remedy := ""

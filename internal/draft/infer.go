@@ -211,7 +211,9 @@ func (c *column) decide(spell spelling) {
 		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", progress.Count(others.n), others.line, others.example)
 	case numbers == n, numbers*100 >= n*99 && n >= 100 && !codeName.MatchString(c.name): // codes may be written in more than one way
 		c.kind = dataset.Number
-		if whole := t.of(integer).n - c.markedOf(integer); whole == n {
+		// An identifier that pandas wrote as 1001.0; of amounts, a later one may be no whole number.
+		floats := t.of(number).n-c.markedOf(number) == n && t.of(fraction).n == 0 && c.identifies()
+		if whole := t.of(integer).n - c.markedOf(integer); whole == n || floats {
 			c.kind = dataset.Integer
 		}
 		c.guess = of(numbers) + " are numbers"

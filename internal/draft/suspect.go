@@ -57,7 +57,7 @@ func clockRemedy(example string) string {
 
 var (
 	// dateWords are those of dates and times, besides the units of numbers.
-	dateWords = regexp.MustCompile(`(?i)^(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*$|^(am|pm|t|z|utc|gmt|c?est|cet|edt|[cmp][sd]t|bst|ist|jst|kw|q|e|inr)$`)
+	dateWords = regexp.MustCompile(`(?i)^(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*$|^(am|pm|t|z|utc|gmt|c?est|cet|edt|[cmp][sd]t|bst|ist|jst|kw|q|e|inr|pt)$`)
 	address   = regexp.MustCompile(`^\d+\.\d+\.\d+\.\d+$`)
 )
 
@@ -100,9 +100,30 @@ func (c *column) suspect() {
 	if twice.n > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("%s values look as if they had been read in a wrong encoding, for example line %s: %q: export the table again as UTF-8", progress.Count(twice.n), progress.Count(twice.line), twice.example))
 	}
+	c.spellings()
 	if c.kind == dataset.Integer || c.kind == dataset.Number {
 		c.perhapsDates()
 		c.codes()
+	}
+}
+
+// spellings notes levels of a category that differ only in capitals.
+func (c *column) spellings() {
+	if c.kind != dataset.Category || c.full || len(c.counts) > 200 {
+		return
+	}
+	by := map[string][]string{}
+	for v := range c.counts {
+		if low := strings.ToLower(v); !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
+			by[low] = append(by[low], v)
+		}
+	}
+	for _, low := range slices.Sorted(maps.Keys(by)) {
+		if alike := by[low]; len(alike) > 1 {
+			slices.Sort(alike)
+			c.notes = append(c.notes, fmt.Sprintf("%q and %q are two values to a model: if they mean the same, write them one way", alike[0], alike[1]))
+			return
+		}
 	}
 }
 

@@ -97,6 +97,28 @@ func TestTimeThatIsTold(t *testing.T) {
 	}
 }
 
+// Identifiers that pandas wrote as floats are identifiers, and amounts are none.
+func TestIdentifiersAsFloats(t *testing.T) {
+	t.Parallel()
+	d, err := draft.Make(t.Context(), table(t, "t.csv", "record_id,patient_id,pay,kind,y\n"+rows(1000, func(i int) string {
+		return fmt.Sprintf("%d.0,%d.0,%d.0,%s,%d", 50_000+i*3, 1000+i/10, draw(i, 1, 900), []string{"m", "M", "f"}[draw(i, 3, 3)], draw(i/10, 2, 2))
+	})), draft.Options{Target: "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pay := d.Spec.Columns[d.Spec.Column("pay")]; d.Spec.Key != "record_id" || d.Spec.Group != "patient_id" || pay.Type != dataset.Number {
+		t.Errorf("key %q, group %q, pay is a %s:\n%s", d.Spec.Key, d.Spec.Group, pay.Type, d.YAML)
+	}
+	if s := d.Summary(); !strings.Contains(s, `"M" and "m" are two values to a model`) {
+		t.Errorf("two spellings are not told in:\n%s", s)
+	}
+	if _, err := draft.Make(t.Context(), table(t, "t.csv", "pay,y\n"+rows(400, func(i int) string {
+		return fmt.Sprintf("\"(%d,%03d)\",%d", 1+draw(i, 1, 9), draw(i, 4, 1000), draw(i, 2, 2))
+	})), draft.Options{Target: "y"}); err == nil || !strings.Contains(err.Error(), "read neither as numbers nor as dates") {
+		t.Errorf("a table of amounts that can't be read: %v", err)
+	}
+}
+
 // A whole number that no type holds exactly is a code, and times without a date have a remedy.
 func TestNumbersThatAreNone(t *testing.T) {
 	t.Parallel()
