@@ -59,7 +59,7 @@ func newAssets() (*assets, error) {
 		switch e.Name() {
 		case "style.css":
 			data = append(data, linechart.Style...)
-			a.style = template.CSS(data)
+			a.style = template.CSS(squeezed(data))
 		case "monitor.js":
 			data = append(data, linechart.Script...)
 		}
@@ -74,13 +74,21 @@ func newAssets() (*assets, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the assets: %w", err)
 		}
-		a.script += template.JS(comments.ReplaceAll(data, nil))
+		a.script += template.JS(squeezed(data))
 	}
 	return a, nil
 }
 
-// comments are the lines of a script that are for its readers only.
-var comments = regexp.MustCompile(`(?m)^\s*//.*\n`)
+// What texts have for their readers only. Browsers make nodes of it, and it travels.
+var (
+	comments = regexp.MustCompile(`(?m)^\s*//.*\n|(?s:/\*.*?\*/)`)
+	indents  = regexp.MustCompile(`(?m)^\s+`)
+)
+
+// squeezed is a style or a script without comments and indents.
+func squeezed(text []byte) []byte {
+	return indents.ReplaceAll(comments.ReplaceAll(text, nil), nil)
+}
 
 // policy is the pages' Content-Security-Policy: it allows their own files, the style and
 // the script of the form, and nothing else.

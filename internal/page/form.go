@@ -49,14 +49,23 @@ type Field struct {
 	Column      api.Column
 	ID          string // of the element
 	Label       string
-	Range       string   // "0 to 120"; empty if there is none
-	Options     []Option // to choose from; if empty, the value is typed
-	Suggestions []Option // while typing
-	Value       string   // empty if unknown
-	Sample      string   // the sample's value
-	SampleText  string   // the same, for people
+	Range       string       // "0 to 120"; empty if there is none
+	Options     []Option     // to choose from; if empty, the value is typed
+	Suggestions []Option     // while typing
+	List        *suggestions // that holds the suggestions; nil if there are none
+	Value       string       // empty if unknown
+	Sample      string       // the sample's value
+	SampleText  string       // the same, for people
 	Error       string
 	Warning     string // in what the value is unlike the training rows
+}
+
+// suggestions are what a datalist of the form holds. Columns whose values have the same names share
+// one, which stands beside the first of them.
+type suggestions struct {
+	ID      string // of the element
+	Names   string // of values, for the page's script; empty if there are none
+	Options []Option
 }
 
 // Option is a value to choose, and how it is shown.
@@ -215,6 +224,7 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 	d := &m.Dataset
 	var list []Group
 	index := map[string]int{}
+	shared := map[string]*suggestions{} // by names
 	for i, c := range d.Columns {
 		if c.Form == "" {
 			continue
@@ -241,6 +251,7 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 				f.Options = append(f.Options, Option{f.Value, f.Value})
 			}
 		}
+		f.suggest(shared)
 		f.SampleText = f.text(f.Sample)
 		for _, e := range errs {
 			if e.Field == c.Name {
@@ -303,8 +314,33 @@ func nameOf(c api.Column, value string) string {
 // Meaning is what people call the field's value, where it is typed.
 func (f Field) Meaning() string { return nameOf(f.Column, f.Value) }
 
-// Names are the names of values for the page's script: [name, from, to], or [name, prefix].
-func (f Field) Names() string {
+// suggest adds the field's suggestions to the list that it shares with the fields whose values
+// have the same names.
+func (f *Field) suggest(shared map[string]*suggestions) {
+	if len(f.Options) > 0 || len(f.Suggestions) == 0 && len(f.Column.Names) == 0 {
+		return
+	}
+	names := f.names()
+	if f.List = shared[names]; f.List == nil || names == "" {
+		f.List = &suggestions{ID: f.ID + "-list", Names: names}
+		shared[names] = f.List
+	}
+	for _, o := range f.Suggestions {
+		if !slices.Contains(f.List.Options, o) {
+			f.List.Options = append(f.List.Options, o)
+		}
+	}
+}
+
+// OwnsList reports whether the field's list stands beside it.
+func (f Field) OwnsList() bool { return f.List != nil && f.List.ID == f.ID+"-list" }
+
+// names are the names of values for the page's script: [name, from, to], or [name, prefix].
+// It is empty if there are none.
+func (f *Field) names() string {
+	if len(f.Column.Names) == 0 {
+		return ""
+	}
 	var list [][]any
 	for _, r := range f.Column.Names {
 		if r.From != nil {

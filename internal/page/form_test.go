@@ -248,7 +248,35 @@ func TestMeaning(t *testing.T) {
 			t.Errorf("%q means %q, want %q", value, got, want)
 		}
 	}
-	if got, want := (Field{Column: c}).Names(), `[["Heart failure",428,429],["Circulation",390,460],["Aftercare","V58"],["Other contact","V"]]`; got != want {
+	if got, want := (&Field{Column: c}).names(), `[["Heart failure",428,429],["Circulation",390,460],["Aftercare","V58"],["Other contact","V"]]`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Columns whose values have the same names share a list, which holds what any of them suggests.
+func TestSuggest(t *testing.T) {
+	named := api.Column{Type: api.Category, Names: []api.Range{{Name: "Letters", Prefix: "x"}}}
+	fields := []Field{
+		{ID: "f0", Column: named, Suggestions: []Option{{"x1", "Letters"}}},
+		{ID: "f1", Column: api.Column{Type: api.Category}, Suggestions: []Option{{"a", ""}}},
+		{ID: "f2", Column: named, Suggestions: []Option{{"x1", "Letters"}, {"x2", "Letters"}}},
+		{ID: "f3", Column: api.Column{Type: api.Category}, Suggestions: []Option{{"b", ""}}},
+		{ID: "f4", Column: api.Column{Type: api.Category}, Options: []Option{{"c", "c"}}},
+		{ID: "f5", Column: api.Column{Type: api.Number}},
+	}
+	shared := map[string]*suggestions{}
+	var lists []*suggestions
+	var owners []bool
+	for i := range fields {
+		fields[i].suggest(shared)
+		lists, owners = append(lists, fields[i].List), append(owners, fields[i].OwnsList())
+	}
+	letters := &suggestions{ID: "f0-list", Names: `[["Letters","x"]]`, Options: []Option{{"x1", "Letters"}, {"x2", "Letters"}}}
+	want := []*suggestions{letters, {ID: "f1-list", Options: []Option{{"a", ""}}}, letters, {ID: "f3-list", Options: []Option{{"b", ""}}}, nil, nil}
+	if diff := cmp.Diff(want, lists); diff != "" {
+		t.Errorf("lists (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]bool{true, true, false, true, false, false}, owners); diff != "" {
+		t.Errorf("owners (-want +got):\n%s", diff)
 	}
 }

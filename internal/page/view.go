@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"maps"
 	"math"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"sort"
 	"strconv"
@@ -373,9 +375,18 @@ func parseTemplates(files *assets, keys func() bool) (*template.Template, error)
 		"clock": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
 		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	})
-	t, err := t.ParseFS(htmlFiles, "html/*.html")
+	names, err := fs.Glob(htmlFiles, "html/*.html")
 	if err != nil {
-		return nil, fmt.Errorf("parsing the page's templates: %w", err)
+		return nil, fmt.Errorf("listing the page's templates: %w", err)
+	}
+	for _, name := range names {
+		text, err := htmlFiles.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the page's templates: %w", err)
+		}
+		if _, err := t.New(path.Base(name)).Parse(string(indents.ReplaceAll(text, nil))); err != nil {
+			return nil, fmt.Errorf("parsing the page's templates: %w", err)
+		}
 	}
 	return t, nil
 }

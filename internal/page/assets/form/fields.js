@@ -25,7 +25,7 @@ const labelOf = (field) => field.querySelector('label').firstChild.textContent.t
 // nameOf is what people call a value that is typed; the first name that fits counts.
 function nameOf(field, value) {
   const fits = ([, from, to]) => (to === undefined ? value.startsWith(from) : value !== '' && value >= from && value < to);
-  return JSON.parse(field.dataset.names).find(fits)?.[0] ?? '';
+  return JSON.parse(controlOf(field).list.dataset.names).find(fits)?.[0] ?? '';
 }
 
 function mark(field) {

@@ -63,8 +63,26 @@ async function poll() {
   setTimeout(poll, 3000);
 }
 
-for (const field of form.querySelectorAll('.field[data-low]')) addSlider(field);
-for (const field of form.querySelectorAll('.field')) mark(field); // a browser may have restored what was typed
-outdate();
-showTried();
-setTimeout(poll, 1000);
+performance.mark('usable'); // what is typed from here on is predicted
+
+// What remains waits until the form is drawn, in parts that keep nobody waiting.
+const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 20));
+
+function furnish(fields, deadline) {
+  do {
+    const field = fields.shift();
+    if (!field) break;
+    if ('low' in field.dataset) addSlider(field);
+    mark(field); // a browser may have restored what was typed
+  } while (fields.length && deadline?.timeRemaining() > 2);
+  if (fields.length) {
+    idle((next) => furnish(fields, next));
+    return;
+  }
+  outdate();
+  showTried();
+  document.documentElement.dataset.furnished = '';
+  setTimeout(poll, 1000);
+}
+
+idle((deadline) => furnish([...form.querySelectorAll('.field')], deadline));
