@@ -261,7 +261,7 @@ func (c *column) decide(spell spelling) {
 				c.options = append(c.options, v)
 			}
 		}
-		slices.Sort(c.options)
+		dataset.Ascending(c.options)
 	}
 }
 

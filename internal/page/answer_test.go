@@ -40,6 +40,23 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
+// A value's interval holds for records like the test rows, not for one of which hardly
+// anything is given.
+func TestInterval(t *testing.T) {
+	m := &api.Model{Task: api.Regression, Interval: &api.Interval{Coverage: 0.9}, Dataset: api.Dataset{Target: api.Target{Column: "price"}}}
+	value := 12.0
+	for want, warnings := range map[string][]api.Warning{
+		"price, between 10 and 14 in 90 of 100 cases":                        {{Column: "size", Kind: api.OutOfRange}},
+		"price; how far it may be off isn’t known, since so little is given": {{Kind: api.HardlyGiven}},
+	} {
+		v := newForm(m, sampleView{}, nil, nil)
+		v.answered(&api.Predictions{Predictions: []api.Prediction{{Value: &value, Interval: &[2]float64{10, 14}, Warnings: warnings}}})
+		if v.Result.Of != want {
+			t.Errorf("the page says %q, want %q", v.Result.Of, want)
+		}
+	}
+}
+
 // What is unlike the training rows is said in the panel and beside the fields.
 func TestWarnings(t *testing.T) {
 	f := newFake(t, "diabetes")

@@ -98,7 +98,7 @@ func TestInBrowser(t *testing.T) {
 			"2.2 times the average of 11.3% Of test records at or above the threshold, 19.2% were “readmitted within 30 days”."
 		chance  = result + " Higher than for 24 of 100 test records."
 		lowest  = result + " No higher than for any test record."
-		odd     = chance + " Unlike the training data Race: is odd"
+		odd     = chance + " Keep in mind Race: is odd"
 		waiting = "Change any value, then predict. Fields may be left unknown."
 	)
 	want := []step{

@@ -42,6 +42,12 @@ type Group struct {
 	Fields  []Field
 	Compact bool   // many short lists with the same values: shown small
 	Common  string // in a compact group, the sample's most frequent value
+	Unused  bool   // columns that the version doesn't use: folded away
+}
+
+// Wrong reports whether a field of the group has an error.
+func (g Group) Wrong() bool {
+	return slices.ContainsFunc(g.Fields, func(f Field) bool { return f.Error != "" })
 }
 
 // Field is one column on the form.
@@ -223,17 +229,12 @@ func check(d *api.Dataset, r api.Record) []api.FieldError {
 func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Group {
 	d := &m.Dataset
 	var list []Group
+	rest := Group{Name: "Not used", Unused: true}
 	index := map[string]int{}
 	shared := map[string]*suggestions{} // by names
 	for i, c := range d.Columns {
 		if c.Form == "" {
 			continue
-		}
-		g, ok := index[c.Form]
-		if !ok {
-			g = len(list)
-			index[c.Form] = g
-			list = append(list, Group{Name: c.Form})
 		}
 		f := Field{
 			Column: c, ID: "f" + strconv.Itoa(i), Label: c.Label, Range: rangeOf(c),
@@ -258,6 +259,16 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 				f.Error = e.Detail
 			}
 		}
+		if unused(m, c) {
+			rest.Fields = append(rest.Fields, f)
+			continue
+		}
+		g, ok := index[c.Form]
+		if !ok {
+			g = len(list)
+			index[c.Form] = g
+			list = append(list, Group{Name: c.Form})
+		}
 		list[g].Fields = append(list[g].Fields, f)
 	}
 	for i := range list {
@@ -266,7 +277,23 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 			list[i].Common = common(list[i].Fields)
 		}
 	}
+	if rest.Fields != nil {
+		list = append(list, rest)
+	}
 	return list
+}
+
+// unused reports whether the served version's predictions don't depend on a column. A version
+// that doesn't say what training saw may use any.
+func unused(m *api.Model, c api.Column) bool {
+	d := &m.Dataset
+	if c.Seen != nil || c.Required || d.Earlier != nil && (c.Name == d.Earlier.Group || c.Name == d.Earlier.Order) {
+		return false
+	}
+	if slices.ContainsFunc(d.Cohort, func(e api.Exclusion) bool { return e.Column == c.Name }) {
+		return false
+	}
+	return slices.ContainsFunc(d.Columns, func(c api.Column) bool { return c.Seen != nil })
 }
 
 // offer gives a category's field its options or suggestions.
@@ -280,7 +307,12 @@ func offer(m *api.Model, f *Field) {
 	for _, c := range f.Column.Codes {
 		add(c.Code, called(c.Code, c.Name))
 	}
-	for _, v := range f.Column.Values {
+	values := f.Column.Values
+	if slices.IsSorted(values) { // as text, which nobody chose for numbers
+		values = slices.Clone(values)
+		dataset.Ascending(values)
+	}
+	for _, v := range values {
 		add(v, readable(v))
 	}
 	if len(options) > 0 && (len(f.Column.Codes) > 0 || len(options) <= maxOptions) {

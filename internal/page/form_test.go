@@ -104,6 +104,44 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// Columns that the version doesn't use come last and can't be tried, unless something else
+// depends on them.
+func TestUnused(t *testing.T) {
+	column := func(name string, seen *api.Seen) api.Column {
+		return api.Column{Name: name, Type: api.Integer, Form: "Inputs", Min: new(0.0), Max: new(9.0), Seen: seen}
+	}
+	needed := column("needed", nil)
+	needed.Required = true
+	d := api.Dataset{
+		Columns: []api.Column{column("year", nil), needed, column("age", &api.Seen{}), column("who", nil), column("day", nil), column("gone", nil)},
+		Cohort:  []api.Exclusion{{Column: "gone", Values: []string{"1"}}},
+		Earlier: &api.Earlier{Group: "who", Order: "day"},
+	}
+	names := func(groups []Group) (list []string) {
+		for _, g := range groups {
+			for _, f := range g.Fields {
+				list = append(list, g.Name+": "+f.Column.Name)
+			}
+		}
+		return list
+	}
+	v := newForm(&api.Model{Dataset: d}, sampleView{}, nil, nil)
+	want := []string{"Inputs: needed", "Inputs: age", "Inputs: who", "Inputs: day", "Inputs: gone", "Not used: year"}
+	if diff := cmp.Diff(want, names(v.Groups)); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	for _, f := range v.WhatIf() {
+		if f.Column.Name == "year" {
+			t.Error("values of a column that the version does not use can be tried")
+		}
+	}
+	d.Columns[2].Seen = nil // a version that doesn't say
+	want = []string{"Inputs: year", "Inputs: needed", "Inputs: age", "Inputs: who", "Inputs: day", "Inputs: gone"}
+	if diff := cmp.Diff(want, names(groups(&api.Model{Dataset: d}, nil, nil, nil))); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+}
+
 func TestOffer(t *testing.T) {
 	long := make([]string, maxOptions+1)
 	for i := range long {
@@ -127,6 +165,8 @@ func TestOffer(t *testing.T) {
 		{"values beside codes follow", Field{Column: api.Column{Codes: []api.Code{{Code: "1", Name: "Emergency"}}, Values: []string{"1", "2"}}}, []Option{{"1", "1 · Emergency"}, {"2", "2"}}, nil},
 		{"a value that is not listed is kept", Field{Column: api.Column{Values: []string{"a"}}, Value: "b", Sample: "c"}, []Option{{"a", "a"}, {"b", "b"}, {"c", "c"}}, nil},
 		{"open values are suggested from the samples, once each", Field{Column: api.Column{Name: "c"}}, nil, []Option{{"x", ""}, {"y", ""}}},
+		{"numbers that are sorted as text are sorted as numbers", Field{Column: api.Column{Values: []string{"1", "10", "2"}}}, []Option{{"1", "1"}, {"2", "2"}, {"10", "10"}}, nil},
+		{"an order that somebody chose stays", Field{Column: api.Column{Values: []string{"10", "1", "2"}}}, []Option{{"10", "10"}, {"1", "1"}, {"2", "2"}}, nil},
 		{"a long list is suggested", Field{Column: api.Column{Values: long}}, nil, offered},
 		{"values with names are suggested with them, those that are one number too", Field{Column: api.Column{Name: "c", Names: []api.Range{
 			{Name: "Heart failure", From: new(428.0), To: new(429.0)}, {Name: "Circulation", From: new(390.0), To: new(460.0)}, {Name: "Letters", Prefix: "x"},

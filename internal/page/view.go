@@ -28,6 +28,10 @@ var htmlFiles embed.FS
 // stored ones were computed by another library in float32.
 const maxRounding = 1e-5
 
+// noInterval stands for the interval of a value whose record hardly says anything: the
+// version's holds for records like the test rows.
+const noInterval = "; how far it may be off isn’t known, since so little is given"
+
 // mostErrors is how many errors a response lists at most. If it lists that many, its
 // detail says whether there are more.
 const mostErrors = 20
@@ -186,6 +190,9 @@ func (v *formView) answered(a *api.Predictions) {
 		r.Number = figure(*p.Value)
 		r.Position = position(v.Model.TestOutputs, *p.Value)
 		r.Of = fmt.Sprintf("%s, between %s and %s%s", v.Model.Dataset.Target.Column, figure(p.Interval[0]), figure(p.Interval[1]), v.Coverage())
+		if slices.ContainsFunc(p.Warnings, func(w api.Warning) bool { return w.Kind == api.HardlyGiven }) {
+			r.Of = v.Model.Dataset.Target.Column + noInterval
+		}
 	default:
 		r.Positive, r.Probability, r.Number = p.Label == 1, p.Probability, percent(p.Probability)
 		r.Label = v.Model.Dataset.Target.Labels.Word(p.Label)
@@ -357,12 +364,13 @@ type messageView struct {
 // parseTemplates parses the pages. keys returns whether visitors sign in with a key.
 func parseTemplates(files *assets, keys func() bool) (*template.Template, error) {
 	t := template.New("").Funcs(template.FuncMap{
-		"asset":   files.Address,
-		"style":   func() template.CSS { return files.style },
-		"script":  func() template.JS { return files.script },
-		"keys":    keys,
-		"percent": percent,
-		"place":   func(p float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(p, 0), 1)) },
+		"asset":      files.Address,
+		"style":      func() template.CSS { return files.style },
+		"script":     func() template.JS { return files.script },
+		"keys":       keys,
+		"percent":    percent,
+		"noInterval": func() string { return noInterval },
+		"place":      func(p float64) string { return fmt.Sprintf("%.2f%%", 100*min(max(p, 0), 1)) },
 		"anchor": func(p float64) string { // keeps the text above a mark inside the drawing
 			switch {
 			case p < 0.25:

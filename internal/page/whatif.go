@@ -54,6 +54,9 @@ type outcome struct {
 func (v *formView) WhatIf() []*Field {
 	var list []*Field
 	for g := range v.Groups {
+		if v.Groups[g].Unused {
+			continue
+		}
 		for f := range v.Groups[g].Fields {
 			if field := &v.Groups[g].Fields[f]; len(tries(field)) > 1 {
 				list = append(list, field)

@@ -206,7 +206,7 @@ func noEarlier(w *warning, spec *dataset.Spec) api.Warning {
 	out := api.Warning{Kind: api.EarlierUnavailable}
 	switch w.end {
 	case noGroup:
-		out.Detail = fmt.Sprintf("no %s and no %s: scored as the first record of its group", spec.Group, dataset.EarlierMember)
+		out.Detail = fmt.Sprintf("without a %s nothing earlier can be looked up: scored as if nothing came before", spec.Group)
 	case noResponse:
 		out.Detail = fmt.Sprintf("Postgres, which the server asks for earlier records, did not answer in time: scored as the first of its %s; send them as %s, or try again", spec.Group, dataset.EarlierMember)
 	default:

@@ -193,8 +193,8 @@ func TestEarlierLookedUp(t *testing.T) {
 		{"a history instead", held, map[string]any{"who": 3, "history": []any{map[string]any{"size": 1}}}, 1, ""},
 		{"an empty history", held, map[string]any{"who": 3, "history": []any{}}, 0, ""},
 		{"history null is none given", held, map[string]any{"who": 3, "history": nil}, 7, ""},
-		{"no group", held, map[string]any{"size": 1}, 0, "no who and no history"},
-		{"a missing group", held, map[string]any{"who": nil}, 0, "no who and no history"},
+		{"no group", held, map[string]any{"size": 1}, 0, "without a who nothing earlier can be looked up"},
+		{"a missing group", held, map[string]any{"who": nil}, 0, "without a who nothing earlier can be looked up"},
 		{"nothing to look up", nil, map[string]any{"who": 3}, 0, "has no earlier records to look up"},
 		{"nothing to look up, history sent", nil, map[string]any{"who": 3, "history": []any{}}, 0, ""},
 	} {

@@ -58,7 +58,7 @@ function showAnswer(answer) {
     return;
   }
   if (probabilities || value !== undefined) {
-    showOutputs(label, probabilities, value, interval);
+    showOutputs(label, probabilities, value, warnings.some(({ kind }) => kind === 'hardly_given') ? null : interval);
     return;
   }
   const positive = label === 1;
@@ -156,7 +156,8 @@ function showOutputs(label, probabilities, value, interval) {
   } else {
     number = figure(value);
     fill('position', position(value));
-    fill('of', `${panel.dataset.column}, between ${figure(interval[0])} and ${figure(interval[1])}${panel.dataset.coverage}`);
+    const column = panel.dataset.column;
+    fill('of', interval ? `${column}, between ${figure(interval[0])} and ${figure(interval[1])}${panel.dataset.coverage}` : column + panel.dataset.nointerval);
   }
   fill('probability', number);
   setState('predicted', number);

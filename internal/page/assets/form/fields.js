@@ -85,6 +85,7 @@ function setError(field, text) {
   error.textContent = text;
   error.hidden = text === '';
   field.classList.toggle('wrong', text !== '');
+  if (text && field.closest('details')) field.closest('details').open = true;
   if (text) controlOf(field).setAttribute('aria-invalid', 'true');
   else controlOf(field).removeAttribute('aria-invalid');
 }
