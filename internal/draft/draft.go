@@ -397,6 +397,7 @@ func (d *Draft) chooseTarget(o Options) error {
 	}
 	c.kind = d.outcome.kind(c)
 	c.out = "it is the target"
+	c.notes = slices.DeleteFunc(c.notes, func(n string) bool { return strings.Contains(n, twoValues) }) // its outcome joins them
 	return nil
 }
 

@@ -107,6 +107,9 @@ func (c *column) suspect() {
 	}
 }
 
+// twoValues is said of levels that differ only in capitals.
+const twoValues = " are two values to a model"
+
 // spellings notes levels of a category that differ only in capitals.
 func (c *column) spellings() {
 	if c.kind != dataset.Category || c.full || len(c.counts) > 200 {
@@ -121,7 +124,7 @@ func (c *column) spellings() {
 	for _, low := range slices.Sorted(maps.Keys(by)) {
 		if alike := by[low]; len(alike) > 1 {
 			slices.Sort(alike)
-			c.notes = append(c.notes, fmt.Sprintf("%q and %q are two values to a model: if they mean the same, write them one way", alike[0], alike[1]))
+			c.notes = append(c.notes, fmt.Sprintf("%q and %q"+twoValues+": if they mean the same, write them one way", alike[0], alike[1]))
 			return
 		}
 	}
