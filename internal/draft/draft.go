@@ -143,11 +143,12 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	for _, c := range d.columns { // numbers and texts need only what is known of them by now
 		c.release(c == d.target || c.kind == dataset.Date)
 	}
+	outcome := d.outcome
 	if err := d.split(ctx, address); err != nil {
 		return nil, err
 	}
 	if d.groupByRows() {
-		d.salt = 1
+		d.outcome = outcome // its splits may have enough of classes that were left out
 		if err := d.split(ctx, address); err != nil {
 			return nil, err
 		}
@@ -193,25 +194,59 @@ func (d *Draft) parse() (err error) {
 	return nil
 }
 
-// maxSalts is how many splits of a small table are tried until one has enough rows of
-// each outcome.
-const maxSalts = 20
+const (
+	// maxSalts is how many splits of a small table are tried until one has enough rows of
+	// each outcome.
+	maxSalts = 20
+	// maxTried is how many rows are read for that in a larger table with a scarce outcome.
+	maxTried = 1_000_000
+)
 
-// split tries the draft, in a small table with other splits where one has too few rows of
-// an outcome.
+// salts is how many splits are tried.
+func (d *Draft) salts() int {
+	switch {
+	case d.Rows < smallTable:
+		return maxSalts
+	case d.outcome.scarce:
+		return int(min(maxSalts, max(1, maxTried/d.Rows)))
+	}
+	return 1
+}
+
+// split tries the draft, with other splits where one has too few rows of an outcome. If no
+// split has enough, classes are left out that have too few in the best one.
 func (d *Draft) split(ctx context.Context, address string) error {
-	for ; ; d.salt++ {
+	best, fewest := 1, []string(nil)
+	for d.salt = 1; d.salt <= d.salts(); d.salt++ {
 		if err := d.try(ctx, address); err != nil {
 			return err
 		}
-		if few := inspect.Check(d.Preview.Few(d.Spec)); few == nil || d.Rows >= smallTable {
+		if inspect.Check(d.Preview.Few(d.Spec)) == nil {
 			return nil
 		}
-		if d.salt == maxSalts {
-			d.salt = 1 // none has; check and training say so
-			return d.try(ctx, address)
+		if few := d.fewIn(); d.salt == 1 || len(few) < len(fewest) {
+			best, fewest = d.salt, few
 		}
 	}
+	d.salt = best // check and training say what it lacks
+	d.outcome.leaveOut(d.target, fewest)
+	return d.try(ctx, address)
+}
+
+// fewIn are the classes of which a split has too few rows.
+func (d *Draft) fewIn() (classes []string) {
+	if d.outcome.task != dataset.Multiclass {
+		return nil
+	}
+	for k, class := range d.Spec.Target.Classes {
+		for _, split := range []string{dataset.Train, dataset.Validation, dataset.Test} {
+			if rows := d.Preview.Parts[split].Classes; rows == nil || rows[k] < inspect.Fewest {
+				classes = append(classes, class)
+				break
+			}
+		}
+	}
+	return classes
 }
 
 // try writes the YAML, and reads the table once more by it.

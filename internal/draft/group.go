@@ -83,7 +83,8 @@ func (s *sample) things(name string) string {
 		if len(others) == inspect.MostOthers {
 			break
 		}
-		if i != at && i != key && s.spec.Columns[i].Name != s.spec.Target.Column {
+		computed := slices.ContainsFunc(s.fromTarget(), func(c inspect.Computed) bool { return c.Column == s.spec.Columns[i].Name })
+		if i != at && i != key && !computed && s.spec.Columns[i].Name != s.spec.Target.Column {
 			others = append(others, s.other(i))
 		}
 	}
@@ -129,6 +130,20 @@ func (s *sample) copies() string {
 	}
 	return fmt.Sprintf("%s of %s rows are copies of others: the same value, or nearly, in every column%s. Copies in training and test make the figures too good%s: remove them from the table",
 		progress.Count(int64(len(ids)-len(seen))), progress.Count(int64(len(ids))), but, rest)
+}
+
+// units warns of columns of numbers that are in two units.
+func (s *sample) units() (all []string) {
+	for i := range s.spec.Columns {
+		c := &s.spec.Columns[i]
+		if c.Type != dataset.Number && c.Type != dataset.Integer || c.Name == s.spec.Key || c.Name == s.spec.Group || s.spec.Task != dataset.Regression && c.Name == s.spec.Target.Column {
+			continue
+		}
+		if text := inspect.Mixed(s.measures(i).Values); text != "" {
+			all = append(all, fmt.Sprintf("%s may be in two units: %s", c.Name, text))
+		}
+	}
+	return all
 }
 
 // measures is a column of numbers as they are.
@@ -235,19 +250,20 @@ func (t *Related) Warnings() (all []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, leak := range found.leaks {
+	for _, leak := range append(inspect.OfFeatures(t.sample.spec, t.sample.fromTarget()), found.leaks...) {
 		all = append(all, leak.Text)
 	}
 	if found.together != nil {
 		all = append(all, found.together.Text)
 	}
+	all = append(all, t.sample.units()...)
 	if w := t.group(); w != "" {
 		all = append(all, w)
 	}
 	if t.sample.spec.ByTime() {
 		return all, nil
 	}
-	train, rest := sharesOf(int64(len(t.sample.rows)))
+	train, rest := sharesOf(int64(len(t.sample.rows)), false)
 	if found := t.sample.inTime(train, rest); found != nil {
 		all = append(all, found.warning())
 	} else if w := t.sample.twoColumns(); w != "" {

@@ -247,6 +247,8 @@ func (c *column) decide(spell spelling) {
 			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), t.of(text).line, t.of(text).example))
 		case c.twoSpellings() != "":
 			c.unsure = c.twoSpellings()
+		case c.severalUnits() != "":
+			c.unsure = c.severalUnits()
 		case t.of(money).n*10 > n*9:
 			c.notes = append(c.notes, "several currencies, or brackets, keep the numbers text")
 		default:

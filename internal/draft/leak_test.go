@@ -240,3 +240,66 @@ func TestTablesThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// A rate of each branch that was computed from the target tells the target of its rows.
+func TestComputedFromTarget(t *testing.T) {
+	t.Parallel()
+	const n = 1_800
+	left, sum, rows2 := make([]int, n), make([]float64, 150), make([]float64, 150)
+	branch := func(i int) int { return draw(i, 70, 150) }
+	for i := range n {
+		if draw(i, 71, 100) < 10+branch(i)/3 {
+			left[i] = 1
+		}
+		sum[branch(i)] += float64(left[i])
+		rows2[branch(i)]++
+	}
+	path := table(t, "t.csv", "age,branch,branch_rate,branch_size,left\n"+rows(n, func(i int) string {
+		b := branch(i)
+		return fmt.Sprintf("%d,B%03d,%.4f,%d,%s", 20+draw(i, 72, 50), b, sum[b]/rows2[b], 10+draw(b, 73, 90), []string{"no", "yes"}[left[i]])
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "left"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, f := range d.Spec.Features {
+		for _, c := range f.Columns() {
+			used[c] = true
+		}
+	}
+	if used["branch_rate"] || !used["branch_size"] || !used["age"] {
+		t.Errorf("features are made of %v", used)
+	}
+	if want := `it is the share of left = "yes" among the rows with the same branch, in 100% of the rows`; !strings.Contains(string(d.YAML), want) {
+		t.Errorf("the draft doesn't say %q:\n%s", want, d.YAML)
+	}
+}
+
+func TestUnitsOfOneColumn(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "height,weight,dose,ill\n"+rows(900, func(i int) string {
+		h, w := 1500+draw(i, 80, 500), 500+draw(i, 81, 500)
+		height, weight := fmt.Sprintf("%.1f", float64(h)/10), fmt.Sprintf("%.1f kg", float64(w)/10)
+		if draw(i, 82, 4) == 0 {
+			height = fmt.Sprintf("%.3f", float64(h)/1000)
+		}
+		if draw(i, 83, 3) == 0 {
+			weight = fmt.Sprintf("%.1f lb", float64(w)/10*2.2046)
+		}
+		return fmt.Sprintf("%s,%s,%d,%s", height, weight, draw(i, 84, 300), yesNo(i))
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "ill"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary := d.Summary()
+	for _, want := range []string{"! height may be in two units: ", "times 100, as if they were in another unit", "! weight: numbers in 2 units: kg (", " and lb ("} {
+		if !strings.Contains(summary, want) {
+			t.Errorf("the summary doesn't say %q:\n%s", want, summary)
+		}
+	}
+	if strings.Contains(summary, "dose may be") {
+		t.Errorf("the dose is in one unit:\n%s", summary)
+	}
+}

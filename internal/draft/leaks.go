@@ -25,6 +25,15 @@ func (d *Draft) leaks() (any bool, err error) {
 		}
 		return false
 	}
+	for _, c := range d.sample.fromTarget() {
+		any = leave(c.Column, fmt.Sprintf("it is %s, so that the target of each row is in it", c.What)) || any
+	}
+	if any {
+		if err := d.parse(); err != nil {
+			return any, err
+		}
+		d.sample.spec = d.Spec // of the same columns
+	}
 	for {
 		found, err := d.sample.inspect()
 		if err != nil {

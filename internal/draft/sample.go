@@ -25,7 +25,10 @@ type sample struct {
 	rows  []sampled
 	bytes int
 
-	others map[int]inspect.Column // by place; see other
+	others   map[int]inspect.Column // by place; see other
+	ofTarget *inspect.OfTarget
+	computed []inspect.Computed // what it found, once asked
+	asked    bool
 }
 
 // sampled is one row of a sample: its values one after the other, and where each ends;
@@ -51,7 +54,9 @@ func (r *sampled) fields(into [][]byte) [][]byte {
 	return into
 }
 
-func newSample(spec *dataset.Spec) *sample { return &sample{spec: spec, every: 1} }
+func newSample(spec *dataset.Spec) *sample {
+	return &sample{spec: spec, every: 1, ofTarget: inspect.NewOfTarget(spec)}
+}
 
 // add takes one cleaned row in.
 func (s *sample) add(fields [][]byte) {
@@ -59,6 +64,7 @@ func (s *sample) add(fields [][]byte) {
 	if !known || s.spec.Excluded(fields) {
 		return
 	}
+	s.ofTarget.Add(fields, label)
 	number := s.seen
 	s.seen++
 	if mix(number)%s.every != 0 {
@@ -106,6 +112,14 @@ func (s *sample) halve() {
 // mix is SplitMix64's output function: the bits of row numbers in disorder, so that
 // what is kept follows no order of the table.
 func mix(x uint64) uint64 { return inspect.Scatter(x + 0x9e3779b97f4a7c15) }
+
+// fromTarget are the columns that were computed from the target, of all rows of the table.
+func (s *sample) fromTarget() []inspect.Computed {
+	if !s.asked {
+		s.computed, s.asked = s.ofTarget.Found(), true
+	}
+	return s.computed
+}
 
 // labels are what Spec.Label says of each row.
 func (s *sample) labels() []float32 {

@@ -118,6 +118,9 @@ func (d *Draft) tell() {
 	if text := d.sample.copies(); text != "" {
 		say("%s", text)
 	}
+	for _, text := range d.sample.units() {
+		say("%s", text)
+	}
 	if text := d.sample.extremes(); text != "" {
 		say("%s", text)
 	}
@@ -127,12 +130,12 @@ func (d *Draft) tell() {
 	if n := d.empty; n.Lines > 0 {
 		say("%s without a value, which are no records, the first on line %s", progress.Counted(n.Lines, "line"), progress.Count(n.First))
 	}
-	if len(d.outcome.rare) > 0 {
+	if len(d.outcome.rare) > 0 && d.outcome.whyRare == "" {
 		var rows int64
 		for _, v := range d.outcome.rare {
 			rows += v.rows
 		}
-		say("%s left out, whose %s has fewer than %d rows: %s", progress.Counted(rows, "row"), d.target.name, d.classRows(), listed(d.outcome.rare))
+		say("%s left out, whose %s has fewer than %d rows, or too few in a split: %s", progress.Counted(rows, "row"), d.target.name, d.outcome.least, listed(d.outcome.rare))
 	}
 	if text := d.totals.String(d.Rows); text != "" {
 		say("%s", text)

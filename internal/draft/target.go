@@ -29,7 +29,10 @@ type outcome struct {
 	whyOne   string    // why these values are positive
 
 	classes []string // of a task of several
-	rare    []value  // values with too few rows to be learnt, left out by a cohort
+	rare    []value  // values that are left out by a cohort
+	whyRare string   // and why; empty: they have too few rows to be learnt
+	least   int64    // rows of an outcome that each split has some of
+	scarce  bool     // an outcome has few rows, so that the smaller splits get more of them
 }
 
 // value is one of a column's values, in whichever spellings.
@@ -46,6 +49,8 @@ const (
 	maxClasses = 200
 	// classRows is how many rows of a class the smallest split should have on average.
 	classRows = 8
+	// scarceRows is below how many rows an outcome is scarce: the smaller splits get more.
+	scarceRows = 200
 )
 
 // values are those of the column that don't stand for a missing one, the rarest first.
@@ -83,7 +88,12 @@ func (c *column) outcomes() []value {
 func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 	all := slices.DeleteFunc(c.outcomes(), func(v value) bool { return c.lossOf > 0 && c.kindsOf(v.spellings[0])&text != 0 }) // their rows are rejected
 	numeric := c.kind == dataset.Number || c.kind == dataset.Integer || c.tallies.of(integer).n == c.present
-	least := d.classRows()
+	o.scarce = slices.ContainsFunc(all, func(v value) bool { return v.rows < scarceRows && v.rows >= leastRows(smallRest) })
+	_, rest := sharesOf(d.Rows, o.scarce)
+	o.least = leastRows(rest)
+	least := o.least
+	defer func() { o.scarce = o.scarce && o.task != dataset.Regression }()
+	yes, no, others, truth := yesOrNo(all)
 	enough := slices.DeleteFunc(slices.Clone(all), func(v value) bool { return v.rows < least })
 	switch {
 	case len(all) == 0:
@@ -94,6 +104,9 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 		return o, &Error{fmt.Sprintf("the target %q has one value only: %q", c.name, all[0].spellings[0])}
 	case c.kind == dataset.Date:
 		return o, &Error{fmt.Sprintf("the target %q is a date, which can't be predicted: add a column to the table that says yes or no, or how many days it is from another date, and name that", c.name)}
+	case truth && (wanted == "" || wanted == dataset.Binary) && !c.full && yes.rows >= least && no.rows >= least:
+		o.truth(c, yes, no, others)
+		return o, nil
 	case wanted != "":
 		o.task, o.whyTask = wanted, "named by the user"
 	case len(all) == 2 && !c.full:
@@ -148,11 +161,9 @@ func coded(all []value, least int64) bool {
 	})
 }
 
-// classRows is how many rows a class needs so that each split has some.
-func (d *Draft) classRows() int64 {
-	_, rest := d.shares()
-	return int64(math.Ceil(classRows * 100 / float64(rest)))
-}
+// leastRows is how many rows a class needs so that each split has some, if the smallest has
+// so many percent of all.
+func leastRows(rest int) int64 { return int64(math.Ceil(classRows * 100 / float64(rest))) }
 
 // two makes a binary task of two values; others that hardly any row has are left out.
 func (o *outcome) two(c *column, all []value, least int64) error {
@@ -182,6 +193,9 @@ func (o *outcome) two(c *column, all []value, least int64) error {
 		}
 	}
 	o.positive, o.negative, o.labels = yes.spellings, no.spellings, [2]string{yes.spellings[0], no.spellings[0]}
+	if c.kind != dataset.Integer && c.kind != dataset.Number {
+		o.folded(c)
+	}
 	return nil
 }
 
@@ -234,6 +248,27 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 			c.name, progress.Count(c.values), len(o.classes), least, listed(all), shellQuote(all[len(all)-1].spellings[0]))}
 	}
 	return nil
+}
+
+// leaveOut leaves classes out that a split has too few rows of, unless hardly any would be
+// left.
+func (o *outcome) leaveOut(c *column, classes []string) {
+	if len(o.classes)-len(classes) < 3 {
+		return
+	}
+	for _, v := range c.outcomes() {
+		kept := slices.DeleteFunc(slices.Clone(v.spellings), func(s string) bool {
+			return !slices.Contains(classes, s) && !slices.Contains(classes, canonical(s))
+		})
+		rows := int64(0)
+		for _, s := range kept {
+			rows += c.counts[s].n
+		}
+		if rows > 0 {
+			o.rare = append(o.rare, value{kept, rows})
+		}
+	}
+	o.classes = slices.DeleteFunc(slices.Clone(o.classes), func(s string) bool { return slices.Contains(classes, s) })
 }
 
 // quoteEach lists texts in quotes, so that one sees in what they differ.

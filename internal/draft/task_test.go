@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mlops/internal/dataset"
 	"mlops/internal/draft"
 )
@@ -42,7 +44,7 @@ func TestTask(t *testing.T) {
 		{target: "rings", task: dataset.Regression, says: "whole numbers, 29 different"},
 		{target: "price", task: dataset.Regression, says: "not a whole one in every row"},
 		{target: "type", task: dataset.Multiclass, classes: []string{"1", "2", "7"}, says: "a name of codes"},
-		{target: "left", task: dataset.Binary, says: "4 rows left out"},
+		{target: "left", task: dataset.Binary, says: `"unknown" stands for a missing value (4 cells, first`},
 		{target: "spread", task: dataset.Multiclass, classes: []string{"1", "2", "3"}},
 	} {
 		t.Run(c.target, func(t *testing.T) {
@@ -251,6 +253,93 @@ func TestExtremeTargets(t *testing.T) {
 		const says = "claim: 5 rows of 1,500 are so far from the others (the farthest 1e+09"
 		if got := slices.ContainsFunc(d.Profile.Warnings, func(w string) bool { return strings.HasPrefix(w, says) }); got != want {
 			t.Errorf("with %s: %q", far, d.Profile.Warnings)
+		}
+	}
+}
+
+// However a table says yes and no, they are two outcomes.
+func TestSpellingsOfYesAndNo(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name               string
+		words              []string // of the rows, in turn
+		task               string   // named by the user
+		want               string
+		positive, negative []string
+		missing, left      []string // read as missing; left out by the cohort
+		says               string
+	}{
+		{"words and letters", []string{"Yes", "no", "Y", "N", "yes", "NO"}, "", dataset.Binary, []string{"Y", "Yes", "yes"}, []string{"N", "NO", "no"}, nil, nil, `"Y" (100 rows), "Yes" (100 rows) and "yes" (100 rows) count as one outcome`},
+		{"and those not known", []string{"Yes", "no", "Y", "N", "yes", "no", "tbd"}, "", dataset.Binary, []string{"Y", "Yes", "yes"}, []string{"N", "no"}, []string{"tbd"}, nil, `missing in sold: "tbd" (85 cells`},
+		{"truths and numbers", []string{"TRUE", "false", "1", "0", "true", "0"}, "", dataset.Binary, []string{"1", "TRUE", "true"}, []string{"0", "false"}, nil, nil, ""},
+		{"German", []string{"ja", "Nein", "J", "N"}, "", dataset.Binary, []string{"J", "ja"}, []string{"N", "Nein"}, nil, nil, ""},
+		{"with something else", []string{"Yes", "no", "Y", "N", "yes", "no", "perhaps"}, "", dataset.Binary, []string{"Y", "Yes", "yes"}, []string{"N", "no"}, nil, []string{"perhaps"}, `"perhaps" (85 rows) say neither yes nor no`},
+		{"yes, no and unknown", []string{"yes", "no", "no", "yes", "unknown"}, "", dataset.Binary, []string{"yes"}, []string{"no"}, []string{"unknown"}, nil, `missing in sold: "unknown"`},
+		{"classes, says the user", []string{"yes", "no", "no", "yes", "unknown"}, dataset.Multiclass, dataset.Multiclass, nil, nil, nil, nil, ""},
+		{"three answers", []string{"yes", "no", "perhaps"}, "", dataset.Multiclass, nil, nil, nil, nil, ""},
+		{"letters", []string{"A", "B", "N", "Y"}, "", dataset.Multiclass, nil, nil, nil, nil, ""},
+		{"capitals alone", []string{"yes", "no", "Yes"}, "", dataset.Binary, []string{"Yes", "yes"}, []string{"no"}, nil, nil, `"Yes" (200 rows) and "yes" (200 rows) count as one outcome`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := table(t, "t.csv", "a,b,sold\n"+rows(600, func(i int) string {
+				return fmt.Sprintf("%d,%d,%s", draw(i, 50, 97), draw(i, 51, 50), tt.words[i%len(tt.words)])
+			}))
+			d, err := draft.Make(t.Context(), path, draft.Options{Target: "sold", Task: tt.task})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Spec.Task != tt.want {
+				t.Fatalf("the task is %s, want %s", d.Spec.Task, tt.want)
+			}
+			if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
+				t.Errorf("the draft would not go through: %q", stops)
+			}
+			var left []string
+			for _, e := range d.Spec.Cohort {
+				left = append(left, e.Values...)
+			}
+			column := d.Spec.Columns[d.Spec.Column("sold")]
+			if diff := cmp.Diff([][]string{tt.positive, tt.negative, tt.missing, tt.left}, [][]string{d.Spec.Target.Positive, d.Spec.Target.Negative, column.Missing, left}); diff != "" {
+				t.Errorf("positive, negative, missing and left out (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(d.Summary(), tt.says) {
+				t.Errorf("the summary doesn't say %q:\n%s", tt.says, d.Summary())
+			}
+		})
+	}
+}
+
+// A draft of many classes goes through, whatever a hash does to the smaller ones.
+func TestManyClasses(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{2_000, 6_000} {
+		path := table(t, "t.csv", "a,b,kind\n"+rows(n, func(i int) string {
+			k := draw(i, 60, 100)
+			return fmt.Sprintf("%d,%d,sp%02d", k+draw(i, 61, 40), draw(i, 62, 97), k)
+		}))
+		d, err := draft.Make(t.Context(), path, draft.Options{Target: "kind"})
+		if n == 2_000 { // 20 rows a class
+			if err == nil {
+				t.Errorf("%d rows of 100 classes were drafted", n)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
+			t.Errorf("the draft would not go through: %q", stops)
+		}
+		if n := len(d.Spec.Target.Classes); n < 90 || d.Spec.Split.Test != 20 {
+			t.Errorf("%d of 100 classes are left, and the test has %d %%", n, d.Spec.Split.Test)
+		}
+		left := 0
+		for _, e := range d.Spec.Cohort {
+			left += len(e.Values)
+		}
+		if left+len(d.Spec.Target.Classes) != 100 {
+			t.Errorf("%d classes, and %d left out", len(d.Spec.Target.Classes), left)
 		}
 	}
 }

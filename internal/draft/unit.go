@@ -2,9 +2,15 @@ package draft
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"mlops/internal/progress"
 )
 
 // words that a draft takes for units behind a number, and currencies on either side.
@@ -20,7 +26,7 @@ const maxUnits = 4
 
 // unitTally is what a column's cells are without the unit around the number.
 type unitTally struct {
-	units    map[string]int64
+	units    map[string]*tally
 	with     tallies // of the cells that have one, as they are
 	stripped tallies // of the same cells without it
 }
@@ -35,10 +41,13 @@ func (u *unitTally) add(k kinds, n int64, cell []byte, line int64) {
 		return
 	}
 	if u.units == nil {
-		u.units = map[string]int64{}
+		u.units = map[string]*tally{}
 	}
-	if _, known := u.units[unit]; known || len(u.units) < maxUnits {
-		u.units[unit] += n
+	if u.units[unit] == nil && len(u.units) < maxUnits {
+		u.units[unit] = &tally{}
+	}
+	if of := u.units[unit]; of != nil {
+		of.add(&count{n, line}, string(cell))
 	}
 	u.with.add(k, n, cell, line)
 	of := classify(plain)
@@ -96,12 +105,32 @@ func (c *column) takeUnit() {
 		}
 	}
 	numbers := without.of(number).n + without.of(commaGroups).n + without.of(decimalComma).n + without.of(pointGroups).n + without.of(blankGroups).n
-	for name, n := range u.units {
+	for name, of := range u.units {
+		n := of.n
 		// Some numbers may stand without it; what is neither is left to the usual rules.
 		if filled := c.rows - c.blank; n*2 >= filled && numbers*10 >= filled*8 {
 			c.tallies, c.unit = without, name
 		}
 	}
+}
+
+// severalUnits says that nearly all values are numbers with one of several units; "" if not.
+func (c *column) severalUnits() string {
+	var cells int64
+	var words []string
+	for _, name := range slices.SortedFunc(maps.Keys(c.united.units), func(a, b string) int {
+		return cmp.Or(cmp.Compare(c.united.units[b].n, c.united.units[a].n), strings.Compare(a, b))
+	}) {
+		of := c.united.units[name]
+		cells += of.n
+		words = append(words, fmt.Sprintf("%s (%s, such as line %s: %q)", name, progress.Counted(of.n, "cell"), progress.Count(of.line), of.example))
+	}
+	numbers := c.united.stripped.of(number).n + c.united.stripped.of(commaGroups).n + c.united.stripped.of(decimalComma).n
+	if len(words) < 2 || cells*10 < c.present*9 || numbers*10 < c.present*9 {
+		return ""
+	}
+	last := len(words) - 1
+	return fmt.Sprintf("numbers in %d units: %s and %s; it is taken as text until the table has one of them", len(words), strings.Join(words[:last], ", "), words[last])
 }
 
 // kindsOf classifies one of the column's values, without its unit.

@@ -85,11 +85,15 @@ func (d *Draft) write() []byte {
 const smallTable = 5_000
 
 // shares are the percentages of the training rows, and of the validation and test rows.
-func (d *Draft) shares() (train, rest int) { return sharesOf(d.Rows) }
+func (d *Draft) shares() (train, rest int) { return sharesOf(d.Rows, d.outcome.scarce) }
 
-func sharesOf(rows int64) (train, rest int) {
-	if rows < smallTable {
-		return 60, 20
+// smallRest is the percentage of the validation rows where there are few.
+const smallRest = 20
+
+// sharesOf are those of a table of so many rows; scarce says that an outcome has few.
+func sharesOf(rows int64, scarce bool) (train, rest int) {
+	if rows < smallTable || scarce {
+		return 100 - 2*smallRest, smallRest
 	}
 	return 70, 15
 }
@@ -126,7 +130,7 @@ func (d *Draft) writeTarget(line func(string, ...any)) {
 		}
 		line("  labels: {positive: %s, negative: %s}", quote(o.labels[0]), quote(o.labels[1]))
 	case dataset.Multiclass:
-		line("  classes: [%s] # guessed: all values with at least %d rows", quoteAll(o.classes), d.classRows())
+		line("  classes: [%s] # guessed: all values with at least %d rows", quoteAll(o.classes), o.least)
 	}
 	if n := d.target.rows - d.target.present; n > 0 {
 		line("  # %s without a target: loaded, and not trained on.", progress.Counted(n, "row"))
@@ -140,10 +144,14 @@ func (d *Draft) writeTarget(line func(string, ...any)) {
 		rows += v.rows
 		words = append(words, v.spellings...)
 	}
-	line("\ncohort: # guessed: each has fewer than %d rows, too few to learn from and to test on; %s left out", d.classRows(), progress.Counted(rows, "row"))
+	why, because := o.whyRare, o.whyRare
+	if why == "" {
+		why, because = fmt.Sprintf("each has fewer than %d rows, or too few in a split, to learn from and to test on", o.least), "too few rows have this outcome"
+	}
+	line("\ncohort: # guessed: %s; %s left out", why, progress.Counted(rows, "row"))
 	line("  - column: %s", quote(d.target.as))
 	line("    values: [%s]", quoteAll(words))
-	line("    because: too few rows have this outcome")
+	line("    because: %s", because)
 }
 
 // kind is the type of the target's column.

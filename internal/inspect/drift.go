@@ -26,6 +26,7 @@ const Drift = "drift"
 type stretch struct {
 	name     string
 	from, to int
+	batches  bool // whole batches, and no half of one
 }
 
 // stretchesOf are the batches in which the rows came, small ones joined with those
@@ -48,7 +49,7 @@ func stretchesOf(batch []int32, rows int) []stretch {
 		all, spans = all[:n], spans[:n]
 	}
 	for n, s := range spans {
-		all[n].name = fmt.Sprintf("batch %d", s.first+1)
+		all[n].name, all[n].batches = fmt.Sprintf("batch %d", s.first+1), true
 		if s.last != s.first {
 			all[n].name = fmt.Sprintf("batches %d to %d", s.first+1, s.last+1)
 		}
@@ -60,14 +61,15 @@ func stretchesOf(batch []int32, rows int) []stretch {
 	if half < LeastForDrift {
 		return nil
 	}
-	return []stretch{{"the first half of the training rows", 0, half}, {"the second half", half, rows}}
+	return []stretch{{"the first half of the training rows", 0, half, false}, {"the second half", half, rows, false}}
 }
 
 // drift compares the first stretch of rows with each later one by the population
 // stability index over ten parts or the levels; missing is one of them. It returns the
 // largest shift that is large and not by chance. what is what f is to the reader: a
-// feature or a column.
-func drift(what string, f Feature, values []float32, stretches []stretch) *Finding {
+// feature or a column. measures says that its values are measurements: of a batch that looks
+// as if they were in another unit than those of the first, nothing good can be learnt.
+func drift(what string, f Feature, values []float32, stretches []stretch, measures bool) *Finding {
 	if len(stretches) < 2 {
 		return nil
 	}
@@ -91,6 +93,17 @@ func drift(what string, f Feature, values []float32, stretches []stretch) *Findi
 		found = &Finding{Level: Warning, Kind: Drift, Feature: f.Name, Value: index, Text: fmt.Sprintf(
 			"%s %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
 			what, f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
+		if !measures {
+			continue
+		}
+		if c, back, ok := laterUnit(values[first.from:first.to], values[s.from:s.to]); ok {
+			found.Text += "; its values are those before " + c.words(back)
+			if s.batches {
+				found.Level = Stop
+				found.Text += ": correct them and load the table again (mlops forget); if both are right, say min and max of the column, between which all values are"
+			}
+			return found
+		}
 	}
 	return found
 }
@@ -102,7 +115,7 @@ func Between(f Feature, before, after []float32) *Finding {
 	if min(n, len(after)) < LeastForDrift {
 		return nil
 	}
-	return drift("column", f, slices.Concat(before, after), []stretch{{"the rows loaded before", 0, n}, {"this table", n, n + len(after)}})
+	return drift("column", f, slices.Concat(before, after), []stretch{{"the rows loaded before", 0, n, false}, {"this table", n, n + len(after), false}}, f.Codes == 0)
 }
 
 // inOrder reports whether values only rise, or only fall, from row to row; of a category,

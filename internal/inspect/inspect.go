@@ -80,9 +80,9 @@ type Part struct {
 const Folds = 5
 
 const (
-	// fewest rows of the rarer class with which a split says anything at all: with
+	// Fewest rows of the rarer class with which a split says anything at all: with
 	// five, the AUC's interval is some 0.4 wide.
-	fewest = 5
+	Fewest = 5
 	// scarce is the same for a word of warning: an interval of about 0.2.
 	scarce = 30
 	// LeakAUC is the AUC of a single feature, by Alone, above which it is taken to
@@ -120,7 +120,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 		if leak != nil {
 			found = append(found, *leak)
 		}
-		if drift := drift("feature", f, values, stretches); drift != nil {
+		if drift := drift("feature", f, values, stretches, measured(spec, f)); drift != nil {
 			drifts = append(drifts, *drift)
 			if sortedBy == "" && oneBatch && inOrder(values) {
 				sortedBy = f.Name
@@ -221,9 +221,9 @@ func Few(spec *dataset.Spec, split string, rows, positive int) []Finding {
 	}
 	f := Finding{Kind: "few", Split: split, Value: float64(rarer), Text: fmt.Sprintf("the %s rows are %d, and only %d of them %s (%s)", split, rows, rarer, name, spec.Target.Column)}
 	switch {
-	case rarer < fewest:
+	case rarer < Fewest:
 		f.Level = Stop
-		f.Text += fmt.Sprintf("; at least %d are needed: bring more rows, or %s", fewest, spec.EnlargeSplit(split))
+		f.Text += fmt.Sprintf("; at least %d are needed: bring more rows, or %s", Fewest, spec.EnlargeSplit(split))
 	case rarer < scarce:
 		f.Level = Warning
 		f.Text += "; its figures are rough"

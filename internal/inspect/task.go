@@ -48,8 +48,8 @@ func FewOfClasses(spec *dataset.Spec, split string, rows int, counts []int) []Fi
 		}
 		found = append(found, Finding{Level: level, Kind: "few", Split: split, Value: float64(least), Text: fmt.Sprintf("the %s rows are %d, %s; %s", split, rows, what, remedy)})
 	}
-	say(Stop, fmt.Sprintf("at least %d of each class are needed: bring more rows, %s, or leave the class out by a cohort and out of target.classes", fewest, spec.EnlargeSplit(split)), 0, fewest)
-	say(Warning, "the figures are rough", fewest, scarce)
+	say(Stop, fmt.Sprintf("at least %d of each class are needed: bring more rows, %s, or leave the class out by a cohort and out of target.classes", Fewest, spec.EnlargeSplit(split)), 0, Fewest)
+	say(Warning, "the figures are rough", Fewest, scarce)
 	return found
 }
 

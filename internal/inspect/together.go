@@ -125,7 +125,7 @@ func questions(spec *dataset.Spec, y []float32) []func() []float32 {
 	slices.SortStableFunc(classes, func(a, b int) int { return cmp.Compare(rows[b], rows[a]) })
 	var all []func() []float32
 	for _, k := range classes[:min(mostClasses, len(classes))] {
-		if rows[k] < fewest*Folds {
+		if rows[k] < Fewest*Folds {
 			break // too few to measure it by
 		}
 		all = append(all, func() []float32 {

@@ -38,10 +38,11 @@ type Data struct {
 
 	Earlier *feature.Snapshot // of all rows, for features that look back; nil if none does, or there are too many rows
 
-	samples []sample
-	targets map[string]int // rows of all splits by value of the target, of at most maxTargets values
-	places  []int64        // of each training row, among all rows of the data set
-	folds   []uint8        // of each training row; see inspect.Part
+	samples  []sample
+	computed []inspect.Computed // columns that were computed from the target
+	targets  map[string]int     // rows of all splits by value of the target, of at most maxTargets values
+	places   []int64            // of each training row, among all rows of the data set
+	folds    []uint8            // of each training row; see inspect.Part
 
 	levels []evaluate.Levels // by column of Spec.Slices
 	probes [][][]byte        // every few validation rows, to be shuffled
@@ -65,17 +66,19 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	if spec.RealSamples() {
 		least = 2
 	}
-	seen := profile.New(spec, least)
+	seen, ofTarget := profile.New(spec, least), inspect.NewOfTarget(spec)
 	err := rows(ctx, func(split string, fields [][]byte) error {
 		seen.Add(fields)
 		if spec.Excluded(fields) {
 			d.Excluded++
 			return fitter.Pass(fields)
 		}
-		if _, known := spec.Label(fields); !known {
+		label, known := spec.Label(fields)
+		if !known {
 			d.Unlabeled++
 			return fitter.Pass(fields)
 		}
+		ofTarget.Add(fields, label)
 		counts[split]++
 		if value := fields[target]; len(d.targets) < maxTargets || d.targets[string(value)] > 0 {
 			d.targets[string(value)]++
@@ -94,7 +97,7 @@ func Prepare(ctx context.Context, spec *dataset.Spec, rows dataset.Rows) (*Data,
 	if err != nil {
 		return nil, fmt.Errorf("fitting the encoder: %w", err)
 	}
-	d.Profile = seen.Profile()
+	d.Profile, d.computed = seen.Profile(), ofTarget.Found()
 	if d.Encoder, err = fitter.Encoder(); err != nil {
 		return nil, fmt.Errorf("fitting the encoder: %w", err)
 	}

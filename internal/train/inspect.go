@@ -23,6 +23,7 @@ func (d *Data) Inspect(spec *dataset.Spec, arrivals []ingest.Arrival) ([]inspect
 	train.Batch, train.Fold = batchesOf(d.places, arrivals), d.folds
 	parts[dataset.Train] = train
 	found, err := inspect.Rows(spec, inspect.FeaturesOf(spec, d.Encoder), parts)
+	found = append(inspect.OfFeatures(spec, d.computed), found...)
 	return append(found, inspect.Target(&spec.Target, d.targets)...), err
 }
 

@@ -1,12 +1,15 @@
 package train
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"mlops/internal/dataset"
 	"mlops/internal/feature"
 	"mlops/internal/ingest"
 	"mlops/internal/inspect"
@@ -101,5 +104,52 @@ func TestInspectSeesBatchesAndTheTarget(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
+	}
+}
+
+// A number that was computed from the target of all rows of a branch stops training, though
+// the branch itself is no feature.
+func TestInspectSeesWhatIsComputedFromTheTarget(t *testing.T) {
+	t.Parallel()
+	spec, err := dataset.Parse([]byte(`
+name: branches
+model: branches
+task: regression
+columns: [{name: branch, type: category}, {name: usual, type: number}, {name: size, type: number}, {name: cost, type: number}]
+target: {column: cost}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features: [{number: usual}, {number: size}]
+candidates: [{name: one, rounds: 5, params: {eta: 0.3}}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	var branch, cost [1500]int
+	var sum, n [200]int
+	for i := range branch {
+		branch[i], cost[i] = r.IntN(len(sum)), r.IntN(500)
+		sum[branch[i]] += cost[i]
+		n[branch[i]]++
+	}
+	d, err := Prepare(t.Context(), spec, func(_ context.Context, row func(string, [][]byte) error) error {
+		for i, b := range branch {
+			split := []string{dataset.Train, dataset.Train, dataset.Train, dataset.Validation, dataset.Test}[i%5]
+			fields := [][]byte{fmt.Appendf(nil, "B%d", b), fmt.Appendf(nil, "%.2f", float64(sum[b])/float64(n[b])), fmt.Appendf(nil, "%d", i%77), fmt.Append(nil, cost[i])}
+			if err := row(split, fields); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := d.Inspect(spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := inspect.Check(found); err == nil || !strings.Contains(err.Error(), "usual is the mean of cost among the rows with the same branch") || strings.Contains(err.Error(), "size is") {
+		t.Errorf("got %v", err)
 	}
 }

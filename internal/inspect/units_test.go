@@ -1,0 +1,155 @@
+package inspect
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"mlops/internal/dataset"
+)
+
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	round := func(x float64, digits int) float64 {
+		scale := math.Pow(10, float64(digits))
+		return math.Round(x*scale) / scale
+	}
+	for _, tt := range []struct {
+		name string
+		of   func(r *rand.Rand, i int) float64
+		want string // empty: nothing
+	}{
+		{"heights in m and cm", func(r *rand.Rand, _ int) float64 {
+			h := 172 + 9*r.NormFloat64()
+			if r.IntN(10) < 3 {
+				return round(h/100, 2)
+			}
+			return round(h, 1)
+		}, "times 100, as if they were in another unit"},
+		{"a few weights in g", func(r *rand.Rand, _ int) float64 {
+			w := 80 + 12*r.NormFloat64()
+			if r.IntN(30) == 0 {
+				return round(1000*w, 0)
+			}
+			return round(w, 1)
+		}, "times 1000, as if"},
+		{"Fahrenheit, then Celsius", func(r *rand.Rand, i int) float64 {
+			c := 15 + 8*r.NormFloat64()
+			if i < 600 {
+				return round(1.8*c+32, 1)
+			}
+			return round(c, 1)
+		}, "(°C and °F)"},
+		{"kilograms, then pounds", func(r *rand.Rand, i int) float64 {
+			w := 80 + 12*r.NormFloat64()
+			if i >= 1300 {
+				w *= 2.2046
+			}
+			return round(w, 1)
+		}, "times 2.20462"},
+
+		{"one unit", func(r *rand.Rand, _ int) float64 { return round(172+9*r.NormFloat64(), 1) }, ""},
+		{"amounts of all sizes", func(r *rand.Rand, _ int) float64 { return round(math.Exp(3*r.NormFloat64()), 2) }, ""},
+		{"two kinds of things", func(r *rand.Rand, _ int) float64 {
+			if r.IntN(2) == 0 {
+				return round(1.7+0.5*r.NormFloat64(), 2)
+			}
+			return round(172+9*r.NormFloat64(), 1)
+		}, ""},
+		{"a shift", func(r *rand.Rand, i int) float64 {
+			x := 80 + 12*r.NormFloat64()
+			if i > 1000 {
+				x += 80
+			}
+			return round(x, 1)
+		}, ""},
+		{"a number of the row", func(_ *rand.Rand, i int) float64 { return float64(i + 1) }, ""},
+		{"years", func(r *rand.Rand, i int) float64 { return float64(1990 + i/100) }, ""},
+		{"1 or 100", func(r *rand.Rand, _ int) float64 { return []float64{1, 100}[r.IntN(2)] }, ""},
+		{"growth", func(r *rand.Rand, i int) float64 { return round(math.Exp(float64(i)/300+0.1*r.NormFloat64()), 3) }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(4, 4))
+			values := make([]float32, 2000)
+			for i := range values {
+				values[i] = float32(tt.of(r, i))
+			}
+			if text := Mixed(values); tt.want == "" && text != "" || !strings.Contains(text, tt.want) {
+				t.Errorf("got %q, want %q", text, tt.want)
+			}
+		})
+	}
+}
+
+// A batch in another unit stops training, unless the spec says which values are right.
+func TestBatchInAnotherUnit(t *testing.T) {
+	t.Parallel()
+	parse := func(column string) *dataset.Spec {
+		spec, err := dataset.Parse([]byte(`
+name: people
+model: people
+task: regression
+columns: [{name: weight, type: number` + column + `}, {name: cost, type: number}]
+target: {column: cost}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features: [{number: weight}]
+candidates: [{name: one, rounds: 5, params: {eta: 0.3}}]
+`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return spec
+	}
+	feature := []Feature{{Name: "weight", Columns: []string{"weight"}}}
+	for _, tt := range []struct {
+		name, column string
+		batch        []int32
+		factor       float64
+		offset       float64
+		want         string // level, with what the text says; empty: nothing
+	}{
+		{"pounds", "", batches(900, 300), 2.2046, 0, "stop times 2.20462, as if they were in another unit (kg and pounds)"},
+		{"grams", "", batches(900, 300), 1000, 0, "stop times 1000"},
+		{"another kilogram", "", batches(900, 300), 1, 0, ""},
+		{"heavier ones", "", batches(900, 300), 1, 60, "warning its median was"},
+		{"halves of one batch", "", batches(1200), 2.2046, 0, "warning times 2.20462"},
+		{"the spec says that both are right", ", min: 0, max: 1000", batches(900, 300), 2.2046, 0, "warning its median was"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(5, 5))
+			part := func(n int) Part {
+				p := Part{}
+				for i := range n {
+					w := 80 + 12*r.NormFloat64()
+					p.Y = append(p.Y, float32(w+30*r.NormFloat64()))
+					if i >= n*3/4 || tt.batch[len(tt.batch)-1] == 0 && i >= n/2 {
+						w = w*tt.factor + tt.offset
+					}
+					p.X = append(p.X, float32(w))
+				}
+				return p
+			}
+			train := part(1200)
+			train.Batch = tt.batch
+			found, err := Rows(parse(tt.column), feature, map[string]Part{dataset.Train: train, dataset.Validation: part(300), dataset.Test: part(300)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = slices.DeleteFunc(found, func(f Finding) bool { return f.Kind != Drift })
+			if tt.want == "" {
+				if len(found) > 0 {
+					t.Errorf("found %v", found)
+				}
+				return
+			}
+			level, text, _ := strings.Cut(tt.want, " ")
+			if len(found) != 1 || string(found[0].Level) != level || !strings.Contains(found[0].Text, text) {
+				t.Errorf("found %v, want %s with %q", found, level, text)
+			}
+		})
+	}
+}
