@@ -134,12 +134,17 @@ func (s *sample) copies() string {
 
 // units warns of columns of numbers that are in two units.
 func (s *sample) units() (all []string) {
+	y := s.labels()
 	for i := range s.spec.Columns {
 		c := &s.spec.Columns[i]
 		if c.Type != dataset.Number && c.Type != dataset.Integer || c.Name == s.spec.Key || c.Name == s.spec.Group || s.spec.Task != dataset.Regression && c.Name == s.spec.Target.Column {
 			continue
 		}
-		if text := inspect.Mixed(s.measures(i).Values); text != "" {
+		targets := y
+		if c.Name == s.spec.Target.Column {
+			targets = make([]float32, len(y)) // the same for all
+		}
+		if text := inspect.Mixed(s.measures(i).Values, targets); text != "" {
 			all = append(all, fmt.Sprintf("%s may be in two units: %s", c.Name, text))
 		}
 	}

@@ -88,7 +88,8 @@ func (c *column) outcomes() []value {
 func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 	all := slices.DeleteFunc(c.outcomes(), func(v value) bool { return c.lossOf > 0 && c.kindsOf(v.spellings[0])&text != 0 }) // their rows are rejected
 	numeric := c.kind == dataset.Number || c.kind == dataset.Integer || c.tallies.of(integer).n == c.present
-	o.scarce = slices.ContainsFunc(all, func(v value) bool { return v.rows < scarceRows && v.rows >= leastRows(smallRest) })
+	amounts := numeric && len(all) > 2 && !codeName.MatchString(c.name)
+	o.scarce = !amounts && slices.ContainsFunc(all, func(v value) bool { return v.rows < scarceRows && v.rows >= leastRows(smallRest) })
 	_, rest := sharesOf(d.Rows, o.scarce)
 	o.least = leastRows(rest)
 	least := o.least

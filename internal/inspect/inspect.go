@@ -104,6 +104,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	}
 	train := parts[dataset.Train]
 	stretches := stretchesOf(train.Batch, len(train.Y))
+	sameTarget := steadyTarget(train.Y, stretches)
 	var drifts []Finding
 	sortedBy := "" // where the order is the table's and not that of batches
 	oneBatch := len(train.Batch) == 0 || train.Batch[0] == train.Batch[len(train.Batch)-1]
@@ -120,7 +121,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 		if leak != nil {
 			found = append(found, *leak)
 		}
-		if drift := drift("feature", f, values, stretches, measured(spec, f)); drift != nil {
+		if drift := drift("feature", f, values, stretches, sameTarget && measured(spec, f)); drift != nil {
 			drifts = append(drifts, *drift)
 			if sortedBy == "" && oneBatch && inOrder(values) {
 				sortedBy = f.Name

@@ -132,18 +132,18 @@ func (c conversion) words(back bool) string {
 
 // Mixed says whether the numbers of one column are in two units, by what they are: in two
 // heaps of which one is the other converted, or from some row on. They are in the order of
-// the table; NaN is missing. It is empty if they are not.
-func Mixed(values []float32) string {
-	known := make([]float32, 0, len(values))
-	for _, v := range values {
+// the table, with the target of each row; NaN is missing. It is empty if they are not.
+func Mixed(values, y []float32) string {
+	known, targets := make([]float32, 0, len(values)), make([]float32, 0, len(values))
+	for i, v := range values {
 		if v == v {
-			known = append(known, v)
+			known, targets = append(known, v), append(targets, y[i])
 		}
 	}
 	if text := heaps(known); text != "" {
 		return text
 	}
-	return fromSomeRow(known)
+	return fromSomeRow(known, targets)
 }
 
 // heaps finds two heaps of numbers above 0 that are far from one another.
@@ -180,7 +180,7 @@ func heaps(known []float32) string {
 const unitParts = 20
 
 // fromSomeRow finds the row from which on numbers are in another unit.
-func fromSomeRow(known []float32) string {
+func fromSomeRow(known, targets []float32) string {
 	n := max(LeastForDrift, len(known)/10)
 	if len(known) < 2*n || inOrder(known) || distance(ordered(known[:n]), ordered(known[len(known)-n:]), 1, 0) < apart {
 		return ""
@@ -197,7 +197,7 @@ func fromSomeRow(known []float32) string {
 		}
 	}
 	c, back, ok := laterUnit(known[:at], known[at:])
-	if !ok {
+	if !ok || !steadyTarget(targets, []stretch{{to: at}, {from: at, to: len(known)}}) {
 		return ""
 	}
 	before, after := ordered(known[:at]), ordered(known[at:])
@@ -221,6 +221,17 @@ func laterUnit(before, after []float32) (c conversion, back, ok bool) {
 		}
 	}
 	return unitsOf(ordered(before), ordered(after))
+}
+
+// steadyTarget reports whether the target of later stretches of rows is about that of the
+// first one. If it is not, the rows may be sorted by it, and differ for that reason.
+func steadyTarget(y []float32, stretches []stretch) bool {
+	for _, s := range stretches[min(1, len(stretches)):] {
+		if first := stretches[0]; distance(ordered(y[first.from:first.to]), ordered(y[s.from:s.to]), 1, 0) > steady {
+			return false
+		}
+	}
+	return true
 }
 
 // measured reports whether a feature is a column's number as it is, and the spec does not

@@ -73,12 +73,20 @@ func TestMixed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(4, 4))
-			values := make([]float32, 2000)
+			values, y, sorted := make([]float32, 2000), make([]float32, 2000), make([]float32, 2000)
 			for i := range values {
-				values[i] = float32(tt.of(r, i))
+				values[i], y[i] = float32(tt.of(r, i)), float32(r.IntN(2))
 			}
-			if text := Mixed(values); tt.want == "" && text != "" || !strings.Contains(text, tt.want) {
+			if text := Mixed(values, y); tt.want == "" && text != "" || !strings.Contains(text, tt.want) {
 				t.Errorf("got %q, want %q", text, tt.want)
+			}
+			for i, v := range values {
+				if sorted[i] = 0; v > 40 {
+					sorted[i] = 1
+				}
+			}
+			if text := Mixed(values, sorted); tt.name == "Fahrenheit, then Celsius" && text != "" {
+				t.Errorf("rows that are sorted by the target: %s", text)
 			}
 		})
 	}
