@@ -20,7 +20,7 @@ import (
 // would see them. It holds hashes of at most maxBeside rows.
 type Beside struct {
 	Rows   int64 // that were loaded before; the others are 0 where there are none
-	Loaded bool  // this very table was loaded before
+	Loaded bool  // this very table was loaded before; then the following are not counted
 
 	New     int64 // rows of the table
 	Known   int64 // were loaded before with the same values
@@ -29,6 +29,10 @@ type Beside struct {
 
 	Line int64  // of the first changed row
 	Key  string // of it
+
+	Again     int64  // of the new rows, have the values of an earlier one under another key
+	AgainLine int64  // of the first of them
+	AgainKey  string // of it
 
 	Compared int64 // of Rows, with which the table was compared
 }
@@ -44,9 +48,10 @@ type earlierRow struct {
 }
 
 // Compare compares the table that the configuration names with the rows that were loaded
-// before. raw is a connection to that database, and nothing is written. It calls row for
-// each earlier row that can be cleaned, as Try does.
-func Compare(ctx context.Context, raw *pgx.Conn, cfg Config, row func(fields [][]byte)) (*Beside, error) {
+// before, and notes in p, what Try found of it, what both have together. raw is a connection to
+// that database, and nothing is written. It calls row for each earlier row that can be cleaned,
+// as Try does.
+func Compare(ctx context.Context, raw *pgx.Conn, cfg Config, p *Preview, row func(fields [][]byte)) (*Beside, error) {
 	spec := cfg.Spec
 	t := tablesOf(spec)
 	b := &Beside{}
@@ -64,18 +69,28 @@ func Compare(ctx context.Context, raw *pgx.Conn, cfg Config, row func(fields [][
 		return nil, err
 	}
 	defer table.Close()
-	if err := raw.QueryRow(ctx, fmt.Sprintf("SELECT EXISTS (SELECT FROM %s WHERE digest = $1)", t.batches), table.Digest).Scan(&b.Loaded); err != nil || b.Loaded {
-		return b, err
+	if err := raw.QueryRow(ctx, fmt.Sprintf("SELECT EXISTS (SELECT FROM %s WHERE digest = $1)", t.batches), table.Digest).Scan(&b.Loaded); err != nil {
+		return nil, fmt.Errorf("looking for the table among the batches of %s: %w", spec.Name, err)
 	}
 	var earlier map[uint64]*earlierRow
+	together := newTrial(spec, nil)
 	err = pgx.BeginTxFunc(ctx, raw, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		earlier, err = b.earlier(ctx, tx, spec, row)
+		earlier, err = b.earlier(ctx, tx, spec, func(fields [][]byte) {
+			row(fields)
+			together.cleaned(fields)
+		})
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the earlier rows of %s: %w", spec.Name, err)
 	}
-	return b, b.compare(ctx, table, spec, earlier)
+	if !b.Loaded {
+		if err := b.compare(ctx, table, spec, earlier, together); err != nil {
+			return nil, err
+		}
+	}
+	p.Together = together.counted()
+	return b, nil
 }
 
 // earlier reads the rows that were loaded before, by what they are recognized by.
@@ -128,14 +143,33 @@ func (b *Beside) earlier(ctx context.Context, tx pgx.Tx, spec *dataset.Spec, row
 	return all, err
 }
 
-// compare reads the table.
-func (b *Beside) compare(ctx context.Context, table *source.Table, spec *dataset.Spec, earlier map[uint64]*earlierRow) error {
+// values are those of the earlier rows, besides their keys, where they tell rows apart: nil
+// if more than one row in 20 has those of another.
+func values(spec *dataset.Spec, earlier map[uint64]*earlierRow) map[uint64]bool {
+	if spec.Key == "" {
+		return nil
+	}
+	all := make(map[uint64]bool, len(earlier))
+	for _, r := range earlier {
+		if r.values != 0 {
+			all[r.values] = true
+		}
+	}
+	if len(all)*20 < len(earlier)*19 {
+		return nil
+	}
+	return all
+}
+
+// compare reads the table, and counts its new rows in together.
+func (b *Beside) compare(ctx context.Context, table *source.Table, spec *dataset.Spec, earlier map[uint64]*earlierRow, together *trial) error {
 	records, err := table.Records(source.Position{})
 	if err != nil {
 		return err
 	}
 	defer records.Close()
 	twice := map[uint64]bool{} // new keys
+	were := values(spec, earlier)
 	judge := rawBatch{spec: spec, key: spec.Column(spec.Key)}
 	for read := 1; ; read++ {
 		rec, err := records.Next()
@@ -161,6 +195,12 @@ func (b *Beside) compare(ctx context.Context, table *source.Table, spec *dataset
 			if spec.Key != "" && len(twice) < maxBeside {
 				twice[key] = true
 			}
+			if were[values] {
+				if b.Again++; b.Again == 1 {
+					b.AgainLine, b.AgainKey = rec.Line, example(judge.keyText)
+				}
+			}
+			together.added(rec.Fields)
 			continue
 		case spec.Key == "" || r.values == 0 && !spec.Replaces() || r.values == values:
 			b.Known++
@@ -179,6 +219,17 @@ func (b *Beside) compare(ctx context.Context, table *source.Table, spec *dataset
 		}
 	}
 	return nil
+}
+
+// added counts a row that can be loaded, if it can be cleaned.
+func (t *trial) added(fields [][]byte) {
+	for i, field := range fields {
+		var err error
+		if t.fields[i], err = cleanValue(t.spec, i, field); err != nil {
+			return
+		}
+	}
+	t.cleaned(t.fields)
 }
 
 // recognized returns hashes of what a row is recognized by, its key or its values, and of
@@ -229,6 +280,16 @@ func (b *Beside) String(spec *dataset.Spec) string {
 		text += fmt.Sprintf("; %s not in this table and would stay", map[bool]string{true: "1 is", false: progress.Count(b.Gone) + " of them are"}[b.Gone == 1])
 	}
 	return text
+}
+
+// Warning says that the table has rows that were loaded before under another key; it is empty
+// if hardly any are.
+func (b *Beside) Warning(spec *dataset.Spec) string {
+	if b.Again*20 < b.New || b.Again == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s the values of a row loaded before, and another key, the first on line %s: %s = %s. They would count twice, and a model would be tested on rows that it was trained on: give them the keys that they had before",
+		progress.Counted(b.Again, "new row")+map[bool]string{true: " has", false: " have"}[b.Again == 1], progress.Count(b.AgainLine), spec.Key, b.AgainKey)
 }
 
 // Stops reports whether the load would reject too many rows of a table, of which so many are

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -31,10 +32,11 @@ func TestCompare(t *testing.T) {
 			cfg.All = true
 			raw := connect(t, cfg, cfg.Postgres.Raw)
 			var rows []string
+			var p Preview
 			compare := func(cfg Config) *Beside {
 				t.Helper()
-				rows = nil
-				b, err := Compare(context.Background(), raw, cfg, func(fields [][]byte) {
+				rows, p = nil, Preview{}
+				b, err := Compare(context.Background(), raw, cfg, &p, func(fields [][]byte) {
 					words := make([]string, len(fields))
 					for i, f := range fields {
 						words[i] = string(f)
@@ -68,8 +70,12 @@ func TestCompare(t *testing.T) {
 				}
 			}
 			// What was said is what the load does.
-			if r := load(t, next); r.Known != b.Known || r.Taken != b.New || r.Rejected < b.Changed {
+			r := load(t, next)
+			if r.Known != b.Known || r.Taken != b.New || r.Rejected < b.Changed {
 				t.Errorf("the load: %+v, and before it: %+v", r, b)
+			}
+			if p.Together == nil || p.Together.Clean.Taken != 4+r.Taken {
+				t.Errorf("together %+v, want 4 earlier rows and %d", p.Together, r.Taken)
 			}
 		})
 	}
@@ -84,7 +90,7 @@ func TestCompareStops(t *testing.T) {
 	next := cfg.from(t, header+"1,ann,9,yes\n2,bob,9,no\n")
 	for limit, want := range map[string]string{"at_most: 5%": "would reject 2 of 2 lines, 2 of them for a known key with other values", "at_most: 100%": ""} {
 		next.Spec = parse(t, strings.Replace(specText("key: id"), "at_most: 100%", limit, 1))
-		b, err := Compare(context.Background(), connect(t, cfg, cfg.Postgres.Raw), next, func([][]byte) {})
+		b, err := Compare(context.Background(), connect(t, cfg, cfg.Postgres.Raw), next, &Preview{}, func([][]byte) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,11 +100,51 @@ func TestCompareStops(t *testing.T) {
 	}
 	replacing := next
 	replacing.Spec = parse(t, strings.Replace(specText("key: id"), "task: binary\n", "task: binary\non_change: replace\n", 1))
-	b, err := Compare(context.Background(), connect(t, cfg, cfg.Postgres.Raw), replacing, func([][]byte) {})
+	b, err := Compare(context.Background(), connect(t, cfg, cfg.Postgres.Raw), replacing, &Preview{}, func([][]byte) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if text := b.String(replacing.Spec); !strings.Contains(text, "2 rows have a known key with other values and would be put in the place of the earlier ones") || b.Stops(replacing.Spec, Report{Read: 2}) != "" {
 		t.Errorf("on_change: replace: %s; %s", text, b.Stops(replacing.Spec, Report{Read: 2}))
+	}
+}
+
+// TestCompareSmall has a second table of few rows judged with those loaded before, and tells
+// earlier rows that come again under other keys.
+func TestCompareSmall(t *testing.T) {
+	t.Parallel()
+	var first, rekeyed strings.Builder
+	for i := range 200 {
+		row := fmt.Sprintf(",name %d,%d,%s\n", i, i, []string{"yes", "no"}[i%2])
+		fmt.Fprintf(&first, "%d%s", i, row)
+		fmt.Fprintf(&rekeyed, "%d%s", 1000+i, row)
+	}
+	cfg := setup(t, "key: id")
+	cfg.All = true
+	load(t, cfg.from(t, header+first.String()))
+	for name, test := range map[string]struct {
+		table string
+		again int64
+		keyed string
+	}{
+		"few rows of one class": {"900,eve,5,no\n901,fay,6,no\n", 0, ""},
+		"the same keys":         {first.String() + "\n", 0, ""},
+		"other keys":            {rekeyed.String(), 200, "1000"},
+	} {
+		next := cfg.from(t, header+test.table)
+		p, err := Try(context.Background(), next, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Compare(context.Background(), connect(t, cfg, cfg.Postgres.Raw), next, p, func([][]byte) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stops := p.Stops(next.Spec); stops != nil {
+			t.Errorf("%s: %v, want nothing that stops, with 200 rows loaded before", name, stops)
+		}
+		if b.Again != test.again || b.AgainKey != test.keyed || (b.Warning(next.Spec) != "") != (test.again > 0) {
+			t.Errorf("%s: %d new rows were there under another key, the first %q, want %d and %q; %q", name, b.Again, b.AgainKey, test.again, test.keyed, b.Warning(next.Spec))
+		}
 	}
 }

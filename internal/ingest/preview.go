@@ -35,6 +35,10 @@ type Preview struct {
 	Spanning int64  // groups in several splits by time, of those that were remembered
 	spans    string // one of them
 
+	// Together is what training would have once the table is loaded: the rows loaded before
+	// and the new ones of the table. Compare sets it; nil if there are no earlier rows.
+	Together *Preview
+
 	KeysSeen int64 // how many keys were compared with one another; fewer than rows in a table beyond maxKeys
 	target   string
 }
@@ -70,14 +74,8 @@ func Try(ctx context.Context, cfg Config, row func(fields [][]byte)) (*Preview, 
 		return nil, err
 	}
 	defer records.Close()
-	spec := cfg.Spec
-	t := &trial{
-		spec: spec, row: row, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]uint8{},
-		batch:  rawBatch{spec: spec, key: spec.Column(spec.Key)},
-		target: spec.Column(spec.Target.Column), group: spec.Column(spec.Group),
-		load: losses{}, clean: losses{}, fields: make([][]byte, len(spec.Columns)),
-	}
-	t.out.Source, t.out.AtMost, t.out.Parts = table.Source, spec.AtMost(), map[string]Part{}
+	t := newTrial(cfg.Spec, row)
+	t.out.Source = table.Source
 	for {
 		rec, err := records.Next()
 		if errors.Is(err, io.EOF) {
@@ -107,6 +105,16 @@ type trial struct {
 	load, clean   losses
 	fields        [][]byte
 	out           Preview
+}
+
+func newTrial(spec *dataset.Spec, row func(fields [][]byte)) *trial {
+	return &trial{
+		spec: spec, row: row, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]uint8{},
+		batch:  rawBatch{spec: spec, key: spec.Column(spec.Key)},
+		target: spec.Column(spec.Target.Column), group: spec.Column(spec.Group),
+		load: losses{}, clean: losses{}, fields: make([][]byte, len(spec.Columns)),
+		out: Preview{AtMost: spec.AtMost(), Parts: map[string]Part{}},
+	}
 }
 
 var seed = maphash.MakeSeed()
@@ -140,26 +148,31 @@ func (t *trial) record(rec *source.Record) {
 		t.out.Clean.Rejected++
 		return
 	}
+	t.cleaned(t.fields)
+}
+
+// cleaned counts a row that was cleaned.
+func (t *trial) cleaned(fields [][]byte) {
 	t.out.Clean.Taken++
 	if t.row != nil {
-		t.row(t.fields)
+		t.row(fields)
 	}
 	if t.target < 0 {
 		return // the spec has mistakes
 	}
-	if v := t.fields[t.target]; v != nil {
+	if v := fields[t.target]; v != nil {
 		if _, ok := t.classes[string(v)]; ok || len(t.classes) < 10_000 {
 			t.classes[string(v)]++
 		}
 	}
-	if t.spec.Excluded(t.fields) {
+	if t.spec.Excluded(fields) {
 		t.out.Excluded++
 		return
 	}
-	if t.group >= 0 && t.fields[t.group] != nil {
-		t.countGroup(t.fields[t.group])
+	if t.group >= 0 && fields[t.group] != nil {
+		t.countGroup(fields[t.group])
 	}
-	label, known := t.spec.Label(t.fields)
+	label, known := t.spec.Label(fields)
 	if !known {
 		t.out.Unlabeled++
 		return
@@ -172,7 +185,7 @@ func (t *trial) record(rec *source.Record) {
 		}
 	}
 	if splits(t.spec) {
-		split := partOf(t.spec, salt(t.spec), t.fields)
+		split := partOf(t.spec, salt(t.spec), fields)
 		part := t.out.Parts[split]
 		part.add(t.spec, label)
 		t.out.Parts[split] = part
@@ -211,6 +224,7 @@ func (p *Preview) Notes(spec *dataset.Spec) []string {
 	if !spec.ByTime() {
 		return nil
 	}
+	p = p.trained()
 	rows := map[string]int64{}
 	for split, part := range p.Parts {
 		rows[split] = int64(part.Rows)
@@ -242,8 +256,7 @@ func (p *Part) add(spec *dataset.Spec, label float32) {
 }
 
 func (t *trial) end(table *source.Table) *Preview {
-	p := &t.out
-	p.target, p.Groups = t.spec.Target.Column, int64(len(t.groups))
+	p := t.counted()
 	p.Load.Step, p.Clean.Step = "load-raw-data", "process-data"
 	p.Load.Source, p.Load.Digest, p.Load.UsedUp = table.Source, table.Digest, true
 	p.Load.Rejected = p.Load.Read - p.Load.Taken
@@ -251,6 +264,13 @@ func (t *trial) end(table *source.Table) *Preview {
 	p.Load.Losses, p.Clean.Losses = t.load.list(t.spec), t.clean.list(t.spec)
 	byRow(table, p.Load.Losses)
 	byRow(table, p.Clean.Losses)
+	return p
+}
+
+// counted has the groups and the target's values, too.
+func (t *trial) counted() *Preview {
+	p := &t.out
+	p.target, p.Groups = t.spec.Target.Column, int64(len(t.groups))
 	for v, n := range t.classes {
 		p.Classes = append(p.Classes, Class{v, n, slices.Contains(t.spec.Target.Positive, v)})
 	}
@@ -288,6 +308,20 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 			all = append(all, fmt.Sprintf("%s would reject %s of %s %s (%.1f%%), and rejects.at_most allows %s", r.Step, progress.Count(r.Rejected), progress.Count(r.Read), step.of, 100*float64(r.Rejected)/float64(r.Read), p.AtMost))
 		}
 	}
+	all = append(all, p.trained().unfit(spec)...)
+	return all
+}
+
+// trained are the rows that training would have.
+func (p *Preview) trained() *Preview {
+	if p.Together != nil {
+		return p.Together
+	}
+	return p
+}
+
+// unfit lists why rows can't be trained on.
+func (p *Preview) unfit(spec *dataset.Spec) (all []string) {
 	classes := make([]class, len(p.Classes))
 	for i, c := range p.Classes {
 		classes[i] = class{c.Value, c.Rows}
@@ -312,14 +346,15 @@ func (p *Preview) Stops(spec *dataset.Spec) []string {
 	return all
 }
 
-// Few judges the rows that each split would have as training does before it begins.
+// Few judges the rows that each split would have, with those loaded before, as training does before it begins.
 func (p *Preview) Few(spec *dataset.Spec) []inspect.Finding {
 	if !splits(spec) {
 		return nil
 	}
 	var found []inspect.Finding
+	parts := p.trained().Parts
 	for _, split := range splitNames {
-		part := p.Parts[split]
+		part := parts[split]
 		switch spec.Task {
 		case dataset.Multiclass:
 			if part.Classes == nil {

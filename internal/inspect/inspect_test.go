@@ -160,6 +160,11 @@ func TestTogether(t *testing.T) {
 			t.Errorf("feature %s alone has the AUC %.4f, %v: the test is too easy", features[i].Name, auc, err)
 		}
 	}
+	// Of so few rows anything tells the rest by chance.
+	few := []float32{0, 0, 0, 0, 1, 1, 1, 1}
+	if found := Together(spec(), features[:1], few, few, []uint8{0, 1, 4, 4, 0, 1, 4, 4}); found != nil {
+		t.Errorf("of a few rows: %+v", found)
+	}
 	x, y = make(6000, 0.8)
 	if found := Together(spec(), features, x, y, nil); found != nil {
 		t.Errorf("a question that is merely not hard: %+v", found)

@@ -108,9 +108,21 @@ func Together(spec *dataset.Spec, features []Feature, x, y []float32, folds []ui
 // mostClasses is how many classes are told from the rest, the most frequent ones.
 const mostClasses = 10
 
+// rarer is how many rows the rarer of two classes has.
+func rarer(y []float32) int {
+	positive := 0
+	for _, label := range y {
+		positive += int(label)
+	}
+	return min(positive, len(y)-positive)
+}
+
 // questions are what trees are asked to tell: the label itself, or of several classes
 // whether it is the one.
 func questions(spec *dataset.Spec, y []float32) []func() []float32 {
+	if spec.Task == dataset.Binary && rarer(y) < Fewest*Folds {
+		return nil // too few to measure it by
+	}
 	if spec.Task != dataset.Multiclass {
 		return []func() []float32{func() []float32 { return y }}
 	}

@@ -93,14 +93,13 @@ func check(ctx context.Context, out io.Writer, specPath, table string, loaded ra
 	if mistakes != nil {
 		fmt.Fprintln(out, "-    the table by what can be read of the YAML:")
 	}
-	found := tell(out, spec, p)
+	besides := func() int { return 0 }
 	if mistakes == nil {
-		stops, err := tellEarlier(ctx, out, cfg, loaded, p, related)
-		if err != nil {
+		if besides, err = tellEarlier(ctx, out, cfg, loaded, p, related); err != nil {
 			return err
 		}
-		found += stops
 	}
+	found := tell(out, spec, p) + besides()
 	if found == 0 {
 		warnings, err := related.Warnings()
 		if err != nil {
@@ -113,37 +112,48 @@ func check(ctx context.Context, out io.Writer, specPath, table string, loaded ra
 	return wrong(specPath, mistakes, found, table)
 }
 
-// tellEarlier compares the table with the rows that were loaded before, or says that it did
-// not. It returns how many findings would stop a run.
-func tellEarlier(ctx context.Context, out io.Writer, cfg ingest.Config, loaded rawRows, p *ingest.Preview, related *draft.Related) (int, error) {
+// tellEarlier compares the table with the rows that were loaded before, if there are any, and
+// notes in p what both have together. The function that it returns tells what was found, and
+// returns how many findings would stop a run.
+func tellEarlier(ctx context.Context, out io.Writer, cfg ingest.Config, loaded rawRows, p *ingest.Preview, related *draft.Related) (func() int, error) {
 	conn, err := loaded(ctx)
 	if err != nil || conn == nil {
 		why := "no demo is running; make demo starts it"
 		if err != nil {
 			why = err.Error()
 		}
-		fmt.Fprintf(out, "-    not compared with rows loaded before, neither keys nor values (%s)\n", why)
-		return 0, nil
+		return func() int {
+			fmt.Fprintf(out, "-    not compared with rows loaded before, neither keys nor values (%s)\n", why)
+			return 0
+		}, nil
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	before := draft.NewRelated(cfg.Spec)
-	b, err := ingest.Compare(ctx, conn, cfg, before.Add)
+	b, err := ingest.Compare(ctx, conn, cfg, p, before.Add)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if b.Rows == 0 {
-		fmt.Fprintf(out, "-    %s\n", b.String(cfg.Spec))
-		return 0, nil
-	}
-	fmt.Fprintf(out, "     %s\n", b.String(cfg.Spec))
-	for _, w := range related.Changes(before) {
-		fmt.Fprintf(out, "warn %s\n", w)
-	}
-	if stop := b.Stops(cfg.Spec, p.Load); stop != "" {
-		fmt.Fprintf(out, "STOP %s\n", stop)
-		return 1, nil
-	}
-	return 0, nil
+	return func() int {
+		mark := "    "
+		if b.Rows == 0 {
+			mark = "-   "
+		}
+		fmt.Fprintf(out, "%s %s\n", mark, b.String(cfg.Spec))
+		if b.Rows == 0 || b.Loaded {
+			return 0
+		}
+		if w := b.Warning(cfg.Spec); w != "" {
+			fmt.Fprintf(out, "warn %s\n", w)
+		}
+		for _, w := range related.Changes(before) {
+			fmt.Fprintf(out, "warn %s\n", w)
+		}
+		if stop := b.Stops(cfg.Spec, p.Load); stop != "" {
+			fmt.Fprintf(out, "STOP %s\n", stop)
+			return 1
+		}
+		return 0
+	}, nil
 }
 
 // wrong is the error about what would stop a run: mistakes in the YAML and findings in the
@@ -197,7 +207,11 @@ func findings(out io.Writer, spec *dataset.Spec, p *ingest.Preview) int {
 		fmt.Fprintf(out, "STOP %s\n", s)
 	}
 	if len(stops) == 0 && len(p.Parts) > 0 {
-		fmt.Fprintf(out, "     split %s; %d, %d and %d rows\n", spec.SplitRule(), p.Parts[dataset.Train].Rows, p.Parts[dataset.Validation].Rows, p.Parts[dataset.Test].Rows)
+		fmt.Fprintf(out, "     split %s; %s", spec.SplitRule(), splitRows(p))
+		if p.Together != nil {
+			fmt.Fprintf(out, ", and %s with those loaded before", splitRows(p.Together))
+		}
+		fmt.Fprintln(out)
 		for _, f := range p.Few(spec) {
 			fmt.Fprintf(out, "warn %s\n", f.Text)
 		}
@@ -206,6 +220,11 @@ func findings(out io.Writer, spec *dataset.Spec, p *ingest.Preview) int {
 		}
 	}
 	return len(stops)
+}
+
+// splitRows are how many rows each split has.
+func splitRows(p *ingest.Preview) string {
+	return fmt.Sprintf("%d, %d and %d rows", p.Parts[dataset.Train].Rows, p.Parts[dataset.Validation].Rows, p.Parts[dataset.Test].Rows)
 }
 
 // localTable is the first of the spec's local paths that exists, or "".
