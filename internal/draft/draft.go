@@ -6,6 +6,7 @@
 package draft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,7 +179,7 @@ func (d *Draft) parse() (err error) {
 		var why []string
 		for _, c := range d.columns {
 			if c != d.target {
-				why = append(why, fmt.Sprintf("  %s: %s", shorten(c.name, 60), strings.Join(append([]string{c.out}, c.notes...), "; ")))
+				why = append(why, fmt.Sprintf("  %s: %s", shorten(c.name, 60), strings.Join(append([]string{cmp.Or(c.unsure, c.out)}, c.notes...), "; ")))
 			}
 		}
 		remedy := ""
@@ -426,6 +427,13 @@ func (d *Draft) chooseTarget(o Options) error {
 		d.outcome, err = c.named(o.Positive)
 	default:
 		d.outcome, err = d.outcomeOf(c, o.Task)
+	}
+	if wrong := (*Error)(nil); errors.As(err, &wrong) {
+		for _, n := range slices.Concat(c.notes, []string{c.unsure}) { // why it is no number
+			if n != "" {
+				wrong.Reason += "\n" + n
+			}
+		}
 	}
 	if err != nil {
 		return err

@@ -247,6 +247,9 @@ func (c *column) decide(spell spelling) {
 			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), t.of(text).line, t.of(text).example))
 		case c.twoSpellings() != "":
 			c.unsure = c.twoSpellings()
+		case spell.decimal == "," && t.of(fraction).n > 0 && t.of(number).n*10 > n*9:
+			f := t.of(fraction)
+			c.unsure = fmt.Sprintf("numbers with a decimal point, as on line %s: %q, in a table with decimal commas (%s); it is taken as text until the table has one of them", progress.Count(f.line), f.example, spell.guess)
 		case c.severalUnits() != "":
 			c.unsure = c.severalUnits()
 		case t.of(money).n*10 > n*9:

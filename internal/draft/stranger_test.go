@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"mlops/internal/draft"
 	"mlops/internal/source"
@@ -85,6 +86,21 @@ func TestStrangers(t *testing.T) {
 			[]string{"visit", "left out: it counts the rows"}, []string{`ignore: ["Unnamed: 0"]`}, []string{"key:"}},
 		{"whole numbers beyond 15 digits", "id,age,n,y\n" + rows(300, func(i int) string { return fmt.Sprintf("%d,%d,%d,%s", i, i%9, 9007199254740993+i*7, yesNo(i)) }), "y",
 			nil, []string{`{number: "n"}`}, nil},
+		{"a pressure of 0", "bp,n,y\n" + rows(400, func(i int) string {
+			return fmt.Sprintf("%d,%d,%s", max(0, min(1, i%12))*(80+i*7%60), i%14, yesNo(i))
+		}), "y", []string{`! bp: "0" comes 34 times, first on line 2, and the next smallest value is 81: if it stands for a missing value`}, nil, []string{"! n:"}},
+		{"points beside decimal commas", "a;b;y\n" + rows(300, func(i int) string { return fmt.Sprintf("%d.%d;%d,5;%s", i%37, 1+i%8, i%41, yesNo(i)) }), "y",
+			[]string{`! a: numbers with a decimal point, as on line 2: "0.1", in a table with decimal commas`}, nil, nil},
+		{"a target of two currencies", "a,price\n" + rows(300, func(i int) string { return fmt.Sprintf("%d,%s%d.%02d", i%37, []string{"$", "€"}[i%2], i, i%97) }), "price",
+			[]string{`numbers in 2 units: $ (150 cells, such as line 2: "$0.00") and €`}, nil, nil},
+		{"a band of the target", "a,band,price\n" + rows(600, func(i int) string {
+			price := i * 7919 % 1000
+			return fmt.Sprintf("%d,%s,%d.5", i%37, []string{"low", "mid", "high"}[price/334], price)
+		}), "price", []string{"band", "left out: suspected leak"}, nil, []string{"{category: band}"}},
+		{"days between two dates", "start,end,age,late\n" + rows(900, func(i int) string {
+			start, took := time.Date(2023, 1, 1+draw(i, 90, 600), 0, 0, 0, 0, time.UTC), draw(i, 91, 60)
+			return fmt.Sprintf("%s,%s,%d,%s", start.Format(time.DateOnly), start.AddDate(0, 0, took).Format(time.DateOnly), draw(i, 92, 50), []string{"no", "yes"}[took/30])
+		}), "late", []string{"! suspected leak: the difference of start and end has an AUC of 1.0000"}, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -151,8 +151,24 @@ func (c *column) perhapsDates() {
 // beyond is how many times as great as the others a code such as 999 is.
 const beyond = 3
 
-// codes notes a number that may stand for a missing value: the only one below 0, or one
-// of nines far above all others.
+const (
+	// A zero may be a code if all of so many other values are above such a share of the
+	// greatest, and so many times as far from it as from one another.
+	leastAbove, farAbove, spacings = 10, 0.15, 5
+)
+
+// spacing is the median distance of numbers in their order.
+func spacing(sorted []float64) float64 {
+	var steps []float64
+	for i := 1; i < len(sorted); i++ {
+		steps = append(steps, sorted[i]-sorted[i-1])
+	}
+	slices.Sort(steps)
+	return steps[len(steps)/2]
+}
+
+// codes notes a number that may stand for a missing value: the only one below 0, a zero far
+// below all others, or one of nines far above them.
 func (c *column) codes() {
 	numbers := map[float64]count{}
 	text := map[float64]string{}
@@ -182,6 +198,9 @@ func (c *column) codes() {
 	}
 	if least < 0 && sorted[1] >= 0 && nines(-least) {
 		say(least, "no other value is below 0")
+	}
+	if least == 0 && len(sorted) >= leastAbove && sorted[1] >= most*farAbove && sorted[1] >= spacings*spacing(sorted[1:]) {
+		say(0, fmt.Sprintf("the next smallest value is %g", sorted[1]))
 	}
 	if before := sorted[len(sorted)-2]; nines(most) && most > 9 && most >= beyond*math.Max(1, math.Abs(before)) {
 		say(most, fmt.Sprintf("the next greatest value is %g", before))

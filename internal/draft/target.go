@@ -212,7 +212,7 @@ func (o *outcome) several(c *column, all []value, least int64) error {
 			continue
 		}
 		whole := c.kind == dataset.Integer || c.kind == dataset.Number
-		if bare := strings.Trim(strings.ToLower(norm.NFC.String(v.spellings[0])), " .'\"\u00a0"); bare != "" && !whole {
+		if bare := bareWord(v.spellings[0]); bare != "" && !whole {
 			alike[bare] = append(alike[bare], v.spellings...)
 		}
 		for _, s := range v.spellings {

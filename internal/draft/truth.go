@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"mlops/internal/progress"
 )
 
@@ -24,7 +26,7 @@ func yesOrNo(all []value) (yes, no value, others []value, ok bool) {
 	for _, v := range all {
 		rows += v.rows
 		into := &yes
-		switch word := strings.Trim(strings.ToLower(v.spellings[0]), " .'\"\u00a0"); {
+		switch word := bareWord(v.spellings[0]); {
 		case slices.Contains(yesWords, word):
 		case slices.Contains(noWords, word):
 			into = &no
@@ -97,4 +99,9 @@ func (c *column) mostUsed(v value) string {
 	return slices.MaxFunc(v.spellings, func(a, b string) int {
 		return cmp.Or(cmp.Compare(c.counts[a].n, c.counts[b].n), -strings.Compare(a, b))
 	})
+}
+
+// bareWord is a text without marks around it and capitals.
+func bareWord(v string) string {
+	return strings.Trim(strings.ToLower(norm.NFC.String(v)), " .'\"\u00a0")
 }

@@ -27,10 +27,13 @@ const (
 	named = 4
 )
 
-// Joint warns of columns that give the answer away only together: by a formula, else by a
-// few trees. nil: nothing to say.
+// Joint warns of columns that give the answer away only together: by a formula or a
+// comparison, else by a few trees. nil: nothing to say.
 func Joint(spec *dataset.Spec, features []Feature, x, y []float32, folds []uint8) *Finding {
 	if found := Formula(spec, features, x, y); found != nil {
+		return found
+	}
+	if found := compared(spec, features, x, y, folds); found != nil {
 		return found
 	}
 	return Together(spec, features, x, y, folds)
