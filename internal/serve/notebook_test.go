@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -49,8 +48,7 @@ func TestNotebook(t *testing.T) {
 		t.Skip("SKIPPED, NOT PASSED: MLOPS_VENV is not set; make test sets it")
 	}
 	root := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "python"), filepath.Join("testdata", "notebook.py"), root)
-	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "MLFLOW_DISABLE_TELEMETRY=true")
+	cmd := pythonScript(t, venv, "notebook.py", root)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

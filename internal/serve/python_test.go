@@ -278,7 +278,8 @@ type pythonCase struct {
 }
 
 // TestPython compares what MLflow's python_function flavor gives for raw records with
-// what the server gives: as text, typed, with histories, for each task.
+// what the server gives: as text, typed, with histories, for each task; in Python, and by
+// mlflow.models.predict, mlflow models serve and mlflow.models.evaluate.
 func TestPython(t *testing.T) {
 	t.Parallel()
 	venv, library := os.Getenv("MLOPS_VENV"), os.Getenv("MLOPS_XGBOOST")
@@ -306,13 +307,27 @@ func TestPython(t *testing.T) {
 	if err := os.WriteFile(file, input, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "python"), filepath.Join("testdata", "compare.py"), file)
-	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "MLFLOW_DISABLE_TELEMETRY=true")
+	cmd := pythonScript(t, venv, "compare.py", file)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("%s", out)
+}
+
+// pythonScript is the command that runs a script of testdata. The script and the module
+// that it imports are opened, so that Go's cached result of a test doesn't outlive them.
+func pythonScript(t *testing.T, venv, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	script := filepath.Join("testdata", name)
+	for _, file := range []string{script, filepath.Join("..", "..", "python", "mlops_models.py")} {
+		if _, err := os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "python"), append([]string{script}, args...)...)
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "MLFLOW_DISABLE_TELEMETRY=true")
+	return cmd
 }
 
 func newPythonCase(t *testing.T, s *Server, spec *dataset.Spec, dir string) pythonCase {
