@@ -270,27 +270,31 @@ type statistic struct {
 	of      func(r tellingRow, q int, y float64) float64
 	words   string
 	classes string
-	own     bool    // the row's own target can be told from it, however many rows there are
-	least   float64 // rows of a value that tell it
+	own     bool // the row's own target can be told from it, however many rows there are
+	extreme bool // it is one row's target
 }
 
+// leastExtreme is how many rows a value has at least whose extreme tells.
+const leastExtreme = 3
+
 var statistics = []statistic{
-	{func(r tellingRow, q int, _ float64) float64 { return r.sum[q] / r.rows }, "the mean of %s", "the share of %s", false, 0},
-	{func(r tellingRow, q int, _ float64) float64 { return 100 * r.sum[q] / r.rows }, "100 times the mean of %s", "the percentage of %s", false, 0},
-	{func(r tellingRow, q int, _ float64) float64 { return 1 - r.sum[q]/r.rows }, "", "the share of rows without %s", false, 0},
-	{func(r tellingRow, q int, _ float64) float64 { return r.sum[q] }, "the sum of %s", "the number of rows with %s", false, 0},
-	{func(r tellingRow, q int, _ float64) float64 { return r.rows - r.sum[q] }, "", "the number of rows without %s", false, 0},
-	{func(r tellingRow, q int, _ float64) float64 { return r.least }, "the least %s", "", false, 3},
-	{func(r tellingRow, q int, _ float64) float64 { return r.most }, "the greatest %s", "", false, 3},
-	{func(r tellingRow, q int, y float64) float64 { return (r.sum[q] - y) / (r.rows - 1) }, "the mean of %s in the other rows", "the share of %s in the other rows", true, 0},
-	{func(r tellingRow, q int, y float64) float64 { return r.sum[q] - y }, "the sum of %s in the other rows", "the number of other rows with %s", true, 0},
-	{func(r tellingRow, q int, y float64) float64 { return y - r.sum[q]/r.rows }, "%s less its mean", "whether %s, less its share", true, 0},
-	{func(r tellingRow, q int, y float64) float64 { return y * r.rows / r.sum[q] }, "%s divided by its mean", "", true, 0},
+	{func(r tellingRow, q int, _ float64) float64 { return r.sum[q] / r.rows }, "the mean of %s", "the share of %s", false, false},
+	{func(r tellingRow, q int, _ float64) float64 { return 100 * r.sum[q] / r.rows }, "100 times the mean of %s", "the percentage of %s", false, false},
+	{func(r tellingRow, q int, _ float64) float64 { return 1 - r.sum[q]/r.rows }, "", "the share of rows without %s", false, false},
+	{func(r tellingRow, q int, _ float64) float64 { return r.sum[q] }, "the sum of %s", "the number of rows with %s", false, false},
+	{func(r tellingRow, q int, _ float64) float64 { return r.rows - r.sum[q] }, "", "the number of rows without %s", false, false},
+	{func(r tellingRow, q int, _ float64) float64 { return r.least }, "the least %s", "", false, true},
+	{func(r tellingRow, q int, _ float64) float64 { return r.most }, "the greatest %s", "", false, true},
+	{func(r tellingRow, q int, y float64) float64 { return (r.sum[q] - y) / (r.rows - 1) }, "the mean of %s in the other rows", "the share of %s in the other rows", true, false},
+	{func(r tellingRow, q int, y float64) float64 { return r.sum[q] - y }, "the sum of %s in the other rows", "the number of other rows with %s", true, false},
+	{func(r tellingRow, q int, y float64) float64 { return y - r.sum[q]/r.rows }, "%s less its mean", "whether %s, less its share", true, false},
+	{func(r tellingRow, q int, y float64) float64 { return y * r.rows / r.sum[q] }, "%s divided by its mean", "", true, false},
 }
 
 // computed finds out whether a column of numbers is a statistic of the target.
 func (t *OfTarget) computed(l *byLevel, rows []tellingRow, number int) *Computed {
 	allowed := precision(rows, number)
+	follows := inOrderOf(rows, slices.Index(t.numbers, l.column), number)
 	for q, question := range t.questions {
 		mean := t.mean[q] / float64(t.seen)
 		smoothed := statistic{words: "the mean of %s, drawn towards that of all rows", classes: "the share of %s, drawn towards that of all rows"}
@@ -302,11 +306,15 @@ func (t *OfTarget) computed(l *byLevel, rows []tellingRow, number int) *Computed
 			if question.is {
 				words = s.classes
 			}
-			if words == "" || s.of == nil || q > 0 && (words == "the least %s" || words == "the greatest %s") {
+			if words == "" || s.of == nil || s.extreme && (q > 0 || follows) {
 				continue
 			}
 			expected := func(r tellingRow) float64 { return s.of(r, q, question.of(r.label)) }
-			share, size := agreeing(rows, number, q, s.least, expected, allowed)
+			least := 0.0
+			if s.extreme {
+				least = leastExtreme
+			}
+			share, size := agreeing(rows, number, q, least, expected, allowed)
 			if share == 0 {
 				continue
 			}
@@ -322,6 +330,28 @@ func (t *OfTarget) computed(l *byLevel, rows []tellingRow, number int) *Computed
 		}
 	}
 	return nil
+}
+
+// inOrderOf reports whether a number only rises, or only falls, with the number by whose
+// values the rows are grouped: a logarithm of a price is of the price, though a target that was
+// computed from it, such as the price less inflation, may have it as its extreme.
+func inOrderOf(rows []tellingRow, level, number int) bool {
+	if level < 0 {
+		return false // the values are no numbers
+	}
+	sorted := slices.SortedFunc(slices.Values(rows), func(a, b tellingRow) int {
+		return cmp.Or(cmp.Compare(a.values[level], b.values[level]), cmp.Compare(a.values[number], b.values[number]))
+	})
+	rises, falls := 0, 0
+	for i := 1; i < len(sorted); i++ {
+		switch a, b := sorted[i-1].values, sorted[i].values; {
+		case b[number] > a[number]:
+			rises++
+		case b[number] < a[number]:
+			falls++
+		}
+	}
+	return min(rises, falls) == 0
 }
 
 // precision is how far a column's numbers may be from what they are computed as, by the

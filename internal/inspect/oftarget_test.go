@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -80,6 +81,17 @@ func (b *branches) draw(task string, k int) float64 {
 	return 100 + 10*b.own[k] + float64(b.rand.IntN(2000))/100
 }
 
+// extremes are the least and the greatest target of a row's branch.
+func (b *branches) extremes(i int) [2]float64 {
+	least, most := math.Inf(1), math.Inf(-1)
+	for j, k := range b.of {
+		if k == b.of[i] {
+			least, most = min(least, b.y[j]), max(most, b.y[j])
+		}
+	}
+	return [2]float64{least, most}
+}
+
 func TestOfTarget(t *testing.T) {
 	t.Parallel()
 	mean := func(b *branches, i int) float64 { return b.sum[b.of[i]] / b.rows[b.of[i]] }
@@ -101,6 +113,9 @@ func TestOfTarget(t *testing.T) {
 		{"mean of the others", dataset.Regression, 3, func(b *branches, i int) float64 { return (b.sum[b.of[i]] - b.y[i]) / (b.rows[b.of[i]] - 1) }, "the mean of y in the other rows"},
 		{"deviation", dataset.Regression, 3, func(b *branches, i int) float64 { return b.y[i] - mean(b, i) }, "y less its mean"},
 		{"mean of classes", dataset.Multiclass, 3, mean, "the mean of y"},
+
+		{"greatest", dataset.Regression, 2, func(b *branches, i int) float64 { return b.extremes(i)[1] }, "x is the greatest y among the rows with the same branch"},
+		{"least", dataset.Regression, 2, func(b *branches, i int) float64 { return b.extremes(i)[0] }, "x is the least y among the rows with the same branch"},
 
 		{"mean of earlier rows", dataset.Binary, 4, func(b *branches, i int) float64 { return b.previous[b.of[i]] }, ""},
 		{"mean of earlier values", dataset.Regression, 2, func(b *branches, i int) float64 { return b.previous[b.of[i]] }, ""},
@@ -167,6 +182,43 @@ func TestOfTargetStopsWhereARowMatters(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("with %q the finding is %q, want %q", more, got, want)
+		}
+	}
+}
+
+// The logarithm of a price is its, though a target such as the price less inflation has it as
+// its greatest value among the rows with the same price. The greatest target by the number of
+// a branch was computed.
+func TestOfTargetThatTheTargetIsMadeOf(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		row  func(r *rand.Rand) (level int, y float64)
+		x    func(level int, greatest float64) float64
+		want bool
+	}{
+		{"a logarithm", func(r *rand.Rand) (int, float64) {
+			price := 40 + 5*r.IntN(40)
+			return price, math.Log(float64(price)) - 0.4*float64(r.IntN(2))
+		}, func(level int, _ float64) float64 { return math.Log(float64(level)) }, false},
+		{"by number of a branch", func(r *rand.Rand) (int, float64) { return r.IntN(60), 100 * r.Float64() },
+			func(_ int, greatest float64) float64 { return greatest }, true},
+	} {
+		spec, r := branchSpec(t, dataset.Regression, ""), rand.New(rand.NewPCG(5, 5))
+		all := NewOfTarget(spec)
+		levels, y, greatest := make([]int, 900), make([]float64, 900), map[int]float64{}
+		for i := range levels {
+			levels[i], y[i] = tt.row(r)
+			if most, known := greatest[levels[i]]; !known || y[i] > most {
+				greatest[levels[i]] = y[i]
+			}
+		}
+		for i, level := range levels {
+			x := strconv.FormatFloat(tt.x(level, greatest[level]), 'f', -1, 64)
+			all.Add([][]byte{[]byte(x), []byte(strconv.Itoa(level)), []byte("A"), []byte(strconv.FormatFloat(y[i], 'f', -1, 64))}, float32(y[i]))
+		}
+		if found := all.Found(); (len(found) > 0) != tt.want {
+			t.Errorf("%s: found %v, want one: %t", tt.name, found, tt.want)
 		}
 	}
 }

@@ -49,8 +49,8 @@ const (
 	// overlap more, a shift is as good an explanation.
 	apart = 0.8
 	// converted is how far they may be from one another after the conversion, besides what
-	// chance explains.
-	converted = 0.05
+	// chance explains, and mostConverted with it: a few numbers are like many others.
+	converted, mostConverted = 0.05, 0.25
 	// leastInUnit and leastValues are how many rows, and different numbers, of a unit tell it.
 	leastInUnit, leastValues = 20, 8
 	// farApart is by how much of the conversion two heaps of one column have to be apart, and
@@ -71,7 +71,7 @@ func unitsOf(before, after []float32) (c conversion, back, ok bool) {
 		return c, false, false
 	}
 	n, m := float64(len(before)), float64(len(after))
-	best := converted + 1.36*math.Sqrt((n+m)/(n*m)) // the quantile of 95 %, by Smirnov
+	best := min(mostConverted, converted+1.36*math.Sqrt((n+m)/(n*m))) // the quantile of 95 %, by Smirnov
 	for _, k := range conversions {
 		if d := distance(before, after, k.factor, k.offset); d < best {
 			best, c, back, ok = d, k, false, true
