@@ -341,7 +341,7 @@ func (s *Server) proxyModel(w http.ResponseWriter, r *http.Request) {
 		tag := `"` + hex.EncodeToString(sum[:8]) + `"`
 		w.Header().Set("ETag", tag)
 		w.Header().Set("Cache-Control", "private, no-cache")
-		if r.Header.Get("If-None-Match") == tag {
+		if headers.Unmodified(r, tag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}

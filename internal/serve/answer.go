@@ -185,6 +185,10 @@ func (s *Server) count(x *exchange, positives int) {
 // explained.
 func (x *exchange) negotiate(r *http.Request, e *envelope, served *served) *api.Problem {
 	x.in, x.out, x.frame = jsonFormat, jsonFormat, &served.frame
+	if e.tensors && r.Header.Get("Inference-Header-Content-Length") != "" {
+		return &api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType,
+			Detail: "binary tensors are not supported: send data as JSON (with Python's tritonclient, set_data_from_numpy(..., binary_data=False))"}
+	}
 	contentType := r.Header.Get("Content-Type")
 	if contentType != "" && contentType != api.MediaType { // no type is what quick scripts send
 		t, _, err := mime.ParseMediaType(contentType)

@@ -12,6 +12,7 @@ import (
 	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/feature"
+	"mlops/internal/headers"
 	"mlops/internal/model"
 )
 
@@ -39,7 +40,7 @@ func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
 	tag := `"` + hex.EncodeToString(sum[:8]) + `"`
 	w.Header().Set("ETag", tag)
 	w.Header().Set("Cache-Control", "no-store")
-	if slices.Contains(strings.Split(strings.ReplaceAll(r.Header.Get("If-None-Match"), " ", ""), ","), tag) {
+	if headers.Unmodified(r, tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}

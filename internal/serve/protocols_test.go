@@ -207,6 +207,11 @@ func TestFormsFailAlike(t *testing.T) {
 			t.Errorf("%s: the member error is %q", test.path, p.Message)
 		}
 	}
+	binary := send(s, "/v2/models/tiny/infer", `{"inputs":[{"name":"size","shape":[1,1],"datatype":"FP64","parameters":{"binary_data_size":8}}]}`+"\x00\x00\x00\x00\x00\x00\x08\x40",
+		"Content-Type", asJSON, "Inference-Header-Content-Length", "100")
+	if binary.Code != http.StatusUnsupportedMediaType || !strings.Contains(api.ParseProblem(binary.Code, binary.Body.Bytes()).Message, "binary_data=False") {
+		t.Errorf("binary tensors: %d %s", binary.Code, binary.Body)
+	}
 	for _, path := range []string{"/invocations", "/v1/models/tiny:predict", "/v2/models/tiny/infer"} {
 		if w := ask(s, http.MethodGet, path, ""); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != http.MethodPost {
 			t.Errorf("GET %s: %d, Allow %q", path, w.Code, w.Header().Get("Allow"))
