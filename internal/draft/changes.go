@@ -17,10 +17,13 @@ const mostLevels = 200
 // Changes says which columns have other values than in the rows of before, which were loaded
 // earlier: those that features are made of, and the target. Of dates and years, later ones
 // are usual.
-func (t *Related) Changes(before *Related) (all []string) {
+func (t *Related) Changes(before *Related) (all []string, err error) {
 	now, then := t.sample, before.sample
+	if len(now.rows) == 0 {
+		return nil, nil // another finding says why
+	}
 	if n := min(len(now.rows), len(then.rows)); n < inspect.LeastForDrift {
-		return []string{fmt.Sprintf("the values were not compared with those of rows loaded before: it takes %d rows with a target of both, and there are %s", inspect.LeastForDrift, progress.Count(int64(n)))}
+		return []string{fmt.Sprintf("the values were not compared with those of rows loaded before: it takes %d rows with a target of both, and there are %s", inspect.LeastForDrift, progress.Count(int64(n)))}, nil
 	}
 	spec := now.spec
 	used := map[string]bool{spec.Target.Column: true}
@@ -29,6 +32,7 @@ func (t *Related) Changes(before *Related) (all []string) {
 			used[name] = true
 		}
 	}
+	var pairs []inspect.Pair
 	for i := range spec.Columns {
 		c := &spec.Columns[i]
 		if !used[c.Name] || now.isTime(i) {
@@ -50,11 +54,19 @@ func (t *Related) Changes(before *Related) (all []string) {
 				return float32(at)
 			}
 		}
-		if found := inspect.Between(f, then.values(i, code), now.values(i, code)); found != nil {
-			all = append(all, found.Text)
-		}
+		pairs = append(pairs, inspect.Pair{Feature: f, Before: then.values(i, code), After: now.values(i, code)})
 	}
-	return all
+	for _, found := range inspect.Between(pairs) {
+		all = append(all, found.Text)
+	}
+	x, y, _, features, err := encoded(then, now)
+	if err != nil {
+		return nil, err
+	}
+	if found := inspect.Against(spec, features, x, y, len(then.rows)); found != nil {
+		all = append(all, found.Text)
+	}
+	return all, nil
 }
 
 // levelsOf are the different values of a column in both samples, sorted.

@@ -56,9 +56,13 @@ candidates: [{name: one, rounds: 3}]
 		"another word":         {table(600, 1, "male", 2023, 50), []string{"column sex changes"}},
 		"a later year":         {table(600, 1, "m", 2024, 50), nil},
 		"another target":       {table(600, 1, "m", 2023, 95), []string{"column ill changes"}},
+		"no row":               {table(0, 1, "m", 2023, 50), nil},
 		"too few rows to tell": {table(100, 1000, "m", 2023, 50), []string{"the values were not compared"}},
 	} {
-		got := test.table.Changes(before)
+		got, err := test.table.Changes(before)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(got) != len(test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 			continue

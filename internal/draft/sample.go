@@ -137,32 +137,49 @@ type judged struct {
 	together *inspect.Finding  // nil if there are leaks
 }
 
-// inspect looks at each feature as training will.
-func (s *sample) inspect() (j judged, err error) {
-	fitter, group := feature.NewFitter(s.spec), s.spec.Column(s.spec.Group)
+// encoded are the rows of some samples, one after the other, as training encodes them.
+func encoded(samples ...*sample) (x, y []float32, folds []uint8, features []inspect.Feature, err error) {
+	spec := samples[0].spec
+	fitter, group := feature.NewFitter(spec), spec.Column(spec.Group)
 	var fields [][]byte
-	for i := range s.rows {
-		fields = s.rows[i].fields(fields)
-		if err := fitter.Add(fields); err != nil {
-			return j, fmt.Errorf("encoding a sample of the rows: %w", err)
+	n := 0
+	for _, s := range samples {
+		n += len(s.rows)
+		for i := range s.rows {
+			fields = s.rows[i].fields(fields)
+			if err := fitter.Add(fields); err != nil {
+				return nil, nil, nil, nil, fmt.Errorf("encoding a sample of the rows: %w", err)
+			}
 		}
 	}
 	encoder, err := fitter.Encoder()
 	if err != nil {
-		return j, fmt.Errorf("encoding a sample of the rows: %w", err)
+		return nil, nil, nil, nil, fmt.Errorf("encoding a sample of the rows: %w", err)
 	}
-	width, n := encoder.Width(), len(s.rows)
-	x, y, folds := make([]float32, width*n), make([]float32, n), make([]uint8, n)
-	for i := range s.rows {
-		r := &s.rows[i]
-		fields = r.fields(fields)
-		encoder.Encode(x[i*width:(i+1)*width], fields)
-		y[i], folds[i] = r.label, inspect.FoldOf(fields, group, i)
+	width := encoder.Width()
+	x, y, folds = make([]float32, width*n), make([]float32, n), make([]uint8, n)
+	i := 0
+	for _, s := range samples {
+		for at := range s.rows {
+			fields = s.rows[at].fields(fields)
+			encoder.Encode(x[i*width:(i+1)*width], fields)
+			y[i], folds[i] = s.rows[at].label, inspect.FoldOf(fields, group, at)
+			i++
+		}
 	}
+	return x, y, folds, inspect.FeaturesOf(spec, encoder), nil
+}
+
+// inspect looks at each feature as training will.
+func (s *sample) inspect() (j judged, err error) {
+	x, y, folds, features, err := encoded(s)
+	if err != nil {
+		return j, err
+	}
+	n, width := len(y), len(features)
 	if n == 0 || slices.Min(y) == slices.Max(y) {
 		return j, nil // training says so
 	}
-	features := inspect.FeaturesOf(s.spec, encoder)
 	found := make([]*inspect.Finding, len(features))
 	wrong := make([]error, len(features))
 	var wait sync.WaitGroup

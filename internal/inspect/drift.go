@@ -69,7 +69,7 @@ func stretchesOf(batch []int32, rows int) []stretch {
 // largest shift that is large and not by chance. what is what f is to the reader: a
 // feature or a column. measures says that its values are measurements: of a batch that looks
 // as if they were in another unit than those of the first, nothing good can be learnt.
-func drift(what string, f Feature, values []float32, stretches []stretch, measures bool) *Finding {
+func drift(what string, f Feature, values []float32, stretches []stretch, measures bool) *moved {
 	if len(stretches) < 2 {
 		return nil
 	}
@@ -83,16 +83,17 @@ func drift(what string, f Feature, values []float32, stretches []stretch, measur
 		return counts
 	}
 	before := count(first)
-	var found *Finding
+	var most *moved
 	for _, s := range stretches[1:] {
 		after := count(s)
 		index := stability(before, after)
-		if index <= shifted || found != nil && index <= found.Value || !unlikely(before, after) {
+		if index <= shifted || most != nil && index <= most.found.Value || !unlikely(before, after) {
 			continue
 		}
-		found = &Finding{Level: Warning, Kind: Drift, Feature: f.Name, Value: index, Text: fmt.Sprintf(
+		found := &Finding{Level: Warning, Kind: Drift, Feature: f.Name, Value: index, Text: fmt.Sprintf(
 			"%s %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
-			what, f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after))}
+			what, f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after)+respelled(f, before, after))}
+		most = &moved{f, found, s, thinned(values[first.from:first.to]), thinned(values[s.from:s.to]), measures}
 		if !measures {
 			continue
 		}
@@ -102,20 +103,36 @@ func drift(what string, f Feature, values []float32, stretches []stretch, measur
 				found.Level = Stop
 				found.Text += ": correct them and load the table again (mlops forget); if both are right, say min and max of the column, between which all values are"
 			}
-			return found
+			return most
 		}
 	}
-	return found
+	return most
 }
 
-// Between is the finding about a column that has other values in a table than in the rows
-// loaded before; nil if there are too few rows to say, or it doesn't change.
-func Between(f Feature, before, after []float32) *Finding {
-	n := len(before)
-	if min(n, len(after)) < LeastForDrift {
-		return nil
+// Pair is a column's values in the rows loaded before, and in a table.
+type Pair struct {
+	Feature
+	Before, After []float32
+}
+
+// Between are the findings about columns that have other values in a table than in the rows
+// loaded before; none if there are too few rows to say.
+func Between(pairs []Pair) (found []Finding) {
+	var all []moved
+	for _, p := range pairs {
+		n := len(p.Before)
+		if min(n, len(p.After)) < LeastForDrift {
+			continue
+		}
+		if m := drift("column", p.Feature, slices.Concat(p.Before, p.After), []stretch{{"the rows loaded before", 0, n, false}, {"this table", n, n + len(p.After), false}}, p.Codes == 0); m != nil {
+			all = append(all, *m)
+		}
 	}
-	return drift("column", f, slices.Concat(before, after), []stretch{{"the rows loaded before", 0, n, false}, {"this table", n, n + len(after), false}}, f.Codes == 0)
+	exchanged(all)
+	for _, m := range all {
+		found = append(found, *m.found)
+	}
+	return found
 }
 
 // inOrder reports whether values only rise, or only fall, from row to row; of a category,

@@ -81,18 +81,18 @@ func TestDriftNamesTheBatch(t *testing.T) {
 		{Feature{Name: "absent"}, absent, "from batch 1 to batch 4 (stability index "},
 	} {
 		f := drift("feature", tt.feature, tt.values, stretches, false)
-		if f == nil || !strings.Contains(f.Text, tt.want) {
+		if f == nil || !strings.Contains(f.found.Text, tt.want) {
 			t.Errorf("drift of %s: %+v, want %q", tt.feature.Name, f, tt.want)
 		}
 	}
-	if f := drift("feature", Feature{Name: "category", Codes: 4, Levels: []string{"a", "b", "c"}}, category, stretches, false); f != nil && !strings.Contains(f.Text, `; "`) {
-		t.Errorf("drift of a category: %s, want the level that changed most", f.Text)
+	if f := drift("feature", Feature{Name: "category", Codes: 4, Levels: []string{"a", "b", "c"}}, category, stretches, false); f != nil && !strings.Contains(f.found.Text, `; "`) {
+		t.Errorf("drift of a category: %s, want the level that changed most", f.found.Text)
 	}
 	if got := levelOf(Feature{Levels: []string{"a", "b"}}, []float64{50, 30, 20}, []float64{10, 35, 55}); got != `; "a" in 50% and 10%` {
 		t.Errorf("the level that changed most: %s", got)
 	}
-	if f := drift("feature", Feature{Name: "absent"}, absent, stretches, false); f != nil && !strings.Contains(f.Text, "missing in 0% and 50%") {
-		t.Errorf("drift of absent: %s, want the share of missing values", f.Text)
+	if f := drift("feature", Feature{Name: "absent"}, absent, stretches, false); f != nil && !strings.Contains(f.found.Text, "missing in 0% and 50%") {
+		t.Errorf("drift of absent: %s, want the share of missing values", f.found.Text)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestNoiseIsNoDrift(t *testing.T) {
 			}
 		}
 		if found := drift("feature", f, values, stretches, false); found != nil {
-			t.Errorf("noise: %s", found)
+			t.Errorf("noise: %s", found.found)
 		}
 	}
 }

@@ -105,7 +105,8 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	train := parts[dataset.Train]
 	stretches := stretchesOf(train.Batch, len(train.Y))
 	sameTarget := steadyTarget(train.Y, stretches)
-	var drifts []Finding
+	var drifts []moved
+	drifted := map[string]bool{}
 	sortedBy := "" // where the order is the table's and not that of batches
 	oneBatch := len(train.Batch) == 0 || train.Batch[0] == train.Batch[len(train.Batch)-1]
 	for i, f := range features {
@@ -123,12 +124,21 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 		}
 		if drift := drift("feature", f, values, stretches, sameTarget && measured(spec, f)); drift != nil {
 			drifts = append(drifts, *drift)
+			drifted[f.Name] = true
 			if sortedBy == "" && oneBatch && inOrder(values) {
 				sortedBy = f.Name
 			}
 		}
 	}
-	found = append(found, explained(drifts, sortedBy)...)
+	exchanged(drifts)
+	var changes []Finding
+	for _, m := range drifts {
+		changes = append(changes, *m.found)
+	}
+	found = append(found, explained(changes, sortedBy)...)
+	if against := relation(spec, features, train.X, train.Y, stretches, drifted); against != nil {
+		found = append(found, *against)
+	}
 	if Check(found) == nil { // else a single feature tells
 		if joint := Joint(spec, features, train.X, train.Y, train.Fold); joint != nil {
 			found = append(found, *joint)

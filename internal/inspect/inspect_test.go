@@ -161,8 +161,10 @@ func TestTogether(t *testing.T) {
 		}
 	}
 	// Of so few rows anything tells the rest by chance.
-	few := []float32{0, 0, 0, 0, 1, 1, 1, 1}
-	if found := Together(spec(), features[:1], few, few, []uint8{0, 1, 4, 4, 0, 1, 4, 4}); found != nil {
+	rows := []float32{0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}
+	binary := spec()
+	binary.Task = dataset.Binary
+	if found := Together(binary, features[:1], rows, rows, nil); found != nil {
 		t.Errorf("of a few rows: %+v", found)
 	}
 	x, y = make(6000, 0.8)

@@ -384,6 +384,27 @@ func (g *forest) tree(bins [][]uint8, gradients, curvatures []float64, at []int3
 // measure is the AUC on the rows to measure, or the share of the values' variance that
 // is explained, with the values of some features shuffled among the rows; nil: of none.
 func (g *forest) measure(shuffled []bool) float64 {
+	scores := g.scores(shuffled)
+	if g.values {
+		mean, off, total := 0.0, 0.0, 0.0
+		for _, v := range g.y {
+			mean += float64(v) / float64(len(g.y))
+		}
+		for i, v := range g.y {
+			off += (float64(v) - scores[i]) * (float64(v) - scores[i])
+			total += (float64(v) - mean) * (float64(v) - mean)
+		}
+		return 1 - off/total
+	}
+	r, err := evaluate.Rank(scores, g.y)
+	if err != nil {
+		return math.NaN()
+	}
+	return r.AUC()
+}
+
+// scores are those of the rows to measure, with the values of some features shuffled among them.
+func (g *forest) scores(shuffled []bool) []float64 {
 	scores := make([]float64, len(g.y))
 	other := rand.New(rand.NewPCG(1, 2)).Perm(len(scores))
 	for i := range scores {
@@ -401,20 +422,5 @@ func (g *forest) measure(shuffled []bool) float64 {
 			scores[i] += tree[n].value
 		}
 	}
-	if g.values {
-		mean, off, total := 0.0, 0.0, 0.0
-		for _, v := range g.y {
-			mean += float64(v) / float64(len(g.y))
-		}
-		for i, v := range g.y {
-			off += (float64(v) - scores[i]) * (float64(v) - scores[i])
-			total += (float64(v) - mean) * (float64(v) - mean)
-		}
-		return 1 - off/total
-	}
-	r, err := evaluate.Rank(scores, g.y)
-	if err != nil {
-		return math.NaN()
-	}
-	return r.AUC()
+	return scores
 }

@@ -100,12 +100,12 @@ func different(sorted []float32) int {
 func distance(a, b []float32, factor, offset float64) float64 {
 	d, i, j := 0.0, 0, 0
 	for i < len(a) && j < len(b) {
-		x, y := float64(a[i])*factor+offset, float64(b[j])
-		slack := 1e-6 * math.Abs(x) // of 32 bits
-		if x <= y+slack {
+		at := math.Min(float64(a[i])*factor+offset, float64(b[j]))
+		at += 2e-6 * math.Abs(at) // of 32 bits
+		for i < len(a) && float64(a[i])*factor+offset <= at {
 			i++
 		}
-		if y <= x+slack {
+		for j < len(b) && float64(b[j]) <= at {
 			j++
 		}
 		d = math.Max(d, math.Abs(float64(i)/float64(len(a))-float64(j)/float64(len(b))))

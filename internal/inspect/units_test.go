@@ -167,3 +167,14 @@ candidates: [{name: one, rounds: 5, params: {eta: 0.3}}]
 		})
 	}
 }
+
+// Of equal shares of the same few numbers, the distance is 0, however many rows there are.
+func TestDistanceOfTies(t *testing.T) {
+	t.Parallel()
+	few, many := []float32{1, 2, 2, 3}, []float32{1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3}
+	for _, pair := range [][2][]float32{{few, many}, {many, few}} {
+		if d := distance(pair[0], pair[1], 1, 0); d > 1e-9 {
+			t.Errorf("the distance of %v and %v is %g, want 0", pair[0], pair[1], d)
+		}
+	}
+}

@@ -133,6 +133,12 @@ func tellEarlier(ctx context.Context, out io.Writer, cfg ingest.Config, loaded r
 	if err != nil {
 		return nil, err
 	}
+	var changes []string
+	if b.Rows > 0 && !b.Loaded {
+		if changes, err = related.Changes(before); err != nil {
+			return nil, err
+		}
+	}
 	return func() int {
 		mark := "    "
 		if b.Rows == 0 {
@@ -145,7 +151,7 @@ func tellEarlier(ctx context.Context, out io.Writer, cfg ingest.Config, loaded r
 		if w := b.Warning(cfg.Spec); w != "" {
 			fmt.Fprintf(out, "warn %s\n", w)
 		}
-		for _, w := range related.Changes(before) {
+		for _, w := range changes {
 			fmt.Fprintf(out, "warn %s\n", w)
 		}
 		if stop := b.Stops(cfg.Spec, p.Load); stop != "" {

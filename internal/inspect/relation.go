@@ -1,0 +1,135 @@
+package inspect
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"mlops/internal/dataset"
+	"mlops/internal/evaluate"
+)
+
+const (
+	// leastTold is the AUC that the first rows reach on others of them, at least, for a
+	// later loss of it to say anything.
+	leastTold = 0.6
+	// leastRated is how many rows of a batch are rated, at least.
+	leastRated = 100
+)
+
+// relation warns of a later batch whose target the first one tells the wrong way round, as
+// after yes and no were exchanged, or no longer at all, as after the target was joined to
+// other rows. Features that changed by themselves, named in drifted, are left out: they
+// explain it. Of values, it looks at whether they are above the median, of several classes
+// at the most frequent one. nil: nothing to say.
+func relation(spec *dataset.Spec, features []Feature, x, y []float32, stretches []stretch, drifted map[string]bool) *Finding {
+	var kept []int
+	var same []Feature
+	for i, f := range features {
+		if !drifted[f.Name] {
+			kept, same = append(kept, i), append(same, f)
+		}
+	}
+	if len(kept) == 0 || len(stretches) < 2 || !stretches[0].batches {
+		return nil
+	}
+	outcome := outcomeOf(spec, y[:stretches[0].to])
+	step := (len(y) + mostTogether - 1) / mostTogether
+	var few, labels []float32
+	var folds []uint8
+	ends := make([]int, len(stretches)) // of each stretch, among the rows that are rated
+	rated := 0
+	for at, s := range stretches {
+		for i, n := s.from, 0; i < s.to; i, n = i+step, n+1 {
+			for _, f := range kept {
+				few = append(few, x[i*len(features)+f])
+			}
+			labels = append(labels, outcome(y[i]))
+			if at == 0 && n%2 == 0 {
+				folds = append(folds, 0)
+				continue
+			}
+			folds = append(folds, Folds-1)
+			rated++
+		}
+		ends[at] = rated
+	}
+	g := grow(same, few, labels, folds, false)
+	if g == nil {
+		return nil
+	}
+	scores := g.scores(nil)
+	first, spread, ok := rate(scores[:ends[0]], g.y[:ends[0]])
+	if !ok || first-certain*spread < 0.5 {
+		return nil
+	}
+	for at := 1; at < len(stretches); at++ {
+		auc, off, ok := rate(scores[ends[at-1]:ends[at]], g.y[ends[at-1]:ends[at]])
+		text := ""
+		switch {
+		case !ok:
+		case auc+certain*off < 0.5:
+			text = "below 0.5, the wrong way round: were the outcomes exchanged?"
+		case first > leastTold && math.Abs(auc-0.5) < 2*off && auc+certain*math.Hypot(off, spread) < first:
+			text = "no better than chance: does the target stand beside the right rows?"
+		}
+		if text != "" {
+			return &Finding{Level: Warning, Kind: "target", Value: auc, Text: fmt.Sprintf(
+				"%s of %s goes against %s: small trees made of half of the earlier rows reach an AUC of %.2f on the other half, and %.2f on the later ones, %s",
+				spec.Target.Column, stretches[at].name, stretches[0].name, first, auc, text)}
+		}
+	}
+	return nil
+}
+
+// Against is the finding about a table whose target goes against that of the rows loaded
+// before, the first n; nil if it doesn't, or there are too few rows to say.
+func Against(spec *dataset.Spec, features []Feature, x, y []float32, n int) *Finding {
+	if min(n, len(y)-n) < LeastForDrift {
+		return nil
+	}
+	stretches := []stretch{{"the rows loaded before", 0, n, true}, {"this table", n, len(y), true}}
+	drifted := map[string]bool{}
+	for i, f := range features {
+		if drift("feature", f, column(x, i, len(features)), stretches, false) != nil {
+			drifted[f.Name] = true
+		}
+	}
+	return relation(spec, features, x, y, stretches, drifted)
+}
+
+// outcomeOf makes two outcomes of any target, by those of the first rows.
+func outcomeOf(spec *dataset.Spec, first []float32) func(float32) float32 {
+	yes := func(is bool) float32 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	switch spec.Task {
+	case dataset.Regression:
+		sorted := ordered(first)
+		median := sorted[len(sorted)/2]
+		return func(v float32) float32 { return yes(v > median) }
+	case dataset.Multiclass:
+		rows := make([]int, len(spec.Target.Classes))
+		for _, v := range first {
+			rows[int(v)]++
+		}
+		most := float32(slices.Index(rows, slices.Max(rows)))
+		return func(v float32) float32 { return yes(v == most) }
+	}
+	return func(v float32) float32 { return v }
+}
+
+// rate is the AUC of some rows, with its standard deviation if it were by chance (Mann and
+// Whitney, 1947).
+func rate(scores []float64, y []float32) (auc, spread float64, ok bool) {
+	r, err := evaluate.Rank(scores, y)
+	if err != nil || len(y) < leastRated { // of one class only, or too few
+		return 0, 0, false
+	}
+	positive := float64(len(y) - rarer(y))
+	negative := float64(rarer(y))
+	return r.AUC(), math.Sqrt((positive + negative + 1) / (12 * positive * negative)), true
+}
