@@ -192,7 +192,7 @@ screenshots: ## take the pictures of the documentation from a running demo (need
 
 # PARTS are those of tools/bench/main.go; demo and soak need a home of their own, page and csv
 # a demo. The soak takes half an hour (MINUTES=) and only runs by name.
-PARTS ?= demo ingest training evaluator accuracy scoring serving earlier tables loadtest nodeport page csv
+PARTS ?= demo ingest training evaluator accuracy scoring serving reasons earlier tables loadtest nodeport page csv
 bench: ## measure every figure that the documents quote, into bench.json and a table (PARTS=tables, TABLES=folder)
 	@$(if $(filter demo soak,$(PARTS)),$(MLOPS) scratch -- $(GO) run ./tools/bench $(filter demo soak,$(PARTS)))
 	@$(if $(filter-out demo soak page csv,$(PARTS)),OMP_WAIT_POLICY=passive $(MLOPS) scratch -services -- $(GO) run ./tools/bench $(filter-out demo soak page csv,$(PARTS)))

@@ -28,7 +28,7 @@ const file = "bench.json"
 func run(ctx context.Context, log *slog.Logger) error {
 	parts := map[string]func(context.Context, *slog.Logger) ([]figure, error){
 		"demo": demo, "ingest": ingesting, "training": training, "evaluator": evaluator, "accuracy": accuracy,
-		"scoring": scoring, "serving": serving, "tables": drafts, "loadtest": loadTester, "quality": quality, "earlier": earlierRows, "nodeport": nodePort, "page": webPage, "csv": csvTable, "soak": soak,
+		"scoring": scoring, "serving": serving, "tables": drafts, "loadtest": loadTester, "quality": quality, "earlier": earlierRows, "nodeport": nodePort, "page": webPage, "csv": csvTable, "reasons": reasons, "soak": soak,
 	}
 	if len(os.Args) < 2 {
 		return program.Inputf("missing parts to measure: %v", keys(parts))
