@@ -22,6 +22,9 @@ const (
 // Drift is the kind of a finding about a feature that changes from batch to batch.
 const Drift = "drift"
 
+// replaceRows is how a batch that was loaded is corrected.
+const replaceRows = "in the table and load it again, with on_change: replace in the spec, so that its rows take the place of these (without a key, mlops forget removes all rows: then load every table again)"
+
 // stretch is training rows that follow one another.
 type stretch struct {
 	name     string
@@ -101,7 +104,7 @@ func drift(what string, f Feature, values []float32, stretches []stretch, measur
 			found.Text += "; its values are those before " + c.words(back)
 			if s.batches {
 				found.Level = Stop
-				found.Text += ": correct them and load the table again (mlops forget); if both are right, say min and max of the column, between which all values are"
+				found.Text += ": convert them " + replaceRows + "; if both are right, say min and max of the column, between which all values are"
 			}
 			return most
 		}

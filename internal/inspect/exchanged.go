@@ -45,7 +45,7 @@ func exchanged(all []moved) {
 				of.found.Text += fmt.Sprintf("; its values are those that %s had before, and the other way round: the two columns look exchanged", other.feature.Name)
 				if of.to.batches && a.measures && b.measures {
 					of.found.Level = Stop
-					of.found.Text += "; correct them and load the table again (mlops forget); if both are right, say min and max of the columns, between which all values are"
+					of.found.Text += "; correct them " + replaceRows + "; if both are right, say min and max of the columns, between which all values are"
 				}
 			}
 		}
