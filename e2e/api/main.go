@@ -2,8 +2,9 @@
 // documents allow, and what they don't. It fails where a response is not as the document
 // says, where something invalid is accepted, and where the server fails. That everything
 // valid is accepted is not checked: a schema can't say which texts are numbers in a
-// column's range, or which CSV has the right columns. `make e2e-api` runs it around demos
-// of its own, one per task.
+// column's range, or which CSV has the right columns. Then Triton's client, of the Open
+// Inference Protocol, scores the servers' samples. `make e2e-api` runs it around demos of
+// its own, one per task.
 package main
 
 import (
@@ -77,6 +78,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 		cmd.Dir = home // it leaves a folder for replays
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("schemathesis of %s: %w", server, err)
+		}
+		client := exec.CommandContext(ctx, filepath.Join(venv.Bin(), "python"), filepath.Join(root, "e2e", "api", "client.py"), server)
+		client.Stdout, client.Stderr = os.Stdout, os.Stderr
+		client.Env = append(os.Environ(), "API_KEY="+key)
+		if err := client.Run(); err != nil {
+			return fmt.Errorf("Triton's client and %s: %w", server, err)
 		}
 	}
 	return nil
