@@ -3,6 +3,8 @@ package draft
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 
 	"mlops/internal/dataset"
 	"mlops/internal/progress"
@@ -81,12 +83,42 @@ func (d *Draft) chooseFeatures() {
 			c.out = c.drop
 		case c.values == 1 && c.present == c.rows:
 			c.out = "constant: every row has the same value"
+		case c.partOfData():
+			c.out = "it says in which part of the data a row was put, and the platform splits the rows itself"
 		case c.kind == dataset.Category:
 			d.judgeText(c)
 		case c.unique && c.kind == dataset.Integer && c.present == d.Rows && d.Rows > 100 && c.identifies():
 			c.out = "an identifier: every row has its own value"
 		}
 	}
+}
+
+// Words and names of the parts that a table was split into.
+var (
+	partWords = []string{"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "holdout", "hold-out", "oot"}
+	foldName  = regexp.MustCompile(`(?i)^(cv|k)?[-_. ]?folds?([-_. ]?(id|no|nr|number))?$`)
+	inPart    = regexp.MustCompile(`(?i)^(is|in)[-_. ]?(train|training|test|val|valid|validation|holdout)([-_. ]?set)?$`)
+)
+
+// partOfData reports whether a column says in which part of a split its row was.
+func (c *column) partOfData() bool {
+	switch {
+	case c.full || c.values < 2:
+		return false
+	case c.kind == dataset.Integer && foldName.MatchString(c.name):
+		return c.values <= 20
+	case inPart.MatchString(c.name):
+		return c.values == 2
+	case c.kind != dataset.Category:
+		return false
+	}
+	for v := range c.counts {
+		missing := slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v })
+		if !missing && !slices.Contains(partWords, strings.ToLower(strings.TrimSpace(v))) {
+			return false
+		}
+	}
+	return true
 }
 
 // judgeText decides whether a category is one.

@@ -58,13 +58,15 @@ func clockRemedy(example string) string {
 var (
 	// dateWords are those of dates and times, besides the units of numbers.
 	dateWords = regexp.MustCompile(`(?i)^(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*$|^(am|pm|t|z|utc|gmt|c?est|cet|edt|[cmp][sd]t|bst|ist|jst|kw|q|e|inr|pt)$`)
-	address   = regexp.MustCompile(`^\d+\.\d+\.\d+\.\d+$`)
+	// names are those of things, and no numbers: addresses in a network, telephones, and codes
+	// such as C100000.
+	names = regexp.MustCompile(`^(\d+\.\d+\.\d+\.\d+|\+\d[\d ()/-]{7,}|[A-Z]{1,2}-?\d{3,})$`)
 )
 
 // likeNumber reports whether a text has digits, and beside them only signs, units and the
 // words of dates.
 func likeNumber(text string) bool {
-	if len(text) > 40 || address.MatchString(text) || !strings.ContainsFunc(text, unicode.IsDigit) {
+	if len(text) > 40 || names.MatchString(text) && !slices.Contains(currency, strings.TrimRight(text, "-0123456789")) || !strings.ContainsFunc(text, unicode.IsDigit) {
 		return false
 	}
 	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }) {

@@ -112,6 +112,8 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 		o.task, o.whyTask = wanted, "named by the user"
 	case len(all) == 2 && !c.full:
 		o.task, o.whyTask = dataset.Binary, "guessed: the target has two values"
+	case numeric && !c.full && len(enough) == 2 && averaged(all, enough):
+		o.task, o.whyTask = dataset.Binary, fmt.Sprintf("guessed: the target has two values, and %q in one row, as their mean would be", all[0].spellings[0])
 	case numeric && !c.full && len(enough) == 2 && coded(all, least):
 		o.task, o.whyTask = dataset.Binary, fmt.Sprintf("guessed: the target has two values, and %q in %s, which looks like a code for something else", all[0].spellings[0], progress.Counted(all[0].rows, "row"))
 	case c.kind == dataset.Number && c.tallies.of(fraction).n > 0:
@@ -141,6 +143,18 @@ func (d *Draft) outcomeOf(c *column, wanted string) (o outcome, err error) {
 		return o, &Error{fmt.Sprintf("the target %q is text, for example %q: task regression needs numbers", c.name, all[0].spellings[0])}
 	}
 	return o, nil
+}
+
+// averaged reports whether there is one more value than the two, in one row and between
+// them, as in a line with the means of the columns.
+func averaged(all, two []value) bool {
+	if len(all) != 3 || all[0].rows != 1 {
+		return false
+	}
+	a, okA := dataset.ParseNumber([]byte(two[0].spellings[0]))
+	b, okB := dataset.ParseNumber([]byte(two[1].spellings[0]))
+	x, ok := dataset.ParseNumber([]byte(all[0].spellings[0]))
+	return okA && okB && ok && x != math.Trunc(x) && min(a, b) < x && x < max(a, b)
 }
 
 // coded reports whether the values that hardly any row has are codes, as 9 is for unknown

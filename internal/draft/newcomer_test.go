@@ -1,0 +1,59 @@
+package draft_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"mlops/internal/draft"
+)
+
+// Columns that say how somebody else split the rows are left out, and those that only look
+// so are not; codes and telephones are no amounts.
+func TestColumnsOfParts(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "customer,phone,split,fold,is_train,phase,dose,a,y\n"+rows(600, func(i int) string {
+		return fmt.Sprintf("C%d,+49 30 %d,%s,%d,%t,%s,(%d),%d,%s", 100_000+i, 8_686_582+i*31, []string{"train", "Test"}[i%7/5], i%5, i%3 == 0, []string{"test", "launch"}[i%2], 100+i%250, uint32(i)*2_654_435_761>>8%50, yesNo(i*13))
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, f := range d.Spec.Features {
+		for _, name := range f.Columns() {
+			used[name] = true
+		}
+	}
+	for name, want := range map[string]bool{"split": false, "fold": false, "is_train": false, "phase": true, "a": true} {
+		if used[name] != want {
+			t.Errorf("%s is a feature: %t, want %t\n%s", name, used[name], want, d.YAML)
+		}
+	}
+	for name, want := range map[string]bool{"customer": false, "phone": false, "dose": true} {
+		if got := strings.Contains(d.Summary(), name+": values such as"); got != want {
+			t.Errorf("%s is said to look like amounts: %t, want %t\n%s", name, got, want, d.Summary())
+		}
+	}
+}
+
+// A last line with the means of the columns makes no value of an outcome of 0 and 1.
+func TestLineOfMeans(t *testing.T) {
+	t.Parallel()
+	for last, task := range map[string]string{"Mean,24.5,0.517": "binary", "7,24.5,2.5": "regression"} {
+		path := table(t, "t.csv", "age,dose,ill\n"+rows(600, func(i int) string { return fmt.Sprintf("%d,%d,%d", 20+i%60, i*7%50, i*i%3%2) })+last+"\n")
+		d, err := draft.Make(t.Context(), path, draft.Options{Target: "ill"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Spec.Task != task {
+			t.Errorf("%s: task %s, want %s", last, d.Spec.Task, task)
+		}
+		if stops := d.Preview.Stops(d.Spec); len(stops) > 0 {
+			t.Errorf("%s: the draft would not go through: %q", last, stops)
+		}
+		if task == "binary" && d.Preview.Excluded != 1 {
+			t.Errorf("%d rows are left out, want the one of means\n%s", d.Preview.Excluded, d.YAML)
+		}
+	}
+}
