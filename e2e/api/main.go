@@ -83,7 +83,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		client.Stdout, client.Stderr = os.Stdout, os.Stderr
 		client.Env = append(os.Environ(), "API_KEY="+key)
 		if err := client.Run(); err != nil {
-			return fmt.Errorf("Triton's client and %s: %w", server, err)
+			return fmt.Errorf("tritonclient of %s: %w", server, err)
 		}
 	}
 	return nil
