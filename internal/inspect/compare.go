@@ -54,7 +54,7 @@ func compared(spec *dataset.Spec, features []Feature, x, y []float32, folds []ui
 	}
 	label := func(row int) float32 { return y[row] }
 	fewY, manyY := take(few, label), take(many, label)
-	if positive := int(sumOf(manyY)); min(positive, len(many)-positive) < scarce {
+	if rarer(manyY) < scarce {
 		return nil // that may be by chance
 	}
 	var manyFolds []uint8
@@ -91,13 +91,6 @@ func compared(spec *dataset.Spec, features []Feature, x, y []float32, folds []ui
 		}
 	}
 	return best
-}
-
-func sumOf(labels []float32) (sum float32) {
-	for _, y := range labels {
-		sum += y
-	}
-	return sum
 }
 
 // divided is a ratio; NaN where there is none.

@@ -20,10 +20,9 @@ type moved struct {
 
 // thinned are at most mostTogether of some values.
 func thinned(values []float32) []float32 {
-	step := (len(values) + mostTogether - 1) / mostTogether
 	var all []float32
-	for i := 0; i < len(values); i += step {
-		all = append(all, values[i])
+	for _, row := range spaced(len(values), mostTogether) {
+		all = append(all, values[row])
 	}
 	return all
 }

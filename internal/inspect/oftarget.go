@@ -3,6 +3,7 @@ package inspect
 import (
 	"cmp"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"strconv"
@@ -175,11 +176,9 @@ func (t *OfTarget) Add(fields [][]byte, label float32) {
 
 // hashOf is FNV-1a, mixed, and never 0.
 func hashOf(value []byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, c := range value {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return Scatter(h) | 1<<63
+	h := fnv.New64a()
+	h.Write(value)
+	return Scatter(h.Sum64()) | 1<<63
 }
 
 func (l *byLevel) add(hash uint64, answers []float64, most int) {

@@ -36,25 +36,23 @@ func relation(spec *dataset.Spec, features []Feature, x, y []float32, stretches 
 	outcome := outcomeOf(spec, y[:stretches[0].to])
 	step := (len(y) + mostTogether - 1) / mostTogether
 	var few, labels []float32
-	var folds []uint8
+	var learn, rated []int              // of the few rows
 	ends := make([]int, len(stretches)) // of each stretch, among the rows that are rated
-	rated := 0
 	for at, s := range stretches {
 		for i, n := s.from, 0; i < s.to; i, n = i+step, n+1 {
 			for _, f := range kept {
 				few = append(few, x[i*len(features)+f])
 			}
-			labels = append(labels, outcome(y[i]))
 			if at == 0 && n%2 == 0 {
-				folds = append(folds, 0)
-				continue
+				learn = append(learn, len(labels))
+			} else {
+				rated = append(rated, len(labels))
 			}
-			folds = append(folds, Folds-1)
-			rated++
+			labels = append(labels, outcome(y[i]))
 		}
-		ends[at] = rated
+		ends[at] = len(rated)
 	}
-	g := grow(same, few, labels, folds, false)
+	g := boost(same, few, labels, learn, rated, false)
 	if g == nil {
 		return nil
 	}
@@ -129,7 +127,7 @@ func rate(scores []float64, y []float32) (auc, spread float64, ok bool) {
 	if err != nil || len(y) < leastRated { // of one class only, or too few
 		return 0, 0, false
 	}
-	positive := float64(len(y) - rarer(y))
-	negative := float64(rarer(y))
-	return r.AUC(), math.Sqrt((positive + negative + 1) / (12 * positive * negative)), true
+	few := float64(rarer(y))
+	many := float64(len(y)) - few
+	return r.AUC(), math.Sqrt((few + many + 1) / (12 * few * many)), true
 }

@@ -60,6 +60,28 @@ func TestRelation(t *testing.T) {
 	}
 }
 
+// TestRelationOfManyRows has so many rows that few of each batch are rated, and one more than
+// trees otherwise look at.
+func TestRelationOfManyRows(t *testing.T) {
+	t.Parallel()
+	const first = 13_333
+	batch := batches(first, first, 2*mostTogether-2*first)
+	r := rand.New(rand.NewPCG(5, 0))
+	var x, y []float32
+	for _, b := range batch {
+		a := float32(r.NormFloat64())
+		tells := a + float32(r.NormFloat64())
+		if b == batch[len(batch)-1] {
+			tells = -tells
+		}
+		x, y = append(x, a), append(y, map[bool]float32{true: 1}[tells > 0])
+	}
+	found := relation(spec(), []Feature{{Name: "a", Columns: []string{"a"}}}, x, y, stretchesOf(batch, len(y)), nil)
+	if found == nil || !strings.Contains(found.Text, "of batch 3 goes against batch 1") || !strings.Contains(found.Text, "the wrong way round") {
+		t.Errorf("%v, want the third batch against the first", found)
+	}
+}
+
 // Two columns that were exchanged in the second batch are told: measurements stop training.
 func TestExchanged(t *testing.T) {
 	t.Parallel()

@@ -177,14 +177,11 @@ type node struct {
 // grow boosts trees on all folds but the last, which tell values or two outcomes; nil if
 // either part has one outcome, or value, only.
 func grow(features []Feature, x, y []float32, folds []uint8, values bool) *forest {
-	step := (len(y) + mostTogether - 1) / mostTogether
 	var learn, test []int
-	for i := 0; i < len(y); i += max(1, step) {
-		fold := uint8(i % Folds)
+	for at, i := range spaced(len(y), mostTogether) {
+		fold := uint8(at % Folds)
 		if folds != nil {
 			fold = folds[i]
-		} else if step > 1 {
-			fold = uint8(i / step % Folds)
 		}
 		if fold == Folds-1 {
 			test = append(test, i)
@@ -192,6 +189,11 @@ func grow(features []Feature, x, y []float32, folds []uint8, values bool) *fores
 			learn = append(learn, i)
 		}
 	}
+	return boost(features, x, y, learn, test, values)
+}
+
+// boost boosts trees on the rows to learn, for grow.
+func boost(features []Feature, x, y []float32, learn, test []int, values bool) *forest {
 	labels := func(rows []int) (of []float32, differ bool) {
 		for _, i := range rows {
 			of = append(of, y[i])
