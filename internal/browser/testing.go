@@ -62,6 +62,24 @@ func (p *Page) Do(t testing.TB, steps ...string) {
 	}
 }
 
+// Look finds what axe-core, of that script, finds in the page, and whether it scrolls
+// sideways. It writes a picture into the folder, unless that is empty.
+func (p *Page) Look(t testing.TB, script, pictures, name string) {
+	t.Helper()
+	found, err := p.Violations(t.Context(), script)
+	if err != nil {
+		t.Fatal(name, err)
+	}
+	for _, v := range found {
+		t.Errorf("%s: %s", name, v)
+	}
+	var wide bool
+	if err := p.Eval(t.Context(), `document.documentElement.scrollWidth > innerWidth`, &wide); err != nil || wide {
+		t.Errorf("%s: it scrolls sideways (%v)", name, err)
+	}
+	p.Picture(t, pictures, name, true)
+}
+
 // Picture writes a picture of the page into a folder, unless that is empty.
 func (p *Page) Picture(t testing.TB, dir, name string, whole bool) {
 	t.Helper()

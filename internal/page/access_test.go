@@ -130,18 +130,7 @@ func TestAccessible(t *testing.T) {
 					t.Fatal(name, err)
 				}
 				tab.Do(t, p.do...)
-				found, err := tab.Violations(t.Context(), script)
-				if err != nil {
-					t.Fatal(name, err)
-				}
-				for _, v := range found {
-					t.Errorf("%s: %s", name, v)
-				}
-				var wide bool
-				if err := tab.Eval(t.Context(), `document.documentElement.scrollWidth > innerWidth`, &wide); err != nil || wide {
-					t.Errorf("%s: it scrolls sideways (%v)", name, err)
-				}
-				tab.Picture(t, os.Getenv("MLOPS_TEST_PICTURES"), name, true)
+				tab.Look(t, script, os.Getenv("MLOPS_TEST_PICTURES"), name)
 			}
 		}
 	}

@@ -38,19 +38,7 @@ func TestPageInBrowser(t *testing.T) {
 				if err := tab.Resize(t.Context(), width, 900); err != nil {
 					t.Fatal(err)
 				}
-				found, err := tab.Violations(t.Context(), axe)
-				if err != nil {
-					t.Fatal(err)
-				}
-				name := fmt.Sprintf("loadtest-%s-%d-%s", name, width, scheme)
-				for _, v := range found {
-					t.Errorf("%s: %s", name, v)
-				}
-				var wide bool
-				if err := tab.Eval(t.Context(), `document.documentElement.scrollWidth > innerWidth`, &wide); err != nil || wide {
-					t.Errorf("%s: it scrolls sideways (%v)", name, err)
-				}
-				tab.Picture(t, os.Getenv("MLOPS_TEST_PICTURES"), name, true)
+				tab.Look(t, axe, os.Getenv("MLOPS_TEST_PICTURES"), fmt.Sprintf("loadtest-%s-%d-%s", name, width, scheme))
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 // demo times `make demo` in a home of its own (`mlops scratch`): with warm caches
 // and empty databases, then with nothing new.
-func demo(ctx context.Context, _ *slog.Logger) ([]figure, error) {
+func demos(ctx context.Context, _ *slog.Logger) ([]figure, error) {
 	first, err := makeDemo(ctx)
 	if err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ const file = "bench.json"
 
 func run(ctx context.Context, log *slog.Logger) error {
 	parts := map[string]func(context.Context, *slog.Logger) ([]figure, error){
-		"demo": demo, "ingest": ingesting, "training": training, "evaluator": evaluator, "accuracy": accuracy,
+		"demo": demos, "ingest": ingesting, "training": training, "evaluator": evaluator, "accuracy": accuracy,
 		"scoring": scoring, "serving": serving, "tables": drafts, "loadtest": loadTester, "quality": quality, "earlier": earlierRows, "nodeport": nodePort, "page": webPage, "csv": csvTable, "reasons": reasons, "soak": soak,
 	}
 	if len(os.Args) < 2 {

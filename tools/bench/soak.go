@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"mlops/internal/dataset"
+	"mlops/internal/demo"
 	"mlops/internal/local"
 	"mlops/internal/program"
 	"mlops/loadtest"
@@ -205,27 +204,16 @@ func openConnections(ctx context.Context) (n float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	secrets, err := state.Secrets()
+	conn, err := demo.Raw(ctx, state)
 	if err != nil {
 		return 0, err
 	}
-	records, err := state.Records()
-	if err != nil {
-		return 0, err
+	if conn == nil {
+		return 0, fmt.Errorf("no Postgres runs in %s", home)
 	}
-	for _, r := range records {
-		if r.Name != "postgres" || !r.Alive() {
-			continue
-		}
-		conn, err := pgx.Connect(ctx, secrets.StepsURL(r.Port, "raw"))
-		if err != nil {
-			return 0, fmt.Errorf("connecting to the demo's Postgres: %w", err)
-		}
-		defer conn.Close(ctx)
-		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL").Scan(&n); err != nil {
-			return 0, fmt.Errorf("counting Postgres' connections: %w", err)
-		}
-		return n, nil
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL").Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting Postgres' connections: %w", err)
 	}
-	return 0, fmt.Errorf("no Postgres runs in %s", home)
+	return n, nil
 }
