@@ -52,10 +52,10 @@ candidates: [{name: one, rounds: 3}]
 		want  []string // what each warning begins with
 	}{
 		"alike":                {table(600, 1, "m", 2023, 50), nil},
-		"another unit":         {table(600, 1000, "m", 2023, 50), []string{"column weight changes from the rows loaded before to this table"}},
-		"another word":         {table(600, 1, "male", 2023, 50), []string{"column sex changes"}},
+		"another unit":         {table(600, 1000, "m", 2023, 50), []string{"column weight is distributed differently in this table than in the rows loaded before"}},
+		"another word":         {table(600, 1, "male", 2023, 50), []string{"column sex is distributed differently"}},
 		"a later year":         {table(600, 1, "m", 2024, 50), nil},
-		"another target":       {table(600, 1, "m", 2023, 95), []string{"column ill changes"}},
+		"another target":       {table(600, 1, "m", 2023, 95), []string{"column ill is distributed differently"}},
 		"no row":               {table(0, 1, "m", 2023, 50), nil},
 		"too few rows to tell": {table(100, 1000, "m", 2023, 50), []string{"the values were not compared"}},
 	} {

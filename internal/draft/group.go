@@ -134,18 +134,23 @@ func (s *sample) copies() string {
 
 // units warns of columns of numbers that are in two units.
 func (s *sample) units() (all []string) {
-	y := s.labels()
+	var names []string
+	var columns [][]float32
+	target := -1
 	for i := range s.spec.Columns {
 		c := &s.spec.Columns[i]
-		if c.Type != dataset.Number && c.Type != dataset.Integer || c.Name == s.spec.Key || c.Name == s.spec.Group || s.spec.Task != dataset.Regression && c.Name == s.spec.Target.Column {
+		isTarget := c.Name == s.spec.Target.Column
+		if c.Type != dataset.Number && c.Type != dataset.Integer || c.Name == s.spec.Key || c.Name == s.spec.Group || s.spec.Task != dataset.Regression && isTarget {
 			continue
 		}
-		targets := y
-		if c.Name == s.spec.Target.Column {
-			targets = make([]float32, len(y)) // the same for all
+		if isTarget {
+			target = len(columns)
 		}
-		if text := inspect.Mixed(s.measures(i).Values, targets); text != "" {
-			all = append(all, fmt.Sprintf("%s may be in two units: %s", c.Name, text))
+		names, columns = append(names, c.Name), append(columns, s.measures(i).Values)
+	}
+	for i, text := range inspect.Mixed(columns, s.labels(), target) {
+		if text != "" {
+			all = append(all, fmt.Sprintf("%s may be in two units: %s", names[i], text))
 		}
 	}
 	return all
@@ -262,6 +267,7 @@ func (t *Related) Warnings() (all []string, err error) {
 		all = append(all, found.together.Text)
 	}
 	all = append(all, t.sample.units()...)
+	all = append(all, t.sample.same()...)
 	if w := t.group(); w != "" {
 		all = append(all, w)
 	}

@@ -94,17 +94,17 @@ func drift(what string, f Feature, values []float32, stretches []stretch, measur
 			continue
 		}
 		found := &Finding{Level: Warning, Kind: Drift, Feature: f.Name, Value: index, Text: fmt.Sprintf(
-			"%s %s changes from %s to %s (stability index %.2f, above %.2f is another distribution)%s",
-			what, f.Name, first.name, s.name, index, shifted, change(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after)+respelled(f, before, after))}
-		most = &moved{f, found, s, thinned(values[first.from:first.to]), thinned(values[s.from:s.to]), measures}
+			"%s %s is distributed differently in %s than in %s%s",
+			what, f.Name, s.name, first.name, changeOf(f, values[first.from:first.to], values[s.from:s.to])+levelOf(f, before, after)+respelled(f, before, after))}
+		most = &moved{feature: f, found: found, to: s, before: thinned(values[first.from:first.to]), after: thinned(values[s.from:s.to]), measures: measures}
 		if !measures {
 			continue
 		}
 		if c, back, ok := laterUnit(values[first.from:first.to], values[s.from:s.to]); ok {
-			found.Text += "; its values are those before " + c.words(back)
+			most.unit = "; its values are those before " + c.words(back)
 			if s.batches {
 				found.Level = Stop
-				found.Text += ": convert them " + replaceRows + "; if both are right, say min and max of the column, between which all values are"
+				found.Text += most.unit + ": convert them " + replaceRows + "; if both are right, say min and max of the column, between which all values are"
 			}
 			return most
 		}
@@ -132,10 +132,32 @@ func Between(pairs []Pair) (found []Finding) {
 		}
 	}
 	exchanged(all)
+	for i := range all {
+		all[i].found.Text += all[i].unit
+	}
 	for _, m := range all {
 		found = append(found, *m.found)
 	}
 	return found
+}
+
+// inUnits says which features may be in another unit in the second half of a table, unless as
+// many change for no such reason: then other things begin there.
+func inUnits(all []moved) {
+	explained, others := 0, 0
+	for i := range all {
+		switch {
+		case all[i].unit != "":
+			explained++
+		case all[i].feature.Codes == 0 && !inOrder(slices.Concat(all[i].before, all[i].after)):
+			others++
+		}
+	}
+	for i := range all {
+		if m := &all[i]; m.unit != "" && !m.to.batches && others < explained {
+			m.found.Text += m.unit
+		}
+	}
 }
 
 // inOrder reports whether values only rise, or only fall, from row to row; of a category,
@@ -230,8 +252,8 @@ func sum(counts []float64) float64 {
 	return total
 }
 
-// change says how a number's middle and the share of missing values moved.
-func change(f Feature, before, after []float32) string {
+// changeOf says how a number's middle and the share of missing values moved.
+func changeOf(f Feature, before, after []float32) string {
 	missing := func(values []float32) float64 {
 		n := 0
 		for _, v := range values {

@@ -76,9 +76,9 @@ func TestDriftNamesTheBatch(t *testing.T) {
 		values  []float32
 		want    string
 	}{
-		{Feature{Name: "number"}, number, "from batch 1 to batch 3 (stability index "},
-		{Feature{Name: "category", Codes: 4, Levels: []string{"a", "b", "c"}}, category, "from batch 1 to batch 3 (stability index "},
-		{Feature{Name: "absent"}, absent, "from batch 1 to batch 4 (stability index "},
+		{Feature{Name: "number"}, number, "is distributed differently in batch 3 than in batch 1"},
+		{Feature{Name: "category", Codes: 4, Levels: []string{"a", "b", "c"}}, category, "is distributed differently in batch 3 than in batch 1"},
+		{Feature{Name: "absent"}, absent, "is distributed differently in batch 4 than in batch 1"},
 	} {
 		f := drift("feature", tt.feature, tt.values, stretches, false)
 		if f == nil || !strings.Contains(f.found.Text, tt.want) {

@@ -16,6 +16,7 @@ type moved struct {
 	to            stretch
 	before, after []float32 // at most mostTogether of each
 	measures      bool      // as of drift
+	unit          string    // as if the values were in another unit; empty: they are not
 }
 
 // thinned are at most mostTogether of some values.
@@ -57,7 +58,7 @@ func hasValuesOf(a, b *moved) bool {
 		return false
 	}
 	n, m := float64(len(a.before)), float64(len(b.after))
-	most := converted + 1.36*math.Sqrt((n+m)/(n*m))
+	most := min(mostConverted, converted+1.36*math.Sqrt((n+m)/(n*m)))
 	if a.feature.Codes > 0 {
 		shares := a.feature.shares(a.before)
 		between := 0.0

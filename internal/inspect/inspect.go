@@ -131,6 +131,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 		}
 	}
 	exchanged(drifts)
+	inUnits(drifts)
 	var changes []Finding
 	for _, m := range drifts {
 		changes = append(changes, *m.found)

@@ -130,20 +130,49 @@ func (c conversion) words(back bool) string {
 	return fmt.Sprintf("%s, as if they were in another unit (%s)", times, c.units)
 }
 
-// Mixed says whether the numbers of one column are in two units, by what they are: in two
+// Mixed says of each column of numbers whether it is in two units, by what they are: in two
 // heaps of which one is the other converted, or from some row on. They are in the order of
-// the table, with the target of each row; NaN is missing. It is empty if they are not.
-func Mixed(values, y []float32) string {
-	known, targets := make([]float32, 0, len(values)), make([]float32, 0, len(values))
-	for i, v := range values {
-		if v == v {
-			known, targets = append(known, v), append(targets, y[i])
+// the table, with the target of each row; NaN is missing. The text of a column is empty if
+// it is not. isTarget is the column that is the target, -1 if none is.
+func Mixed(columns [][]float32, y []float32, isTarget int) []string {
+	texts := make([]string, len(columns))
+	found := map[int]change{}
+	for i, values := range columns {
+		if texts[i] = heaps(slices.DeleteFunc(slices.Clone(values), func(v float32) bool { return v != v })); texts[i] != "" {
+			continue
+		}
+		if c, ok := fromSomeRow(values); ok && (i == isTarget || steadyTarget(y, []stretch{{to: c.row}, {from: c.row, to: len(y)}})) {
+			found[i] = c
 		}
 	}
-	if text := heaps(known); text != "" {
-		return text
+	for i, c := range found {
+		if !sortedRows(columns, found, c.row) {
+			texts[i] = c.text
+		}
 	}
-	return fromSomeRow(known, targets)
+	return texts
+}
+
+// change is a row from which on numbers are in another unit, with what is said of it.
+type change struct {
+	row  int
+	text string
+}
+
+// sortedRows reports whether as many columns change at a row as those that a conversion
+// explains: then other things begin there, as in a table that is sorted by a diagnosis.
+func sortedRows(columns [][]float32, found map[int]change, row int) bool {
+	others := 0
+	for i, values := range columns {
+		if _, explained := found[i]; explained || inOrder(values) {
+			continue
+		}
+		before, after := ordered(values[:row]), ordered(values[row:])
+		if min(len(before), len(after)) >= LeastForDrift && distance(before, after, 1, 0) > steady {
+			others++
+		}
+	}
+	return others >= len(found)
 }
 
 // heaps finds two heaps of numbers above 0 that are far from one another.
@@ -180,10 +209,17 @@ func heaps(known []float32) string {
 const unitParts = 20
 
 // fromSomeRow finds the row from which on numbers are in another unit.
-func fromSomeRow(known, targets []float32) string {
+func fromSomeRow(values []float32) (c change, ok bool) {
+	var known []float32
+	var rows []int
+	for i, v := range values {
+		if v == v {
+			known, rows = append(known, v), append(rows, i)
+		}
+	}
 	n := max(LeastForDrift, len(known)/10)
 	if len(known) < 2*n || inOrder(known) || distance(ordered(known[:n]), ordered(known[len(known)-n:]), 1, 0) < apart {
-		return ""
+		return c, false
 	}
 	best, at := 0.0, 0
 	for part := 1; part < unitParts; part++ {
@@ -196,13 +232,13 @@ func fromSomeRow(known, targets []float32) string {
 			best, at = d, i
 		}
 	}
-	c, back, ok := laterUnit(known[:at], known[at:])
-	if !ok || !steadyTarget(targets, []stretch{{to: at}, {from: at, to: len(known)}}) {
-		return ""
+	by, back, ok := laterUnit(known[:at], known[at:])
+	if !ok {
+		return c, false
 	}
 	before, after := ordered(known[:at]), ordered(known[at:])
-	return fmt.Sprintf("the first %.0f%% of its values have the median %.4g and the others %.4g, which are the first ones %s: convert one of them in the table",
-		100*float64(at)/float64(len(known)), before[len(before)/2], after[len(after)/2], c.words(back))
+	return change{rows[at], fmt.Sprintf("the first %.0f%% of its values have the median %.4g and the others %.4g, which are the first ones %s: convert one of them in the table",
+		100*float64(at)/float64(len(known)), before[len(before)/2], after[len(after)/2], by.words(back))}, true
 }
 
 // ordered are the numbers among some values, the smallest first.

@@ -83,7 +83,7 @@ func TestMixed(t *testing.T) {
 			for i := range values {
 				values[i], y[i] = float32(tt.of(r, i)), float32(r.IntN(2))
 			}
-			if text := Mixed(values, y); tt.want == "" && text != "" || !strings.Contains(text, tt.want) {
+			if text := Mixed([][]float32{values}, y, -1)[0]; tt.want == "" && text != "" || !strings.Contains(text, tt.want) {
 				t.Errorf("got %q, want %q", text, tt.want)
 			}
 			for i, v := range values {
@@ -91,10 +91,54 @@ func TestMixed(t *testing.T) {
 					sorted[i] = 1
 				}
 			}
-			if text := Mixed(values, sorted); tt.name == "Fahrenheit, then Celsius" && text != "" {
+			if text := Mixed([][]float32{values}, sorted, -1)[0]; tt.name == "Fahrenheit, then Celsius" && text != "" {
 				t.Errorf("rows that are sorted by the target: %s", text)
 			}
 		})
+	}
+}
+
+// Rows that are sorted by what they are of, such as a diagnosis, change in most columns; in
+// another unit are only those that a conversion explains.
+func TestMixedOrSorted(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(6, 6))
+	const rows = 1200
+	var y []float32
+	columns := make([][]float32, 5) // pounds after kilograms, feet after meters, a size of the second kind, and two that stay
+	for i := range rows {
+		second := i >= rows/2
+		for k, of := range []struct{ mean, factor float64 }{{80, 2.2046}, {1.7, 3.2808}, {30, 1.7}, {40, 1}, {50, 1}} {
+			x := of.mean * (1 + 0.1*r.NormFloat64())
+			if second {
+				x *= of.factor
+			}
+			columns[k] = append(columns[k], float32(x))
+		}
+		y = append(y, float32(r.IntN(2)))
+	}
+	for _, tt := range []struct {
+		columns []int
+		want    []int // those that are told
+	}{
+		{[]int{0, 3, 4}, []int{0}},
+		{[]int{0, 1, 2, 3}, []int{0, 1}},
+		{[]int{0, 2, 3, 4}, nil}, // as many change for another reason
+		{[]int{2, 3, 4}, nil},
+	} {
+		var all [][]float32
+		for _, k := range tt.columns {
+			all = append(all, columns[k])
+		}
+		var got []int
+		for i, text := range Mixed(all, y, -1) {
+			if text != "" {
+				got = append(got, tt.columns[i])
+			}
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("of columns %v, %v are told, want %v", tt.columns, got, tt.want)
+		}
 	}
 }
 
