@@ -80,6 +80,8 @@ type Draft struct {
 	lostLine int64
 	empty    source.Empty
 	totals   summing
+
+	firstLine int64 // of the first record
 }
 
 // maxColumns is how many columns a spec may list.
@@ -134,7 +136,7 @@ func Make(ctx context.Context, address string, o Options) (*Draft, error) {
 	for _, name := range o.Leaks {
 		i := slices.IndexFunc(d.columns, func(c *column) bool { return c.name == name || c.as == name })
 		if i < 0 {
-			return nil, &Error{fmt.Sprintf("no column is called %q; there are: %s", name, strings.Join(d.names(), ", "))}
+			return nil, d.noColumn(name)
 		}
 		d.columns[i].allowed = true
 	}
@@ -324,6 +326,9 @@ func (d *Draft) read(ctx context.Context, table *source.Table) ([]*sketch, error
 			}
 			continue
 		}
+		if d.Rows == 0 {
+			d.firstLine = rec.Line
+		}
 		if d.Rows++; d.Rows%10_000 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -402,20 +407,11 @@ func (d *Draft) chooseTarget(o Options) error {
 			}
 		}
 		if d.target == nil {
-			var same []string
-			for _, c := range d.columns {
-				if slices.Equal(tokens(c.name), tokens(o.Target)) {
-					same = append(same, c.name)
-				}
-			}
-			if len(same) == 1 {
-				return &Error{fmt.Sprintf("no column is called %q; did you mean %q?", o.Target, same[0])}
-			}
-			return &Error{fmt.Sprintf("no column is called %q; there are: %s%s", o.Target, strings.Join(d.names(), ", "), d.oneField())}
+			return d.noColumn(o.Target)
 		}
 	}
 	c := d.target
-	c.keepWords(d.spell)
+	c.keepWords(d.spell, o)
 	if c.drop != "" {
 		return &Error{fmt.Sprintf("column %q can't be the target: %s", c.name, c.drop)}
 	}
@@ -440,7 +436,7 @@ func (d *Draft) chooseTarget(o Options) error {
 	}
 	c.kind = d.outcome.kind(c)
 	c.out = "it is the target"
-	c.notes = slices.DeleteFunc(c.notes, func(n string) bool { return strings.Contains(n, twoValues) }) // its outcome joins them
+	c.notes = slices.DeleteFunc(c.notes, func(n string) bool { return strings.Contains(n, valuesToModel) }) // its outcome joins them
 	return nil
 }
 
@@ -498,12 +494,33 @@ func (c *column) some(most int) []string {
 	return all[:min(most, len(all))]
 }
 
-func (d *Draft) names() []string {
-	var names []string
+// mostNames is how many of a table's columns an error lists.
+const mostNames = 12
+
+// noColumn says that no column has the name that the user gave, and which may be meant.
+func (d *Draft) noColumn(name string) error {
+	var names, same []string
 	for _, c := range d.columns {
 		names = append(names, c.name)
+		if slices.Equal(tokens(c.name), tokens(name)) {
+			same = append(same, c.name)
+		}
 	}
-	return names
+	if len(same) == 1 {
+		return &Error{fmt.Sprintf("no column is called %q; did you mean %q?", name, same[0])}
+	}
+	if at := d.columns[0].of(name); at.n == 1 && len(d.columns) > 2 {
+		return &Error{fmt.Sprintf("no column is called %q, but line %s begins with it: each record seems to be a column of the table; exchange its lines and columns", name, progress.Count(at.line))}
+	}
+	meant := ""
+	if near := dataset.Nearest(name, names); near != "" && len(name) > 4 {
+		meant = fmt.Sprintf("; did you mean %q?", near)
+	}
+	more := ""
+	if n := len(names) - mostNames; n > 0 {
+		names, more = names[:mostNames], fmt.Sprintf(" and %s more", progress.Count(int64(n)))
+	}
+	return &Error{fmt.Sprintf("no column is called %q%s; there are: %s%s%s", name, meant, strings.Join(names, ", "), more, d.oneField())}
 }
 
 var unfit = regexp.MustCompile(`[^a-z0-9]+`)

@@ -30,6 +30,7 @@ type column struct {
 	unsure     string   // what of its spelling the table does not tell; empty: nothing
 	unit       string   // of its numbers
 	allowed    bool     // it may tell the target by itself
+	kept       bool     // its words are values, though the others are numbers
 	lossOf     int64    // cells that the type can't read
 	lossEx     string   // one of them
 	lossAt     int64
@@ -80,9 +81,9 @@ func (c *column) findMissing() {
 	// for a missing value: there is no other way to read it.
 	t := &c.tallies
 	readable := max(t.of(number).n, t.of(commaGroups).n, t.of(decimalComma).n, t.of(pointGroups).n, t.of(date).n)
-	if left := n - sum(c.missing); readable*2 >= left && t.of(text).n > 0 {
+	if left := n - sum(c.missing); readable*2 >= left && t.of(text).n > 0 && !c.mixedTruths() {
 		words, hinted := map[string]*count{}, int64(0)
-		for _, m := range []map[string]*count{c.counts, c.special} {
+		for _, m := range []map[string]*count{c.counts, c.special, c.odd} {
 			for v, k := range m {
 				if c.kindsOf(v)&text == 0 {
 					continue
@@ -96,9 +97,6 @@ func (c *column) findMissing() {
 			hint := slices.Contains(hints, strings.ToLower(v))
 			if (hint || len(words) <= 5) && readable*10 >= (left-hinted)*8 {
 				c.missing = append(c.missing, marked{v, *k, hint})
-				if !hint && strings.ContainsAny(v, "0123456789") {
-					c.notes = append(c.notes, fmt.Sprintf("%q (%s, first on line %s) has a number in it and is read as missing: write a number there, or say type: category", shorten(v, 40), progress.Counted(k.n, "cell"), progress.Count(k.line)))
-				}
 			}
 		}
 	}
@@ -187,8 +185,17 @@ func (c *column) decide(spell spelling) {
 	numbers -= c.markedOf(number)
 	dates, format := c.bestDate()
 	others, other := c.bestDate("")
+	readable := c.isoDates() + others.n // by a column of that format
+	if !c.kept && (c.oddCompactDates() || c.takeOdd(numbers, readable, other)) {
+		c.decide(spell) // of the others
+		return
+	}
 	of := func(m int64) string { return fmt.Sprintf("%s of %s values", progress.Count(m), progress.Count(n)) }
 	switch {
+	case c.values > 2 && c.mixedTruths():
+		c.kind, c.guess = dataset.Boolean, "yes or no, in several spellings: "+c.spelled()
+	case numbers == n && c.compactDates() == 0:
+		c.kind, c.guess = dataset.Date, "dates without a separator, by the column's name"
 	case t.of(leadingZero).n > 0 && numbers == n:
 		l := t.of(leadingZero)
 		c.kind, c.guess = dataset.Category, fmt.Sprintf("codes: %s begin with a zero, for example line %d: %q", progress.Count(l.n), l.line, l.example)
@@ -198,8 +205,6 @@ func (c *column) decide(spell spelling) {
 	case numbers == n && c.countedDates() != "":
 		c.kind, c.dateFormat = dataset.Date, c.countedDates()
 		c.guess = fmt.Sprintf("dates as numbers, by the column's name and their size, for example line %d: %q", t.of(number).line, t.of(number).example)
-	case numbers == n && c.compactDates():
-		c.kind, c.guess = dataset.Date, "dates without a separator, by the column's name"
 	case dates.n == n && dates.n > numbers:
 		c.kind, c.dateFormat, c.guess = dataset.Date, format, fmt.Sprintf("dates, for example line %d: %q", dates.line, dates.example)
 		if other := swapped(format); other != format && c.dates[other] != nil && c.dates[other].n == n {
@@ -209,6 +214,10 @@ func (c *column) decide(spell spelling) {
 	case c.isoDates() > 0 && c.isoDates()+others.n == n && n > numbers:
 		c.kind, c.dateFormat = dataset.Date, other
 		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", progress.Count(others.n), others.line, others.example)
+	case readable*100 >= n*99 && n >= 100 && readable > numbers && c.dayAndMonth(other) == "":
+		c.kind, c.dateFormat, c.guess = dataset.Date, other, of(readable)+" are dates"
+		odd := c.unread(func(v string) bool { _, ok := dataset.ParseDateIn(other, []byte(v)); return ok })
+		c.lossOf, c.lossEx, c.lossAt = n-readable, odd.example, odd.line
 	case numbers == n, numbers*100 >= n*99 && n >= 100 && !codeName.MatchString(c.name): // codes may be written in more than one way
 		c.kind = dataset.Number
 		// An identifier that pandas wrote as 1001.0; of amounts, a later one may be no whole number.
@@ -229,7 +238,7 @@ func (c *column) decide(spell spelling) {
 			c.guess += fmt.Sprintf(", most with the unit %s", c.unit)
 		}
 		if numbers < n {
-			other := t.of(text)
+			other := c.unread(c.number)
 			c.lossOf, c.lossEx, c.lossAt = n-numbers, other.example, other.line
 		}
 		if c.kind == dataset.Integer && c.values <= 60 && c.exact && codeName.MatchString(c.name) {
@@ -241,10 +250,14 @@ func (c *column) decide(spell spelling) {
 		switch {
 		case t.of(truth).n == n && c.exact && c.twoTruths():
 			c.kind, c.guess = dataset.Boolean, "yes or no, for example line "+fmt.Sprint(t.of(truth).line)+fmt.Sprintf(": %q", t.of(truth).example)
-		case dates.n*10 > n*9:
-			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(dates.n), cmp.Or(format, "ISO 8601"), t.of(text).line, t.of(text).example))
+		case t.of(date).n*2 > n && c.dayAndMonth(other) != "":
+			c.unsure = c.dayAndMonth(other)
+		case readable*10 > n*9:
+			odd := c.unread(func(v string) bool { _, ok := dataset.ParseDateIn(other, []byte(v)); return ok })
+			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(readable), cmp.Or(other, "ISO 8601"), odd.line, odd.example))
 		case numbers*10 > n*9:
-			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), t.of(text).line, t.of(text).example))
+			odd := c.unread(c.number)
+			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), odd.line, odd.example))
 		case c.twoSpellings() != "":
 			c.unsure = c.twoSpellings()
 		case spell.decimal == "," && t.of(fraction).n > 0 && t.of(number).n*10 > n*9:
@@ -258,6 +271,9 @@ func (c *column) decide(spell spelling) {
 			c.likeNumbers()
 		}
 	}
+	if c.kind == dataset.Date || c.kind == dataset.Number || c.kind == dataset.Integer {
+		c.noteOdd()
+	}
 	c.shares()
 	c.suspect()
 	if c.kind == dataset.Category && c.exact && c.values <= 40 {
@@ -270,9 +286,19 @@ func (c *column) decide(spell spelling) {
 	}
 }
 
+// number reports whether a text may be a number, in one spelling or another.
+func (c *column) number(v string) bool {
+	return c.kindsOf(v)&(number|commaGroups|pointGroups|blankGroups|decimalComma) != 0
+}
+
 // keepWords makes values of the words that were taken for a missing one because the
-// others are numbers: a row whose target is not known is not trained on.
-func (c *column) keepWords(spell spelling) {
+// others are numbers: a row whose target is not known is not trained on. Beside amounts,
+// they are no values.
+func (c *column) keepWords(spell spelling, o Options) {
+	if amounts := c.values > leastDifferent && (c.kind == dataset.Number || c.kind == dataset.Integer) && !codeName.MatchString(c.name); amounts && len(o.Positive) == 0 && (o.Task == "" || o.Task == dataset.Regression) {
+		return
+	}
+	c.kept = true
 	kept := slices.DeleteFunc(slices.Clone(c.missing), func(m marked) bool { return !m.sure && c.kindsOf(m.value)&text != 0 })
 	if len(kept) == len(c.missing) {
 		return
@@ -342,18 +368,39 @@ func (c *column) isoDates() int64 {
 
 var dateName = regexp.MustCompile(`(?i)(^|[^a-z])(dates?|day|dt|datum|fecha|data|time|timestamp)([^a-z]|$)|(?-i:[a-z](Date|Day|Dt|Time)$)`)
 
-// compactDates reports whether a column of whole numbers is one of dates: its name says
-// so, and each is one, as 20240131 is.
-func (c *column) compactDates() bool {
-	if !dateName.MatchString(c.name) || len(c.counts) < 2 || c.tallies.of(integer).n < c.present {
+// compactDates counts the cells that are no dates in a column of whole numbers whose name
+// says that it is one of dates, as 20240131 is; -1 if it isn't one.
+func (c *column) compactDates() int64 {
+	odd, ok := c.noCompactDates()
+	if !ok {
+		return -1
+	}
+	return sum(odd)
+}
+
+// noCompactDates are the few numbers that are no dates in a column of dates such as 20240131.
+func (c *column) noCompactDates() (odd []marked, ok bool) {
+	if t := &c.tallies; !dateName.MatchString(c.name) || len(c.counts) < 2 || t.of(integer).n+t.of(leadingZero).n < c.present {
+		return nil, false
+	}
+	dates := 0
+	c.texts(func(v string, n *count) {
+		if t, ok := dataset.ParseDate([]byte(v)); ok && len(v) == 8 && t.Year() >= 1900 && t.Year() <= 2100 {
+			dates++
+			return
+		}
+		odd = append(odd, marked{v, *n, false})
+	})
+	return odd, dates > len(odd) && len(odd) <= mostOdd && sum(odd)*100 <= c.present*(100-mostlyTyped)
+}
+
+// oddCompactDates takes those for missing values, and reports whether there are any.
+func (c *column) oddCompactDates() bool {
+	odd, ok := c.noCompactDates()
+	if !ok || len(odd) == 0 {
 		return false
 	}
-	for v := range c.counts {
-		t, ok := dataset.ParseDate([]byte(v))
-		if !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) && !(ok && len(v) == 8 && t.Year() >= 1900 && t.Year() <= 2100) {
-			return false
-		}
-	}
+	c.take(odd)
 	return true
 }
 

@@ -2,6 +2,7 @@ package draft
 
 import (
 	"bytes"
+	"cmp"
 	"hash/maphash"
 	"math"
 	"math/bits"
@@ -39,6 +40,7 @@ type sketch struct {
 	dates   map[string]*tally // by format
 	united  unitTally
 	special map[string]*count // missing-like values, once counts is full
+	odd     map[string]*count // likewise texts that are neither numbers nor dates, up to mostOdd+1
 
 	counting bool // each cell is a whole number, one more than the one before
 	last     int64
@@ -61,7 +63,7 @@ func newSketches(names []string) []*sketch {
 	most := min(10_000, max(leastCells, maxCells/max(1, len(names))))
 	all := make([]*sketch, len(names))
 	for i, name := range names {
-		all[i] = &sketch{name: name, counts: map[string]*count{}, special: map[string]*count{}, most: most}
+		all[i] = &sketch{name: name, counts: map[string]*count{}, most: most}
 	}
 	return all
 }
@@ -92,13 +94,11 @@ func (s *sketch) add(cell []byte, line int64, budget *int) {
 		if !s.full {
 			s.spill(budget)
 		}
-		s.classified(1, cell, line)
-		if isSpecial(cell) && len(s.special) < 100 {
-			if c := s.special[string(cell)]; c != nil {
-				c.n++
-			} else {
-				s.special[string(cell)] = &count{1, line}
-			}
+		k := s.classified(1, cell, line)
+		if isSpecial(cell) {
+			s.special = counted(s.special, 100, cell, line)
+		} else if k&text != 0 {
+			s.odd = counted(s.odd, mostOdd+1, cell, line)
 		}
 	}
 	if s.full {
@@ -113,14 +113,30 @@ func (s *sketch) add(cell []byte, line int64, budget *int) {
 	}
 }
 
-// classified takes n cells with the same text in.
-func (s *sketch) classified(n int64, cell []byte, line int64) {
+// counted takes one cell in, unless it is new and there are so many already.
+func counted(counts map[string]*count, most int, cell []byte, line int64) map[string]*count {
+	if c := counts[string(cell)]; c != nil {
+		c.n++
+		return counts
+	}
+	if counts == nil {
+		counts = map[string]*count{}
+	}
+	if len(counts) < most {
+		counts[string(cell)] = &count{1, line}
+	}
+	return counts
+}
+
+// classified takes n cells with the same text in, and says how it can be read.
+func (s *sketch) classified(n int64, cell []byte, line int64) kinds {
 	k := classify(cell)
 	s.tallies.add(k, n, cell, line)
 	if k&date != 0 {
 		s.dated(n, cell, line)
 	}
 	s.united.add(k, n, cell, line)
+	return k
 }
 
 // dated takes n cells with the same date in, which may be of several formats.
@@ -172,7 +188,7 @@ func (s *sketch) finish() {
 
 // release forgets how the values were told apart, and the values themselves unless kept.
 func (s *sketch) release(keep bool) {
-	s.unique, s.approx, s.special = nil, hyperLogLog{}, nil
+	s.unique, s.approx, s.special, s.odd = nil, hyperLogLog{}, nil, nil
 	if !keep {
 		s.counts = nil
 	}
@@ -197,7 +213,7 @@ func (s *sketch) of(value string) count {
 	if c := s.counts[value]; c != nil {
 		return *c
 	}
-	if c := s.special[value]; c != nil {
+	if c := cmp.Or(s.special[value], s.odd[value]); c != nil {
 		return *c
 	}
 	return count{}

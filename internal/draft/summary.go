@@ -3,6 +3,7 @@ package draft
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"mlops/internal/dataset"
@@ -61,7 +62,11 @@ func (d *Draft) Summary() string {
 		dataset.Regression: "R²: share of the target's variance that the column alone explains; 0 says nothing",
 	}[d.outcome.task] + "\n")
 	for _, c := range d.columns {
-		for _, m := range c.missing {
+		for i, m := range c.missing {
+			if i == 5 && len(c.missing) > 6 {
+				fmt.Fprintf(&b, "\n  missing in %s: and %d more texts", shorten(c.name, 40), len(c.missing)-i)
+				break
+			}
 			fmt.Fprintf(&b, "\n  missing in %s: %q (%s, first on line %s)", shorten(c.name, 40), shorten(m.value, 40), progress.Counted(m.n, "cell"), progress.Count(m.line))
 		}
 	}
@@ -118,7 +123,7 @@ func (d *Draft) tell() {
 	if text := d.sample.copies(); text != "" {
 		say("%s", text)
 	}
-	for _, text := range d.sample.units() {
+	for _, text := range slices.Concat(d.sample.units(), d.sample.same()) {
 		say("%s", text)
 	}
 	if text := d.sample.extremes(); text != "" {
@@ -138,6 +143,9 @@ func (d *Draft) tell() {
 		say("%s left out, whose %s has fewer than %d rows, or too few in a split: %s", progress.Counted(rows, "row"), d.target.name, d.outcome.least, listed(d.outcome.rare))
 	}
 	if text := d.totals.String(d.Rows); text != "" {
+		say("%s", text)
+	}
+	if text := d.secondHeader(); text != "" {
 		say("%s", text)
 	}
 	for _, c := range d.columns {

@@ -103,32 +103,10 @@ func (c *column) suspect() {
 		c.notes = append(c.notes, fmt.Sprintf("%s values look as if they had been read in a wrong encoding, for example line %s: %q: export the table again as UTF-8", progress.Count(twice.n), progress.Count(twice.line), twice.example))
 	}
 	c.spellings()
+	c.parted()
 	if c.kind == dataset.Integer || c.kind == dataset.Number {
 		c.perhapsDates()
 		c.codes()
-	}
-}
-
-// twoValues is said of levels that differ only in capitals.
-const twoValues = " are two values to a model"
-
-// spellings notes levels of a category that differ only in capitals.
-func (c *column) spellings() {
-	if c.kind != dataset.Category || c.full || len(c.counts) > 200 {
-		return
-	}
-	by := map[string][]string{}
-	for v := range c.counts {
-		if low := strings.ToLower(v); !slices.ContainsFunc(c.missing, func(m marked) bool { return m.value == v }) {
-			by[low] = append(by[low], v)
-		}
-	}
-	for _, low := range slices.Sorted(maps.Keys(by)) {
-		if alike := by[low]; len(alike) > 1 {
-			slices.Sort(alike)
-			c.notes = append(c.notes, fmt.Sprintf("%q and %q"+twoValues+": if they mean the same, write them one way", alike[0], alike[1]))
-			return
-		}
 	}
 }
 
@@ -154,10 +132,18 @@ func (c *column) perhapsDates() {
 const beyond = 3
 
 const (
-	// A zero may be a code if all of so many other values are above such a share of the
-	// greatest, and so many times as far from it as from one another.
-	leastAbove, farAbove, spacings = 10, 0.15, 5
+	// A zero may be a code if so many other values are so many times as far from it as from
+	// one another: of a count, the least one is next to it. Besides, they are above such a
+	// share of the greatest, or their column is called a measurement that is never 0: amounts
+	// begin somewhere too, and 0 is none of them.
+	leastAbove, spacings, farAbove = 10, 5, 0.15
+	// lowest is how many of the least values show how far they are from one another where a
+	// zero would be next.
+	lowest = 10
 )
+
+// neverZero is a name of a measurement of bodies and things that are there.
+var neverZero = regexp.MustCompile(`(?i)(glucose|insulin|pressure|cholest|triglyc|ha?emoglobin|creatinin|thickness|weight|height|waist|pulse|heart.?rate)|(^|[^a-z])(bmi|sbp|dbp|bp|hdl|ldl|hba1c)([^a-z]|$)`)
 
 // spacing is the median distance of numbers in their order.
 func spacing(sorted []float64) float64 {
@@ -201,7 +187,8 @@ func (c *column) codes() {
 	if least < 0 && sorted[1] >= 0 && nines(-least) {
 		say(least, "no other value is below 0")
 	}
-	if least == 0 && len(sorted) >= leastAbove && sorted[1] >= most*farAbove && sorted[1] >= spacings*spacing(sorted[1:]) {
+	if least == 0 && len(sorted) >= leastAbove && (sorted[1] >= most*farAbove && sorted[1] >= spacings*spacing(sorted[1:]) || neverZero.MatchString(c.name)) &&
+		sorted[1] >= spacings*spacing(sorted[1:min(len(sorted), 2+lowest)]) {
 		say(0, fmt.Sprintf("the next smallest value is %g", sorted[1]))
 	}
 	if before := sorted[len(sorted)-2]; nines(most) && most > 9 && most >= beyond*math.Max(1, math.Abs(before)) {

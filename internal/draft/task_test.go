@@ -230,7 +230,7 @@ func TestAmountsAndBounds(t *testing.T) {
 		t.Errorf("amounts are left out:\n%s", d.YAML)
 	}
 	if !slices.ContainsFunc(d.Profile.Warnings, func(w string) bool {
-		return strings.Contains(w, `"10+ yrs" (150 cells`) && strings.Contains(w, "read as missing")
+		return strings.Contains(w, `150 cells have a number in them, "10+ yrs" (line `) && strings.Contains(w, "read as missing")
 	}) {
 		t.Errorf("warnings %q, want one of 10+ yrs", d.Profile.Warnings)
 	}

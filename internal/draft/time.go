@@ -250,7 +250,7 @@ func (d *Draft) splitInTime(ctx context.Context, address, by string) error {
 	default:
 		i := slices.IndexFunc(d.columns, func(c *column) bool { return c.drop == "" && (c.name == by || c.as == by) })
 		if i < 0 {
-			return &Error{fmt.Sprintf("no column is called %q; there are: %s", by, strings.Join(d.names(), ", "))}
+			return d.noColumn(by)
 		}
 		c := d.columns[i]
 		if c == d.target || c.kind != dataset.Date && c.kind != dataset.Integer && c.kind != dataset.Number {

@@ -109,7 +109,7 @@ func TestIdentifiersAsFloats(t *testing.T) {
 	if pay := d.Spec.Columns[d.Spec.Column("pay")]; d.Spec.Key != "record_id" || d.Spec.Group != "patient_id" || pay.Type != dataset.Number {
 		t.Errorf("key %q, group %q, pay is a %s:\n%s", d.Spec.Key, d.Spec.Group, pay.Type, d.YAML)
 	}
-	if s := d.Summary(); !strings.Contains(s, `"M" and "m" are two values to a model`) {
+	if s := d.Summary(); !strings.Contains(s, `"M" (336 cells) and "m" (328 cells) are 2 values to a model`) {
 		t.Errorf("two spellings are not told in:\n%s", s)
 	}
 	if _, err := draft.Make(t.Context(), table(t, "t.csv", "pay,y\n"+rows(400, func(i int) string {

@@ -255,12 +255,10 @@ func mismatch(twice, missing, unknown []string) string {
 		}
 		what = append(what, text)
 	}
-	if len(unknown) > 0 {
-		quoted := make([]string, len(unknown))
-		for i, n := range unknown {
-			quoted[i] = quote(n)
-		}
-		all := strings.Join(quoted, ", ")
+	switch all := list(unknown); {
+	case len(unknown) > mostListed:
+		what = append(what, fmt.Sprintf("unknown: %s; list them under columns, or leave out every column that is not listed: source: {ignore: all}", all))
+	case len(unknown) > 0:
 		what = append(what, fmt.Sprintf("unknown: %s; list them under columns, or leave them out: source: {ignore: [%s]} (ignore: all leaves out every column that is not listed)", all, all))
 	}
 	if len(twice) > 0 {
@@ -400,16 +398,18 @@ func quote(name string) string {
 	return fmt.Sprintf("%q", name)
 }
 
+// mostListed is how many names a message lists.
+const mostListed = 5
+
 // list quotes the first names and counts the others.
 func list(names []string) string {
-	const most = 5
-	quoted := make([]string, 0, most)
-	for _, n := range names[:min(most, len(names))] {
+	quoted := make([]string, 0, mostListed)
+	for _, n := range names[:min(mostListed, len(names))] {
 		quoted = append(quoted, quote(n))
 	}
 	s := strings.Join(quoted, ", ")
-	if len(names) > most {
-		s += fmt.Sprintf(" and %d more", len(names)-most)
+	if len(names) > mostListed {
+		s += fmt.Sprintf(" and %d more", len(names)-mostListed)
 	}
 	return s
 }

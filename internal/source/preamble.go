@@ -126,8 +126,9 @@ func widthOf(start []byte, given byte) (width int, sep byte) {
 	return width, sep
 }
 
-// lineNamed returns how many lines are before the one that has a field with that name and
-// no number, if the line behind the first skip lines has none; else skip.
+// lineNamed returns how many lines are before the one that has a field with that name, no
+// number and mostly different fields, if the line behind the first skip lines has none; else
+// skip.
 func lineNamed(start []byte, sep byte, name string, skip int) int {
 	r := newReader(bytes.NewReader(bytes.TrimPrefix(start, []byte("\xef\xbb\xbf"))), Position{Line: 1}, header{sep: sep})
 	for r.line <= maxPreamble {
@@ -138,7 +139,11 @@ func lineNamed(start []byte, sep byte, name string, skip int) int {
 		}
 		number := func(f []byte) bool { _, ok := dataset.ParseNumber(bytes.TrimSpace(f)); return ok }
 		named := slices.ContainsFunc(rec.Fields, func(f []byte) bool { return string(bytes.TrimSpace(f)) == name })
-		if line >= skip && named && (line == skip || !slices.ContainsFunc(rec.Fields, number)) {
+		different := map[string]bool{}
+		for _, f := range rec.Fields {
+			different[string(bytes.TrimSpace(f))] = true
+		}
+		if line >= skip && named && (line == skip || !slices.ContainsFunc(rec.Fields, number) && 2*len(different) > len(rec.Fields)) {
 			return line
 		}
 	}
