@@ -9,15 +9,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 
 	"mlops/internal/local"
 	"mlops/internal/prepare"
@@ -47,8 +47,12 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	servers := []string{base}
 	if base == "" {
-		if servers, err = served(state); err != nil {
+		running, err := state.Running("inference-")
+		if err != nil {
 			return err
+		}
+		if servers = slices.Sorted(maps.Values(running)); len(servers) == 0 {
+			return program.Inputf("no demo runs in %s; make demo starts one", state.Dir)
 		}
 	}
 	key, err := state.APIKey(false)
@@ -87,21 +91,4 @@ func run(ctx context.Context, log *slog.Logger) error {
 		}
 	}
 	return nil
-}
-
-// served are the addresses of a running demo's servers.
-func served(state *local.State) (servers []string, err error) {
-	records, err := state.Records()
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range records {
-		if strings.HasPrefix(r.Name, "inference-") && r.Alive() {
-			servers = append(servers, r.URL())
-		}
-	}
-	if len(servers) == 0 {
-		return nil, program.Input(errors.New("no demo runs in " + state.Dir + "; make demo starts one"))
-	}
-	return servers, nil
 }

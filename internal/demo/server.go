@@ -17,15 +17,9 @@ var ErrNoDemo = errors.New("no demo runs")
 // Server finds the inference server of a demo that runs: that of the spec in c, else the
 // only one. It returns its data set and its address.
 func Server(c *Config) (name, address string, err error) {
-	records, err := c.State.Records()
+	alive, err := c.State.Running("inference-")
 	if err != nil {
 		return "", "", err
-	}
-	alive := map[string]string{}
-	for _, r := range records {
-		if name, ok := strings.CutPrefix(r.Name, "inference-"); ok && r.Alive() {
-			alive[name] = r.URL()
-		}
 	}
 	own := ""
 	if spec, err := dataset.Read(c.Spec); err == nil {

@@ -77,6 +77,22 @@ func (s *State) Records() ([]*Record, error) {
 	return rs, nil
 }
 
+// Running returns the addresses of the services that run and whose name begins so, by the
+// rest of their names: those of inference servers by their data sets.
+func (s *State) Running(prefix string) (map[string]string, error) {
+	records, err := s.Records()
+	if err != nil {
+		return nil, err
+	}
+	running := map[string]string{}
+	for _, r := range records {
+		if name, ok := strings.CutPrefix(r.Name, prefix); ok && r.Alive() {
+			running[name] = r.URL()
+		}
+	}
+	return running, nil
+}
+
 // Record returns the record of a service, or nil.
 func (s *State) Record(name string) (*Record, error) {
 	return readRecord(s.Path("run", name+".json"))

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"time"
 
 	"mlops/internal/api"
@@ -42,14 +41,12 @@ func running(name, byDefault string) string {
 	if err != nil {
 		return byDefault
 	}
-	records, err := state.Records()
+	addresses, err := state.Running(name)
 	if err != nil {
 		return byDefault
 	}
-	for _, r := range records {
-		if strings.HasPrefix(r.Name, name) && r.Alive() {
-			return r.URL()
-		}
+	for _, address := range addresses {
+		return address
 	}
 	return byDefault
 }
