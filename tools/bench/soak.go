@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"mlops/internal/dataset"
 	"mlops/internal/demo"
+	"mlops/internal/figures"
 	"mlops/internal/local"
 	"mlops/internal/program"
 	"mlops/loadtest"
@@ -25,24 +23,6 @@ const (
 	soakBatch = 500    // lines of each later file
 	soakPause = 30 * time.Second
 	soakLook  = 2 * time.Second
-)
-
-// soaked are the gauges that have to stay flat, and how much more than a tenth they
-// may grow from the middle third of the time to the last one.
-var soaked = []struct {
-	name, unit string
-	per        float64 // of the unit
-	more       string
-}{
-	{"process_resident_memory_bytes", "MiB", 1 << 20, "16 MiB"},
-	{"go_goroutines", "", 1, "20"},
-	{"process_open_fds", "", 1, "20"},
-	{postgresConnections, "", 1, "5"},
-}
-
-const (
-	postgresConnections = "postgres_connections"
-	startTime           = "process_start_time_seconds"
 )
 
 // soak loads the server of a demo for MINUTES (30), while one batch of new rows after
@@ -94,17 +74,14 @@ func soak(ctx context.Context, log *slog.Logger) ([]figure, error) {
 			}
 		}
 	}()
-	seen := map[string][]float64{}
+	var seen figures.Soak
 	for time.Since(began) < length {
-		now, err := gauges(ctx, target)
+		connections, err := openConnections(ctx)
+		if err == nil {
+			err = seen.Look(ctx, target, connections)
+		}
 		if err != nil {
-			return nil, err
-		}
-		for name, value := range now {
-			seen[name] = append(seen[name], value)
-		}
-		if starts := seen[startTime]; starts[0] != now[startTime] {
-			return nil, fmt.Errorf("the server was started again after %v", time.Since(began).Round(time.Second))
+			return nil, fmt.Errorf("after %v: %w", time.Since(began).Round(time.Second), err)
 		}
 		select {
 		case <-ctx.Done():
@@ -117,14 +94,13 @@ func soak(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	cancel()
 	report, n := <-sent, <-trained
 	how := fmt.Sprintf("%v, 10 users, %d trainings beside", length, n)
-	figures := []figure{{Name: "soak: failed requests", Value: float64(report.Failed), Reach: "0", How: fmt.Sprintf("of %d; %s", report.Requests, how)}}
-	for _, g := range soaked {
-		all := seen[g.name]
-		middle, last := median(all[len(all)/3:2*len(all)/3])/g.per, median(all[2*len(all)/3:])/g.per
-		figures = append(figures, figure{Name: "soak: " + g.name + " in the last third", Value: last, Unit: g.unit,
-			Reach: fmt.Sprintf("at most 1.1 times the middle third (%.1f) and %s", middle, g.more), How: "medians; " + how})
+	found := []figure{{Name: "soak: failed requests", Value: float64(report.Failed), Reach: "0", How: fmt.Sprintf("of %d; %s", report.Requests, how)}}
+	gauges, err := seen.Gauges()
+	for _, g := range gauges {
+		found = append(found, figure{Name: "soak: " + g.Name + " in the last third", Value: g.Last, Unit: g.Unit,
+			Reach: fmt.Sprintf("at most %.1f", g.Most), How: fmt.Sprintf("median, of the middle third %.1f; %s", g.Middle, how)})
 	}
-	return figures, nil
+	return found, err
 }
 
 // batches cuts the table into files: the first lines, and then one batch after another. It
@@ -159,39 +135,6 @@ func batches(log *slog.Logger) (func(n int) string, error) {
 		}
 	}
 	return path, nil
-}
-
-// gauges are those of the server's process, and how many connections Postgres has.
-func gauges(ctx context.Context, target string) (map[string]float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target+"/metrics", nil)
-	if err != nil {
-		return nil, fmt.Errorf("asking for metrics: %w", err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking for metrics: %w", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("reading metrics: %w", err)
-	}
-	found := map[string]float64{}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if number, err := strconv.ParseFloat(value, 64); err == nil {
-			found[name] = number
-		}
-	}
-	if found[postgresConnections], err = openConnections(ctx); err != nil {
-		return nil, err
-	}
-	for _, g := range soaked {
-		if _, ok := found[g.name]; !ok {
-			return nil, fmt.Errorf("no %s among the metrics of %s", g.name, target)
-		}
-	}
-	return found, nil
 }
 
 // openConnections counts those of the demo's Postgres, this one included.
