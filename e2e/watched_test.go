@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,7 @@ func testWatched(t *testing.T, m *machine) {
 		return err
 	})
 	send("/stop", nil)
+	eventually(t, time.Minute, func() error { return ruled(t.Context(), base) })
 	eventually(t, time.Minute, func() error { return scraped(t.Context(), base) })
 	eventually(t, 2*time.Minute, func() error { return quietAlerts(t.Context(), base) })
 	// No part before this one breaks anything of this release for as long as an alert waits;
@@ -61,6 +63,54 @@ func testWatched(t *testing.T, m *machine) {
 	if err := quietUntilNow(t.Context(), base); err != nil {
 		t.Error(err)
 	}
+}
+
+// metricName is a metric of those that rules ask for.
+var metricName = regexp.MustCompile(`\b(?:(?:mlops|argo_workflows|container|kubelet|minio|pg)_[a-z0-9_]+|mlops:[a-z0-9_:]+|up)\b`)
+
+// ruled returns an error unless each rule has something to judge: every recorded series and
+// every metric that a rule names is there, other than those of what this release lacks.
+func ruled(ctx context.Context, base string) error {
+	lacks := []string{"mlops_certificate_end_timestamp_seconds"} // no TLS
+	client := promapi.New(base, http.DefaultClient)
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Name, Type, Query string }
+		}
+	}
+	if err := client.Get(ctx, "/api/v1/rules", &rules); err != nil {
+		return err
+	}
+	asked := map[string]bool{}
+	var errs []error
+	for _, g := range rules.Groups {
+		for _, rule := range g.Rules {
+			names := metricName.FindAllString(rule.Query, -1)
+			if rule.Type == "recording" {
+				names = append(names, rule.Name)
+			}
+			if len(names) == 0 {
+				errs = append(errs, fmt.Errorf("rule %s names no metric: %s", rule.Name, rule.Query))
+			}
+			for _, name := range names {
+				if asked[name] || slices.Contains(lacks, name) {
+					continue
+				}
+				asked[name] = true
+				found, err := client.Instant(ctx, name)
+				if err == nil && len(found) == 0 {
+					err = errors.New("no data")
+				}
+				if err != nil {
+					errs = append(errs, fmt.Errorf("rule %s: %s: %w", rule.Name, name, err))
+				}
+			}
+		}
+	}
+	if len(asked) < 20 {
+		errs = append(errs, fmt.Errorf("the rules name %d metrics", len(asked)))
+	}
+	return errors.Join(errs...)
 }
 
 // quietUntilNow returns an error if an alert fired at any time of the last twelve hours,

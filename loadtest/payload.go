@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -75,8 +77,8 @@ func (t *Target) load(ctx context.Context) (note string, err error) {
 }
 
 // ReadRecords reads the records of a CSV file with a header, or JSON lines, as bodies:
-// each an object of its row, or the template with {{column}} replaced by the row's
-// value as JSON. The note says if the file has more records than are kept.
+// each an object of its row, or the template with the row's values: {{column}} as a JSON text,
+// {{column|number}} as a number, null if it is empty, and {{column|raw}} as it is. The note says if the file has more records than are kept.
 func ReadRecords(r io.Reader, template string) (bodies []Body, note string, err error) {
 	in := bufio.NewReader(r)
 	start, _ := in.Peek(64)
@@ -114,7 +116,11 @@ func ReadRecords(r io.Reader, template string) (bodies []Body, note string, err 
 		if size > maxBodies {
 			return bodies, fmt.Sprintf("only the first %d records are sent: they take %d MiB", len(bodies), maxBodies>>20), nil
 		}
-		body := render(row)
+		body, err := render(row)
+		if err != nil {
+			line, _ := rows.FieldPos(0)
+			return nil, "", fmt.Errorf("line %d: %w", line, err)
+		}
 		size += len(body)
 		bodies = append(bodies, Body{body, 1})
 	}
@@ -125,13 +131,9 @@ func ReadRecords(r io.Reader, template string) (bodies []Body, note string, err 
 }
 
 // newRender returns what makes a body of a row.
-func newRender(template string, columns []string) (func(row []string) []byte, error) {
-	quoted := func(s string) []byte {
-		text, _ := json.Marshal(s) // a string
-		return text
-	}
+func newRender(template string, columns []string) (func(row []string) ([]byte, error), error) {
 	if template == "" {
-		return func(row []string) []byte {
+		return func(row []string) ([]byte, error) {
 			body := []byte{'{'}
 			for i, c := range columns {
 				if i > 0 {
@@ -139,11 +141,15 @@ func newRender(template string, columns []string) (func(row []string) []byte, er
 				}
 				body = append(append(append(body, quoted(c)...), ':'), quoted(row[i])...)
 			}
-			return append(body, '}')
+			return append(body, '}'), nil
 		}, nil
 	}
-	var texts []string // before, between and after the columns
-	var places []int
+	type place struct {
+		column int
+		as     string
+	}
+	var texts []string // before, between and after the places
+	var places []place
 	rest := template
 	for {
 		before, after, found := strings.Cut(rest, "{{")
@@ -151,20 +157,60 @@ func newRender(template string, columns []string) (func(row []string) []byte, er
 			texts = append(texts, rest)
 			break
 		}
-		name, tail, closed := strings.Cut(after, "}}")
-		i := slices.Index(columns, strings.TrimSpace(name))
-		if !closed || i < 0 {
-			return nil, fmt.Errorf("body: {{%s}} names no column; there are %s", short(strings.TrimSpace(name)), short(strings.Join(columns, ", ")))
+		inner, tail, closed := strings.Cut(after, "}}")
+		name, as := strings.TrimSpace(inner), ""
+		i := slices.Index(columns, name)
+		if bar := strings.LastIndex(inner, "|"); i < 0 && bar >= 0 {
+			name, as = strings.TrimSpace(inner[:bar]), strings.TrimSpace(inner[bar+1:])
+			i = slices.Index(columns, name)
 		}
-		texts, places, rest = append(texts, before), append(places, i), tail
+		if !closed || i < 0 {
+			return nil, fmt.Errorf("body: {{%s}} names no column; there are %s", short(name), short(strings.Join(columns, ", ")))
+		}
+		if !slices.Contains([]string{"", "number", "raw"}, as) {
+			return nil, fmt.Errorf("body: {{%s}}: a value is number or raw, or without such a word a text", short(inner))
+		}
+		texts, places, rest = append(texts, before), append(places, place{i, as}), tail
 	}
-	return func(row []string) []byte {
+	return func(row []string) ([]byte, error) {
 		body := []byte(texts[0])
 		for i, p := range places {
-			body = append(append(body, quoted(row[p])...), texts[i+1]...)
+			value := []byte(row[p.column])
+			switch p.as {
+			case "":
+				value = quoted(row[p.column])
+			case "number":
+				var err error
+				if value, err = number(row[p.column]); err != nil {
+					return nil, fmt.Errorf("%s: %w", columns[p.column], err)
+				}
+			}
+			body = append(append(body, value...), texts[i+1]...)
 		}
-		return body
+		return body, nil
 	}, nil
+}
+
+// quoted is a text as JSON.
+func quoted(s string) []byte {
+	text, _ := json.Marshal(s) // a string
+	return text
+}
+
+// number is a number as JSON, and an empty one null.
+func number(s string) ([]byte, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return []byte("null"), nil
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+		return nil, fmt.Errorf("%q is not a number", short(s))
+	}
+	if json.Valid([]byte(s)) {
+		return []byte(s), nil // all of its digits
+	}
+	return json.Marshal(v)
 }
 
 // prepared is a target with its requests as they go over the wire.

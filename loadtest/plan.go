@@ -61,7 +61,7 @@ type Target struct {
 	Headers map[string]string `yaml:"headers" json:"headers,omitempty"`
 
 	// Body is sent as it is; with Records, {{column}} in it stands for a value of the
-	// row, as JSON. Records is the path of a CSV file with a header, or of JSON lines.
+	// row, as ReadRecords says. Records is the path of a CSV file with a header, or of JSON lines.
 	// With neither, a target whose path ends in /predict sends the samples of the
 	// server's GET /model.
 	Body    string `yaml:"body" json:"body,omitempty"`

@@ -3,6 +3,7 @@ package board
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +57,23 @@ func TestExpressions(t *testing.T) {
 	if !found {
 		t.Error("the requests per minute are missing")
 	}
+}
+
+// What make rules tries of a dashboard is what the dashboard asks.
+func TestTriedByRules(t *testing.T) {
+	text, err := os.ReadFile("../../charts/charts/prometheus/rules_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range Expressions(time.Minute) {
+		if e.Dashboard == "Pipelines" && e.Panel == "Failed in a day" {
+			if !strings.Contains(string(text), "expr: '"+e.Query+"'") {
+				t.Errorf("rules_test.yml does not try %s", e)
+			}
+			return
+		}
+	}
+	t.Error("no such panel")
 }
 
 // Check sends every expression, and only series of numbers pass.

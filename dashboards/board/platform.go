@@ -21,7 +21,7 @@ func Platform() Dashboard {
 			{"Processes", []Panel{
 				series(12, "Memory by service", "Resident memory of each process that Prometheus scrapes.", Bytes, Query{`process_resident_memory_bytes`, "{{job}} {{instance}}"}, Query{`max(minio_node_process_resident_memory_bytes)`, "minio"}),
 				series(12, "CPU by service", "Processors used by each process that Prometheus scrapes.", Short, Query{`rate(process_cpu_seconds_total[` + rateInterval + `])`, "{{job}} {{instance}}"}),
-				series(12, "Starts of processes", "Processes started again, per step.", Short, Query{`sum by (job) (changes(process_start_time_seconds[` + rateInterval + `]))`, "{{job}}"}).red(1),
+				series(12, "Starts of processes", "Processes started again."+lookBack, Short, Query{`sum by (job) (changes(process_start_time_seconds[` + rateInterval + `]))`, "{{job}}"}).red(1),
 				series(12, "Prometheus' disk", "What the samples take.", Bytes, Query{`prometheus_tsdb_storage_blocks_bytes + prometheus_tsdb_wal_storage_size_bytes`, "samples"}),
 			}},
 			{"Pods and nodes", append(needs(Containers,
@@ -29,7 +29,7 @@ func Platform() Dashboard {
 				series(12, "Memory as a share of the limit", "Above 0.9 for a quarter of an hour is an alert: at 1 the kernel kills the process.", Percent,
 					Query{`max by (pod, container) (container_memory_working_set_bytes` + container + ` / (container_spec_memory_limit_bytes` + container + ` > 0))`, "{{pod}} {{container}}"}).share().orange(0.8).red(0.9),
 				series(12, "CPU of pods", "Processors used.", Short, Query{`sum by (pod) (rate(container_cpu_usage_seconds_total` + container + `[` + rateInterval + `]))`, "{{pod}}"}),
-				series(12, "Restarts of containers", "Containers started again, per step.", Short,
+				series(12, "Restarts of containers", "Containers started again."+lookBack, Short,
 					Query{`sum by (pod, container) (changes(container_start_time_seconds` + container + `[` + rateInterval + `]))`, "{{pod}} {{container}}"}).red(1),
 			), needs(Kubelet,
 				series(12, "Volumes", "Share of each volume that is used. Above 0.85 is an alert.", Percent, Query{`max by (persistentvolumeclaim) (` + volumes + `)`, "{{persistentvolumeclaim}}"}).share().orange(0.75).red(0.85),
@@ -46,7 +46,7 @@ func Platform() Dashboard {
 					Query{`max by (datname) (pg_stat_activity_max_tx_duration)`, "{{datname}}"}).orange(3600),
 				series(12, "Read from memory", "Share of the blocks read that were in Postgres' memory.", Percent,
 					Query{`sum by (datname) (rate(pg_stat_database_blks_hit{datname!~"template.*"}[` + rateInterval + `])) / (sum by (datname) (rate(pg_stat_database_blks_hit{datname!~"template.*"}[` + rateInterval + `]) + rate(pg_stat_database_blks_read{datname!~"template.*"}[` + rateInterval + `])) > 0)`, "{{datname}}"}).share(),
-				series(12, "Deadlocks", "Transactions that Postgres ended because they waited for each other, per step.", Short, Query{`sum by (datname) (increase(pg_stat_database_deadlocks[` + rateInterval + `]))`, "{{datname}}"}).red(1),
+				series(12, "Deadlocks", "Transactions that Postgres ended because they waited for each other."+lookBack, Short, Query{events("pg_stat_database_deadlocks", " by (datname)"), "{{datname}}"}).red(1),
 			}},
 			{"Objects", []Panel{
 				series(12, "MinIO's disk", "Share of MinIO's disk that is used, by MinIO or anything else there. Above 0.95 is an alert.", Percent,

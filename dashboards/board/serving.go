@@ -30,9 +30,18 @@ func servedFor(width int) Panel {
 }
 
 var loadedAndRefused = []Query{
-	{`sum(increase(mlops_model_loads_total[` + rateInterval + `]))`, "loaded"},
-	{`sum(increase(mlops_model_refusals_total[` + rateInterval + `]))`, "refused"},
-	{`sum(increase(mlops_registry_poll_errors_total[` + rateInterval + `]))`, "failed polls"},
+	{events("mlops_model_loads_total", ""), "loaded"},
+	{events("mlops_model_refusals_total", ""), "refused"},
+	{events("mlops_registry_poll_errors_total", ""), "failed polls"},
+}
+
+// lookBack is what the description of a panel of events says.
+const lookBack = " Each point counts what happened in the minute before it, or since the point before it if that is longer."
+
+// events counts what happens rarely. Prometheus extrapolates an increase to the whole range, and
+// makes 1.3 events of one: they are rounded.
+func events(counter, by string) string {
+	return `sum` + by + ` (round(increase(` + counter + `[` + rateInterval + `])))`
 }
 
 // Serving is the dashboard of the inference server.
@@ -70,9 +79,9 @@ func Serving() Dashboard {
 					Query{`60 * sum by (reason) (rate(mlops_connections_dropped_total[` + rateInterval + `])` + ofServers + `)`, "connection {{reason}}"}).red(1),
 			}},
 			{"Predictions", []Panel{
-				series(24, "Records per request", "Records of the requests to /predict that were answered: their mean, and as many as 99 of 100 requests have at most.", Short,
+				series(24, "Records per request", "Records of the requests to /predict that were answered: their mean, and as many as 99 of 100 requests have at most, estimated from buckets of 1, 4, 16 and so on.", Short,
 					Query{`sum(rate(mlops_predict_records_sum[` + rateInterval + `])) / (sum(rate(mlops_predict_records_count[` + rateInterval + `])) > 0)`, "mean"},
-					Query{`histogram_quantile(0.99, sum by (le) (rate(mlops_predict_records_bucket[` + rateInterval + `]))) >= 0`, "p99"}),
+					Query{`ceil(histogram_quantile(0.99, sum by (le) (rate(mlops_predict_records_bucket[` + rateInterval + `])))) >= 0`, "p99"}),
 				series(8, "Predictions per minute by label", "Records scored, and those that the cohort leaves out; a request may have many.", Short,
 					Query{`60 * sum by (label) (rate(mlops_predictions_total[` + rateInterval + `]))`, "label {{label}}"},
 					Query{`60 * sum by (reason) (rate(mlops_predictions_excluded_total[` + rateInterval + `]))`, "no score: {{reason}}"}).stacked(),
@@ -83,7 +92,7 @@ func Serving() Dashboard {
 			}},
 			{"Model", []Panel{
 				series(8, "Servers by version", "How many servers serve which version.", Short, Query{served, "{{name}} {{version}}"}).stacked(),
-				series(8, "Versions loaded and refused", "Per step, beside failed polls of the registry.", Short, loadedAndRefused...).red(1),
+				series(8, "Versions loaded and refused", "Versions loaded and refused, beside failed polls of the registry."+lookBack, Short, loadedAndRefused...).red(1),
 				servedFor(4).height(8),
 				stat(4, "Time to load", "Time it took the slowest server to fetch and verify the served version.", Seconds, "no model",
 					Query{`max(mlops_model_load_duration_seconds)`, "load"}).bare().orange(30).height(8),

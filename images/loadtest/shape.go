@@ -35,7 +35,7 @@ func shape(ctx context.Context, log *slog.Logger, args []string) error {
 			t.Headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
 			return nil
 		})
-		f.StringVar(&t.Body, "body", "", "body; with -records, {{column}} stands for a value of the row, as JSON")
+		f.StringVar(&t.Body, "body", "", "body; with -records, {{column}} stands for a value of the row as a JSON text, {{column|number}} as a number")
 		f.StringVar(&t.Records, "records", "", "CSV file with a header, or JSON lines (default for /predict: the samples of GET /model)")
 		f.StringVar(&p.Model, "model", loadtest.ClosedModel, "users (closed), or rate (open: requests per second, whatever the server does)")
 		f.StringVar(&p.Arrivals, "arrivals", "", "with -model rate: constant or poisson (default constant)")

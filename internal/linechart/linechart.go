@@ -283,6 +283,25 @@ func linear(low, high float64, n int) []float64 {
 	}
 }
 
+// ClockTicks returns about four places of an axis of seconds that are round times of a clock.
+func ClockTicks(low, high float64) []float64 {
+	step := 86400.0
+	for _, s := range []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200} {
+		if s >= (high-low)/4 {
+			step = s
+			break
+		}
+	}
+	for (high-low)/step > 8 { // days
+		step *= 2
+	}
+	var list []float64
+	for t := math.Ceil(low/step) * step; t <= high; t += step {
+		list = append(list, t)
+	}
+	return list
+}
+
 func span(x []float64) (first, last float64) {
 	if len(x) == 0 {
 		return 0, 1

@@ -25,6 +25,7 @@ const (
 	monitorTimeout = 8 * time.Second  // for all expressions of a dashboard together
 	monitorAtOnce  = 6                // expressions
 	monitorFresh   = 4 * time.Second  // for which a drawn dashboard is shown again
+	monitorKept    = 50               // drawn dashboards
 	followInterval = 5 * time.Second  // of the page's own history
 	minRate        = 60 * time.Second // rates look back at least this far: several scrapes
 )
@@ -56,6 +57,9 @@ type monitor struct {
 type monitorView struct {
 	Title, Heading, Lead string
 	Boards, Ranges       []monitorLink
+	Board                string // in the address
+	From, To             string // what is shown, in momentFormat
+	Past                 bool   // what is shown does not change any more
 	Notice               string // why something is missing
 	Rows                 []monitorRow
 	Tables               []monitorTable
@@ -119,7 +123,7 @@ func (h historySource) lines(_ context.Context, expr string, times []time.Time) 
 func (s *Server) showMonitor(w http.ResponseWriter, r *http.Request) {
 	boards := board.All()
 	q := r.URL.Query()
-	i := slices.IndexFunc(boards, func(d board.Dashboard) bool { return strings.TrimSuffix(d.File(), ".json") == q.Get("board") })
+	i := slices.IndexFunc(boards, func(d board.Dashboard) bool { return boardName(&d) == q.Get("board") })
 	if i < 0 {
 		if q.Has("board") {
 			s.notFound(w, r)
@@ -133,40 +137,67 @@ func (s *Server) showMonitor(w http.ResponseWriter, r *http.Request) {
 	}) bool {
 		return m.Span.String() == q.Get("range")
 	}))
-	s.render(w, http.StatusOK, "monitor.html", s.monitor.view(r.Context(), time.Now(), boards, i, j))
+	now, code := time.Now(), http.StatusOK
+	past, err := stretchOf(q, now)
+	if err != nil {
+		code = http.StatusBadRequest
+	}
+	v := s.monitor.view(r.Context(), now, boards, i, j, past)
+	if err != nil {
+		v.Notice = err.Error()
+	}
+	s.render(w, code, "monitor.html", v)
 }
 
-// view is a dashboard as it is now, or was a moment ago.
-func (m *monitor) view(ctx context.Context, now time.Time, boards []board.Dashboard, i, j int) monitorView {
+// view is a dashboard as it is now or was a moment ago, or as it was in a stretch of the past.
+func (m *monitor) view(ctx context.Context, now time.Time, boards []board.Dashboard, i, j int, past stretch) monitorView {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d, span := &boards[i], monitorRanges[j].Span
-	key := fmt.Sprint(i, " ", j)
+	key := fmt.Sprint(i, " ", j, " ", past.from.Unix(), " ", past.to.Unix())
 	if v, ok := m.drawn[key]; ok && now.Sub(v.at) < monitorFresh {
 		return v
 	}
-	v := monitorView{Title: d.Title + " · Monitor", Heading: d.Title, Lead: d.Description, at: now}
-	address := func(i, j int) string {
-		return "/monitor?" + url.Values{"board": {strings.TrimSuffix(boards[i].File(), ".json")}, "range": {monitorRanges[j].Span.String()}}.Encode()
+	if len(m.drawn) >= monitorKept {
+		clear(m.drawn)
 	}
-	for k, b := range boards {
-		v.Boards = append(v.Boards, monitorLink{b.Title, address(k, j), k == i})
+	v := m.look(ctx, now, boards, i, j, past)
+	m.drawn[key] = v
+	return v
+}
+
+func (m *monitor) look(ctx context.Context, now time.Time, boards []board.Dashboard, i, j int, past stretch) monitorView {
+	d, shown, live := &boards[i], past, past == stretch{}
+	v := monitorView{Title: d.Title + " · Monitor", Heading: d.Title, Lead: d.Description, Board: boardName(d), Past: !live, at: now}
+	address := func(i, j int, past stretch) string {
+		q := url.Values{"board": {boardName(&boards[i])}, "range": {monitorRanges[j].Span.String()}}
+		if past != (stretch{}) {
+			q.Set("from", past.from.Format(momentFormat))
+			q.Set("to", past.to.Format(momentFormat))
+		}
+		return "/monitor?" + q.Encode()
 	}
-	if m.own != nil { // it is not longer than this
-		j, span = 0, monitorRanges[0].Span
-		if first, _, _, err := m.own.Span(); err == nil {
-			span = min(span, max(2*time.Minute, now.Sub(first).Round(time.Minute)))
+	for k := range boards {
+		v.Boards = append(v.Boards, monitorLink{boards[k].Title, address(k, j, past), k == i})
+	}
+	if live {
+		shown = stretch{now.Add(-monitorRanges[j].Span), now}
+		if m.own != nil { // it is not longer than this
+			j, shown.from = 0, now.Add(-monitorRanges[0].Span)
+			if first, _, _, err := m.own.Span(); err == nil {
+				shown.from = now.Add(-min(monitorRanges[0].Span, max(2*time.Minute, now.Sub(first).Round(time.Minute))))
+			}
 		}
 	}
+	v.From, v.To = shown.from.UTC().Format(momentFormat), shown.to.UTC().Format(momentFormat)
 	for k, r := range monitorRanges {
-		if m.own == nil {
-			v.Ranges = append(v.Ranges, monitorLink{r.Name, address(i, k), k == j})
+		if m.own == nil || !live && k == 0 { // the one way back
+			v.Ranges = append(v.Ranges, monitorLink{r.Name, address(i, k, stretch{}), k == j && live})
 		}
 	}
 	v.Source = "From Prometheus at " + m.where + "."
 	if m.own != nil {
 		v.Source = "From the inference server's own metrics, which this page has read every " + followInterval.String() + " since it started, for half an hour at most: there is no Prometheus."
-		_, last, dropped, err := m.own.Span()
+		first, last, dropped, err := m.own.Span()
 		switch {
 		case err != nil:
 			v.Notice = "Nothing has been read of the inference server's metrics yet."
@@ -174,28 +205,35 @@ func (m *monitor) view(ctx context.Context, now time.Time, boards []board.Dashbo
 			v.Notice = "The inference server's metrics could last be read " + linechart.Seconds(now.Sub(last).Seconds()) + " ago."
 		case dropped > 0:
 			v.Notice = fmt.Sprintf("%d series are left out: the page remembers no more.", dropped)
+		case shown.from.Before(first) && !live:
+			v.Notice = "The page remembers nothing from before " + first.UTC().Format(momentFormat) + "."
 		}
 		if d.UID != "mlops-serving" && d.UID != "mlops-model" {
 			v.Notice = "This needs Prometheus, which `make demo` does not run; `make up` does. `make status` shows the last runs, and MLflow the trainings."
-			m.drawn[key] = v
 			return v
 		}
 	}
-	m.draw(ctx, &v, d, now, span)
-	m.drawn[key] = v
+	m.draw(ctx, &v, d, shown, live)
 	return v
 }
 
+// boardName is what a dashboard is called in the address.
+func boardName(d *board.Dashboard) string { return strings.TrimSuffix(d.File(), ".json") }
+
 // draw asks all expressions and fills in the rows.
-func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, now time.Time, span time.Duration) {
+func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, shown stretch, live bool) {
 	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
-	step := span / monitorPoints
+	step := shown.to.Sub(shown.from) / monitorPoints
 	interval := max(minRate, step)
-	now = now.Truncate(time.Second)
+	now := shown.to.Truncate(time.Second)
 	times := make([]time.Time, monitorPoints+1)
 	for k := range times {
 		times[k] = now.Add(-time.Duration(monitorPoints-k) * step)
+	}
+	axis := axisOf(shown)
+	if live {
+		axis = axisUpTo(now, shown.to.Sub(shown.from))
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, monitorAtOnce)
@@ -246,7 +284,7 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 		slices.Sort(failed)
 		v.Notice = fmt.Sprintf("%d of %d expressions could not be answered, so what they show is missing: %s", len(failed), len(answers), failed[0])
 	}
-	marks := promotionMarks(d, answers, times, span)
+	marks := promotionMarks(d, answers, times, axis)
 	for _, r := range d.Rows {
 		row := monitorRow{Title: r.Title}
 		for k := range r.Panels {
@@ -259,7 +297,7 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 				}
 			}
 			if p.Kind == board.Series {
-				row.Charts = append(row.Charts, chartOf(p, lines, names, times, span, marks))
+				row.Charts = append(row.Charts, chartOf(p, lines, names, times, axis, marks))
 			} else {
 				row.Tiles = append(row.Tiles, tileOf(p, lines, names))
 			}
@@ -268,17 +306,15 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 	}
 }
 
-func promotionMarks(d *board.Dashboard, answers map[string]*[]recent.Line, times []time.Time, span time.Duration) []linechart.Mark {
-	unit, _ := axisUnit(span)
+func promotionMarks(d *board.Dashboard, answers map[string]*[]recent.Line, times []time.Time, axis *axis) []linechart.Mark {
 	var marks []linechart.Mark
-	now := times[len(times)-1]
 	for q := range d.Marks {
 		for _, l := range *answers[d.Marks[q].Expr] {
 			before := false
 			for k, y := range l.Values { // a rate sees a change for as long as it looks back
 				is := y > 0
 				if is && !before {
-					marks = append(marks, linechart.Mark{Name: legend(d.Marks[q].Legend, l.Labels), X: times[k].Sub(now).Seconds() / unit.Seconds()})
+					marks = append(marks, linechart.Mark{Name: legend(d.Marks[q].Legend, l.Labels), X: axis.at(times[k])})
 				}
 				before = is
 			}
@@ -355,29 +391,28 @@ func tileOf(p *board.Panel, lines []recent.Line, names []string) monitorTile {
 	return t
 }
 
-func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.Time, span time.Duration, marks []linechart.Mark) monitorChart {
+func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.Time, axis *axis, marks []linechart.Mark) monitorChart {
 	v := monitorChart{Title: p.Title, Description: p.Description}
-	c := linechart.Chart{Title: p.Title, Format: format(p.Unit), FormX: ago(span), Marks: marks, Readout: true, Binary: p.Unit == board.Bytes}
-	unit, _ := axisUnit(span)
-	now := times[len(times)-1]
+	c := linechart.Chart{Title: p.Title, Format: format(p.Unit), FormX: axis.form, TicksX: axis.ticks, Marks: marks, Readout: true, Binary: p.Unit == board.Bytes}
 	for _, at := range times {
-		c.X = append(c.X, at.Sub(now).Seconds()/unit.Seconds())
+		c.X = append(c.X, axis.at(at))
 	}
 	type named struct {
 		name string
 		line recent.Line
 		most float64
+		zero bool // throughout
 	}
 	var all []named
 	for k, l := range lines {
-		most := math.Inf(-1)
+		most, zero := math.Inf(-1), true
 		for _, y := range l.Values {
 			if !math.IsNaN(y) && !math.IsInf(y, 0) {
-				most = max(most, y)
+				most, zero = max(most, y), zero && y == 0
 			}
 		}
 		if !math.IsInf(most, -1) {
-			all = append(all, named{names[k], l, most})
+			all = append(all, named{names[k], l, most, zero})
 		}
 	}
 	if len(all) == 0 {
@@ -392,6 +427,16 @@ func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.T
 			v.Empty = "No data: " + string(p.Need) + " is off."
 		}
 		return v
+	}
+	if n := len(all); n > linechart.Colors/2 { // counters start at 0 for all that can happen
+		all = slices.DeleteFunc(all, func(l named) bool { return l.zero })
+		switch left := n - len(all); {
+		case left == n:
+			v.Empty = fmt.Sprintf("All %d series are 0.", n)
+			return v
+		case left > 0:
+			v.Description += fmt.Sprintf(" %d further series are 0.", left)
+		}
 	}
 	if n := len(all); n > linechart.Colors {
 		slices.SortStableFunc(all, func(a, b named) int { return cmp.Compare(b.most, a.most) })
@@ -410,26 +455,4 @@ func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.T
 	}
 	v.SVG = template.HTML(c.SVG()) //nolint:gosec // linechart escapes every text
 	return v
-}
-
-// axisUnit is the unit of a chart's horizontal axis, which runs up to now at 0.
-func axisUnit(span time.Duration) (unit time.Duration, name string) {
-	switch {
-	case span > 48*time.Hour:
-		return 24 * time.Hour, "d"
-	case span > 2*time.Hour:
-		return time.Hour, "h"
-	}
-	return time.Minute, "min"
-}
-
-// ago writes a place on that axis.
-func ago(span time.Duration) func(float64) string {
-	_, name := axisUnit(span)
-	return func(x float64) string {
-		if x > -1e-9 {
-			return "now"
-		}
-		return "−" + linechart.Short(-x) + " " + name
-	}
 }

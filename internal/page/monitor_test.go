@@ -176,6 +176,35 @@ func TestMonitorFromOwnHistory(t *testing.T) {
 	}
 }
 
+// Of many series those that are 0 are left out, and a chart of nothing else says so.
+func TestChartOfZeros(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	times := []time.Time{now.Add(-time.Minute), now}
+	for _, tt := range []struct {
+		zeros, others       int
+		lines               int
+		empty, descriptions string
+	}{
+		{3, 0, 3, "", ""}, {3, 1, 4, "", ""}, {4, 1, 1, "", " 4 further series are 0."}, {11, 0, 0, "All 11 series are 0.", ""}, {11, 2, 2, "", " 11 further series are 0."},
+		{2, 9, 8, "", " 2 further series are 0. The 8 highest of 9 series."}, {0, 0, 0, "No data.", ""},
+	} {
+		var lines []recent.Line
+		var names []string
+		for i := range tt.zeros + tt.others {
+			y := 0.0
+			if i >= tt.zeros {
+				y = float64(i)
+			}
+			lines, names = append(lines, recent.Line{Values: []float64{0, y}}), append(names, fmt.Sprint("n", i))
+		}
+		got := chartOf(&board.Panel{Title: "x"}, lines, names, times, axisUpTo(now, time.Minute), nil)
+		if n := strings.Count(string(got.SVG), "data-name="); n != tt.lines || got.Empty != tt.empty || got.Description != tt.descriptions {
+			t.Errorf("%d zeros and %d others: %d lines, %q, %q, want %+v", tt.zeros, tt.others, n, got.Empty, got.Description, tt)
+		}
+	}
+}
+
 // watch is what the test does in the browser.
 //
 //go:embed testdata/watch.js

@@ -144,46 +144,81 @@ func (e evaluation) call(n *node) ([]sample, error) {
 		}
 		return quantiles(q[0].value, buckets), nil
 	}
-	window := n.args[0].window
-	var slots []int
-	e.slots(e.at.Add(-window), func(slot int) bool { slots = append(slots, slot); return true })
-	slices.Reverse(slots)
+	if n.text == "ceil" || n.text == "round" {
+		v, err := e.vector(n.args[0])
+		if err != nil {
+			return nil, err
+		}
+		whole := math.Ceil
+		if n.text == "round" {
+			whole = func(x float64) float64 { return math.Floor(x + 0.5) }
+		}
+		list := make([]sample, 0, len(v))
+		for _, s := range v {
+			list = append(list, sample{s.labels.only([]string{nameLabel}, true), whole(s.value)})
+		}
+		return list, nil
+	}
+	slots := e.window(n.args[0].window)
+	if len(slots) < 2 {
+		return nil, nil
+	}
+	covered := e.h.times[slots[len(slots)-1]].Sub(e.h.times[slots[0]]).Seconds()
 	var list []sample
 	e.each(n.args[0], func(s *series) {
-		var first, last time.Time
-		total, changes, before, n1 := 0.0, 0.0, math.NaN(), 0
-		for _, slot := range slots {
+		total, changes, before, seen := 0.0, 0.0, math.NaN(), 0
+		for i, slot := range slots {
 			v := s.values[slot]
 			if math.IsNaN(v) {
 				continue
 			}
-			if n1++; n1 == 1 {
-				first = e.h.times[slot]
-			} else {
-				if v < before { // the server started again
-					total += v
-				} else {
-					total += v - before
-				}
-				if v != before {
-					changes++
-				}
+			switch seen++; {
+			case seen > 1 && v < before: // the server started again
+				total += v
+			case seen > 1:
+				total += v - before
+			case i > 0: // was not there one scrape before: a counter begins at 0
+				total, seen = v, 2
 			}
-			last, before = e.h.times[slot], v
+			if seen > 1 && !math.IsNaN(before) && v != before {
+				changes++
+			}
+			before = v
 		}
 		value := changes
 		switch {
-		case n.text == "changes" && n1 > 0:
-		case n1 < 2:
+		case seen == 0 || seen == 1 && n.text != "changes":
 			return
 		case n.text == "rate":
-			value = total / last.Sub(first).Seconds()
+			value = total / covered
 		case n.text == "increase":
-			value = total / last.Sub(first).Seconds() * window.Seconds()
+			value = total
 		}
 		list = append(list, sample{s.labels.only([]string{nameLabel}, true), value})
 	})
 	return list, nil
+}
+
+// window are the slots that a range looks at, the first one first: from the last scrape back to
+// the one that was a window before. So what a counter grew by is a whole number, which
+// Prometheus' extrapolation would make a fraction.
+func (e evaluation) window(length time.Duration) (slots []int) {
+	var from time.Time
+	e.slots(time.Time{}, func(slot int) bool {
+		if slots == nil {
+			if e.at.Sub(e.h.times[slot]) > stale {
+				return false
+			}
+			from = e.h.times[slot].Add(-length - length/30) // scrapes are not quite regular
+		}
+		if e.h.times[slot].Before(from) {
+			return false
+		}
+		slots = append(slots, slot)
+		return true
+	})
+	slices.Reverse(slots)
+	return slots
 }
 
 // quantiles are those of histograms by their cumulative buckets, as Prometheus

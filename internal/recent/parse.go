@@ -51,7 +51,7 @@ type parser struct {
 }
 
 var (
-	functions  = []string{"rate", "increase", "changes", "histogram_quantile", "time", "vector"}
+	functions  = []string{"rate", "increase", "changes", "histogram_quantile", "time", "vector", "ceil", "round"}
 	aggregates = []string{"sum", "max", "min", "count", "topk"}
 )
 

@@ -79,8 +79,11 @@ func TestRange(t *testing.T) {
 		`max(memory) - min(memory) + 2 * 3`:                                                  {"": 6},
 		`requests_total{code!="200",job!~"b.*"} unless on (code) requests_total{code="200"}`: {"__name__=requests_total code=500 instance=x job=a": 100},
 		`sum(rate(memory[5s]))`: {},
-		`histogram_quantile(0.5, sum by (le) (rate(seconds_bucket{job="b"}[60s])))`: {},
-		`sum(rate(requests_total[60s])) or sum by (code) (requests_total)`:          {"": 10, "code=200": 900, "code=500": 100},
+		`ceil(histogram_quantile(0.75, sum by (le) (rate(seconds_bucket[60s])))) >= 0`: {"": 1},
+		`sum by (version) (round(0.25 * info))`:                                        {"version=2": 0},
+		`round(memory / 2)`:                                                            {"instance=x job=a": 4},
+		`histogram_quantile(0.5, sum by (le) (rate(seconds_bucket{job="b"}[60s])))`:    {},
+		`sum(rate(requests_total[60s])) or sum by (code) (requests_total)`:             {"": 10, "code=200": 900, "code=500": 100},
 	} {
 		lines, err := h.Range(expr, []time.Time{at})
 		if err != nil {
@@ -105,6 +108,45 @@ func pairs(l Labels) string {
 		fmt.Fprintf(&b, "%s=%s ", parts[i], parts[i+1])
 	}
 	return b.String()
+}
+
+// Single events are whole numbers, also the first one of its kind, whose counter appears with
+// it; and scrapes need not be regular.
+func TestRareEvents(t *testing.T) {
+	t.Parallel()
+	h := New()
+	for i, jitter := range []time.Duration{0, 3, -4, 2, 0, -1, 4, -3, 1, 0, 2, -2, 0, 3, -1, 0, 2, 1, -4, 0} {
+		text := "# TYPE requests_total counter\nrequests_total{code=\"200\"} 5\n"
+		if i >= 10 {
+			text += "requests_total{code=\"500\"} 1\n"
+		}
+		if i >= 12 {
+			text = strings.Replace(text, "} 5", "} 6", 1)
+		}
+		if err := h.Add(begin.Add(time.Duration(i)*5*time.Second+jitter*time.Millisecond), strings.NewReader(text), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var times []time.Time
+	for i := range 20 {
+		times = append(times, begin.Add(time.Duration(i)*5*time.Second+2*time.Second))
+	}
+	lines, err := h.Range(`sum by (code) (increase(requests_total[30s]))`, times)
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := math.NaN()
+	want := []Line{
+		{Labels{"code": "200"}, []float64{none, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0}},
+		{Labels{"code": "500"}, []float64{none, none, none, none, none, none, none, none, none, none, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0}},
+	}
+	if diff := cmp.Diff(want, lines, cmpopts.EquateNaNs()); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	rates, err := h.Range(`60 * sum(rate(requests_total{code="500"}[30s]))`, times[10:11])
+	if err != nil || len(rates) != 1 || math.Abs(rates[0].Values[0]-2) > 0.01 {
+		t.Errorf("one request in half a minute is a rate of %v per minute (%v)", rates, err)
+	}
 }
 
 // A series is a line with gaps where it was not there.

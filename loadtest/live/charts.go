@@ -36,7 +36,7 @@ func charts(r *loadtest.Result, live bool) []template.HTML {
 		}
 		marks = append(marks, mark)
 	}
-	base := linechart.Chart{X: x, Marks: marks, FormX: clock, TicksX: clockTicks, Readout: live}
+	base := linechart.Chart{X: x, Marks: marks, FormX: clock, TicksX: linechart.ClockTicks, Readout: live}
 	rates := base
 	rates.Title = "Requests per second"
 	rates.Lines = []linechart.Line{
@@ -123,22 +123,6 @@ func clock(s float64) string {
 		return fmt.Sprintf("%d:%02d", n/60, n%60)
 	}
 	return fmt.Sprintf("%d:%02d:%02d", n/3600, n/60%60, n%60)
-}
-
-// clockTicks are about four places of an axis of seconds that people find round.
-func clockTicks(low, high float64) []float64 {
-	step := 86400.0
-	for _, s := range []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200} {
-		if s >= (high-low)/4 {
-			step = s
-			break
-		}
-	}
-	var list []float64
-	for t := math.Ceil(low/step) * step; t <= high; t += step {
-		list = append(list, t)
-	}
-	return list
 }
 
 // functions are those of the templates.

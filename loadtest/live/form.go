@@ -6,6 +6,8 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +29,9 @@ func (s *Server) readForm(r *http.Request) (loadtest.Plan, error) {
 	}
 	if text := r.FormValue("plan"); strings.TrimSpace(text) != "" {
 		plan, err := loadtest.ReadPlan(strings.NewReader(text))
+		if err == nil {
+			err = s.readPlanRecords(r, &plan)
+		}
 		if err != nil {
 			return plan, err
 		}
@@ -87,8 +92,13 @@ func (s *Server) readForm(r *http.Request) (loadtest.Plan, error) {
 			target.Headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
 		}
 	}
-	if err := readRecords(r, &target); err != nil {
-		errs = append(errs, err)
+	switch files := uploads(r); {
+	case len(files) > 1:
+		errs = append(errs, errors.New("records: choose one file; a plan can name several"))
+	case len(files) == 1:
+		if err := s.readRecords(files[0], &target); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	plan.Targets = []loadtest.Target{target}
 	if err := s.allow(&plan); err != nil {
@@ -97,21 +107,50 @@ func (s *Server) readForm(r *http.Request) (loadtest.Plan, error) {
 	return plan, errors.Join(errs...)
 }
 
-func readRecords(r *http.Request, target *loadtest.Target) error {
-	file, _, err := r.FormFile("records")
-	if err != nil { // none was chosen
+// uploads are the files that were chosen; a browser sends an empty one if none was.
+func uploads(r *http.Request) []*multipart.FileHeader {
+	if r.MultipartForm == nil {
 		return nil
 	}
-	defer func(f multipart.File) { f.Close() }(file)
-	var one [1]byte
-	if n, _ := file.Read(one[:]); n == 0 {
-		return nil
+	return slices.DeleteFunc(r.MultipartForm.File["records"], func(f *multipart.FileHeader) bool { return f.Size == 0 })
+}
+
+// readPlanRecords gives the targets of a plan the files that they name: those of the form,
+// and never one of this machine.
+func (s *Server) readPlanRecords(r *http.Request, plan *loadtest.Plan) error {
+	var errs []error
+	used := map[string]bool{}
+	files := uploads(r)
+	for i := range plan.Targets {
+		t := &plan.Targets[i]
+		for _, f := range files {
+			if name := path.Base(t.Records); t.Records != "" && name == f.Filename {
+				used[name] = true
+				errs = append(errs, s.readRecords(f, t))
+				t.Records = ""
+			}
+		}
 	}
-	if _, err := file.Seek(0, 0); err != nil {
-		return fmt.Errorf("records: %w", err)
+	for _, f := range files {
+		if !used[f.Filename] {
+			errs = append(errs, fmt.Errorf("records: no target of the plan has records: %s", f.Filename))
+		}
 	}
-	if target.Bodies, _, err = loadtest.ReadRecords(file, target.Body); err != nil {
-		return fmt.Errorf("records: %w", err)
+	return errors.Join(errs...)
+}
+
+func (s *Server) readRecords(header *multipart.FileHeader, target *loadtest.Target) error {
+	file, err := header.Open()
+	if err != nil {
+		return fmt.Errorf("%s: %w", header.Filename, err)
+	}
+	defer file.Close()
+	var note string
+	if target.Bodies, note, err = loadtest.ReadRecords(file, target.Body); err != nil {
+		return fmt.Errorf("%s: %w", header.Filename, err)
+	}
+	if note != "" {
+		s.log.Warn(note, "file", header.Filename)
 	}
 	target.Body = ""
 	return nil
@@ -128,7 +167,7 @@ func (s *Server) allow(p *loadtest.Plan) error {
 	for i := range p.Targets {
 		t := &p.Targets[i]
 		if t.Records != "" {
-			errs = append(errs, fmt.Errorf("target %d: records: choose a file in the form; the page reads none of its own machine", i+1))
+			errs = append(errs, fmt.Errorf("target %d: records: choose the file %s in the form too; the page reads none of its own machine", i+1, path.Base(t.Records)))
 		}
 		u, err := url.Parse(t.URL)
 		if err == nil && !s.options.Any && (u.Host != own.Host || u.Scheme != own.Scheme) {

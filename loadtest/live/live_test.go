@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"mlops/internal/linechart"
 	"mlops/loadtest"
 )
 
@@ -164,6 +165,42 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// A plan's targets get the files of the form that they name, in the proportions of their weights.
+func TestPlanWithRecords(t *testing.T) {
+	t.Parallel()
+	var wards, others atomic.Int64
+	page, target := pages(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		switch {
+		case string(text) == `{"ward": 3}` && r.Header.Get("Authorization") == "Bearer t":
+			wards.Add(1)
+		case string(text) == "{}":
+			others.Add(1)
+		default:
+			t.Errorf("%s is sent", text)
+		}
+	})
+	plan := "shape: [{level: 4}]\ntargets:\n- {url: " + target + "/score, weight: 3, records: data/r.csv, body: '{\"ward\": {{ward|number}}}', headers: {Authorization: Bearer t}}\n- {url: " + target + "/other, body: '{}'}\n"
+	for name, tt := range map[string]struct{ plan, records, want string }{
+		"a file that nothing names": {strings.Replace(plan, "data/r.csv", "q.csv", 1), "ward\n3\n", "no target of the plan has records: r.csv"},
+		"no file":                   {plan, "", "choose the file r.csv in the form too"},
+		"a broken file":             {plan, "wa\n3\n", "r.csv:"},
+	} {
+		if code, text := post(t, page+"/start", map[string]string{"plan": tt.plan}, tt.records); code != http.StatusBadRequest || !strings.Contains(text, tt.want) {
+			t.Errorf("%s: %d %q, want %q", name, code, text, tt.want)
+		}
+	}
+	if code, text := post(t, page+"/start", map[string]string{"plan": plan}, "ward\n3\n"); code != http.StatusNoContent {
+		t.Fatalf("start: %d %s", code, text)
+	}
+	for end := time.Now().Add(10 * time.Second); others.Load() < 50 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	}
+	post(t, page+"/stop", nil, "")
+	if ratio := float64(wards.Load()) / float64(others.Load()); !(ratio > 2.7 && ratio < 3.3) {
+		t.Errorf("%d requests to the one, %d to the other", wards.Load(), others.Load())
+	}
+}
+
 // What a browser may not ask for.
 func TestPageRefuses(t *testing.T) {
 	t.Parallel()
@@ -272,7 +309,7 @@ func TestClockTicks(t *testing.T) {
 		{1, 9, "0:02 0:04 0:06 0:08"}, {1, 30, "0:10 0:20 0:30"}, {1, 300, "2:00 4:00"}, {1, 600, "5:00 10:00"}, {0, 7200, "0:00 30:00 1:00:00 1:30:00 2:00:00"}, {1, 2, "0:01 0:02"},
 	} {
 		var got []string
-		for _, at := range clockTicks(test.low, test.high) {
+		for _, at := range linechart.ClockTicks(test.low, test.high) {
 			got = append(got, clock(at))
 		}
 		if strings.Join(got, " ") != test.want {

@@ -194,7 +194,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		Most, Level                float64
 		Result                     *loadtest.Result
 	}{Running: running(session), Any: s.options.Any, URL: s.options.URL, Most: s.options.Most, Level: min(10, s.options.Most)}
-	view.BodyHint = "empty: none; {{column}} stands for a value of the records"
+	view.BodyHint = "empty: none; {{column}} and {{column|number}} stand for values of the records"
 	if strings.HasSuffix(s.options.URL, "/predict") {
 		view.BodyHint = "empty: the server's samples, or the records"
 	}
