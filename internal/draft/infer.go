@@ -78,7 +78,8 @@ func (c *column) findMissing() {
 	look(c.special)
 	c.findSentinels()
 	// In a column of numbers or dates, any word that comes again and again stands
-	// for a missing value: there is no other way to read it.
+	// for a missing value: there is no other way to read it. Beside few numbers, one
+	// with a number in it is rather the last level of a scale.
 	t := &c.tallies
 	readable := max(t.of(number).n, t.of(commaGroups).n, t.of(decimalComma).n, t.of(pointGroups).n, t.of(date).n)
 	if left := n - sum(c.missing); readable*2 >= left && t.of(text).n > 0 && !c.mixedTruths() {
@@ -93,8 +94,12 @@ func (c *column) findMissing() {
 				}
 			}
 		}
+		few := !c.full && len(c.counts)-len(words) <= leastDifferent
 		for v, k := range words {
 			hint := slices.Contains(hints, strings.ToLower(v))
+			if !hint && few && k.n*50 >= left && strings.ContainsAny(v, "0123456789") {
+				continue // a level, such as 10+ beside 1 to 9
+			}
 			if (hint || len(words) <= 5) && readable*10 >= (left-hinted)*8 {
 				c.missing = append(c.missing, marked{v, *k, hint})
 			}
@@ -255,7 +260,7 @@ func (c *column) decide(spell spelling) {
 		case readable*10 > n*9:
 			odd := c.unread(func(v string) bool { _, ok := dataset.ParseDateIn(other, []byte(v)); return ok })
 			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(readable), cmp.Or(other, "ISO 8601"), odd.line, odd.example))
-		case numbers*10 > n*9:
+		case numbers*10 >= n*8:
 			odd := c.unread(c.number)
 			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), odd.line, odd.example))
 		case c.twoSpellings() != "":

@@ -212,8 +212,8 @@ func TestOutcomeWithCodes(t *testing.T) {
 	}
 }
 
-// A name that ends like that of an identifier makes none of amounts below 0, and a number
-// with a sign of more is said to be read as missing.
+// A name that ends like that of an identifier makes none of amounts below 0, and the last
+// level of a scale is a level.
 func TestAmountsAndBounds(t *testing.T) {
 	t.Parallel()
 	d, err := draft.Make(t.Context(), table(t, "jobs.csv", "balance number,price index,exp,hired\n"+rows(1500, func(i int) string {
@@ -229,8 +229,11 @@ func TestAmountsAndBounds(t *testing.T) {
 	if d.Spec.Key != "" || !strings.Contains(string(d.YAML), "{number: balance number}") || !strings.Contains(string(d.YAML), "{number: price index}") {
 		t.Errorf("amounts are left out:\n%s", d.YAML)
 	}
+	if !strings.Contains(string(d.YAML), "{name: exp, type: category") {
+		t.Errorf("the scale is no category:\n%s", d.YAML)
+	}
 	if !slices.ContainsFunc(d.Profile.Warnings, func(w string) bool {
-		return strings.Contains(w, `150 cells have a number in them, "10+ yrs" (line `) && strings.Contains(w, "read as missing")
+		return strings.Contains(w, `exp: 1,350 of 1,500 values are numbers; the others keep the column text, for example line 5: "10+ yrs"`)
 	}) {
 		t.Errorf("warnings %q, want one of 10+ yrs", d.Profile.Warnings)
 	}
