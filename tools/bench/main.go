@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -37,6 +38,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	var missed []error // with figures that say how far
 	for _, name := range os.Args[1:] {
 		part := parts[name]
 		if part == nil {
@@ -45,7 +47,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 		fmt.Fprintln(os.Stderr, "measuring", name)
 		found, err := part(ctx, log)
 		if err != nil {
-			return fmt.Errorf("measuring %s: %w", name, err)
+			missed = append(missed, fmt.Errorf("measuring %s: %w", name, err))
+		}
+		if found == nil && err != nil {
+			return errors.Join(missed...)
 		}
 		if found == nil {
 			continue // it could not be measured here, and has said why: the old ones stay
@@ -54,7 +59,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 	}
-	return r.Table(os.Stdout)
+	return errors.Join(append(missed, r.Table(os.Stdout))...)
 }
 
 func keys[V any](m map[string]V) []string {

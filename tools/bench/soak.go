@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -27,8 +28,8 @@ const (
 
 // soak loads the server of a demo for MINUTES (30), while one batch of new rows after
 // another is loaded and trained on beside it, and compares what server and Postgres
-// hold in the last third of the time with the middle one. It needs a home of its own
-// (`mlops scratch`).
+// hold in the last third of the time with the middle one. Growth and failed requests are an
+// error, with the figures. It needs a home of its own (`mlops scratch`).
 func soak(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	minutes, err := strconv.ParseFloat(program.EnvOr("MINUTES", "30"), 64)
 	if err != nil || minutes < 1 {
@@ -95,12 +96,20 @@ func soak(ctx context.Context, log *slog.Logger) ([]figure, error) {
 	report, n := <-sent, <-trained
 	how := fmt.Sprintf("%v, 10 users, %d trainings beside", length, n)
 	found := []figure{{Name: "soak: failed requests", Value: float64(report.Failed), Reach: "0", How: fmt.Sprintf("of %d; %s", report.Requests, how)}}
+	var errs []error
+	if report.Failed > 0 || report.Requests == 0 {
+		errs = append(errs, fmt.Errorf("%d of %d requests failed", report.Failed, report.Requests))
+	}
 	gauges, err := seen.Gauges()
+	errs = append(errs, err)
 	for _, g := range gauges {
+		if g.Last > g.Most {
+			errs = append(errs, fmt.Errorf("%s grew from %.1f to %.1f %s", g.Name, g.Middle, g.Last, g.Unit))
+		}
 		found = append(found, figure{Name: "soak: " + g.Name + " in the last third", Value: g.Last, Unit: g.Unit,
 			Reach: fmt.Sprintf("at most %.1f", g.Most), How: fmt.Sprintf("median, of the middle third %.1f; %s", g.Middle, how)})
 	}
-	return found, err
+	return found, errors.Join(errs...)
 }
 
 // batches cuts the table into files: the first lines, and then one batch after another. It
