@@ -12,6 +12,7 @@ import (
 
 	"mlops/internal/certificate"
 	"mlops/internal/earlier"
+	"mlops/internal/headers"
 	"mlops/internal/mlflow"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
@@ -101,6 +102,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Drain:    drain,
 		Restarts: restarts,
 		Limits:   limits,
+		Hosts:    headers.Names(program.EnvOr("MLOPS_HOSTS", "")),
 		Origins:  strings.FieldsFunc(program.EnvOr("MLOPS_CORS_ORIGINS", ""), func(r rune) bool { return r == ',' || r == ' ' }),
 
 		Shadow:      shadow,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"mlops/internal/headers"
 	"mlops/internal/program"
 	"mlops/loadtest"
 	"mlops/loadtest/live"
@@ -35,9 +36,7 @@ func serve(ctx context.Context, log *slog.Logger, args []string) error {
 	if o.URL == "" {
 		o.URL = strings.TrimRight(target, "/") + "/predict"
 	}
-	if hosts != "*" {
-		o.Hosts = strings.Split(hosts, ",")
-	}
+	o.Hosts = headers.Names(hosts)
 	o.Key, o.Password = program.EnvOr("MLOPS_API_KEY", ""), program.EnvOr("MLOPS_LOADTEST_PASSWORD", "")
 	server, err := live.New(ctx, o)
 	if err != nil {

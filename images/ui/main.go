@@ -12,6 +12,7 @@ import (
 	_ "time/tzdata" // schedules are in a time zone, and the image has no files of them
 
 	"mlops/internal/certificate"
+	"mlops/internal/headers"
 	"mlops/internal/page"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
@@ -30,6 +31,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return program.Input(err)
 	}
+	server.OnlyHosts(headers.Names(program.EnvOr("MLOPS_HOSTS", "")))
 	server.UseKey(program.EnvOr("MLOPS_API_KEY", ""))
 	if path := program.EnvOr("MLOPS_API_KEYS", ""); path != "" {
 		if err := server.RequireKeys(path); err != nil {

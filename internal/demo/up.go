@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -204,13 +205,14 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 	if err != nil {
 		return nil, err
 	}
+	hosts := cmp.Or(c.variable("MLOPS_HOSTS"), "localhost")
 	// They are up before there is a model: the server then answers 503 and takes
 	// each promoted version into service by itself.
 	err = d.Do("inference server", func(log *slog.Logger) (_ string, err error) {
 		s.inference, err = c.State.Program(ctx, log, "inference-"+spec.Name, filepath.Join(s.bin, "inference"), 8000, "/healthz", func(int) []string {
 			// Its role may read the view of earlier rows, and nothing else.
 			env := append(s.postgres.StepsEnv(), s.postgres.StepEnv("inference")...)
-			return append(env, "MLOPS_SHADOW="+c.variable("MLOPS_SHADOW"), "MLOPS_MODEL="+spec.Model, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_CACHE="+c.State.Path("models", spec.Name), "MLOPS_SIGNERS="+string(signers), "MLOPS_API_KEYS="+keys)
+			return append(env, "MLOPS_HOSTS="+hosts, "MLOPS_SHADOW="+c.variable("MLOPS_SHADOW"), "MLOPS_MODEL="+spec.Model, "MLFLOW_TRACKING_URI="+s.mlflow.URL(), "MLOPS_CACHE="+c.State.Path("models", spec.Name), "MLOPS_SIGNERS="+string(signers), "MLOPS_API_KEYS="+keys)
 		})
 		if err != nil {
 			return "", err
@@ -224,7 +226,7 @@ func bringUp(ctx context.Context, c *Config, d *progress.Reporter, spec *dataset
 		s.ui, err = c.State.Program(ctx, log, "ui-"+spec.Name, filepath.Join(s.bin, "ui"), 8501, "/healthz", func(int) []string {
 			// Its role may read how versions did, and nothing else.
 			env := append(s.postgres.StepsEnv(), s.postgres.StepEnv("ui")...)
-			return append(env, "MLOPS_INFERENCE="+s.inference.URL(), "MLOPS_API_KEYS="+keys, "MLOPS_API_KEY="+s.key,
+			return append(env, "MLOPS_HOSTS="+hosts, "MLOPS_INFERENCE="+s.inference.URL(), "MLOPS_API_KEYS="+keys, "MLOPS_API_KEY="+s.key,
 				fmt.Sprintf("MLOPS_LINKS=MLflow=:%d/#/models/{model}/versions/{version}", s.mlflow.Port))
 		})
 		if err != nil {

@@ -119,6 +119,23 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestHosts calls the page by a name that somebody else's leads to it.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, "diabetes")
+	s, _ := locked(t, f.URL, "read")
+	s.OnlyHosts([]string{"localhost"})
+	for host, want := range map[string]int{"localhost:8501": http.StatusUnauthorized, "[::1]:8501": http.StatusUnauthorized, "evil.example:8501": http.StatusMisdirectedRequest} {
+		r := httptest.NewRequest(http.MethodGet, "/about", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("by the name %s: status %d, want %d", host, w.Code, want)
+		}
+	}
+}
+
 func TestLoginRefused(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, "diabetes")

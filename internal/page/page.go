@@ -47,6 +47,7 @@ type Server struct {
 	draining  atomic.Bool
 	monitor   *monitor
 	tls       *tls.Config // nil: connections have none
+	hosts     []string    // names, besides addresses, by which clients may call the page; none: any
 
 	keys  *apikey.Ring  // nil: the page asks nobody for a key
 	guard *apikey.Guard // nil as well then
@@ -116,7 +117,7 @@ func (s *Server) routes() *mux.Router {
 // ServeHTTP responds to a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, uploadLimit(r))
-	s.handler.ServeHTTP(w, r)
+	headers.Known(s.hosts, s.handler).ServeHTTP(w, r)
 }
 
 // Run serves on a listener until ctx ends, over at most that many connections (0:
@@ -158,6 +159,9 @@ func (s *Server) Run(ctx context.Context, inner net.Listener, connections int) e
 	}
 	return nil
 }
+
+// OnlyHosts has the page refuse requests to other names; addresses are always known.
+func (s *Server) OnlyHosts(names []string) { s.hosts = names }
 
 // UseTLS has Run serve TLS connections only.
 func (s *Server) UseTLS(config *tls.Config) { s.tls = config }

@@ -83,6 +83,28 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// TestHosts calls the server by a name that somebody else's leads to it.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	s, _ := serving(t, 1)
+	s.options.Hosts = []string{"localhost"}
+	for host, want := range map[string]int{"localhost:8000": http.StatusOK, "127.0.0.1:8000": http.StatusOK, "evil.example:8000": http.StatusMisdirectedRequest} {
+		for _, path := range []string{"/model", "/predict", "/metrics"} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			if path == "/predict" {
+				r = httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}"))
+				r.Header.Set("Content-Type", "application/json")
+			}
+			r.Host = host
+			w := httptest.NewRecorder()
+			s.Handler().ServeHTTP(w, r)
+			if w.Code != want || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("%s by the name %s: status %d, want %d", path, host, w.Code, want)
+			}
+		}
+	}
+}
+
 func TestModelTag(t *testing.T) {
 	t.Parallel()
 	s, r := serving(t, 1)

@@ -75,6 +75,9 @@ type Options struct {
 	// are more, Earlier is asked for each request.
 	EarlierMemory int64
 
+	// Hosts are the names, besides addresses, by which clients may call the server; none: any.
+	Hosts []string
+
 	// Origins are those whose pages may read responses (CORS); "*": all.
 	Origins []string
 
@@ -153,7 +156,7 @@ func (s *Server) Handler() http.Handler {
 	if s.keys != nil {
 		h = s.locked(h)
 	}
-	return headers.Secure(headers.API, shared(s.options.Origins, traced(h)))
+	return headers.Secure(headers.API, headers.Known(s.options.Hosts, shared(s.options.Origins, traced(h))))
 }
 
 // router returns the routes of the API.

@@ -15,9 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,26 +80,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	mux.HandleFunc("GET /assets/style.css", asset("text/css; charset=utf-8", style))
 	mux.HandleFunc("GET /assets/icon.svg", asset("image/svg+xml", icon))
 	mux.HandleFunc("GET /assets/page.js", asset("text/javascript; charset=utf-8", script))
-	s.handler = headers.Secure(contentSecurity, s.known(s.login(http.NewCrossOriginProtection().Handler(mux))))
+	s.handler = headers.Secure(contentSecurity, headers.Known(o.Hosts, s.login(http.NewCrossOriginProtection().Handler(mux))))
 	return s, nil
-}
-
-// known refuses requests to a name that is not this server's: a page of another site
-// whose name was made to lead here (DNS rebinding) would otherwise be of the same origin.
-func (s *Server) known(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		host = strings.Trim(host, "[]")
-		_, notAddress := netip.ParseAddr(host)
-		if s.options.Hosts != nil && notAddress != nil && !slices.Contains(s.options.Hosts, host) {
-			http.Error(w, "this server is not known by that name", http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // login asks for the password, if there is one.
