@@ -220,7 +220,7 @@ func (t *Table) fetch(ctx context.Context, source string, opts *Options) error {
 		}
 		return t.local(u.Path)
 	case "http", "https":
-		return t.download(ctx, &web{url: u, client: webClient(opts)}, opts)
+		return t.download(ctx, &web{url: u, client: webClient(u, opts)}, opts)
 	case "s3":
 		o, err := newObject(u, opts.S3)
 		if err != nil {

@@ -1,14 +1,17 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"mlops/internal/retry"
@@ -22,11 +25,15 @@ type web struct {
 
 const maxRedirects = 5
 
-// webClient follows a few redirects, but none from https to http. All its waits
-// are bounded, except for a body that stalls, which the copier handles.
-func webClient(opts *Options) *http.Client {
+// webClient follows a few redirects, but none from https to http, and none from a public
+// address into a network of one's own. All its waits are bounded, except for a body that
+// stalls, which the copier handles.
+func webClient(source *url.URL, opts *Options) *http.Client {
+	t := transport(opts.Idle)
+	port := cmp.Or(source.Port(), map[string]string{"http": "80", "https": "443"}[strings.ToLower(source.Scheme)])
+	t.DialContext = (&border{origin: net.JoinHostPort(source.Hostname(), port)}).dial
 	return &http.Client{
-		Transport: transport(opts.Idle),
+		Transport: t,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
 				return retry.Permanent(fmt.Errorf("more than %d redirects", maxRedirects))
@@ -39,10 +46,12 @@ func webClient(opts *Options) *http.Client {
 	}
 }
 
+const dialTimeout = 10 * time.Second
+
 func transport(idle time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: idle,
 		DisableCompression:    true, // the table's bytes, not the transport's
@@ -50,6 +59,54 @@ func transport(idle time.Duration) *http.Transport {
 		MaxIdleConns:          1,
 		IdleConnTimeout:       10 * time.Second,
 	}
+}
+
+// border keeps a source's server from having this machine ask others in its name: if the
+// source is at a public address, a redirect has to lead to one, too. A cloud's metadata
+// service (link-local addresses, and fd00:ec2::254) is no source at all.
+type border struct {
+	origin string // host and port of the source
+	public bool   // it was reached at a public address
+}
+
+// dial opens a connection to the source, to where it redirects, or to a proxy, to which all
+// connections go then.
+func (b *border) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	dialer.Control = func(_, to string, _ syscall.RawConn) error { return b.check(to, address != b.origin) }
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if to, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil && address == b.origin {
+		b.public = isPublic(to.Addr())
+	}
+	return conn, nil
+}
+
+// check is called with each address before a connection to it is opened.
+func (b *border) check(address string, elsewhere bool) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	switch ip := to.Addr().Unmap().WithZone(""); {
+	case ip.IsLinkLocalUnicast() || ip == awsMetadata:
+		return retry.Permanent(fmt.Errorf("%s is a link-local address, as a cloud's metadata service has, and no source of tables", ip))
+	case elsewhere && b.public && !isPublic(ip):
+		return retry.Permanent(fmt.Errorf("%s is public and leads to %s, which is not", b.origin, ip))
+	}
+	return nil
+}
+
+var (
+	awsMetadata = netip.MustParseAddr("fd00:ec2::254")
+	sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+)
+
+func isPublic(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !sharedSpace.Contains(ip)
 }
 
 func (w *web) read(ctx context.Context, offset int64, version string) (part, error) {

@@ -296,6 +296,7 @@ type lightSplits struct {
 	feature, decision, left, right []int
 	threshold, leaf, count, inner  []float64
 	begin                          []int    // of each set in words
+	used                           []bool   // by set: a split has it
 	words                          []uint32 // of bits
 }
 
@@ -347,6 +348,7 @@ func (r *lightReader) splits(fields map[string]string) (*lightSplits, error) {
 			}
 			s.words = append(s.words, uint32(w))
 		}
+		s.used = make([]bool, k)
 		if s.begin[0] != 0 || !slices.IsSorted(s.begin) || s.begin[k] != len(s.words) {
 			return nil, fmt.Errorf("cat_boundaries from %d to %d are not those of %d words", s.begin[0], s.begin[k], len(s.words))
 		}
@@ -376,7 +378,9 @@ func (r *lightReader) tree(fields map[string]string) (tree, error) {
 	}
 	reached := make([]bool, n)
 	for i := 0; i < len(t.nodes); i++ {
-		t.depth = max(t.depth, level[i])
+		if t.depth = max(t.depth, level[i]); t.depth > maxTreeDepth {
+			return tree{}, errTooDeep
+		}
 		cover := math.NaN()
 		if at[i] < 0 {
 			leaf := ^at[i]
@@ -439,6 +443,10 @@ func (s *lightSplits) set(threshold float64) ([]int32, error) {
 	if !(threshold >= 0) || float64(k) != threshold || k+1 >= len(s.begin) {
 		return nil, fmt.Errorf("set %v of %d", threshold, max(0, len(s.begin)-1))
 	}
+	if s.used[k] { // LightGBM gives each split a set; if they could share one, a small file could cause a lot of work
+		return nil, fmt.Errorf("set %d belongs to two splits", k)
+	}
+	s.used[k] = true
 	words := s.words[s.begin[k]:s.begin[k+1]]
 	if len(words) > maxCategory/32 {
 		return nil, fmt.Errorf("it has codes of more than %d", maxCategory)

@@ -22,6 +22,8 @@ const (
 	minBase = 1e-6
 )
 
+var errTooDeep = fmt.Errorf("it is deeper than %d splits", maxTreeDepth)
+
 // node is a split or a leaf. A split's children are adjacent.
 type node struct {
 	feature     int32
@@ -40,6 +42,10 @@ type tree struct {
 	depth  int   // the most splits on a path from root to leaf
 	output int32 // that its leaves add to
 }
+
+// maxTreeDepth bounds the splits on a path, so that scoring and explaining a row takes no
+// longer than trained trees need. Leaf by leaf, LightGBM's grow to some hundreds.
+const maxTreeDepth = 4096
 
 // maxOutputs bounds the outputs of a model, so that a small file can't cause a lot of
 // work.
@@ -233,7 +239,9 @@ func (d *treeDocument) tree(features int32) (tree, error) {
 		if to.cover = float32(math.NaN()); len(d.Cover) > 0 {
 			to.cover = d.Cover[at]
 		}
-		t.depth = level[i]
+		if t.depth = level[i]; t.depth > maxTreeDepth {
+			return tree{}, errTooDeep
+		}
 		if d.Left[at] == -1 {
 			if v := float64(to.value); math.IsNaN(v) || math.IsInf(v, 0) {
 				return tree{}, fmt.Errorf("node %d: leaf value %v", at, v)

@@ -26,6 +26,12 @@ import (
 // errNoCovers is why a model can't explain its margins.
 var errNoCovers = errors.New("the model does not say how many training rows reached its nodes")
 
+// maxCoefficients bounds the numbers that explaining takes, points times splits: 128 MiB. A
+// model of 1,000 trees with 255 leaves, 40 features on a path, has a third of that.
+const maxCoefficients = 1 << 24
+
+var errTooLarge = errors.New("its trees are too large to be explained")
+
 // explainer is what Contributions needs of a model's trees besides their answers.
 type explainer struct {
 	err      error
@@ -221,7 +227,16 @@ func (m *Model) newExplainer(vectors bool) *explainer {
 		e.expected[t.output] += t.expected()
 		e.splits, e.nodes, features = max(e.splits, len(t.splits)), max(e.nodes, len(t.nodes)), max(features, most)
 	}
-	points, weights := legendre(max(3, (features+1)/2))
+	splits := 0
+	for i := range e.trees {
+		splits += len(e.trees[i].splits)
+	}
+	n := max(3, (features+1)/2)
+	if n > maxCoefficients/max(1, splits) {
+		e.err = errTooLarge
+		return e
+	}
+	points, weights := legendre(n)
 	e.weight = weights
 	for _, t := range points {
 		e.absent = append(e.absent, 1-t)
