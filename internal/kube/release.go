@@ -158,11 +158,12 @@ func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Conte
 }
 
 // Installed reports whether the release exists, by the Secrets in which Helm keeps
-// its revisions, and whether its last install or upgrade succeeded.
-func (r *Release) Installed(ctx context.Context) (bool, error) {
+// its revisions, and whether its last install, upgrade or rollback succeeded. One whose
+// upgrade failed exists: its services are still there.
+func (r *Release) Installed(ctx context.Context) (exists, succeeded bool, err error) {
 	list, err := r.Client.CoreV1().Secrets(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name=" + r.Name})
 	if err != nil {
-		return false, fmt.Errorf("looking up release %s: %w", r.Name, err)
+		return false, false, fmt.Errorf("looking up release %s: %w", r.Name, err)
 	}
 	last, status := -1, ""
 	for _, s := range list.Items {
@@ -170,7 +171,11 @@ func (r *Release) Installed(ctx context.Context) (bool, error) {
 			last, status = n, s.Labels["status"]
 		}
 	}
-	return status == "deployed", nil
+	switch status {
+	case "", "pending-install", "uninstalling", "uninstalled":
+		return false, false, nil
+	}
+	return true, status == "deployed", nil
 }
 
 // Notes returns the values that Note has stored under that name.

@@ -93,7 +93,7 @@ func (s *Server) scoreUpload(w http.ResponseWriter, r *http.Request) {
 	}
 	defer file.Close()
 	var out bytes.Buffer
-	t := scoring.Table{Name: header.Filename, Client: s.inference.client}
+	t := scoring.Table{Sheet: true, Name: header.Filename, Client: s.inference.client}
 	if _, err := t.Score(r.Context(), file, &out); err != nil {
 		status, text := s.batchError(err)
 		fail(status, text)
@@ -116,7 +116,7 @@ func (s *Server) scorePart(w http.ResponseWriter, r *http.Request) {
 	}
 	line, _ := strconv.Atoi(r.URL.Query().Get("line"))
 	var out bytes.Buffer
-	t := scoring.Table{Name: "the file", Client: s.inference.client, Line: line}
+	t := scoring.Table{Sheet: true, Name: "the file", Client: s.inference.client, Line: line}
 	if _, err := t.Score(r.Context(), bytes.NewReader(body), &out); err != nil {
 		status, text := s.batchError(err)
 		fail(status, "The file can't be scored", text)

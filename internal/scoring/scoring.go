@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type Table struct {
 	Client *api.Client
 	Batch  int            // records per request; default: 10,000
 	Line   int            // of the first record, where that isn't the line after the header
+	Sheet  bool           // it is for a spreadsheet: names of classes and the like that this would take for a formula get an apostrophe in front
 	Scored func(rows int) // not nil: called after each request, with the rows so far
 
 	// Where names a record in errors by its place in the table, from 0; nil: by its line.
@@ -225,6 +227,9 @@ func (t *Table) write(to io.Writer, header []byte, separator byte, b *part, firs
 		w.Write(trimEnd(b.text[begin:end]))
 		begin = end
 		for _, f := range fields {
+			if t.Sheet {
+				f = noFormula(f)
+			}
 			w.WriteByte(separator)
 			writeField(&w, f, separator)
 		}
@@ -237,6 +242,17 @@ func (t *Table) write(to io.Writer, header []byte, separator byte, b *part, firs
 		return fmt.Errorf("writing: %w", err)
 	}
 	return nil
+}
+
+// noFormula keeps a spreadsheet from running a text (https://owasp.org/www-community/attacks/CSV_Injection).
+func noFormula(text string) string {
+	if text == "" || strings.IndexByte("=+-@\t\r", text[0]) < 0 {
+		return text
+	}
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		return text
+	}
+	return "'" + text
 }
 
 func writeField(w *bytes.Buffer, text string, separator byte) {

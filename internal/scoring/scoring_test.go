@@ -86,6 +86,29 @@ func TestScore(t *testing.T) {
 	}
 }
 
+// A class of a table that somebody else made may be a formula to the spreadsheet in which
+// the page's file is opened.
+func TestSheet(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "label,value,warnings\n\"=cmd|' /C calc'!A0\",-1.5,+SUM(A1)\n-1,1e-05,-\n@A1,-Inf,\"\tx\"\n")
+	}))
+	t.Cleanup(server.Close)
+	for sheet, want := range map[bool]string{
+		false: "a,label,value,warnings\n1,=cmd|' /C calc'!A0,-1.5,+SUM(A1)\n2,-1,1e-05,-\n3,@A1,-Inf,\tx\n",
+		true:  "a,label,value,warnings\n1,'=cmd|' /C calc'!A0,-1.5,'+SUM(A1)\n2,-1,1e-05,'-\n3,'@A1,-Inf,'\tx\n",
+	} {
+		var out strings.Builder
+		p := &Table{Name: "my.csv", Client: api.NewClient(server.URL, nil), Sheet: sheet}
+		if _, err := p.Score(t.Context(), strings.NewReader("a\n1\n2\n3\n"), &out); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, out.String()); diff != "" {
+			t.Errorf("for a spreadsheet %v (-want +got):\n%s", sheet, diff)
+		}
+	}
+}
+
 // A file of many parts comes out in its order, whichever part is done first.
 func TestOrder(t *testing.T) {
 	t.Parallel()

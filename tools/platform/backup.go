@@ -142,7 +142,7 @@ func restore(ctx context.Context, c *config) error {
 			return err
 		}
 	}
-	installed, err := r.Installed(ctx)
+	installed, _, err := r.Installed(ctx)
 	if err != nil {
 		return err
 	}
@@ -229,7 +229,7 @@ func (c *config) installed(ctx context.Context) (*kube.Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	installed, err := r.Installed(ctx)
+	installed, _, err := r.Installed(ctx)
 	if err == nil && !installed {
 		err = program.Inputf("namespace %s has no release %s (NAMESPACE= names another)", r.Namespace, r.Name)
 	}

@@ -77,14 +77,14 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 			return "", err
 		}
 		// The note isn't Helm's, and outlives a `helm uninstall` by hand.
-		installed, err := r.Installed(ctx)
+		_, succeeded, err := r.Installed(ctx)
 		if err != nil {
 			return "", err
 		}
 		if err := c.restrict(ctx, r); err != nil {
 			return "", err
 		}
-		if !installed || known["install"] != digest {
+		if !succeeded || known["install"] != digest {
 			if err := c.room(ctx, r); err != nil {
 				return "", err
 			}
