@@ -195,6 +195,10 @@ func (c *column) decide(spell spelling) {
 		c.decide(spell) // of the others
 		return
 	}
+	ofFormat := func(v string) bool {
+		_, ok := dataset.ParseDateIn(other, []byte(v))
+		return ok
+	}
 	of := func(m int64) string { return fmt.Sprintf("%s of %s values", progress.Count(m), progress.Count(n)) }
 	switch {
 	case c.values > 2 && c.mixedTruths():
@@ -221,7 +225,7 @@ func (c *column) decide(spell spelling) {
 		c.guess = fmt.Sprintf("dates in two forms, %s as on line %d: %q, the others as in ISO 8601", progress.Count(others.n), others.line, others.example)
 	case readable*100 >= n*99 && n >= 100 && readable > numbers && c.dayAndMonth(other) == "":
 		c.kind, c.dateFormat, c.guess = dataset.Date, other, of(readable)+" are dates"
-		odd := c.unread(func(v string) bool { _, ok := dataset.ParseDateIn(other, []byte(v)); return ok })
+		odd := c.unread(ofFormat)
 		c.lossOf, c.lossEx, c.lossAt = n-readable, odd.example, odd.line
 	case numbers == n, numbers*100 >= n*99 && n >= 100 && !codeName.MatchString(c.name): // codes may be written in more than one way
 		c.kind = dataset.Number
@@ -258,11 +262,9 @@ func (c *column) decide(spell spelling) {
 		case t.of(date).n*2 > n && c.dayAndMonth(other) != "":
 			c.unsure = c.dayAndMonth(other)
 		case readable*10 > n*9:
-			odd := c.unread(func(v string) bool { _, ok := dataset.ParseDateIn(other, []byte(v)); return ok })
-			c.notes = append(c.notes, fmt.Sprintf("%s are dates (%s); the others keep the column text, for example line %d: %q", of(readable), cmp.Or(other, "ISO 8601"), odd.line, odd.example))
-		case numbers*10 >= n*8:
-			odd := c.unread(c.number)
-			c.notes = append(c.notes, fmt.Sprintf("%s are numbers; the others keep the column text, for example line %d: %q", of(numbers), odd.line, odd.example))
+			c.notes = append(c.notes, mostly(of(readable), "dates ("+cmp.Or(other, "ISO 8601")+")", c.unread(ofFormat)))
+		case numbers*10 > n*9:
+			c.notes = append(c.notes, mostly(of(numbers), "numbers", c.unread(c.number)))
 		case c.twoSpellings() != "":
 			c.unsure = c.twoSpellings()
 		case spell.decimal == "," && t.of(fraction).n > 0 && t.of(number).n*10 > n*9:
@@ -272,6 +274,10 @@ func (c *column) decide(spell spelling) {
 			c.unsure = c.severalUnits()
 		case t.of(money).n*10 > n*9:
 			c.notes = append(c.notes, "several currencies, or brackets, keep the numbers text")
+		case readable*2 > n:
+			c.notes = append(c.notes, mostly(of(readable), "dates ("+cmp.Or(other, "ISO 8601")+")", c.unread(ofFormat)))
+		case numbers*10 >= n*8:
+			c.notes = append(c.notes, mostly(of(numbers), "numbers", c.unread(c.number)))
 		default:
 			c.likeNumbers()
 		}
@@ -289,6 +295,11 @@ func (c *column) decide(spell spelling) {
 		}
 		dataset.Ascending(c.options)
 	}
+}
+
+// mostly says what most of a text column's values are, with one that is not.
+func mostly(values, what string, odd tally) string {
+	return fmt.Sprintf("%s are %s; the others keep the column text, for example line %d: %q", values, what, odd.line, odd.example)
 }
 
 // number reports whether a text may be a number, in one spelling or another.

@@ -111,7 +111,7 @@ func (c *column) noteOdd() {
 		c.notes = append(c.notes, fmt.Sprintf("%s %s, %s%q (line %s), and %s read as missing: %s", progress.Counted(t.n, "cell"), what, such, t.example, progress.Count(t.line), are, remedy))
 	}
 	if c.kind == dataset.Date {
-		say(odd, all, "is no date that exists", "are no dates that exist", "correct them in the table")
+		say(odd, all, "is no date that exists", "are no dates that exist", "correct the table")
 		say(form, forms, "is a date in another form", "are dates in another form", "write all dates one way")
 		return
 	}

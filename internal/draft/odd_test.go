@@ -40,7 +40,7 @@ func TestOddCells(t *testing.T) {
 		{"impossible dates", "when", []string{"2024-02-30", "0000-00-00", "1900-01-00", "2023-13-01", "2023-06-31", "2022-00-10", "2022-02-29"},
 			func(i int) string { return day(i).Format(time.DateOnly) },
 			`when, type: date, missing: ["0000-00-00", "1900-01-00", "2022-00-10", "2022-02-29", "2023-06-31", "2023-13-01", "2024-02-30"]`,
-			[]string{`when: 12 cells are no dates that exist, such as "2024-02-30" (line 2), and are read as missing: correct them in the table`}, 600},
+			[]string{`when: 12 cells are no dates that exist, such as "2024-02-30" (line 2), and are read as missing: correct the table`}, 600},
 		{"one impossible date", "when", []string{"31/04/2023"}, func(i int) string { return day(i).Format("02/01/2006") },
 			`when, type: date, format: "DD/MM/YYYY", missing: ["31/04/2023"]`, []string{`when: 1 cell is no date that exists, "31/04/2023" (line 2), and is read as missing`}, 40},
 		{"more dates than are counted one by one", "when", []string{"2024-02-30 00:00", "tbd."},
@@ -138,6 +138,21 @@ func TestZeros(t *testing.T) {
 				t.Errorf("told: %v, want %v:\n%s", told, tt.told, summary)
 			}
 		})
+	}
+}
+
+// Many cells that are no dates leave text, which is told.
+func TestManyOddDates(t *testing.T) {
+	t.Parallel()
+	summary, _ := said(t, "when,size,y\n"+rows(600, func(i int) string {
+		when := time.Date(2021, 1, 1+draw(i, 1, 900), 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+		if i%4 == 0 {
+			when = fmt.Sprintf("%d-00-%02d", 1980+draw(i, 2, 40), 1+draw(i, 3, 28))
+		}
+		return fmt.Sprintf("%s,%d,%s", when, draw(i, 4, 40), yesNo(i))
+	}), draft.Options{Target: "y"})
+	if !strings.Contains(summary, "! when: 450 of 600 values are dates (ISO 8601); the others keep the column text, for example line 2: ") {
+		t.Error(summary)
 	}
 }
 
