@@ -56,6 +56,17 @@ func (s *Spec) CompareTimes(a, b []byte) int {
 	return bytes.Compare(a, b) // dates sort as their texts
 }
 
+// Time returns a canonical value of the column that decides the split as a number: of a
+// date seconds, else what it says.
+func (s *Spec) Time(value []byte) float64 {
+	if s.Columns[s.Column(s.Split.By)].Type == Date {
+		t, _ := ParseDate(value) // canonical ones are dates
+		return float64(t.UnixMicro()) / 1e6
+	}
+	x, _ := strconv.ParseFloat(string(value), 64)
+	return x
+}
+
 // SplitRule says in words what decides a row's split.
 func (s *Spec) SplitRule() string {
 	if s.ByTime() {

@@ -87,11 +87,23 @@ func Estimates(draws *Draws, measures ...*Measure) []map[string]Estimate {
 			// positive rows, the others say little.
 			if d := drawn[i][k]; draws.Groups() > 1 && 10*len(d) >= 9*draws.Count() {
 				slices.Sort(d)
-				low, high := Spread(d).Interval(0.95)
+				low, high := draws.Interval(d)
 				e.Interval = []float64{low, high}
 			}
 			out[i][name] = e
 		}
 	}
 	return out
+}
+
+// Widen widens intervals to hold those of other draws of the same measures too.
+func Widen(estimates, others []map[string]Estimate) {
+	for i := range estimates {
+		for name, e := range estimates[i] {
+			if o := others[i][name].Interval; len(e.Interval) == 2 && len(o) == 2 {
+				e.Interval = []float64{min(e.Interval[0], o[0]), max(e.Interval[1], o[1])}
+				estimates[i][name] = e
+			}
+		}
+	}
 }

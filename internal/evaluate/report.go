@@ -36,7 +36,9 @@ type Split struct {
 	Rows        int                 `json:"rows"` // that were measured
 	Of          int                 `json:"of"`   // rows of the split; of training rows an even choice is measured
 	Groups      int                 `json:"groups"`
-	Draws       int                 `json:"draws"` // of the bootstrap
+	Draws       int                 `json:"draws"`           // of the bootstrap
+	Times       int                 `json:"times,omitempty"` // different ones of a split by time, if blocks of them were drawn too
+	Block       int                 `json:"block,omitempty"` // times that were drawn together
 	Figures     map[string]Estimate `json:"figures"`
 	Confusion   [][]int             `json:"confusion,omitempty"`   // rows by true, then by predicted class; binary at the threshold
 	Calibration []Bin               `json:"calibration,omitempty"` // of a binary task: tenths of the rows by score

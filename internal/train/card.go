@@ -71,7 +71,7 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 	add(data)
 
 	figures := card.Block{Heading: "Figures", Head: []string{"figure", "train", "validation", "test"}, Texts: []string{
-		"With 95 % intervals: percentiles of a bootstrap that draws " + units(spec) + ". Parameters, rounds and threshold were chosen on the validation rows; the test rows were looked at once, here." + narrow(spec),
+		"With 95 % intervals: percentiles of a bootstrap that draws " + units(spec) + ". Parameters, rounds and threshold were chosen on the validation rows; the test rows were looked at once, here." + inTime(spec, r),
 	}}
 	for _, s := range r.Splits {
 		if s.Rows < s.Of {
@@ -127,7 +127,7 @@ func newCard(spec *dataset.Spec, d *Data, f *Fitted, found []inspect.Finding, ma
 		}
 	}
 	if spec.ByTime() {
-		limits.Items = append(limits.Items, fmt.Sprintf("Its test rows are the latest by %s, and its training rows the earliest: the figures are those of a forecast, and intervals that draw rows one by one are too narrow where neighbors in time are alike.", spec.Split.By))
+		limits.Items = append(limits.Items, fmt.Sprintf("Its test rows are the latest by %s, and its training rows the earliest: the figures are those of a forecast for one stretch of time, and intervals say nothing of how the next one differs.", spec.Split.By))
 	}
 	limits.Items = append(limits.Items,
 		"It tells what goes along with the target in these rows, not what causes it.",
@@ -238,12 +238,17 @@ func units(spec *dataset.Spec) string {
 	return "groups of rows with one " + spec.Group
 }
 
-// narrow says that intervals of rows in time are too narrow; "" of other rows.
-func narrow(spec *dataset.Spec) string {
+// inTime says how intervals allow for rows that are alike where they are near in time; ""
+// of rows that are not split by time.
+func inTime(spec *dataset.Spec, r *evaluate.Report) string {
 	if !spec.ByTime() {
 		return ""
 	}
-	return " Rows next to each other in time are alike, and the bootstrap draws them one by one: the intervals are narrower than they should be."
+	test := r.Splits[len(r.Splits)-1]
+	if test.Block == 0 {
+		return " Rows next to each other in time may be alike, and the test rows are of too few different values of " + spec.Split.By + " to allow for that: the intervals may be too narrow."
+	}
+	return fmt.Sprintf(" Rows next to each other in time may be alike: of validation and test rows, blocks of consecutive values of %s were drawn too, of the test rows %d of %d at a time, and the wider interval holds.", spec.Split.By, test.Block, test.Times)
 }
 
 func parameters(c *dataset.Candidate) string {

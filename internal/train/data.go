@@ -23,6 +23,7 @@ type Part struct {
 
 	groups evaluate.Numbered // of the rows
 	weight []float32         // of each row; nil if each counts 1
+	times  []float64         // of each row of a split by time; nil of training rows
 	levels [][]int32         // by column of Spec.Slices: of each row, see Data.levels; nil of training rows
 }
 

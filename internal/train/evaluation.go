@@ -110,6 +110,10 @@ func measure(spec *dataset.Spec, d *Data, split string, p *Part, outputs []float
 		}
 	}
 	estimates := evaluate.Estimates(draws, measures...)
+	if blocks := evaluate.NewBlockDraws(p.times, evaluate.Likeness(spec, outputs, p.Y)...); blocks != nil {
+		m.split.Times, m.split.Block = blocks.Groups(), blocks.Block()
+		evaluate.Widen(estimates, evaluate.Estimates(blocks, measures...))
+	}
 	m.split.Figures = estimates[0]
 	for i := range m.slices {
 		m.slices[i].Figures = estimates[i+1]

@@ -24,6 +24,9 @@ func (d *Data) describe(spec *dataset.Spec, split string, p *Part, fields [][]by
 	if split == dataset.Train {
 		return
 	}
+	if spec.ByTime() {
+		p.times = append(p.times, spec.Time(fields[spec.Column(spec.Split.By)]))
+	}
 	if p.levels == nil {
 		p.levels = make([][]int32, len(spec.Slices))
 	}

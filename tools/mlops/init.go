@@ -192,6 +192,6 @@ func draftForDemo(ctx context.Context, w io.Writer, c *demo.Config, what *drafte
 		return err
 	}
 	fmt.Fprint(w, d.Summary())
-	fmt.Fprintf(w, "\ndrafted %s; copy it, edit it, and continue with SPEC=\n\n", c.Spec)
+	fmt.Fprintf(w, "\ndrafted %s; copy it, edit it, and continue with SPEC=; the next batch is added by\n  make demo SPEC=YOURS.yaml DATASET=next.csv\n\n", c.Spec)
 	return nil
 }
