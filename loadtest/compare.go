@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // Difference is the change of a figure from one result to another.
@@ -78,16 +79,17 @@ func (d *drawn) quantile(q float64) float64 {
 // was busy with other work in one of them.
 func Compare(a, b *Result) ([]Difference, error) {
 	for _, r := range []*Result{a, b} {
+		began := r.Began.Format(time.RFC3339)
 		if r.Running {
-			return nil, fmt.Errorf("the test that began at %s had not ended", r.Began)
+			return nil, fmt.Errorf("the test of %s had not ended", began)
 		}
 		if n := len(r.Windows) / blockLength; n < fewest {
-			return nil, fmt.Errorf("the test that began at %s has %d windows; a comparison needs %d, about as many seconds", r.Began, len(r.Windows), fewest*blockLength)
+			return nil, fmt.Errorf("the test of %s has %d windows; a comparison needs %d, about as many seconds", began, len(r.Windows), fewest*blockLength)
 		}
 		for i := range r.Windows {
 			w := &r.Windows[i]
 			if len(w.Latency.Of) != len(w.Latency.N) || slices.ContainsFunc(w.Latency.Of, func(of int) bool { return of < 0 || of >= steps }) {
-				return nil, fmt.Errorf("the test that began at %s has a histogram that can't be read", r.Began)
+				return nil, fmt.Errorf("the test of %s has a histogram that can't be read", began)
 			}
 		}
 	}

@@ -60,8 +60,8 @@ func Serving() Dashboard {
 					Query{quantile(0.99) + ` >= 0`, "p99"}).orange(0.1).red(0.25), // drops the NaN when there are no requests
 				stat(4, "Errors", "Share of the requests to /predict that were answered with a problem.", Percent, quiet,
 					Query{problems + ` / (` + requests + ` > 0)`, "errors"}).share().orange(0.01).red(0.2),
-				stat(4, "Versions refused", "Versions in production that a server refused to serve since it started; GET /model says why.", Short, "no server",
-					Query{`sum(mlops_model_refusals_total)`, "refused"}).bare().red(1),
+				stat(4, "Servers that refuse", "Servers that refuse the version in production now, and serve an earlier one or none; GET /model says why.", Short, "no server",
+					Query{`sum(mlops_model_refused)`, "refusing"}).bare().red(1),
 			}},
 			{"Requests", []Panel{
 				series(12, "Latency", "Time of POST /predict in the server. Percentiles are estimated from histogram buckets.", Seconds,

@@ -80,7 +80,7 @@ func (c *Chart) SVG() string {
 	label := c.Title
 	for _, l := range c.Lines {
 		if v, ok := lastOf(l.Y); ok {
-			label += ", " + l.Name + " " + format(v)
+			label += ", " + l.Name + ": " + format(v)
 		}
 	}
 	x0, x1 := span(c.X)
@@ -169,26 +169,30 @@ func texts(values []float64, format func(float64) string) string {
 // legend names the lines, with their last values if there is room.
 func (c *Chart) legend(b *strings.Builder, format func(float64) string) {
 	const perRune, swatch, gap = 6, 12, 8 // of the font
-	names, with := make([]string, len(c.Lines)), make([]string, len(c.Lines))
+	values := make([]string, len(c.Lines))
 	whole := 4
 	for i, l := range c.Lines {
-		names[i], with[i] = l.Name, l.Name
 		if v, ok := lastOf(l.Y); ok {
-			with[i] += " " + format(v)
+			values[i] = " " + format(v)
 		}
-		whole += swatch + perRune*len([]rune(with[i])) + gap
-	}
-	if whole <= width {
-		names = with
+		whole += swatch + perRune*len([]rune(l.Name+values[i])) + gap
 	}
 	x := 4
-	for i, name := range names {
-		w := swatch + perRune*len([]rune(name)) + gap
+	for i, l := range c.Lines {
+		value := values[i]
+		if whole > width {
+			value = ""
+		}
+		w := swatch + perRune*len([]rune(l.Name+value)) + gap
 		if x+w > width && i > 0 {
 			fmt.Fprintf(b, `<text class="legend" x="%d" y="29">…</text>`, min(x, width-10))
 			return
 		}
-		fmt.Fprintf(b, `<path class="line c%d" d="M%d 25h9"/><text class="legend" x="%d" y="29">%s</text>`, i%Colors, x, x+swatch, html.EscapeString(name))
+		fmt.Fprintf(b, `<path class="line c%d" d="M%d 25h9"/><text class="legend" x="%d" y="29">%s`, i%Colors, x, x+swatch, html.EscapeString(l.Name))
+		if value != "" {
+			fmt.Fprintf(b, `<tspan>%s</tspan>`, html.EscapeString(value)) // apart from names such as "label 1"
+		}
+		b.WriteString(`</text>`)
 		x += w
 	}
 }

@@ -32,7 +32,7 @@ func TestSVG(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v in %s", name, err, text)
 			}
-			if e, ok := token.(xml.StartElement); ok && !slices.Contains([]string{"svg", "text", "path", "title"}, e.Name.Local) {
+			if e, ok := token.(xml.StartElement); ok && !slices.Contains([]string{"svg", "text", "tspan", "path", "title"}, e.Name.Local) {
 				t.Errorf("%s: element %s", name, e.Name.Local)
 			}
 		}
@@ -47,7 +47,7 @@ func TestPlaces(t *testing.T) {
 	t.Parallel()
 	c := Chart{Title: "x", X: []float64{0, 10}, Lines: []Line{{"a", []float64{0, 40}}}, Limits: []Limit{{"most", 20}}}
 	got := c.SVG()
-	for _, want := range []string{`d="M46 180L392 44"`, `<path class="limit" d="M46 112H392"/>`, `a 40</text>`} {
+	for _, want := range []string{`d="M46 180L392 44"`, `<path class="limit" d="M46 112H392"/>`, `>a<tspan> 40</tspan></text>`, `aria-label="x, a: 40"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in %s", want, got)
 		}

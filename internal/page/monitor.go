@@ -209,7 +209,7 @@ func (m *monitor) look(ctx context.Context, now time.Time, boards []board.Dashbo
 			v.Notice = "The page remembers nothing from before " + first.UTC().Format(momentFormat) + "."
 		}
 		if d.UID != "mlops-serving" && d.UID != "mlops-model" {
-			v.Notice = "This needs Prometheus, which `make demo` does not run; `make up` does. `make status` shows the last runs, and MLflow the trainings."
+			v.Notice = "This needs Prometheus, which make demo does not run; make up does. make status shows the last runs, and MLflow the trainings."
 			return v
 		}
 	}

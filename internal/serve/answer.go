@@ -177,8 +177,11 @@ func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served
 
 // count counts the predictions of a binary task.
 func (s *Server) count(x *exchange, positives int) {
-	s.predictions[1].Add(float64(positives))
-	s.predictions[0].Add(float64(len(x.scores) - len(x.excluded) - positives))
+	for label, n := range [2]int{len(x.scores) - len(x.excluded) - positives, positives} {
+		if n > 0 { // adding nothing would still fetch the counter from another processor
+			s.predictions[label].Add(float64(n))
+		}
+	}
 }
 
 // negotiate settles the formats of body and response, and whether predictions are
