@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -40,6 +41,9 @@ func Scratch(ctx context.Context, c *Config, d *progress.Reporter, o ScratchOpti
 	if len(argv) == 0 {
 		return program.Inputf("no command to run: mlops scratch [-services] -- COMMAND [ARGUMENTS]")
 	}
+	// Whoever reads our output may be gone: what runs in the state has to be stopped all the same.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	defer stop()
 	root := c.State.Path("scratch")
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return fmt.Errorf("making a scratch state: %w", err)
