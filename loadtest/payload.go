@@ -107,7 +107,7 @@ func ReadRecords(r io.Reader, template string) (bodies []Body, note string, err 
 	size := 0
 	for {
 		row, err := rows.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
