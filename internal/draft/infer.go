@@ -94,10 +94,16 @@ func (c *column) findMissing() {
 				}
 			}
 		}
-		few := !c.full && len(c.counts)-len(words) <= leastDifferent
+		scaled := int64(0)
+		for v, k := range words {
+			if strings.ContainsAny(v, "0123456789") {
+				scaled += k.n
+			}
+		}
+		scale := !c.full && t.of(date).n == 0 && len(c.counts)-len(words) <= leastDifferent && scaled*50 >= left
 		for v, k := range words {
 			hint := slices.Contains(hints, strings.ToLower(v))
-			if !hint && few && k.n*50 >= left && strings.ContainsAny(v, "0123456789") {
+			if scale && strings.ContainsAny(v, "0123456789") {
 				continue // a level, such as 10+ beside 1 to 9
 			}
 			if (hint || len(words) <= 5) && readable*10 >= (left-hinted)*8 {

@@ -78,14 +78,21 @@ func TestOddCells(t *testing.T) {
 // Codes, and words among a few levels, stay what they are.
 func TestNotOdd(t *testing.T) {
 	t.Parallel()
-	summary, text := said(t, "diagnosis,grade,y\n"+rows(900, func(i int) string {
+	summary, text := said(t, "diagnosis,sleep,grade,y\n"+rows(900, func(i int) string {
 		diagnosis := fmt.Sprintf("%d.%d", 200+draw(i, 1, 300), draw(i, 2, 9))
 		if i%30 == 0 {
 			diagnosis = fmt.Sprintf("V%d", 40+draw(i, 3, 12))
 		}
-		return fmt.Sprintf("%s,%s,%s", diagnosis, []string{"1", "2", "3", "4", "retired"}[min(4, draw(i, 4, 6))], yesNo(i))
+		sleep := fmt.Sprintf("%d hours", 5+draw(i, 5, 5))
+		switch {
+		case i%100 == 0:
+			sleep = "10 or more hours"
+		case i%20 == 0:
+			sleep = "4 or less hours"
+		}
+		return fmt.Sprintf("%s,%s,%s,%s", diagnosis, sleep, []string{"1", "2", "3", "4", "retired"}[min(4, draw(i, 4, 6))], yesNo(i))
 	}), draft.Options{Target: "y"})
-	for _, want := range []string{"{name: diagnosis, type: category", "{name: grade, type: category"} {
+	for _, want := range []string{"{name: diagnosis, type: category", "{name: sleep, type: category, form: Inputs, values", "{name: grade, type: category"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the draft lacks %q:\n%s\n%s", want, summary, text)
 		}

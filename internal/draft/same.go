@@ -63,7 +63,7 @@ func (s *sample) same() (all []string) {
 					how = s.line(first, i)
 				}
 				if how == "" && again[id] {
-					how = fmt.Sprintf("one to one, such as %s for %s", dataset.Quote(s.firstValue(i)), dataset.Quote(s.firstValue(first)))
+					how = s.oneToOne(first, i)
 				}
 				if how == "" {
 					rest = append(rest, i)
@@ -129,14 +129,15 @@ func (s *sample) pattern(at int) (id uint64, distinct int, often bool) {
 	return id, len(codes), known-len(codes) >= leastAgain && known-slices.Max(counts) >= leastOther
 }
 
-// firstValue is the first value of a column that is there.
-func (s *sample) firstValue(at int) []byte {
+// oneToOne says that each value of a column stands for one of another, with an example of
+// two that differ.
+func (s *sample) oneToOne(a, b int) string {
 	for i := range s.rows {
-		if v := s.rows[i].value(at); v != nil {
-			return v
+		if v, of := s.rows[i].value(b), s.rows[i].value(a); string(v) != string(of) {
+			return fmt.Sprintf("one to one, such as %s for %s", dataset.Quote(v), dataset.Quote(of))
 		}
 	}
-	return nil
+	return "one to one"
 }
 
 // equal reports whether two columns have the same value in each row.
