@@ -11,22 +11,47 @@ import numpy as np
 import pandas as pd
 
 
-def served(rows, title="", threshold=None, errors=None, coverage=0.9):
+def served(rows, model=None, title="", threshold=None, errors=None, coverage=0.9, classes=None):
     """Returns the arguments of mlflow.xgboost.log_model or mlflow.lightgbm.log_model that serving needs.
 
     rows: some rows of the training frame, with its types; everybody sees them on the page,
         so give none that point to a person.
+    model: the model, which predicts the rows here: a server that computes anything else
+        from the files that were logged refuses them.
     threshold: of a binary model, the probability from which on its label is 1; 0.5 by default.
     errors: of a regression, what it was wrong by on rows that it was not trained on. The
         interval that is served with a prediction held the share coverage of them.
+    classes: names of a classifier's classes in the order of their codes, such as
+        LabelEncoder.classes_.
     """
     categories = {c: "string" for c in rows if isinstance(rows[c].dtype, pd.CategoricalDtype)}
     says = {"title": title, "threshold": threshold}
     if errors is not None:
         says |= {"coverage": coverage, "half_width": float(np.quantile(np.abs(errors), coverage))}
-    says = {key: value for key, value in says.items() if value not in (None, "")}
+    # XGBoost's file doesn't keep letters beyond ASCII whole.
+    levels = {c: [str(level) for level in rows[c].cat.categories] for c in categories}
+    says["levels"] = {c: texts for c, texts in levels.items() if not "".join(texts).isascii()} or None
+    if classes is not None:
+        says["classes"] = [str(name) for name in classes]
+    if not pd.isna(getattr(model, "missing", np.nan)):
+        raise ValueError(f"the file that mlflow logs doesn't say that missing is {model.missing}: replace it by NaN before training")
+    if model is not None:
+        says["outputs"] = _outputs(model, rows).astype(float).reshape(len(rows), -1).tolist()
+    says = {key: value for key, value in says.items() if value is not None and value != ""}
     signature = mlflow.models.infer_signature(rows.astype(categories))
     return {"signature": signature, "input_example": rows, "metadata": {"mlops": says}}
+
+
+def _outputs(model, rows):
+    """Returns a probability per row, one per class, or a value."""
+    if type(model).__module__.startswith("xgboost") and type(model).__name__ == "Booster":
+        import xgboost
+
+        return np.asarray(model.predict(xgboost.DMatrix(rows, enable_categorical=True)))
+    if hasattr(model, "predict_proba"):
+        outputs = np.asarray(model.predict_proba(rows))
+        return outputs[:, 1] if outputs.shape[1] == 2 else outputs
+    return np.asarray(model.predict(rows))
 
 
 def evaluate(model, data, targets, evaluator_config=None, **more):

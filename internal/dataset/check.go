@@ -25,6 +25,7 @@ var (
 type checker struct {
 	root     *yaml.Node
 	garbled  map[*yaml.Node]bool // values that could not be read
+	isName   func(string) bool   // whether a column may have a name
 	problems []Problem
 }
 

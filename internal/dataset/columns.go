@@ -68,7 +68,7 @@ func (c *checker) columns(s *Spec) {
 	for i := range s.Columns {
 		col := &s.Columns[i]
 		here := at("columns", i)
-		if !columnName.MatchString(col.Name) {
+		if !c.isName(col.Name) {
 			c.bad(append(slices.Clone(here), "name"), "column name %q: at most 63 letters, digits, spaces, _, . and -, a letter first; the table may call it otherwise: {name: %s, from: %q}", col.Name, PlainName(col.Name), col.Name)
 		}
 		if _, twice := s.columns[col.Name]; twice {

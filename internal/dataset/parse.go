@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -51,18 +53,38 @@ func Read(path string) (*Spec, error) {
 // Parse reads a data set's YAML and checks it. What is wrong comes back as an
 // *Error that names the lines.
 func Parse(text []byte) (*Spec, error) {
-	s, err := parse(text)
+	s, err := parse(text, columnName.MatchString)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
+// ParseFrame reads a spec as Parse does, of columns that are a data frame's and not in any
+// database: their names may be longer and have letters of any script.
+func ParseFrame(text []byte) (*Spec, error) {
+	s, err := parse(text, isFrameName)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// maxFrameName is how many bytes the name of a data frame's column may have.
+const maxFrameName = 200
+
+// isFrameName reports whether a data frame's column may have the name: no text of JSON
+// writes it otherwise, and no CSV file loses its blanks.
+func isFrameName(name string) bool {
+	seen := func(r rune) bool { return unicode.IsPrint(r) && r != '"' && r != '\\' }
+	return name != "" && len(name) <= maxFrameName && utf8.ValidString(name) && strings.TrimSpace(name) == name && !strings.ContainsFunc(name, func(r rune) bool { return !seen(r) })
+}
+
 // Readable returns what can be used of a spec with mistakes to read a table by it and look
 // at its cells: a column of an unknown type is a category, a key, group or target that is
 // no column is none. It is nil where not even that can be done.
 func Readable(text []byte) *Spec {
-	s, err := parse(text)
+	s, err := parse(text, columnName.MatchString)
 	if s == nil || err == nil || len(s.Columns) == 0 {
 		return s
 	}
@@ -84,8 +106,8 @@ func Readable(text []byte) *Spec {
 }
 
 // parse returns the spec with the error as far as it could be read, nil where it could
-// not.
-func parse(text []byte) (*Spec, error) {
+// not. isName reports whether a column may have a name.
+func parse(text []byte, isName func(string) bool) (*Spec, error) {
 	if len(text) > maxSpec {
 		return nil, fmt.Errorf("spec has %d bytes, more than %d", len(text), maxSpec)
 	}
@@ -106,7 +128,7 @@ func parse(text []byte) (*Spec, error) {
 	if err := root.Content[0].Decode(s); err != nil {
 		r.problems = append(r.problems, yamlError(err).Problems...)
 	}
-	c := &checker{root: root.Content[0], garbled: r.garbled}
+	c := &checker{root: root.Content[0], garbled: r.garbled, isName: isName}
 	c.check(s)
 	if c.problems = append(r.problems, c.problems...); len(c.problems) > 0 {
 		c.sort()

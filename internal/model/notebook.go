@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -45,7 +47,7 @@ type notebook struct {
 type flavor struct {
 	Data   string `yaml:"data"`
 	Format string `yaml:"serialization_format"` // of a scikit-learn wrapper of LightGBM
-	Class  string `yaml:"model_class"`
+	Class  string `yaml:"model_class"`          // such as xgboost.sklearn.XGBClassifier
 }
 
 // notebookSays is what a notebook may say besides, as log_model's metadata={"mlops": ...}.
@@ -54,6 +56,16 @@ type notebookSays struct {
 	Threshold *float64 `yaml:"threshold"`  // of a binary task; 0.5 where it is not said
 	Coverage  float64  `yaml:"coverage"`   // of a regression's intervals
 	HalfWidth *float64 `yaml:"half_width"` // of a regression's intervals
+	Classes   []string `yaml:"classes"`    // names of a classifier's classes, in the order of their codes
+
+	// Levels are the categories of columns, in the order of their codes, where XGBoost's
+	// file garbles them; see whole.
+	Levels map[string][]string `yaml:"levels"`
+
+	// Outputs are what the notebook's model predicts for the input example's rows: a
+	// probability, one for each class, or a value. A server that computes others refuses
+	// the version.
+	Outputs [][]float64 `yaml:"outputs"`
 }
 
 func readNotebook(mlmodel []byte) (*notebook, error) {
@@ -123,7 +135,11 @@ func notebooks(files fs.FS, mlmodel []byte) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading model version: %w", err)
 	}
-	trees, err := tree.Parse(text)
+	parse := tree.Parse
+	if x := n.Flavors.XGBoost; x != nil && strings.HasPrefix(x.Class, "xgboost.sklearn.") {
+		parse = tree.ParseBest
+	}
+	trees, err := parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.data(), err)
 	}
@@ -133,6 +149,9 @@ func notebooks(files fs.FS, mlmodel []byte) (*Model, error) {
 	}
 	m := &Model{Spec: spec, Trees: trees, notebook: true}
 	if m.Encoder, err = n.encoder(spec, features, trees); err != nil {
+		return nil, err
+	}
+	if err := m.sayable(); err != nil {
 		return nil, err
 	}
 	m.Serving = Serving{Candidate: "notebook", Metrics: map[string]float64{}}
@@ -152,7 +171,84 @@ func notebooks(files fs.FS, mlmodel []byte) (*Model, error) {
 	if m.Serving.Samples, err = n.samples(files, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", n.Example.Path, err)
 	}
+	if err := n.agrees(m); err != nil {
+		return nil, err
+	}
 	return m, m.Verify()
+}
+
+// sayable checks that a request can name each category: the empty text is a missing value
+// there, and blanks at the ends go.
+func (m *Model) sayable() error {
+	vector := make([]float32, m.Encoder.Width())
+	for i := range m.Encoder.Features {
+		column := m.Spec.Features[i].Columns()[0]
+		for code, level := range m.Encoder.Features[i].Levels {
+			if err := m.EncodeRecord(vector, map[string]string{column: level}); err != nil {
+				return err
+			}
+			if vector[i] != float32(code) {
+				return fmt.Errorf("column %q has the category %q, which no request can say: it would be read as a missing value, or as another category; rename it before training", column, level)
+			}
+		}
+	}
+	return nil
+}
+
+// agrees compares the samples' outputs with those of the notebook, if it says them.
+func (n *notebook) agrees(m *Model) error {
+	said := n.Metadata.MLOps.Outputs
+	if said == nil {
+		return nil
+	}
+	samples := m.Serving.Samples
+	if len(said) != len(samples) {
+		return fmt.Errorf("%s: metadata has outputs of %d rows, the input example has %d", FileMLmodel, len(said), len(samples))
+	}
+	for i := range said {
+		ours := samples[i].outputs(m.Spec.Task)
+		if len(ours) != len(said[i]) {
+			return fmt.Errorf("%s: metadata has %d outputs of row %d, the model's file %d", FileMLmodel, len(said[i]), i, len(ours))
+		}
+		for k, want := range said[i] {
+			if got := ours[k]; !(math.Abs(got-want) <= 1e-6*max(1, math.Abs(want))) {
+				return fmt.Errorf("row %d of the input example: the notebook's model predicts %.9g, the file that it logged %.9g: part of the model was not logged, such as a wrapper's missing=", i, want, got)
+			}
+		}
+	}
+	return nil
+}
+
+// classes returns the names of the classes: the model's own, those that the notebook
+// says, or their codes. It returns two if the model has one output.
+func (s *notebookSays) classes(trees *tree.Model) ([]string, error) {
+	codes := make([]string, max(2, trees.Outputs()))
+	for k := range codes {
+		codes[k] = strconv.Itoa(k)
+	}
+	classes := trees.Classes()
+	if s.Classes != nil {
+		if classes != nil && !slices.Equal(classes, s.Classes) {
+			return nil, fmt.Errorf("metadata names the classes %q, the model itself %q", s.Classes, classes)
+		}
+		classes = s.Classes
+	}
+	switch {
+	case classes == nil, slices.Equal(classes, []string{"false", "true"}):
+		return codes, nil
+	case len(classes) != len(codes):
+		return nil, fmt.Errorf("metadata names %d classes, the model has %d", len(classes), len(codes))
+	}
+	if len(classes) == 2 && !slices.Equal(classes, codes) && !slices.ContainsFunc(classes, notNumber) {
+		// The label of the second class is 1.
+		return nil, fmt.Errorf("the classes are the numbers %s and %s, which the labels 0 and 1 of a prediction would be taken for: train it on 0 and 1, or on names", classes[0], classes[1])
+	}
+	return classes, nil
+}
+
+func notNumber(text string) bool {
+	_, err := strconv.ParseFloat(text, 64)
+	return err != nil
 }
 
 // encoder encodes the model's columns.
@@ -186,7 +282,7 @@ func (n *notebook) columns(names []string, types map[string]string) ([]string, e
 			}
 		}
 		if found == "" {
-			return nil, fmt.Errorf("the model has a feature %q, which its signature has no column for", name)
+			return nil, fmt.Errorf("the model has a feature %q, which its signature has no column for: train it on the pandas DataFrame that the signature is inferred from", name)
 		}
 		columns[i] = found
 	}
@@ -199,8 +295,8 @@ func (n *notebook) types() (map[string]string, error) {
 		return nil, nil
 	}
 	var inputs []struct {
-		Name string `json:"name"`
-		Type any    `json:"type"`
+		Name any `json:"name"`
+		Type any `json:"type"`
 	}
 	if err := json.Unmarshal([]byte(n.Signature.Inputs), &inputs); err != nil {
 		return nil, fmt.Errorf("%s: signature: %w", FileMLmodel, err)
@@ -208,8 +304,13 @@ func (n *notebook) types() (map[string]string, error) {
 	types := map[string]string{}
 	for _, in := range inputs {
 		kind, _ := in.Type.(string)
-		if in.Name != "" && kind != "tensor" {
-			types[in.Name] = kind
+		switch name := in.Name.(type) {
+		case string:
+			if name != "" && kind != "tensor" {
+				types[name] = kind
+			}
+		case float64:
+			return nil, fmt.Errorf("%s: a column of the signature has the number %v for its name, which no request can say: name the data frame's columns by texts before training", FileMLmodel, name)
 		}
 	}
 	return types, nil
@@ -237,8 +338,14 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 		column, one := map[string]any{"name": name, "type": "number"}, map[string]any{"number": name}
 		switch {
 		case levels != nil && levels[i] != nil:
-			f.Categorical, f.Levels = true, levels[i]
-			column["type"], column["values"], one = "category", levels[i], map[string]any{"category": name}
+			texts := levels[i]
+			if n.Flavors.XGBoost != nil {
+				if texts, err = whole(texts, n.Metadata.MLOps.Levels[name]); err != nil {
+					return nil, nil, fmt.Errorf("column %q: %w", name, err)
+				}
+			}
+			f.Categorical, f.Levels = true, texts
+			column["type"], column["values"], one = "category", texts, map[string]any{"category": name}
 		case trees.SplitsByCategory(i) && !trees.Ranked(): // LightGBM's codes are the column's own numbers
 			return nil, nil, fmt.Errorf("column %q is a category, and the model doesn't say what its codes stand for: XGBoost 3.1 and later say it", name)
 		case kind == "boolean":
@@ -257,6 +364,10 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 		target += "_"
 	}
 	says := n.Metadata.MLOps
+	classes, err := says.classes(trees)
+	if err != nil {
+		return nil, nil, err
+	}
 	title := says.Title
 	if title == "" {
 		title = "A notebook's model"
@@ -268,10 +379,6 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 	}
 	switch {
 	case trees.Outputs() > 1 && (trees.Scale() == tree.Score || trees.Scale() == tree.LogOdds):
-		var classes []string
-		for k := range trees.Outputs() {
-			classes = append(classes, strconv.Itoa(k))
-		}
 		text["task"], text["target"] = dataset.Multiclass, map[string]any{"column": target, "classes": classes}
 	case trees.Outputs() > 1:
 		return nil, nil, fmt.Errorf("the model has %d outputs per row, which are not the classes of a target", trees.Outputs())
@@ -280,7 +387,8 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 		if says.Threshold != nil {
 			threshold = *says.Threshold
 		}
-		text["task"], text["target"], text["threshold"] = dataset.Binary, map[string]any{"column": target, "positive": []string{"1"}}, map[string]any{"fixed": threshold}
+		text["task"], text["threshold"] = dataset.Binary, map[string]any{"fixed": threshold}
+		text["target"] = map[string]any{"column": target, "positive": classes[1:], "labels": map[string]any{"negative": classes[0], "positive": classes[1]}}
 	default:
 		text["task"], text["target"] = dataset.Regression, map[string]any{"column": target}
 	}
@@ -293,11 +401,37 @@ func (n *notebook) spec(trees *tree.Model) (*dataset.Spec, []feature.Feature, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("writing a spec of the model: %w", err)
 	}
-	spec, err := dataset.Parse(written)
+	spec, err := dataset.ParseFrame(written)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the model's columns don't make a valid spec: %w", err)
 	}
 	return spec, fitted, nil
+}
+
+// whole returns a column's categories. XGBoost 3.1 and 3.2 write those of a pandas column
+// (npstr_to_arrow_strarr of its data.py) as UTF-8 with the places where each begins counted
+// in characters: from the first letter beyond ASCII on they are cut at the wrong bytes, and
+// the end is lost. Then they are those that the notebook says, if cut so they are the file's.
+func whole(stored, said []string) ([]string, error) {
+	ascii := func(text string) bool {
+		return !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf })
+	}
+	if !slices.ContainsFunc(stored, func(text string) bool { return !ascii(text) }) {
+		return stored, nil
+	}
+	if said == nil {
+		return nil, errors.New("it has categories with letters beyond ASCII, which XGBoost's file doesn't keep whole: log the model with the arguments of mlops_models.served, which names them, or rename them before training")
+	}
+	var cut []string
+	rest := strings.Join(said, "")
+	for _, text := range said {
+		n := utf8.RuneCountInString(text)
+		cut, rest = append(cut, rest[:n]), rest[n:]
+	}
+	if !slices.Equal(cut, stored) && !slices.Equal(said, stored) {
+		return nil, fmt.Errorf("metadata says that its categories are %q, which are not those of the model's file", said)
+	}
+	return said, nil
 }
 
 // samples are the rows of the input example with the outputs of the trees.

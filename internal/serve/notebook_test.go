@@ -58,6 +58,13 @@ func TestNotebook(t *testing.T) {
 	}{
 		{name: "classifier"}, {name: "booster"}, {name: "numbers"}, {name: "classes"}, {name: "value"},
 		{name: "light classifier"}, {name: "light early"}, {name: "light booster"}, {name: "light classes"}, {name: "light ova"}, {name: "light value"},
+		{name: "early"}, {name: "early booster"}, {name: "foreign names"}, {name: "cities"}, {name: "light cities"}, {name: "light foreign names"},
+		{name: "named classes"}, {name: "light named classes"}, {name: "light two names"},
+		{"cities unsaid", "letters beyond ASCII"},
+		{"numbered columns", "has the number 0 for its name"},
+		{"an empty category", `column "kind" has the category ""`},
+		{"light two numbers", "the numbers 1 and 2"},
+		{"another model", "row 0 of the input example: the notebook's model predicts"},
 		{"light pickle", "is a pickle"},
 		{"light linear", "linear models"},
 		{"no interval", "how far off"},
@@ -83,6 +90,7 @@ func TestNotebook(t *testing.T) {
 		var want struct {
 			Records json.RawMessage
 			Outputs [][]float64
+			Labels  []string // nil: the classes' numbers
 		}
 		if err := json.Unmarshal(text, &want); err != nil {
 			t.Fatal(err)
@@ -94,6 +102,9 @@ func TestNotebook(t *testing.T) {
 		}
 		for i := range got {
 			numbers := said(spec, &got[i])
+			if want.Labels != nil && numbers[0] != any(want.Labels[i]) {
+				t.Fatalf("%s, row %d: label %v, want %q", test.name, i, numbers[0], want.Labels[i])
+			}
 			for k, w := range want.Outputs[i] {
 				g := numbers[0]
 				if spec.Task != "regression" {

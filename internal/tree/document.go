@@ -14,7 +14,10 @@ type document struct {
 
 type learnerDocument struct {
 	FeatureNames []string `json:"feature_names"`
-	Param        struct {
+	Attributes   struct {
+		BestIteration string `json:"best_iteration"` // from 0; empty: training did not stop early
+	} `json:"attributes"`
+	Param struct {
 		BaseScore  string `json:"base_score"`
 		NumFeature string `json:"num_feature"`
 		NumClass   string `json:"num_class"`
@@ -27,9 +30,11 @@ type learnerDocument struct {
 		Name  string `json:"name"`
 		Model struct {
 			Param struct {
-				NumTrees string `json:"num_trees"`
+				NumTrees         string `json:"num_trees"`
+				NumParallelTrees string `json:"num_parallel_tree"`
 			} `json:"gbtree_model_param"`
 			TreeInfo []int32        `json:"tree_info"`
+			Begin    []int64        `json:"iteration_indptr"` // the first tree of each iteration, then their number; since XGBoost 2.1
 			Trees    []treeDocument `json:"trees"`
 			Cats     struct {
 				Enc []categoriesDocument `json:"enc"`

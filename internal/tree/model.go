@@ -16,6 +16,7 @@ type Model struct {
 	features   int
 	names      []string
 	categories [][]string
+	classes    []string // see Classes
 	link       link
 	bases      []float32 // by output, the margin before the first tree
 	trees      []tree
@@ -56,6 +57,10 @@ func (m *Model) FeatureNames() []string { return slices.Clone(m.names) }
 // Categories returns the texts of each feature's categories in the order of their
 // codes, nil for a number. It is nil for a model that was trained on codes.
 func (m *Model) Categories() [][]string { return m.categories }
+
+// Classes returns the names of a classifier's classes in the order of their codes, two of
+// a binary one; nil if the model doesn't say them.
+func (m *Model) Classes() []string { return m.classes }
 
 // SplitsByCategory reports whether a tree splits by a feature's codes.
 func (m *Model) SplitsByCategory(feature int) bool {

@@ -54,7 +54,14 @@ const maxOutputs = 1000
 // Parse reads a model that XGBoost 1.7 to 3 saved as UBJ or JSON, or LightGBM as text
 // or, from a scikit-learn wrapper, within a skops file; the first bytes tell which. It must be a model of trees with one of the objectives in
 // links or lightLinks. Errors name the tree and the node.
-func Parse(data []byte) (*Model, error) {
+func Parse(data []byte) (*Model, error) { return parse(data, false) }
+
+// ParseBest reads a model as Parse does, and leaves out the trees that XGBoost's
+// scikit-learn wrappers don't predict with: those after the best iteration, if training
+// stopped early.
+func ParseBest(data []byte) (*Model, error) { return parse(data, true) }
+
+func parse(data []byte, best bool) (*Model, error) {
 	if bytes.HasPrefix(data, []byte(lightGBMBegin)) {
 		return parseLightGBM(string(data), 0)
 	}
@@ -65,7 +72,7 @@ func Parse(data []byte) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading XGBoost model: %w", err)
 	}
-	m, err := d.model()
+	m, err := d.model(best)
 	if err != nil {
 		return nil, fmt.Errorf("reading XGBoost model: %w", err)
 	}
@@ -88,7 +95,8 @@ func read(data []byte) (*document, error) {
 	return d, nil
 }
 
-func (d *document) model() (*Model, error) {
+// model checks the document; best leaves out the trees after the best iteration.
+func (d *document) model(best bool) (*Model, error) {
 	learner := &d.Learner
 	booster := &learner.Booster
 	l, known := links[learner.Objective.Name]
@@ -97,6 +105,8 @@ func (d *document) model() (*Model, error) {
 		return nil, errors.New("it has no gradient_booster with a name")
 	case booster.Name != "gbtree":
 		return nil, fmt.Errorf("booster %q is not supported, only gbtree", booster.Name)
+	case learner.Objective.Name == "multi:softmax":
+		return nil, errors.New("objective multi:softmax predicts a class and not how sure it is: train it with multi:softprob")
 	case !known:
 		return nil, fmt.Errorf("objective %q is not supported, only %s", learner.Objective.Name, sortedKeys(links))
 	}
@@ -136,6 +146,13 @@ func (d *document) model() (*Model, error) {
 		t.output = output
 		checked = append(checked, t)
 	}
+	if best {
+		n, err := learner.bestTrees(outputs)
+		if err != nil {
+			return nil, err
+		}
+		checked = checked[:n]
+	}
 	m := newModel(int(features), learner.FeatureNames, l, bases, checked)
 	m.categories = categories
 	return m, nil
@@ -174,6 +191,37 @@ func (d *learnerDocument) outputs(l link) (int, error) {
 		return 0, fmt.Errorf("num_target is %d, only one is supported for %s", targets, d.Objective.Name)
 	}
 	return max(classes, targets, 1), nil
+}
+
+// bestTrees returns the number of trees up to the best iteration.
+func (d *learnerDocument) bestTrees(outputs int) (int, error) {
+	model, text := &d.Booster.Model, d.Attributes.BestIteration
+	if text == "" {
+		return len(model.Trees), nil
+	}
+	best, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || best < 0 {
+		return 0, fmt.Errorf("best_iteration is %q, want the number of an iteration", text)
+	}
+	var trees int64
+	if len(model.Begin) > 0 {
+		if best+1 >= int64(len(model.Begin)) {
+			return 0, fmt.Errorf("best_iteration is %d, iteration_indptr has %d entries", best, len(model.Begin))
+		}
+		trees = model.Begin[best+1]
+	} else {
+		parallel := int64(1)
+		if text := model.Param.NumParallelTrees; text != "" {
+			if parallel, err = strconv.ParseInt(text, 10, 16); err != nil || parallel < 1 {
+				return 0, fmt.Errorf("num_parallel_tree is %q, want a number of trees", text)
+			}
+		}
+		trees = (best + 1) * parallel * int64(outputs)
+	}
+	if trees < 0 || trees > int64(len(model.Trees)) {
+		return 0, fmt.Errorf("its iterations up to the best, %d, have %d trees of %d", best, trees, len(model.Trees))
+	}
+	return int(trees), nil
 }
 
 // baseMargins turns base_score into margins, one per output. Since XGBoost 3.1 it is

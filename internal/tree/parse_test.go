@@ -97,7 +97,7 @@ func TestParseRefuses(t *testing.T) {
 		{"not a model", func(o object) { delete(o, "learner") }, "no gradient_booster"},
 		{"other objectives have other links", learner("name", "rank:pairwise", "objective"), `objective "rank:pairwise" is not supported`},
 		{"classes without their number", learner("name", "multi:softprob", "objective"), "num_class is 0"},
-		{"the number of the best class only", learner("name", "multi:softmax", "objective"), `objective "multi:softmax"`},
+		{"the number of the best class only", learner("name", "multi:softmax", "objective"), `multi:softmax predicts a class`},
 		{"one output has no classes", learner("num_class", "3", "learner_model_param"), "num_class is 3"},
 		{"one output only, by targets", learner("num_target", "2", "learner_model_param"), "num_target is 2"},
 		{"more targets than a model has", learner("num_target", "1000000", "learner_model_param"), `num_target is "1000000"`},

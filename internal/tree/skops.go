@@ -49,7 +49,19 @@ func parseSkops(data []byte) (*Model, error) {
 			return nil, fmt.Errorf("reading skops file: best_iteration: %w", err)
 		}
 	}
-	return parseLightGBM(model, max(0, iterations))
+	m, err := parseLightGBM(model, max(0, iterations))
+	if err != nil {
+		return nil, err
+	}
+	if classes := root.attribute("_class_map"); classes != nil && string(classes.Content) != `"null"` { // a classifier's
+		if m.classes, err = classes.keys(); err != nil {
+			return nil, fmt.Errorf("reading skops file: _class_map: %w", err)
+		}
+		if want := max(2, m.Outputs()); len(m.classes) != want {
+			return nil, fmt.Errorf("reading skops file: it has %d classes, its trees have %d", len(m.classes), want)
+		}
+	}
+	return m, nil
 }
 
 // skopsNode is an object in schema.json.
@@ -69,6 +81,27 @@ func (n *skopsNode) attribute(name string) *skopsNode {
 		return nil
 	}
 	return found
+}
+
+// keys returns the keys of a dict in their order.
+func (n *skopsNode) keys() ([]string, error) {
+	d := json.NewDecoder(bytes.NewReader(n.Content))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+		return nil, errors.New("it is not a dict")
+	}
+	var keys []string
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key.(string)) // an object's keys are
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 // read reads a text or a number, which is kept as JSON within a string.

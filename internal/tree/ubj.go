@@ -292,6 +292,8 @@ func readUBJ(data []byte) (*document, error) {
 					"num_class":   &learner.Param.NumClass,
 					"num_target":  &learner.Param.NumTarget,
 				})
+			case "attributes":
+				r.strings(map[string]*string{"best_iteration": &learner.Attributes.BestIteration})
 			case "objective":
 				r.strings(map[string]*string{"name": &learner.Objective.Name})
 			case "gradient_booster":
@@ -317,7 +319,12 @@ func (r *ubjReader) booster(d *document) {
 			r.object(func(key string) {
 				switch key {
 				case "gbtree_model_param":
-					r.strings(map[string]*string{"num_trees": &booster.Model.Param.NumTrees})
+					r.strings(map[string]*string{
+						"num_trees":         &booster.Model.Param.NumTrees,
+						"num_parallel_tree": &booster.Model.Param.NumParallelTrees,
+					})
+				case "iteration_indptr":
+					booster.Model.Begin = numbers[int64](r)
 				case "tree_info":
 					booster.Model.TreeInfo = numbers[int32](r)
 				case "trees":

@@ -63,8 +63,42 @@ models |= {
     "light pickle": (numbers, lgb.LGBMRegressor(**small).fit(numbers, cost), say),
     "light linear": (numbers, lgb.LGBMRegressor(linear_tree=True, **small).fit(numbers, cost), say),
 }
+early = xgb.XGBClassifier(n_estimators=40, learning_rate=0.9, early_stopping_rounds=2, enable_categorical=True, num_parallel_tree=2, subsample=0.5)
+early.fit(frame[:300], sick[:300], eval_set=[(frame[300:], rng.random(300) < 0.5)], verbose=False)
+assert early.best_iteration < 37
+foreign = frame.rename(columns={"age": "Alter in Jahren", "size": "Größe (cm)"})
+empty = frame.assign(kind=pd.Categorical(rng.choice(["a", ""], n)))
+cities = frame.assign(kind=pd.Categorical(rng.choice(["Ulm", "Köln", "Bonn", "Århus", "日本"], n)))
+at_home = (cities.kind.isin(["Bonn", "日本"]) ^ (cities.age > 50)).astype(int)
+words = np.array(["low", "mid", "high"])[sort.clip(upper=2)]
+models |= {
+    "early": (frame, early, None),
+    "early booster": (frame, early.get_booster(), None),
+    "foreign names": (foreign, xgb.XGBClassifier(n_estimators=8, enable_categorical=True).fit(foreign, sick), None),
+    "light foreign names": (foreign.rename(columns={"Größe (cm)": "Größe"}), lgb.LGBMClassifier(**small).fit(foreign.rename(columns={"Größe (cm)": "Größe"}), sick), None),
+    "numbered columns": (numbers.set_axis([0, 1], axis=1), xgb.XGBClassifier(n_estimators=2).fit(numbers.set_axis([0, 1], axis=1), sick), None),
+    "an empty category": (empty, xgb.XGBClassifier(n_estimators=2, enable_categorical=True).fit(empty, sick), None),
+    "cities": (cities, xgb.XGBClassifier(n_estimators=8, enable_categorical=True).fit(cities, at_home), None),
+    "cities unsaid": (cities, xgb.XGBClassifier(n_estimators=8, enable_categorical=True).fit(cities, at_home), None),
+    "light cities": (cities, lgb.LGBMClassifier(**small).fit(cities, at_home), None),
+    "named classes": (frame, xgb.XGBClassifier(n_estimators=4, enable_categorical=True).fit(frame, sort), {"classes": ["young", "older", "old"]}),
+    "light named classes": (frame, lgb.LGBMClassifier(**small).fit(frame, words), None),
+    "light two names": (frame, lgb.LGBMClassifier(**small).fit(frame, np.where(sick == 1, "yes", "no")), None),
+    "light two numbers": (frame, lgb.LGBMClassifier(**small).fit(frame, sick + 1), None),
+    "another model": (numbers, xgb.XGBClassifier(n_estimators=8).fit(numbers, sick), {"model": xgb.XGBClassifier(n_estimators=9).fit(numbers, sick)}),
+}
+try:
+    mlops_models.served(numbers, model=xgb.XGBClassifier(missing=-999))
+    sys.exit("missing=-999 is in no file of the model, and was not refused")
+except ValueError:
+    pass
+checks = {"classifier", "booster", "classes", "value", "early", "early booster", "light classifier", "light classes", "light ova", "light value", "light two names"}
 for name, (x, model, says) in models.items():
+    if name in checks:
+        says = {"model": model} | (says or {})
     needs = mlops_models.served(x.head(5), **(says or {}))
+    if name == "cities unsaid":
+        del needs["metadata"]["mlops"]["levels"]
     flavor = mlflow.lightgbm if name.startswith("light") else mlflow.xgboost
     more = {"serialization_format": "cloudpickle"} if name == "light pickle" else {}
     flavor.save_model(
@@ -72,13 +106,13 @@ for name, (x, model, says) in models.items():
     )
     if name == "an array":
         x = x.to_numpy()
-    if name.startswith("light"):
+    if isinstance(model, xgb.Booster):
+        outputs = model.predict(xgb.DMatrix(x, enable_categorical=True))
+    else:
         outputs = model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x)
         if getattr(outputs, "shape", ())[1:] == (2,):
             outputs = outputs[:, 1]
-    else:
-        raw = model if isinstance(model, xgb.Booster) else model.get_booster()
-        outputs = raw.predict(xgb.DMatrix(x, enable_categorical=True))
     outputs = np.asarray(outputs).reshape(n, -1).tolist()
     records = json.loads(x.to_json(orient="records", double_precision=15)) if hasattr(x, "to_json") else []
-    (root / name / "expected.json").write_text(json.dumps({"records": records, "outputs": outputs}))
+    labels = [str(label) for label in model.predict(x).tolist()] if name == "light named classes" else None
+    (root / name / "expected.json").write_text(json.dumps({"records": records, "outputs": outputs, "labels": labels}))
