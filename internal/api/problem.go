@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 )
 
 // ProblemMediaType is the media type of a Problem.
@@ -80,6 +81,7 @@ func (p Problem) Write(w http.ResponseWriter) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", ProblemMediaType)
+	h.Set("Content-Length", strconv.Itoa(len(body)+1)) // so that it ends before what is left of a refused body does
 	h.Set("Cache-Control", "no-store")
 	switch {
 	case p.Type == Overloaded:

@@ -85,6 +85,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 		e.fail(w, s.noModel("No model is loaded"))
 		return
 	}
+	refused := false // because the body is too large
+	defer func() {
+		if refused {
+			discard(w, r)
+		}
+	}()
 	x := newExchange(&s.memory)
 	defer x.free()
 	if problem := x.negotiate(r, e, served); problem != nil {
@@ -102,6 +108,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 		body, announced = unpacked, -1
 	}
 	if err := x.read(w, body, announced); err != nil {
+		refused = tooLarge(err)
 		e.fail(w, bodyProblem(err, len(x.body)))
 		return
 	}
@@ -110,6 +117,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *envelope) {
 			e.fail(w, scoreProblem(err))
 			return
 		}
+	}
+	if err := served.gives(x.inference.Outputs); err != nil {
+		e.fail(w, scoreProblem(err))
+		return
 	}
 	if served.model.Spec.LooksBack() {
 		s.findEarlier(r.Context(), x, served)

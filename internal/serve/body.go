@@ -156,6 +156,25 @@ func (x *exchange) read(w http.ResponseWriter, from io.ReadCloser, announced int
 	}
 }
 
+// maxDiscarded is how much is read of a body that is too large.
+const maxDiscarded = 4 * maxBody
+
+// tooLarge reports whether a body could not be read because it is too large.
+func tooLarge(err error) bool {
+	var limit *http.MaxBytesError
+	return errors.Is(err, errTooLarge) || errors.As(err, &limit)
+}
+
+// discard reads what is left of a body that was refused. Most clients send all of a body
+// before they read the response: they would see the connection reset, and not why. One
+// that waits for a go-ahead (Expect) sends none.
+func discard(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Expect") != "" || r.ContentLength > maxDiscarded || http.NewResponseController(w).Flush() != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, maxDiscarded) // the response is on its way, whatever goes wrong
+}
+
 // reserve makes room for the scores of all records that the body can hold, so many
 // outputs each, and for their response up to flushSize.
 func (x *exchange) reserve(outputs int) error {

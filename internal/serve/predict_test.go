@@ -250,9 +250,9 @@ func TestTooLarge(t *testing.T) {
 		status  int
 		problem string
 	}{
-		{"announced", maxBody + 1, 0, 413, api.TooLarge},
+		{"announced", maxBody + 1, maxDiscarded, 413, api.TooLarge},
 		{"announced beyond an int32", 1 << 40, 0, 413, api.TooLarge},
-		{"not announced", -1, 2 * maxBody, 413, api.TooLarge},
+		{"not announced", -1, 2*maxBody + maxDiscarded, 413, api.TooLarge},
 	} {
 		var body endless
 		r := httptest.NewRequest(http.MethodPost, "/predict", &body)

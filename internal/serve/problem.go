@@ -43,11 +43,10 @@ func (s *Server) noModel(title string) api.Problem {
 
 // bodyProblem is the response to a body that could not be read.
 func bodyProblem(err error, read int) api.Problem {
-	var tooLong *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLong):
+	case tooLarge(err):
 		return scoreProblem(errTooLarge)
-	case errors.Is(err, errTooLarge), errors.Is(err, errBusy):
+	case errors.Is(err, errBusy):
 		return scoreProblem(err)
 	case errors.Is(err, errRatio):
 		return api.Problem{Type: api.TooLarge, Title: "The body is too large", Status: http.StatusRequestEntityTooLarge,

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -170,6 +171,23 @@ func (s *served) tensors() []protocol.Tensor {
 		list = []protocol.Tensor{tensor("label", protocol.Bytes, 1), tensor("probabilities", protocol.FP32, t.outputs)}
 	}
 	return append(list, tensor("excluded", protocol.Bytes, 1), tensor("warnings", protocol.Bytes, 1))
+}
+
+// gives checks that a response has the outputs that a request asks for.
+func (s *served) gives(outputs []string) error {
+	if len(outputs) == 0 {
+		return nil
+	}
+	var names []string
+	for _, t := range s.tensors() {
+		names = append(names, t.Name)
+	}
+	for _, name := range outputs {
+		if !slices.Contains(names, name) {
+			return &requestError{notJSON: true, detail: fmt.Sprintf("there is no output %q, only %s", name, strings.Join(names, ", "))}
+		}
+	}
+	return nil
 }
 
 // writeTensors responds with a tensor for each part of a prediction. A record that the

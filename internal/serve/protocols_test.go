@@ -183,6 +183,7 @@ func TestFormsFailAlike(t *testing.T) {
 		{"/v1/models/other:predict", asJSON, `{"instances":[{"size":1}]}`, 404, "", `"other"`},
 		{"/v2/models/tiny/infer", asJSON, `{"inputs":[{"name":"sise","shape":[1],"datatype":"FP32","data":[1]}]}`, 422, "sise", ""},
 		{"/v2/models/tiny/infer", asJSON, `{"inputs":[{"name":"size","shape":[1,2],"datatype":"FP32","data":[1,2]}]}`, 400, "", "one tensor per column"},
+		{"/v2/models/tiny/infer", asJSON, `{"inputs":[{"name":"size","shape":[1],"datatype":"FP32","data":[1]}],"outputs":[{"name":"label"},{"name":"lable"}]}`, 400, "", `no output "lable", only label, probability`},
 		{"/v2/models/tiny/infer", asCSV, "size\n1\n", 415, "", ""},
 		{"/v2/models/tiny/versions/2/infer", asJSON, `{}`, 404, "", "version"},
 		{"/predict?explain=true", asCSV, "size\n1\n", 422, "", "nested"},

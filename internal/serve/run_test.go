@@ -315,6 +315,31 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// A client that sends all of a body before it reads is told that it is too large.
+func TestTooLargeIsTold(t *testing.T) {
+	s, _ := serving(t, 1)
+	address := listen(t, s, func(*http.Server) {})
+	for name, head := range map[string]string{"announced": fmt.Sprintf("Content-Length: %d\r\n\r\n", maxBody+8<<20), "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			body := strings.Repeat(" ", maxBody+8<<20)
+			if name == "in chunks" {
+				body = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+			}
+			if _, err := io.WriteString(c, "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+head+body); err != nil {
+				t.Fatalf("sending: %v", err)
+			}
+			if status, text := read(t, c); status != 413 {
+				t.Errorf("status %d: %s", status, text)
+			}
+		})
+	}
+}
+
 // Busy connections are closed now and then with a response that says so, whichever
 // way a request is read, and no request fails of it.
 func TestConnectionsMove(t *testing.T) {
