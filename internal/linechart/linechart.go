@@ -96,7 +96,7 @@ func (c *Chart) SVG() string {
 	for _, t := range ticks {
 		y := toY(t)
 		fmt.Fprintf(&b, `<path class="grid" d="M%d %sH%d"/><text class="tick" x="%d" y="%s" text-anchor="end">%s</text>`,
-			left, at(y), width-right, left-4, at(y+3.5), html.EscapeString(format(t)))
+			left, at(y), width-right, left-4, at(y+4), html.EscapeString(format(t)))
 	}
 	ticksX := c.TicksX
 	if ticksX == nil {
@@ -168,14 +168,15 @@ func texts(values []float64, format func(float64) string) string {
 
 // legend names the lines, with their last values if there is room.
 func (c *Chart) legend(b *strings.Builder, format func(float64) string) {
-	const perRune, swatch, gap = 6, 12, 8 // of the font
+	const swatch, gap = 12, 8
+	room := func(text string) int { return swatch + 13*len([]rune(text))/2 + gap } // about 6.5 per rune of the font
 	values := make([]string, len(c.Lines))
 	whole := 4
 	for i, l := range c.Lines {
 		if v, ok := lastOf(l.Y); ok {
 			values[i] = " " + format(v)
 		}
-		whole += swatch + perRune*len([]rune(l.Name+values[i])) + gap
+		whole += room(l.Name + values[i])
 	}
 	x := 4
 	for i, l := range c.Lines {
@@ -183,7 +184,7 @@ func (c *Chart) legend(b *strings.Builder, format func(float64) string) {
 		if whole > width {
 			value = ""
 		}
-		w := swatch + perRune*len([]rune(l.Name+value)) + gap
+		w := room(l.Name + value)
 		if x+w > width && i > 0 {
 			fmt.Fprintf(b, `<text class="legend" x="%d" y="29">…</text>`, min(x, width-10))
 			return

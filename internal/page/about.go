@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -38,6 +39,21 @@ type eventView struct {
 // challengerView is a version that is compared with the served one.
 type challengerView struct {
 	Heading, Text string
+}
+
+// intervalView is a cell of the card's tables with a figure and its interval, which have a
+// line each.
+type intervalView struct{ Value, Range string }
+
+var withInterval = regexp.MustCompile(`^(\S+) (\(\S+ to \S+\))$`)
+
+// intervalOf returns a cell's parts, nil if it has no interval.
+func intervalOf(cell string) *intervalView {
+	m := withInterval.FindStringSubmatch(cell)
+	if m == nil {
+		return nil
+	}
+	return &intervalView{m[1], m[2]}
 }
 
 // Link is a service that the page about the model leads to, such as MLflow.

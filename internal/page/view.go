@@ -380,8 +380,9 @@ func parseTemplates(files *assets, keys func() bool) (*template.Template, error)
 			}
 			return "middle"
 		},
-		"clock": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
-		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"interval": intervalOf,
+		"clock":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+		"stamp":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	})
 	names, err := fs.Glob(htmlFiles, "html/*.html")
 	if err != nil {
