@@ -67,6 +67,9 @@ func Check(ctx context.Context, c *Config, out io.Writer, wantRows int64, wantAU
 	}
 	ok("the page answers, with a form for the version that is served", checkPage(ctx, ui, key, view))
 	ok("the services answer on this machine's loopback address only", checkLoopback(ctx, running))
+	if c.variable("MLOPS_HOSTS") == "" {
+		ok("the services answer to this machine's names only", checkNames(ctx, running))
+	}
 	ok("the rows add up", checkRows(ctx, c.State, running["postgres"], spec.Name, wantRows))
 	if wantAUC > 0 {
 		var err error
@@ -155,6 +158,29 @@ func checkLoopback(ctx context.Context, running map[string]*local.Record) error 
 				conn.Close()
 				return fmt.Errorf("%s answers at %s", name, at)
 			}
+		}
+	}
+	return nil
+}
+
+// checkNames calls the services by a name that its owner leads to this machine.
+func checkNames(ctx context.Context, running map[string]*local.Record) error {
+	for name, r := range running {
+		if name == "postgres" {
+			continue
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL()+"/", nil)
+		if err != nil {
+			return fmt.Errorf("asking %s: %w", name, err)
+		}
+		req.Host = fmt.Sprintf("evil.example:%d", r.Port)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return fmt.Errorf("asking %s: %w", name, err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMisdirectedRequest && resp.StatusCode != http.StatusForbidden {
+			return fmt.Errorf("%s answers to evil.example with status %d", name, resp.StatusCode)
 		}
 	}
 	return nil
