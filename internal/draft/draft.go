@@ -52,6 +52,7 @@ type Draft struct {
 	Profile *profile.Profile // of the rows that they would take
 
 	Together *inspect.Finding // columns that tell the target only together; nil: none
+	halves   *inspect.Finding // the target is the other way round in the second half of the rows; nil: it isn't
 
 	sample *sample // of those rows
 

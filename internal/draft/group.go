@@ -266,6 +266,9 @@ func (t *Related) Warnings() (all []string, err error) {
 	if found.together != nil {
 		all = append(all, found.together.Text)
 	}
+	if found.halves != nil {
+		all = append(all, found.halves.Text)
+	}
 	all = append(all, t.sample.units()...)
 	all = append(all, t.sample.same()...)
 	if w := t.group(); w != "" {

@@ -138,6 +138,31 @@ func TestFormulas(t *testing.T) {
 	}
 }
 
+// Two tables put together, of which one has its outcomes exchanged, are told by the draft and by a check.
+func TestHalves(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "a,b,ill\n"+rows(1600, func(i int) string {
+		a := draw(i, 0, 99)
+		return fmt.Sprintf("%d,%d,%s", a, i*7919%89, []string{"no", "yes"}[map[bool]int{true: 1}[(a+i*31%20 > 60) != (i >= 800)]])
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "ill"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "ill of the second half goes against the first half of the rows"
+	if !strings.Contains(d.Summary(), "! "+want) {
+		t.Errorf("the draft does not say %q:\n%s", want, d.Summary())
+	}
+	related := draft.NewRelated(d.Spec)
+	if _, err := ingest.Try(t.Context(), ingest.Config{Spec: d.Spec, Source: path, Logger: slog.New(slog.DiscardHandler)}, related.Add); err != nil {
+		t.Fatal(err)
+	}
+	warnings, err := related.Warnings()
+	if err != nil || !strings.Contains(strings.Join(warnings, "\n"), want) {
+		t.Errorf("a check warns of %q (%v), want %q too", warnings, err, want)
+	}
+}
+
 // What belongs to a leak or to the target by its name is no feature either, whether or
 // not it predicts the target by itself.
 func TestCompanionsOfLeaks(t *testing.T) {

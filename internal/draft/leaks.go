@@ -53,7 +53,7 @@ func (d *Draft) leaks() (any bool, err error) {
 				left = leave(c.Name, fmt.Sprintf("it is named like the target and nearly tells it (%s %.3f)", d.Profile.Measure(), c.Alone)) || left
 			}
 		}
-		d.Together = found.together
+		d.Together, d.halves = found.together, found.halves
 		if !left {
 			return any, nil
 		}

@@ -135,6 +135,7 @@ type judged struct {
 	leaks    []inspect.Finding
 	features []inspect.Feature // of the leaks
 	together *inspect.Finding  // nil if there are leaks
+	halves   *inspect.Finding  // nil if the target is the same way round in both
 }
 
 // encoded are the rows of some samples, one after the other, as training encodes them.
@@ -207,5 +208,6 @@ func (s *sample) inspect() (j judged, err error) {
 	if len(j.leaks) == 0 {
 		j.together = inspect.Joint(s.spec, features, x, y, folds)
 	}
+	j.halves = inspect.Halves(s.spec, features, x, y)
 	return j, nil
 }

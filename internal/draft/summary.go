@@ -99,6 +99,9 @@ func (d *Draft) Summary() string {
 func (d *Draft) tell() {
 	var notes []string
 	say := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if d.halves != nil {
+		say("%s", d.halves.Text)
+	}
 	if d.Together != nil {
 		say("suspected leak: %s", d.Together.Text)
 	}

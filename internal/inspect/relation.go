@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
@@ -20,7 +21,8 @@ const (
 // relation warns of a later batch whose target the first one tells the wrong way round, as
 // after yes and no were exchanged, or no longer at all, as after the target was joined to
 // other rows. Features that changed by themselves, named in drifted, are left out: they
-// explain it. Of values, it looks at whether they are above the median, of several classes
+// explain it. Of the halves of one batch, only the wrong way round is told: a sorted table
+// has others in its second half. Of values, it looks at whether they are above the median, of several classes
 // at the most frequent one. nil: nothing to say.
 func relation(spec *dataset.Spec, features []Feature, x, y []float32, stretches []stretch, drifted map[string]bool) *Finding {
 	var kept []int
@@ -30,7 +32,7 @@ func relation(spec *dataset.Spec, features []Feature, x, y []float32, stretches 
 			kept, same = append(kept, i), append(same, f)
 		}
 	}
-	if len(kept) == 0 || len(stretches) < 2 || !stretches[0].batches {
+	if len(kept) == 0 || len(stretches) < 2 {
 		return nil
 	}
 	outcome := outcomeOf(spec, y[:stretches[0].to])
@@ -68,6 +70,10 @@ func relation(spec *dataset.Spec, features []Feature, x, y []float32, stretches 
 		case !ok:
 		case auc+certain*off < 0.5:
 			text = "below 0.5, the wrong way round: were the outcomes exchanged?"
+			if !stretches[at].batches {
+				text = "below 0.5, the wrong way round: were two tables put together, and the outcomes of one exchanged?"
+			}
+		case !stretches[at].batches:
 		case first > leastTold && math.Abs(auc-0.5) < 2*off && auc+certain*math.Hypot(off, spread) < first:
 			text = "no better than chance: does the target stand beside the right rows?"
 		}
@@ -94,6 +100,23 @@ func Against(spec *dataset.Spec, features []Feature, x, y []float32, n int) *Fin
 		}
 	}
 	return relation(spec, features, x, y, stretches, drifted)
+}
+
+// Halves is the finding about a table whose second half has the target the wrong way round;
+// nil if it doesn't, or there are too few rows to say.
+func Halves(spec *dataset.Spec, features []Feature, x, y []float32) *Finding {
+	stretches := stretchesOf(nil, len(y))
+	drifted := map[string]bool{}
+	for i, f := range features {
+		if drift("feature", f, column(x, i, len(features)), stretches, false) != nil {
+			drifted[f.Name] = true
+		}
+	}
+	found := relation(spec, features, x, y, stretches, drifted)
+	if found != nil {
+		found.Text = strings.NewReplacer("of the training rows", "of the rows").Replace(found.Text)
+	}
+	return found
 }
 
 // outcomeOf makes two outcomes of any target, by those of the first rows.

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,71 @@ func TestRelationOfManyRows(t *testing.T) {
 	if found == nil || !strings.Contains(found.Text, "of batch 3 goes against batch 1") || !strings.Contains(found.Text, "the wrong way round") {
 		t.Errorf("%v, want the third batch against the first", found)
 	}
+}
+
+// Two tables that were put together, of which one has its outcomes exchanged, are told before
+// they are loaded and before training; a table whose second half is harder, or sorted by a
+// feature, is not.
+func TestHalves(t *testing.T) {
+	t.Parallel()
+	features := []Feature{{Name: "a", Columns: []string{"a"}}, {Name: "b", Columns: []string{"b"}}}
+	for name, test := range map[string]struct {
+		task   string
+		first  int // rows of the first table
+		make   func(later bool, a, noise float32) float32
+		sorted bool
+		told   bool
+	}{
+		"alike":                {dataset.Binary, 1000, func(_ bool, a, noise float32) float32 { return a + noise }, false, false},
+		"exchanged":            {dataset.Binary, 1000, func(later bool, a, noise float32) float32 { return flip(later, a) + noise }, false, true},
+		"exchanged from a row": {dataset.Binary, 1300, func(later bool, a, noise float32) float32 { return flip(later, a) + noise }, false, true},
+		"values":               {dataset.Regression, 1000, func(later bool, a, noise float32) float32 { return flip(later, a) + noise }, false, true},
+		"other rows":           {dataset.Binary, 1000, func(later bool, a, noise float32) float32 { return map[bool]float32{false: a}[later] + noise }, false, false},
+		"sorted":               {dataset.Binary, 1000, func(_ bool, a, noise float32) float32 { return a*a - 1 + noise/9 }, true, false},
+	} {
+		s := spec()
+		s.Task = test.task
+		r := rand.New(rand.NewPCG(5, 0))
+		a := make([]float32, 2000)
+		for i := range a {
+			a[i] = float32(r.NormFloat64())
+		}
+		if test.sorted {
+			slices.Sort(a)
+		}
+		var x, y []float32
+		for i := range a {
+			label := test.make(i >= test.first, a[i], float32(r.NormFloat64()))
+			if test.task == dataset.Binary {
+				label = map[bool]float32{true: 1}[label > 0]
+			}
+			x, y = append(x, a[i], float32(r.NormFloat64())), append(y, label)
+		}
+		const half, want = "of the second half goes against the first half of the ", "were two tables put together"
+		found := Halves(s, features, x, y)
+		if (found != nil) != test.told || found != nil && !(strings.Contains(found.Text, half+"rows") && strings.Contains(found.Text, want)) {
+			t.Errorf("%s: %v, want one: %v", name, found, test.told)
+		}
+		train := Part{X: x, Y: y}
+		all, err := Rows(s, features, map[string]Part{dataset.Train: train, dataset.Validation: train, dataset.Test: train})
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := false
+		for _, f := range all {
+			told = told || f.Kind == "target" && strings.Contains(f.Text, half+"training rows")
+		}
+		if told != test.told {
+			t.Errorf("%s: before training %v, want one: %v", name, all, test.told)
+		}
+	}
+}
+
+func flip(is bool, v float32) float32 {
+	if is {
+		return -v
+	}
+	return v
 }
 
 // Two columns that were exchanged in the second batch are told: measurements stop training.
