@@ -162,11 +162,13 @@ func readyServers(t *testing.T, r *kube.Release) []string {
 	return names
 }
 
-// testDashboards sends each expression of each panel to the real Prometheus,
-// after the traffic of the tests before: all give data.
+// testDashboards sends each expression of each panel to the real Prometheus while two users
+// ask for predictions: all give data.
 func testDashboards(t *testing.T, m *machine) {
 	base := forward(t, m.release(t, "mlops"), "prometheus", 9090)
-	eventually(t, time.Minute, func() error { _, err := board.Check(t.Context(), base, time.Minute); return err })
+	underLoad(t, 2, func() {
+		eventually(t, 2*time.Minute, func() error { _, err := board.Check(t.Context(), base, time.Minute); return err })
+	})
 	// A server that has just gone away is a target until Prometheus looks again.
 	eventually(t, time.Minute, func() error { return scraped(t.Context(), base) })
 }
