@@ -100,7 +100,7 @@ func TestInspectSeesBatchesAndTheTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := inspect.Table(found, 0)
-	for _, want := range []string{"from batch 1 to batch 3", `good = "YES" (rows: 3) counts as negative`} {
+	for _, want := range []string{"distributed differently in batch 3 than in batch 1", `good = "YES" (rows: 3) counts as negative`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
