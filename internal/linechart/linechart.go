@@ -169,7 +169,7 @@ func texts(values []float64, format func(float64) string) string {
 // legend names the lines, with their last values if there is room.
 func (c *Chart) legend(b *strings.Builder, format func(float64) string) {
 	const swatch, gap = 12, 8
-	room := func(text string) int { return swatch + 13*len([]rune(text))/2 + gap } // about 6.5 per rune of the font
+	room := func(text string) int { return swatch + 7*len([]rune(text)) + gap } // values are bold
 	values := make([]string, len(c.Lines))
 	whole := 4
 	for i, l := range c.Lines {
