@@ -6,6 +6,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -133,6 +134,18 @@ type Dataset struct {
 	// Cohort are the rules by which records are left out: these get no score. A
 	// rule on the target holds in training only.
 	Cohort []Exclusion `json:"cohort,omitempty"`
+}
+
+// Unused reports whether the served version's predictions don't depend on a column. A version
+// that doesn't say what training saw may use any.
+func (d *Dataset) Unused(c Column) bool {
+	if c.Seen != nil || c.Required || d.Earlier != nil && (c.Name == d.Earlier.Group || c.Name == d.Earlier.Order) {
+		return false
+	}
+	if slices.ContainsFunc(d.Cohort, func(e Exclusion) bool { return e.Column == c.Name }) {
+		return false
+	}
+	return slices.ContainsFunc(d.Columns, func(c Column) bool { return c.Seen != nil })
 }
 
 // Exclusion leaves out records that have one of the values in the column.
@@ -271,6 +284,19 @@ func (s Sample) Body(looksBack bool) any {
 		body[name] = value
 	}
 	return body
+}
+
+// Example is a sample as a request for people to read: without the columns that the
+// predictions don't depend on, such as one that a draft left out as a leak.
+func (d *Dataset) Example(s Sample) any {
+	record := make(Record, len(s.Record))
+	for name, value := range s.Record {
+		if !slices.ContainsFunc(d.Columns, func(c Column) bool { return c.Name == name && d.Unused(c) }) {
+			record[name] = value
+		}
+	}
+	s.Record = record
+	return s.Body(d.Earlier != nil)
 }
 
 // Earlier says by what a model finds the earlier records of a record.

@@ -179,3 +179,21 @@ func TestClientLimitsResponses(t *testing.T) {
 		t.Errorf("error %v, want one about the length", err)
 	}
 }
+
+func TestExample(t *testing.T) {
+	t.Parallel()
+	d := &Dataset{
+		Columns: []Column{{Name: "age", Seen: &Seen{}}, {Name: "leak"}, {Name: "patient"}, {Name: "status"}, {Name: "day", Required: true}},
+		Cohort:  []Exclusion{{Column: "status"}},
+		Earlier: &Earlier{Group: "patient", Order: "day"},
+	}
+	record := Record{"age": "39", "leak": "1", "patient": "7", "status": "new", "day": "3"}
+	want := map[string]any{"age": "39", "patient": "7", "status": "new", "day": "3", EarlierMember: []Record{}}
+	if diff := cmp.Diff(want, d.Example(Sample{Record: record})); diff != "" {
+		t.Errorf("what the model doesn't use is left out (-want +got):\n%s", diff)
+	}
+	d = &Dataset{Columns: []Column{{Name: "age"}, {Name: "leak"}}}
+	if diff := cmp.Diff(any(record), d.Example(Sample{Record: record})); diff != "" {
+		t.Errorf("a version that doesn't say what training saw (-want +got):\n%s", diff)
+	}
+}

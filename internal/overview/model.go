@@ -37,7 +37,7 @@ func Example(ctx context.Context, server *api.Client, m *api.Model, spec *datase
 		return "", fmt.Errorf("version %s of %s has no samples", m.Model.Number, m.Model.Name)
 	}
 	record := m.Samples[0].Record
-	request := m.Samples[0].Body(m.Dataset.Earlier != nil)
+	request := m.Dataset.Example(m.Samples[0])
 	got, err := server.Predict(ctx, request)
 	if err != nil {
 		return "", err

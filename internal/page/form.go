@@ -259,7 +259,7 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 				f.Error = e.Detail
 			}
 		}
-		if unused(m, c) {
+		if m.Dataset.Unused(c) {
 			rest.Fields = append(rest.Fields, f)
 			continue
 		}
@@ -281,19 +281,6 @@ func groups(m *api.Model, record, sample api.Record, errs []api.FieldError) []Gr
 		list = append(list, rest)
 	}
 	return list
-}
-
-// unused reports whether the served version's predictions don't depend on a column. A version
-// that doesn't say what training saw may use any.
-func unused(m *api.Model, c api.Column) bool {
-	d := &m.Dataset
-	if c.Seen != nil || c.Required || d.Earlier != nil && (c.Name == d.Earlier.Group || c.Name == d.Earlier.Order) {
-		return false
-	}
-	if slices.ContainsFunc(d.Cohort, func(e api.Exclusion) bool { return e.Column == c.Name }) {
-		return false
-	}
-	return slices.ContainsFunc(d.Columns, func(c api.Column) bool { return c.Seen != nil })
 }
 
 // offer gives a category's field its options or suggestions.

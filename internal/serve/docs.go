@@ -111,7 +111,7 @@ func (s *Server) docs(w http.ResponseWriter, _ *http.Request) {
 		spec := served.model.Spec
 		view.Spec, view.Title, view.Version = spec, spec.Title, strconv.Itoa(served.version.Number)
 		view.Columns, view.Cohort = columns(served.model.Encoder), spec.Cohort
-		if example, err := json.MarshalIndent(served.description.Samples[0].Body(spec.LooksBack()), "", "  "); err == nil {
+		if example, err := json.MarshalIndent(served.description.Dataset.Example(served.description.Samples[0]), "", "  "); err == nil {
 			view.Example = string(example)
 		}
 	}

@@ -70,7 +70,7 @@ func (s *Server) document() object {
 		title = spec.Title
 		record = recordSchema(spec)
 		prediction = predictionSchema(spec)
-		example = served.description.Samples[0].Body(spec.LooksBack())
+		example = served.description.Dataset.Example(served.description.Samples[0])
 		if because := reasonsOf(spec); len(because) > 0 {
 			reasons["enum"] = because
 		}
