@@ -62,9 +62,9 @@ func (f *Figures) Words(from, to int) string {
 		if version == 0 || value == nil {
 			return
 		}
-		text := fmt.Sprintf("version %d%s %s", version, what, figure(*value))
+		text := fmt.Sprintf("version %d%s %s", version, what, progress.Figure(*value))
 		if len(interval) == 2 {
-			text += " (" + figure(interval[0]) + " to " + figure(interval[1]) + ")"
+			text += " (" + progress.Figure(interval[0]) + " to " + progress.Figure(interval[1]) + ")"
 		}
 		parts = append(parts, text)
 	}
@@ -79,13 +79,6 @@ func (f *Figures) Words(from, to int) string {
 		return ""
 	}
 	return fmt.Sprintf("%s on %s: %s", f.Metric, progress.Counted(int64(f.Rows), "validation row"), strings.Join(parts, "; "))
-}
-
-func figure(x float64) string {
-	if x >= 100 || x <= -100 {
-		return strconv.FormatFloat(x, 'f', 1, 64)
-	}
-	return strconv.FormatFloat(x, 'f', 4, 64)
 }
 
 // Change says which version was in production before an event and which is after it.

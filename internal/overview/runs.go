@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"mlops/internal/mlflow"
+	"mlops/internal/progress"
 	"mlops/internal/registry"
 )
 
@@ -72,10 +73,10 @@ func splitMetrics(names []string, split string, m map[string]float64) string {
 		if !ok {
 			continue
 		}
-		text := fmt.Sprintf("%s %.4f", strings.ReplaceAll(name, "_", " "), v)
+		text := strings.ReplaceAll(name, "_", " ") + " " + progress.Figure(v)
 		low, known := m[split+name+"_low"]
 		if high, ok := m[split+name+"_high"]; ok && known {
-			text += fmt.Sprintf(" (%.4f to %.4f)", low, high)
+			text += fmt.Sprintf(" (%s to %s)", progress.Figure(low), progress.Figure(high))
 		}
 		words = append(words, text)
 	}

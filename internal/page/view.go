@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mlops/internal/api"
+	"mlops/internal/progress"
 )
 
 //go:embed html/*.html
@@ -344,7 +345,7 @@ func testMetrics(metrics map[string]float64) []metricView {
 		if short = strings.ReplaceAll(short, "_", " "); short == "auc" {
 			short = "AUC"
 		}
-		views = append(views, metricView{short, strconv.FormatFloat(x, 'f', 3, 64)})
+		views = append(views, metricView{short, progress.Figure(x)})
 	}
 	sort.Slice(views, func(i, j int) bool {
 		if a, b := views[i].Name == "AUC", views[j].Name == "AUC"; a != b {

@@ -2,6 +2,7 @@ package progress
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -29,4 +30,16 @@ func Columns(names []string) string {
 		return fmt.Sprintf("%s and %d more columns", strings.Join(names[:3], ", "), n-3)
 	}
 	return strings.Join(names, ", ")
+}
+
+// Figure is a model's figure as people read it: four decimals, fewer of a large one, and four
+// digits of one so small that its decimals would be zeros, such as the RMSE of a target in tons.
+func Figure(x float64) string {
+	switch size := math.Abs(x); {
+	case size >= 100:
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	case size < 0.01 && x != 0:
+		return strconv.FormatFloat(x, 'g', 4, 64)
+	}
+	return strconv.FormatFloat(x, 'f', 4, 64)
 }

@@ -202,3 +202,12 @@ func TestThousands(t *testing.T) {
 		}
 	}
 }
+
+func TestFigure(t *testing.T) {
+	t.Parallel()
+	for x, want := range map[float64]string{0.6854321: "0.6854", 0: "0.0000", 1: "1.0000", -0.5: "-0.5000", 12.34567: "12.3457", 16740.565822: "16740.6", 0.000817123: "0.0008171", 3.2e-9: "3.2e-09"} {
+		if got := Figure(x); got != want {
+			t.Errorf("%v: got %q, want %q", x, got, want)
+		}
+	}
+}

@@ -174,7 +174,7 @@ func (c *Comparison) betterOf(e *Contender) string {
 	if gate.Margin > 0 {
 		by = fmt.Sprintf(" by more than %.4g", gate.Margin)
 	}
-	return fmt.Sprintf("the gain is %+.6f, 95 %% interval %+.6f to %+.6f, and it is better%s in %.1f %% of %d draws of %d groups, %.4g %% are asked for",
+	return fmt.Sprintf("the gain is %+.4g, 95 %% interval %+.4g to %+.4g, and it is better%s in %.1f %% of %d draws of %d groups, %.4g %% are asked for",
 		a.Gain, a.Low, a.High, by, math.Floor(1000*a.Better)/10, a.Draws, a.Groups, 100*gate.Confidence)
 }
 

@@ -147,7 +147,7 @@ func (e *Contender) String() string {
 	if e.Unusable != nil {
 		return fmt.Sprintf("version %d (%s)", e.Version.Number, e.Version.Candidate)
 	}
-	return fmt.Sprintf("version %d (%s) with %.6f", e.Version.Number, e.Version.Candidate, e.Metric)
+	return fmt.Sprintf("version %d (%s) with %.6g", e.Version.Number, e.Version.Candidate, e.Metric)
 }
 
 // leaders returns the best candidate that may be in production, and the champion
@@ -241,10 +241,10 @@ func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
 			note.Outcome, note.Reason = registry.Promoted, e.Version.Reason
 		case e == current && !d.Promoted:
 			note.Outcome = registry.Promoted
-			note.Reason = fmt.Sprintf("promoted: by a run that was interrupted before it noted why; %.6f by %s on %d validation rows", e.Metric, metric, c.Rows)
+			note.Reason = fmt.Sprintf("promoted: by a run that was interrupted before it noted why; %.6g by %s on %d validation rows", e.Metric, metric, c.Rows)
 		case e == current:
 			note.Outcome = registry.Replaced
-			note.Reason = fmt.Sprintf("replaced by version %d: %.6f against %.6f by %s on the same %d validation rows", best.Version.Number, best.Metric, e.Metric, metric, c.Rows)
+			note.Reason = fmt.Sprintf("replaced by version %d: %.6g against %.6g by %s on the same %d validation rows", best.Version.Number, best.Metric, e.Metric, metric, c.Rows)
 		case e == best && d.Promoted:
 			note.Outcome, note.Reason = registry.Promoted, d.Reason
 		case e == best:
@@ -260,7 +260,7 @@ func (c *Comparison) notes(best, current *Contender, d Decision) []Note {
 			note.Reason = fmt.Sprintf("not promoted: %s %s %s in production until now, by %s on the same %d validation rows%s", e, c.short(e, current), current, metric, c.Rows, c.against(e, current))
 		default:
 			note.Outcome = registry.Lost
-			note.Reason = fmt.Sprintf("not promoted: %.6f by %s, version %d has %.6f on the same %d validation rows", e.Metric, metric, best.Version.Number, best.Metric, c.Rows)
+			note.Reason = fmt.Sprintf("not promoted: %.6g by %s, version %d has %.6g on the same %d validation rows", e.Metric, metric, best.Version.Number, best.Metric, c.Rows)
 		}
 		notes = append(notes, note)
 	}

@@ -133,7 +133,7 @@ func TestDecidePinned(t *testing.T) {
 	if d.Version != 1 || d.Promoted || d.Err != nil {
 		t.Errorf("version %d, promoted %v, %v; want version 1 to stay", d.Version, d.Promoted, d.Err)
 	}
-	contains(t, "reason", d.Reason, "version 1 in production is pinned (an audit)", "version 2 (c2) with 0.800000 is the best")
+	contains(t, "reason", d.Reason, "version 1 in production is pinned (an audit)", "version 2 (c2) with 0.8 is the best")
 	c.Champion, c.ChampionSpec, c.Contenders = registry.Version{}, nil, c.Contenders[:1]
 	if d := promote.Decide(c); !d.Promoted || d.Version != 2 {
 		t.Errorf("with nothing in production: version %d, promoted %v; want version 2", d.Version, d.Promoted)
@@ -155,15 +155,15 @@ func TestDecide(t *testing.T) {
 		fails      bool
 	}{
 		{"the first", 0, []promote.Contender{scored(1, 0.6), scored(2, 0.7)},
-			2, true, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"promoted: version 2 (c2) with 0.700000 is the best", "by auc on 100 validation rows", "nothing was in production"}, false, false},
+			2, true, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"promoted: version 2 (c2) with 0.7 is the best", "by auc on 100 validation rows", "nothing was in production"}, false, false},
 		{"of equal candidates the oldest", 0, []promote.Contender{scored(1, 0.7), scored(2, 0.7)},
 			1, true, map[int]registry.Outcome{1: promoted, 2: lost}, nil, false, false},
 		{"of equal candidates the one in production", 2, []promote.Contender{scored(1, 0.7), scored(2, 0.7)},
 			2, false, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"in production: version 2", "still the best"}, false, false},
 		{"better than the champion", 1, []promote.Contender{scored(2, 0.8), scored(3, 0.75), outsider(scored(1, 0.7), promoted)},
-			2, true, map[int]registry.Outcome{1: replaced, 2: promoted, 3: lost}, []string{"version 2 (c2) with 0.800000 is better than version 1", "same 100 validation rows"}, false, false},
+			2, true, map[int]registry.Outcome{1: replaced, 2: promoted, 3: lost}, []string{"version 2 (c2) with 0.8 is better than version 1", "same 100 validation rows"}, false, false},
 		{"no better than the champion", 1, []promote.Contender{scored(2, 0.7), outsider(scored(1, 0.7), promoted)},
-			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.700000 is no better than version 1 (c1) with 0.700000 in production"}, false, false},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.7 is no better than version 1 (c1) with 0.7 in production"}, false, false},
 		{"the champion can't be scored", 1, []promote.Contender{scored(2, 0.6), unusable(outsider(scored(1, 0), promoted))},
 			2, true, map[int]registry.Outcome{2: promoted}, []string{"version 1, in production until now, can't be scored: version 1 is broken"}, false, false},
 		{"the best candidate can't be served", 0, []promote.Contender{unusable(scored(1, 0)), scored(2, 0.6)},
@@ -176,25 +176,25 @@ func TestDecide(t *testing.T) {
 			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, nil, false, false},
 
 		{"one that was rolled back is not promoted again", 1, []promote.Contender{rolledBack(scored(2, 0.8)), outsider(scored(1, 0.7), promoted)},
-			1, false, map[int]registry.Outcome{1: promoted, 2: rolled}, []string{"in production: version 1", "version 2 (c2) with 0.800000 was rolled back, and nothing of that training is promoted"}, false, false},
+			1, false, map[int]registry.Outcome{1: promoted, 2: rolled}, []string{"in production: version 1", "version 2 (c2) with 0.8 was rolled back, and nothing of that training is promoted"}, false, false},
 		{"nor another of that training", 1, []promote.Contender{rolledBack(scored(2, 0.8)), scored(3, 0.75), outsider(scored(1, 0.7), promoted)},
 			1, false, map[int]registry.Outcome{1: promoted, 2: rolled, 3: lost}, []string{"in production: version 1", "nothing of that training is promoted"}, false, false},
 		{"a rollback that was cut short", 2, []promote.Contender{rolledBack(scored(2, 0.8)), outsider(scored(1, 0.7), replaced)},
 			2, false, map[int]registry.Outcome{1: lost, 2: promoted}, []string{"in production: version 2", "still the best"}, false, false},
 		{"rolled back, and what replaced it can't be scored", 1, []promote.Contender{rolledBack(scored(2, 0.8)), unusable(outsider(scored(1, 0), promoted))},
-			1, false, map[int]registry.Outcome{2: rolled}, []string{"version 1 in production can't be scored", "version 2 (c2) with 0.800000, the best candidate, was rolled back", "mlops rollback -to N"}, false, true},
+			1, false, map[int]registry.Outcome{2: rolled}, []string{"version 1 in production can't be scored", "version 2 (c2) with 0.8, the best candidate, was rolled back", "mlops rollback -to N"}, false, true},
 
 		{"better, but not surely", 1, []promote.Contender{better(scored(2, 0.71), 0.949), outsider(scored(1, 0.7), promoted)},
-			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.710000 is not surely better than version 1 (c1) with 0.700000 in production", "the gain is +0.010000, 95 % interval -0.005000 to +0.020000", "better in 94.9 % of 1000 draws of 90 groups, 95 % are asked for"}, false, false},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.71 is not surely better than version 1 (c1) with 0.7 in production", "the gain is +0.01, 95 % interval -0.005 to +0.02", "better in 94.9 % of 1000 draws of 90 groups, 95 % are asked for"}, false, false},
 		{"just surely better", 1, []promote.Contender{better(scored(2, 0.71), 0.95), outsider(scored(1, 0.7), promoted)},
 			2, true, map[int]registry.Outcome{1: replaced, 2: promoted}, []string{"in 95.0 % of 1000 draws"}, false, false},
 		{"nobody compared them", 1, []promote.Contender{{Version: registry.Version{Number: 2}, Candidate: true, Metric: 0.8, Skill: scored(2, 0.8).Skill, Against: &promote.Against{}}, outsider(scored(1, 0.7), promoted)},
 			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"is not surely better"}, false, false},
 		{"the second best is surely better", 1, []promote.Contender{better(scored(2, 0.72), 0.9), better(scored(3, 0.71), 0.99), outsider(scored(1, 0.7), promoted)},
-			3, true, map[int]registry.Outcome{1: replaced, 2: lost, 3: promoted}, []string{"version 3 (c3) with 0.710000 is better than version 1"}, false, false},
+			3, true, map[int]registry.Outcome{1: replaced, 2: lost, 3: promoted}, []string{"version 3 (c3) with 0.71 is better than version 1"}, false, false},
 
 		{"worse in a slice", 1, []promote.Contender{inSlice(scored(2, 0.8), 0.95), outsider(scored(1, 0.7), promoted)},
-			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.800000 is surely worse in a slice than version 1 (c1)", "where kind is y (60 rows) the gain is -0.05, and it is worse by more than 0.02 in 95.0 % of the draws"}, false, false},
+			1, false, map[int]registry.Outcome{1: promoted, 2: lost}, []string{"not promoted: version 2 (c2) with 0.8 is surely worse in a slice than version 1 (c1)", "where kind is y (60 rows) the gain is -0.05, and it is worse by more than 0.02 in 95.0 % of the draws"}, false, false},
 		{"maybe worse in a slice", 1, []promote.Contender{inSlice(scored(2, 0.8), 0.94), outsider(scored(1, 0.7), promoted)},
 			2, true, map[int]registry.Outcome{1: replaced, 2: promoted}, []string{"in none of 2 slices with at least 30 rows is it surely worse by more than 0.02"}, false, false},
 
@@ -263,7 +263,7 @@ func TestDecideKeepsTheReason(t *testing.T) {
 	t.Parallel()
 	for outcome, want := range map[registry.Outcome]string{
 		registry.Promoted: "as it was",
-		registry.Lost:     "promoted: by a run that was interrupted before it noted why; 0.700000 by auc on 100 validation rows",
+		registry.Lost:     "promoted: by a run that was interrupted before it noted why; 0.7 by auc on 100 validation rows",
 	} {
 		spec := parse(t)
 		d := promote.Decide(promote.Comparison{Spec: spec, Rows: 100, Champion: registry.Version{Name: "things", Number: 1}, ChampionSpec: spec,

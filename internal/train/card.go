@@ -11,6 +11,7 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/inspect"
+	"mlops/internal/progress"
 	"mlops/internal/tree"
 )
 
@@ -155,7 +156,7 @@ const (
 func weights(heading, text, value string, columns []evaluate.Weight) card.Block {
 	b := card.Block{Heading: heading, Texts: []string{text}, Head: []string{"column", value}}
 	for _, w := range columns[:min(len(columns), maxColumnsShown)] {
-		b.Rows = append(b.Rows, []string{w.Name, number(w.Value)})
+		b.Rows = append(b.Rows, []string{w.Name, progress.Figure(w.Value)})
 	}
 	return b
 }
@@ -216,18 +217,11 @@ func shown(figures map[string]evaluate.Estimate, name string) string {
 	if !ok {
 		return "–"
 	}
-	text := number(e.Value)
+	text := progress.Figure(e.Value)
 	if len(e.Interval) == 2 {
-		text += " (" + number(e.Interval[0]) + " to " + number(e.Interval[1]) + ")"
+		text += " (" + progress.Figure(e.Interval[0]) + " to " + progress.Figure(e.Interval[1]) + ")"
 	}
 	return text
-}
-
-func number(x float64) string {
-	if x >= 100 || x <= -100 {
-		return strconv.FormatFloat(x, 'f', 1, 64)
-	}
-	return strconv.FormatFloat(x, 'f', 4, 64)
 }
 
 // units are what is drawn and parted.

@@ -23,6 +23,7 @@ import (
 	"mlops/internal/inspect"
 	"mlops/internal/mlflow"
 	"mlops/internal/model"
+	"mlops/internal/progress"
 	"mlops/internal/registry"
 )
 
@@ -257,10 +258,10 @@ func description(spec *dataset.Spec, candidate string, run mlflow.Run) string {
 		if !ok {
 			continue
 		}
-		figure := fmt.Sprintf("%s %.4f", name, value)
+		figure := name + " " + progress.Figure(value)
 		low, ok := run.Metrics["test_"+name+"_low"]
 		if high, both := run.Metrics["test_"+name+"_high"]; ok && both {
-			figure += fmt.Sprintf(" (%.4f to %.4f)", low, high)
+			figure += fmt.Sprintf(" (%s to %s)", progress.Figure(low), progress.Figure(high))
 		}
 		figures = append(figures, figure)
 	}
