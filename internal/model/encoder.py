@@ -547,9 +547,22 @@ class Encoder:
         """Returns a float32 matrix with NaN for missing, and per row the cohort's rule that leaves it out, or -1."""
         rows = Rows(self, frame, "row")
         rows.fail()
+        self.absent(frame)
         if self.pasts:
             self.look_back(rows, frame)
         return rows.work[:, : self.width], rows.rule
+
+    def absent(self, frame):
+        """Warns of columns that the frame hasn't got: MLflow drops those of other names before the model sees them."""
+        used = [c.name for c in self.columns.values() if c.ops]
+        absent = [name for name in used if name not in frame.columns]
+        if absent and len(frame):
+            first = ", ".join(absent[:MOST_ERRORS]) + (f", and {len(absent) - MOST_ERRORS} more" if len(absent) > MOST_ERRORS else "")
+            warnings.warn(
+                f"{len(absent)} of the {len(used)} columns that the model uses are not in the frame, and count as missing in all {len(frame)} rows: {first}; "
+                "rename the frame's columns if it has them under other names, such as those of the table's file",
+                stacklevel=2,
+            )
 
     def look_back(self, rows, frame):
         n = len(frame)

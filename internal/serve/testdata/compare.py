@@ -72,6 +72,18 @@ def compare(case, name, of, got):
     print(f"{len(got)} rows of {case['folder'].rsplit('/')[-1]}, {name}: largest difference {largest:.2g}")
 
 
+def absent(case, model, frame):
+    """Leaves a column out that a model uses, and looks for the warning; a frame with all of them has none."""
+    column = next(c for c in model._model_impl.encoder.columns.values() if c.ops and not c.required).name
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model.predict(frame)
+        assert not [w for w in said if "are not in the frame" in str(w.message)], said
+        model.predict(frame.rename(columns={column: "its other name"}))
+    told = [str(w.message) for w in said if "are not in the frame" in str(w.message)]
+    assert len(told) == 1 and told[0].startswith("1 of the ") and f"all {len(frame)} rows: {column};" in told[0], (case["folder"], column, told)
+
+
 def serve(cases, folder):
     """Starts `mlflow models serve` for each case, and returns the processes, their ports and their logs."""
     os.environ["PATH"] = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"  # it looks for uvicorn there
@@ -130,6 +142,7 @@ def main(cases, folder, served):
         }
         for name, (frame, of) in frames.items():
             compare(case, name, of, model.predict(frame).to_dict("records"))
+        absent(case, model, text)
         output = pathlib.Path(folder, "output.json")
         mlflow.models.predict(case["folder"], input_data=typed, output_path=str(output), env_manager="local")
         compare(case, "by mlflow.models.predict", "typed", json.loads(output.read_text())["predictions"])
