@@ -271,6 +271,7 @@ func (t *Related) Warnings() (all []string, err error) {
 	}
 	all = append(all, t.sample.units()...)
 	all = append(all, t.sample.same()...)
+	all = append(all, t.sample.outcomes()...)
 	if w := t.group(); w != "" {
 		all = append(all, w)
 	}

@@ -27,12 +27,7 @@ const (
 // same warns of columns that features are made of and that say the same in every row: the
 // same value, a number times a factor, or other words for it.
 func (s *sample) same() (all []string) {
-	used := map[string]bool{}
-	for i := range s.spec.Features {
-		for _, name := range s.spec.Features[i].Columns() {
-			used[name] = true
-		}
-	}
+	used := s.used()
 	var order []uint64
 	alike := map[uint64][]int{} // columns by where their values come again
 	again, onLine := map[uint64]bool{}, map[uint64]bool{}
@@ -85,6 +80,17 @@ func (s *sample) same() (all []string) {
 		all[len(all)-1] += fmt.Sprintf("; the same goes for %s", progress.Counted(int64(more), "other column"))
 	}
 	return all
+}
+
+// used are the columns that features are made of.
+func (s *sample) used() map[string]bool {
+	used := map[string]bool{}
+	for i := range s.spec.Features {
+		for _, name := range s.spec.Features[i].Columns() {
+			used[name] = true
+		}
+	}
+	return used
 }
 
 func (s *sample) sameText(name string, others []string) string {

@@ -129,6 +129,9 @@ func (d *Draft) tell() {
 	for _, text := range slices.Concat(d.sample.units(), d.sample.same()) {
 		say("%s", text)
 	}
+	for _, text := range d.sample.outcomes() {
+		say("%s", text)
+	}
 	if text := d.sample.extremes(); text != "" {
 		say("%s", text)
 	}
