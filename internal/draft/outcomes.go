@@ -90,8 +90,8 @@ func (s *sample) unsettled() string {
 				if label == 0 {
 					word = "negative"
 				}
-				return fmt.Sprintf("of the latest %s by %s (from %s on) %s are %s, of those just before %.3g %%: are their outcomes known yet? A row whose outcome is not known counts as the other one; leave such rows out of the table until it is",
-					progress.Counted(int64(latest), "row"), c.Name, s.rows[rows[from]].value(i), progress.Count(int64(has)), word, 100*float64(had)/float64(from-before))
+				return fmt.Sprintf("of the latest %s, by %s (from %s on) %s are %s, of those just before %.3g %%: are their outcomes known yet? A row whose outcome is not known counts as the other one; leave such rows out of the table until it is",
+					s.counted(latest), c.Name, s.rows[rows[from]].value(i), progress.Count(int64(has)), word, 100*float64(had)/float64(from-before))
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func (s *sample) capped() string {
 		return ""
 	}
 	return fmt.Sprintf("%s: %s of %s have exactly %g, the largest value, and hardly any near it comes so often: were larger ones cut off there? The model then predicts no more than that, and its figures say nothing of larger ones",
-		s.spec.Target.Column, progress.Counted(int64(n), "row"), progress.Count(int64(len(values))), most)
+		s.spec.Target.Column, progress.Count(int64(n)), s.counted(len(values)), most)
 }
 
 // filledIn warns of columns that have a value, or one that isn't 0, in rows of the rarer outcome
@@ -181,7 +181,7 @@ func (s *sample) filledIn() (texts []string) {
 			continue
 		}
 		texts = append(texts, fmt.Sprintf("all %s in which %s %s are %s, of all rows %.3g %%: was it noted when the outcome was known? Then leave it out",
-			progress.Counted(int64(rows), "row"), c.Name, what, word, 100*(1-other)))
+			s.counted(rows), c.Name, what, word, 100*(1-other)))
 	}
 	if more > 0 {
 		texts[len(texts)-1] += fmt.Sprintf("; the same goes for %s", progress.Counted(int64(more), "other column"))

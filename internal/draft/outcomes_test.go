@@ -28,7 +28,7 @@ func TestOutcomesThatAreNoneYet(t *testing.T) {
 	}{
 		{"cancelled so far", func(i int) string {
 			return yes(draw(i, 1, 5) == 0 && (i < n*9/10 || draw(i, 2, 20) == 0))
-		}, "rows by day"},
+		}, "rows, by day"},
 		{"cancelled as ever", func(i int) string { return yes(draw(i, 1, 5) == 0) }, ""},
 		{"rarer little by little", func(i int) string { return yes(draw(i, 1, n) < n/4-i/8) }, ""},
 		{"prices up to 500", func(i int) string { return fmt.Sprint(min(500, 100+draw(i, 1, 44_000)/100)) }, "have exactly 500, the largest value"},

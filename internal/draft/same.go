@@ -101,11 +101,16 @@ func (s *sample) sameText(name string, others []string) string {
 	if last := len(others) - 1; last > 0 {
 		which = strings.Join(others[:last], ", ") + " and " + others[last]
 	}
-	rows := "all " + progress.Counted(int64(len(s.rows)), "row")
+	return fmt.Sprintf("%s says the same as %s, in all %s: a model needs one of them; take the rest out of features, else their importance is divided among them", name, which, s.counted(len(s.rows)))
+}
+
+// counted is a number of the sample's rows, which says so if they aren't all that there are.
+func (s *sample) counted(n int) string {
+	text := progress.Counted(int64(n), "row")
 	if s.every > 1 {
-		rows += " that were compared"
+		text += " that were compared"
 	}
-	return fmt.Sprintf("%s says the same as %s, in %s: a model needs one of them; take the rest out of features, else their importance is divided among them", name, which, rows)
+	return text
 }
 
 // pattern is a number that two columns share if each value of one stands where one value of
