@@ -2,9 +2,11 @@ package draft
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +54,91 @@ const (
 	// scarceRows is below how many rows an outcome is scarce: the smaller splits get more.
 	scarceRows = 200
 )
+
+// chooseTarget finds the target that the user named, or guesses one.
+func (d *Draft) chooseTarget(o Options) error {
+	if o.Target == "" {
+		if err := d.guessTarget(); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range d.columns {
+			if c.name == o.Target || c.as == o.Target {
+				d.target = c
+			}
+		}
+		if d.target == nil {
+			return d.noColumn(o.Target)
+		}
+	}
+	c := d.target
+	c.keepWords(d.spell, o)
+	if c.drop != "" {
+		return &Error{fmt.Sprintf("column %q can't be the target: %s", c.name, c.drop)}
+	}
+	var err error
+	switch {
+	case len(o.Positive) > 0 && o.Task != "" && o.Task != dataset.Binary:
+		return &Error{fmt.Sprintf("values that count as 1 go with task: binary, not %s", o.Task)}
+	case len(o.Positive) > 0:
+		d.outcome, err = c.named(o.Positive)
+	default:
+		d.outcome, err = d.outcomeOf(c, o.Task)
+	}
+	if wrong := (*Error)(nil); errors.As(err, &wrong) {
+		for _, n := range slices.Concat(c.notes, []string{c.unsure}) { // why it is no number
+			if n != "" {
+				wrong.Reason += "\n" + n
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	c.kind = d.outcome.kind(c)
+	c.out = "it is the target"
+	c.notes = slices.DeleteFunc(c.notes, func(n string) bool { return strings.Contains(n, valuesToModel) }) // its outcome joins them
+	return nil
+}
+
+var targetName = regexp.MustCompile(`(?i)^(target|label|class|y|outcome|response|churn(ed)?|exited|attrition|survived|default(ed)?|deposit|income|fraud|is_?fraud|is_?cancell?ed|cancell?ed|readmitted|diagnosis|died|death.*|output|subscribed|converted|purchased?|revenue|bad|good_?bad|risk|credit_?risk|loan_?status|status|approved|won|winner|y_?true|result|.*\?)$`)
+
+// guessTarget takes the one column of two values whose name is that of a target.
+func (d *Draft) guessTarget() error {
+	var two, named []*column
+	for _, c := range d.columns {
+		if c.exact && c.values == 2 {
+			two = append(two, c)
+			if targetName.MatchString(strings.TrimSpace(c.name)) || strings.Contains(strings.ToLower(c.name), "default") {
+				named = append(named, c)
+			}
+		}
+	}
+	if len(named) == 1 {
+		d.target = named[0]
+		d.whyTarget = fmt.Sprintf("guessed: the only column with two values and a target's name; there are %d with two values", len(two))
+		return nil
+	}
+	candidates := named
+	if len(candidates) == 0 {
+		candidates = two
+	}
+	if len(candidates) == 0 {
+		return &Error{"no column has exactly two values, so there is no target to guess; name it with --target"}
+	}
+	if len(named) == 0 && d.columns[len(d.columns)-1] == two[len(two)-1] && len(two) == 1 {
+		d.target, d.whyTarget = two[0], "guessed: the only column with two values"
+		return nil
+	}
+	var words []string
+	for _, c := range slices.Backward(candidates) {
+		words = append(words, "  --target "+shellQuote(c.name)+"   # "+strings.Join(c.some(2), ", "))
+		if len(words) == 12 {
+			break
+		}
+	}
+	return &Error{"what is to be predicted? Several columns have two values; name one:\n" + strings.Join(words, "\n")}
+}
 
 // values are those of the column that don't stand for a missing one, the rarest first.
 // Spellings that differ by case only, and 1 and 1.0, are one.
