@@ -60,11 +60,16 @@ func stretchesOf(batch []int32, rows int) []stretch {
 	if len(all) > 1 {
 		return all
 	}
+	return halvesOf("training rows", rows)
+}
+
+// halvesOf are the halves of a table, nil if they have too few rows; what says what those are.
+func halvesOf(what string, rows int) []stretch {
 	half := rows / 2
 	if half < LeastForDrift {
 		return nil
 	}
-	return []stretch{{"the first half of the training rows", 0, half, false}, {"the second half", half, rows, false}}
+	return []stretch{{"the first half of the " + what, 0, half, false}, {"the second half", half, rows, false}}
 }
 
 // drift compares the first stretch of rows with each later one by the population

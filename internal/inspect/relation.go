@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
@@ -92,7 +91,17 @@ func Against(spec *dataset.Spec, features []Feature, x, y []float32, n int) *Fin
 	if min(n, len(y)-n) < LeastForDrift {
 		return nil
 	}
-	stretches := []stretch{{"the rows loaded before", 0, n, true}, {"this table", n, len(y), true}}
+	return steadyRelation(spec, features, x, y, []stretch{{"the rows loaded before", 0, n, true}, {"this table", n, len(y), true}})
+}
+
+// Halves is the finding about a table whose second half has the target the wrong way round;
+// nil if it doesn't, or there are too few rows to say.
+func Halves(spec *dataset.Spec, features []Feature, x, y []float32) *Finding {
+	return steadyRelation(spec, features, x, y, halvesOf("rows", len(y)))
+}
+
+// steadyRelation is relation by the features that did not change.
+func steadyRelation(spec *dataset.Spec, features []Feature, x, y []float32, stretches []stretch) *Finding {
 	drifted := map[string]bool{}
 	for i, f := range features {
 		if drift("feature", f, column(x, i, len(features)), stretches, false) != nil {
@@ -100,23 +109,6 @@ func Against(spec *dataset.Spec, features []Feature, x, y []float32, n int) *Fin
 		}
 	}
 	return relation(spec, features, x, y, stretches, drifted)
-}
-
-// Halves is the finding about a table whose second half has the target the wrong way round;
-// nil if it doesn't, or there are too few rows to say.
-func Halves(spec *dataset.Spec, features []Feature, x, y []float32) *Finding {
-	stretches := stretchesOf(nil, len(y))
-	drifted := map[string]bool{}
-	for i, f := range features {
-		if drift("feature", f, column(x, i, len(features)), stretches, false) != nil {
-			drifted[f.Name] = true
-		}
-	}
-	found := relation(spec, features, x, y, stretches, drifted)
-	if found != nil {
-		found.Text = strings.NewReplacer("of the training rows", "of the rows").Replace(found.Text)
-	}
-	return found
 }
 
 // outcomeOf makes two outcomes of any target, by those of the first rows.
