@@ -70,32 +70,42 @@ func (s *sample) unsettled() string {
 			for from < len(rows) && from > 0 && when[rows[from]] == when[rows[from-1]] {
 				from++ // whole dates
 			}
-			latest := len(rows) - from
-			before := max(0, from-2*latest)
-			for _, label := range []float32{1, 0} {
-				count := func(of []int) (n int) {
-					for _, r := range of {
-						if s.rows[r].label == label {
-							n++
-						}
-					}
-					return n
-				}
-				had, has := count(rows[before:from]), count(rows[from:])
-				expected := float64(had) * float64(latest) / float64(max(1, from-before))
-				if latest == 0 || expected < leastExpected || float64(has) > fallenTo*expected {
-					continue
-				}
-				word := "positive"
-				if label == 0 {
-					word = "negative"
-				}
-				return fmt.Sprintf("of the latest %s, by %s (from %s on) %s are %s, of those just before %.3g %%: are their outcomes known yet? A row whose outcome is not known counts as the other one; leave such rows out of the table until it is",
-					s.counted(latest), c.Name, s.rows[rows[from]].value(i), progress.Count(int64(has)), word, 100*float64(had)/float64(from-before))
+			if text := s.fallen(rows, from); text != "" {
+				return fmt.Sprintf("of the latest %s, by %s (from %s on) %s: are their outcomes known yet? A row whose outcome is not known counts as the other one; leave such rows out of the table until it is",
+					s.counted(len(rows)-from), c.Name, s.rows[rows[from]].value(i), text)
 			}
 		}
 	}
 	return ""
+}
+
+// fallen says of rows in the order of time how many of the latest have an outcome that those
+// before, twice as many, have far more often; "" if neither is such a one.
+func (s *sample) fallen(rows []int, from int) string {
+	before, latest := rows[max(0, from-2*(len(rows)-from)):from], rows[from:]
+	if len(before) == 0 {
+		return ""
+	}
+	had, has := s.positives(before), s.positives(latest)
+	for _, o := range []struct {
+		word     string
+		had, has int
+	}{{"positive", had, has}, {"negative", len(before) - had, len(latest) - has}} {
+		share := float64(o.had) / float64(len(before))
+		if expected := share * float64(len(latest)); expected >= leastExpected && float64(o.has) <= fallenTo*expected {
+			return fmt.Sprintf("%s are %s, of those just before %.3g %%", progress.Count(int64(o.has)), o.word, 100*share)
+		}
+	}
+	return ""
+}
+
+func (s *sample) positives(rows []int) (n int) {
+	for _, r := range rows {
+		if s.rows[r].label == 1 {
+			n++
+		}
+	}
+	return n
 }
 
 // capped warns of a number to predict whose largest value is that of many rows, as where
