@@ -36,7 +36,7 @@ func Platform() Dashboard {
 				series(12, "Memory of nodes", "Working set of everything on the node, beside what it has.", Bytes,
 					Query{`sum by (instance) (container_memory_working_set_bytes{id="/"})`, "{{instance}} used"}, Query{`sum by (instance) (machine_memory_bytes)`, "{{instance}} has"}),
 				series(12, "Disks of nodes", "Share of each node's disks that is used. The kubelet evicts pods above 0.85 to 0.9, unless it is told otherwise.", Percent,
-					Query{`max by (instance, device) (container_fs_usage_bytes{id="/", device=~"/dev/.*", device!="/dev/shm"} / (container_fs_limit_bytes{id="/", device=~"/dev/.*", device!="/dev/shm"} > 0))`, "{{instance}} {{device}}"}).share().orange(0.8).red(0.85),
+					Query{`max by (instance, device) (container_fs_usage_bytes{id="/", device=~"/dev/.*", device!="/dev/shm"} / (container_fs_limit_bytes > 0))`, "{{instance}} {{device}}"}).share().orange(0.8).red(0.85),
 			)...)},
 			{"Postgres", []Panel{
 				series(12, "Connections", "Connections to each database, beside the most that the server takes. Each role has a limit of its own below that.", Short,
