@@ -78,7 +78,8 @@ func (t *Target) load(ctx context.Context) (note string, err error) {
 
 // ReadRecords reads the records of a CSV file with a header, or JSON lines, as bodies:
 // each an object of its row, or the template with the row's values: {{column}} as a JSON text,
-// {{column|number}} as a number, null if it is empty, and {{column|raw}} as it is. The note says if the file has more records than are kept.
+// {{column|number}} as a number, null if it is empty, and {{column|raw}} as it is. The note
+// says if the file has more records than are kept.
 func ReadRecords(r io.Reader, template string) (bodies []Body, note string, err error) {
 	in := bufio.NewReader(r)
 	start, _ := in.Peek(64)

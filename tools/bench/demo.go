@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// demo times `make demo` in a home of its own (`mlops scratch`): with warm caches
+// demos times `make demo` in a home of its own (`mlops scratch`): with warm caches
 // and empty databases, then with nothing new.
 func demos(ctx context.Context, _ *slog.Logger) ([]figure, error) {
 	first, err := makeDemo(ctx)

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"time"
 
 	"mlops/internal/api"
@@ -45,8 +47,8 @@ func running(name, byDefault string) string {
 	if err != nil {
 		return byDefault
 	}
-	for _, address := range addresses {
-		return address
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		return addresses[name] // the first one
 	}
 	return byDefault
 }
