@@ -38,8 +38,8 @@ func Pipelines() Dashboard {
 			{"Rows", []Panel{
 				series(12, "Rows by step", "Rows that the last run of each data step read.", Short,
 					Query{`max by (step) (argo_workflows_mlops_read_rows)`, "{{step}}"}),
-				series(12, "Rows rejected by step", "Rows that the last run of each data step rejected; make status says why. Argo's controller forgets them when it starts again.", Short,
-					Query{`max by (step) (argo_workflows_mlops_rejected_rows)`, "{{step}}"}).orange(1),
+				series(12, "Rows rejected by reason", "Rows that the last run of each data step rejected, by reason; the step's report says more of each, with an example. Argo's controller forgets them when it starts again.", Short,
+					Query{`max by (step, reason) (argo_workflows_mlops_rejected_rows{reason!=""})`, "{{step}}: {{reason}}"}).orange(1),
 			}},
 			{"Argo's controller", []Panel{
 				series(12, "Work waiting", "Items in the controller's queues. If they grow, or stay while nothing is done, it is stuck.", Short,

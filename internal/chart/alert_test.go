@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,7 +17,10 @@ import (
 	wfv1 "github.com/argoproj/argo-workflows/v3/pkg/apis/workflow/v1alpha1"
 
 	"mlops/dashboards/board"
+	"mlops/internal/ingest"
 )
+
+var outputName = regexp.MustCompile(`outputs\.parameters\.([a-z_]+)`)
 
 // fromWorkflows are the series that the workflows' own metrics become, with the labels
 // that they have.
@@ -50,9 +54,10 @@ func fromWorkflows(t *testing.T) map[string][]string {
 					t.Errorf("%s: metric %s has the labels %v, elsewhere %v", file, m.Name, labels, before)
 				}
 				series["argo_workflows_"+m.Name] = labels
-				output, ok := strings.CutPrefix(m.Gauge.Value, "{{outputs.parameters.")
-				if output = strings.TrimSuffix(output, "}}"); ok && !slices.ContainsFunc(outputs, func(p wfv1.Parameter) bool { return p.Name == output }) {
-					t.Errorf("%s: metric %s takes its value from the output %q, which the template does not have", file, m.Name, output)
+				for _, output := range outputName.FindAllStringSubmatch(m.Gauge.Value, -1) {
+					if !slices.ContainsFunc(outputs, func(p wfv1.Parameter) bool { return p.Name == output[1] }) {
+						t.Errorf("%s: metric %s takes its value from the output %q, which the template does not have", file, m.Name, output[1])
+					}
 				}
 			}
 		}
@@ -84,6 +89,22 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 	if _, ok := workflows["argo_workflows_mlops_rejected_rows"]; !ok {
 		t.Errorf("the workflows have the metrics %v, none of them the rejected rows", workflows)
 	}
+	for name, labels := range workflows {
+		if want := fmt.Sprintf("| `%s` | gauge | `%s` |", name, strings.Join(labels, "`, `")); !strings.Contains(string(listed), want) {
+			t.Errorf("docs/reference/metrics.md has no row %s", want)
+		}
+	}
+	book, err := os.ReadFile("../../docs/runbooks/rows-rejected.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step, reasons := range ingest.Reasons {
+		for _, reason := range reasons {
+			if !regexp.MustCompile("\n\\| `"+reason+"` \\|.*`"+step+"`").Match(listed) || !strings.Contains(string(book), "\n| `"+reason+"` |") {
+				t.Errorf("docs/reference/metrics.md or the runbook does not list the reason %q for which %s rejects rows", reason, step)
+			}
+		}
+	}
 	// recorded are the series by Prometheus itself and by its rules.
 	there := func(t *testing.T, recorded map[string]bool, what, query string) {
 		t.Helper()
@@ -93,9 +114,11 @@ func TestAlertsAskForWhatIsThere(t *testing.T) {
 		}
 		for _, name := range names {
 			if labels, ok := workflows[name]; ok {
-				for _, by := range regexp.MustCompile(`by \(([a-z_]+)\)`).FindAllStringSubmatch(query, -1) {
-					if !slices.Contains(labels, by[1]) {
-						t.Errorf("%s: %s has no label %s", what, name, by[1])
+				for _, by := range regexp.MustCompile(`by \(([a-z_, ]+)\)`).FindAllStringSubmatch(query, -1) {
+					for label := range strings.SplitSeq(by[1], ", ") {
+						if !slices.Contains(labels, label) {
+							t.Errorf("%s: %s has no label %s", what, name, label)
+						}
 					}
 				}
 			} else if base := regexp.MustCompile(`_(?:bucket|sum|count)$`).ReplaceAllString(name, ""); !recorded[name] && !strings.Contains(string(listed), "| `"+name+"` |") && !strings.Contains(string(listed), "| `"+base+"` | histogram |") {

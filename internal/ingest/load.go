@@ -177,9 +177,11 @@ func (l *loader) tell(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	if r.Rejected > 0 {
-		if r.Losses, err = lossesOf(ctx, conn, l.t.rejected, ids); err != nil {
+		losses, err := lossesOf(ctx, conn, l.t.rejected, ids)
+		if err != nil {
 			return err
 		}
+		r.reject(losses)
 		addRemedies(l.cfg.Spec, r.Losses)
 		byRow(l.table, r.Losses)
 	}

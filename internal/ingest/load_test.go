@@ -13,7 +13,7 @@ import (
 	"mlops/internal/source"
 )
 
-var counts = cmpopts.IgnoreFields(Report{}, "Step", "Source", "Digest", "Read", "Losses")
+var counts = cmpopts.IgnoreFields(Report{}, "Step", "Source", "Digest", "Read", "Losses", "Reasons")
 
 const (
 	// Batches by their number in the source: a batch that was broken off has

@@ -106,23 +106,24 @@ func TestLossesStop(t *testing.T) {
 		why   string
 		table string
 		want  []string // parts of the error
+		class string   // the reason that metrics name
 	}{
 		{"thousands separators", table(100, every(4, func(i int) string { return fmt.Sprintf("%d,p,\"1,%03d.94\",yes", i, i) })),
-			[]string{"process-data rejected 25 of 100 raw rows (25.0%)", "at_most allows 5%", "25 rows rejected: column Size-cm is not a number", `line 2: "1,000.94"`, `source: {thousands: ","}`}},
+			[]string{"process-data rejected 25 of 100 raw rows (25.0%)", "at_most allows 5%", "25 rows rejected: column Size-cm is not a number", `line 2: "1,000.94"`, `source: {thousands: ","}`}, wrongType},
 		{"a decimal comma", table(100, every(4, func(i int) string { return fmt.Sprintf("%d,p,\"%d,94\",yes", i, i) })),
-			[]string{`line 2: "0,94"`, `source: {decimal: ","}`}},
+			[]string{`line 2: "0,94"`, `source: {decimal: ","}`}, wrongType},
 		{"Latin-1", table(100, every(3, func(i int) string { return fmt.Sprintf("%d,Zo\xe9,1,yes", i) })),
-			[]string{"load-raw-data rejected", "of 100 lines", "invalid UTF-8, it looks like windows-1252 (Latin-1)", `"Zoé"`, "source: {encoding: windows-1252}"}},
+			[]string{"load-raw-data rejected", "of 100 lines", "invalid UTF-8, it looks like windows-1252 (Latin-1)", `"Zoé"`, "source: {encoding: windows-1252}"}, encoding},
 		{"fractions in an integer column", table(100, every(2, func(i int) string { return fmt.Sprintf("%d.5,p,1,yes", i) })),
-			[]string{"50 rows rejected: column id is not an integer", "type: number would read it"}},
+			[]string{"50 rows rejected: column id is not an integer", "type: number would read it"}, wrongType},
 		{"a marker that the spec does not name", table(100, every(5, func(i int) string { return fmt.Sprintf("%d,p,null,yes", i) })),
-			[]string{"20 rows rejected", `missing: ["null"]`}},
+			[]string{"20 rows rejected", `missing: ["null"]`}, wrongType},
 		{"a number above the largest float32", table(100, every(10, func(i int) string { return fmt.Sprintf("%d,p,1e39,yes", i) })),
-			[]string{"10 rows rejected: column Size-cm is too large for a model", `"1e39"`}},
+			[]string{"10 rows rejected: column Size-cm is too large for a model", `"1e39"`}, outOfRange},
 		{"too few fields", table(100, every(10, func(i int) string { return fmt.Sprintf("%d,p", i) })),
-			[]string{"load-raw-data rejected", "not a line of 4 fields", `"0,p"`}},
+			[]string{"load-raw-data rejected", "not a line of 4 fields", `"0,p"`}, malformed},
 		{"a key that is no key", table(100, func(i int) string { return fmt.Sprintf("%d,p,1,yes", i%10) }),
-			[]string{"column id is a key that is there already", "name another key"}},
+			[]string{"column id is a key that is there already", "name another key"}, repeatedKey},
 	}
 	for _, tt := range tests {
 		t.Run(tt.why, func(t *testing.T) {
@@ -139,6 +140,9 @@ func TestLossesStop(t *testing.T) {
 				}
 			}
 			checkReport(t, lost.Report)
+			if diff := cmp.Diff(map[string]int64{tt.class: lost.Report.Rejected}, lost.Report.Reasons); diff != "" {
+				t.Errorf("reasons (-want +got):\n%s", diff)
+			}
 			checkEmpty(t, cfg)
 			// The mended table loads whole, under the same keys.
 			mended := cfg.from(t, table(100, good))
@@ -164,7 +168,7 @@ func TestRequired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Report{Step: "process-data", Batches: 1, Read: 6, Taken: 3, Rejected: 3, Losses: []Loss{{
+	want := Report{Step: "process-data", Batches: 1, Read: 6, Taken: 3, Rejected: 3, Reasons: map[string]int64{missingValue: 3}, Losses: []Loss{{
 		Column: "Size-cm", Reason: "no value, and the column is required", Rows: 3, Line: 4, Value: "",
 		Remedy: "take required: true from column Size-cm in the spec to keep such rows",
 	}}}

@@ -392,7 +392,7 @@ func (l losses) list(spec *dataset.Spec) []Loss {
 	slices.SortFunc(all, func(a, b Loss) int {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Reason, b.Reason))
 	})
-	all = all[:min(len(all), maxLosses)]
+	all = largest(all)
 	addRemedies(spec, all)
 	return all
 }

@@ -125,9 +125,11 @@ func (p *processor) tell(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	if r.Rejected > 0 {
-		if r.Losses, err = lossesOf(ctx, conn, p.t.rejected, ids); err != nil {
+		losses, err := lossesOf(ctx, conn, p.t.rejected, ids)
+		if err != nil {
 			return err
 		}
+		r.reject(losses)
 		addRemedies(p.cfg.Spec, r.Losses)
 	}
 	p.report = r

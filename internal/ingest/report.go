@@ -31,7 +31,8 @@ type Report struct {
 	Rejected    int64            `json:"rejected"`
 	Empty       int64            `json:"empty,omitempty"`      // lines without a value, which are no records and not among Read
 	EmptyLine   int64            `json:"empty_line,omitempty"` // the first of them
-	Losses      []Loss           `json:"losses,omitempty"`     // the rejected rows by reason and column, the most rows first
+	Reasons     map[string]int64 `json:"reasons,omitempty"`    // the rejected rows by the step's Reasons, of those that any row was rejected for
+	Losses      []Loss           `json:"losses,omitempty"`     // the rejected rows by what is wrong and column, the most rows first
 	Rebuilt     int64            `json:"rebuilt,omitempty"`    // rows that clean had before, and that were cleaned again because of Changed
 	Changed     []string         `json:"changed,omitempty"`    // in the spec, where clean was rebuilt
 	Lines       int64            `json:"lines,omitempty"`      // of the source, where the load stopped before its end
@@ -173,8 +174,9 @@ const StillRejected = "to_jsonb(r) ->> 'replaced_by' IS NULL"
 // stand for: beyond maxKept one stands for several.
 const RejectedRows = "coalesce(sum(coalesce((to_jsonb(r) ->> 'rows')::bigint, 1)), 0)::bigint"
 
-// lossesOf lists why rows of some batches were rejected; of all batches where
-// batches is nil.
+// lossesOf lists why rows of some batches were rejected, the most rows first; of all
+// batches where batches is nil. There are no more losses than kinds of mistakes in
+// each column.
 func lossesOf(ctx context.Context, conn *pgx.Conn, rejected string, batches []int32) ([]Loss, error) {
 	where := "WHERE " + StillRejected
 	var args []any
@@ -185,7 +187,7 @@ func lossesOf(ctx context.Context, conn *pgx.Conn, rejected string, batches []in
 	// value in memory, however many rows there are.
 	found, err := conn.Query(ctx, fmt.Sprintf(`SELECT "column", kind, %s,
 			min(ARRAY[lpad(line::text, 10, '0'), value] COLLATE "C")
-		FROM %s r %s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %d`, RejectedRows, rejected, where, maxLosses), args...)
+		FROM %s r %s GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2`, RejectedRows, rejected, where), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", rejected, err)
 	}
@@ -217,7 +219,8 @@ func Losses(ctx context.Context, conn *pgx.Conn, name string) ([]Loss, error) {
 	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'kind')`, rejected).Scan(&current); err != nil || !current {
 		return nil, err
 	}
-	return lossesOf(ctx, conn, rejected, nil)
+	all, err := lossesOf(ctx, conn, rejected, nil)
+	return largest(all), err
 }
 
 // Ledger is what the data steps did with the rows of a data set in all of their runs,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,7 +156,13 @@ func checkReport(t testing.TB, r Report) {
 	for _, l := range r.Losses {
 		lost += l.Rows
 	}
-	if r.Read != r.Taken+r.Known+r.Replaced+r.Rejected || lost != r.Rejected || r.Step == "" {
+	var counted int64
+	for reason, rows := range r.Reasons {
+		if counted += rows; !slices.Contains(Reasons[r.Step], reason) {
+			t.Errorf("%s rejected rows for the reason %q, which it does not have", r.Step, reason)
+		}
+	}
+	if r.Read != r.Taken+r.Known+r.Replaced+r.Rejected || lost != r.Rejected || counted != r.Rejected || r.Step == "" {
 		t.Errorf("the report does not add up: %+v", r)
 	}
 }

@@ -148,7 +148,7 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 	switch {
 	case t.explicit && decoders[t.encoding] == nil: // UTF-8, and the spec says so
 	case decoders[t.encoding] != nil:
-		h.replaced = "a byte that is no character in " + t.encoding
+		h.replaced = noCharacter + t.encoding
 	default:
 		h.replaced = Replaced
 	}

@@ -182,6 +182,15 @@ const InvalidUTF8 = "invalid UTF-8"
 // brought the table here did not know its encoding.
 const Replaced = "a replacement character (U+FFFD) where another one was lost"
 
+// noCharacter comes before the encoding of a table that has a byte which is no
+// character in it.
+const noCharacter = "a byte that is no character in "
+
+// OfEncoding reports whether a reason for which a record was rejected is its encoding.
+func OfEncoding(reason string) bool {
+	return strings.HasPrefix(reason, InvalidUTF8) || reason == Replaced || strings.HasPrefix(reason, noCharacter)
+}
+
 var replacement = []byte("\uFFFD")
 
 var tooLong = fmt.Sprintf("longer than %d bytes", MaxRecord)
