@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Inference holds the inference server's metrics.
 type Inference struct {
@@ -8,8 +12,7 @@ type Inference struct {
 	Requests      *prometheus.CounterVec   // by handler and code
 	Problems      *prometheus.CounterVec   // by handler and type
 	Duration      *prometheus.HistogramVec // by handler
-	Records       *Records                 // per request
-	Predictions   *prometheus.CounterVec   // by label
+	Records       Records                  // per request
 	Excluded      *prometheus.CounterVec   // by reason
 	UnknownValues prometheus.Counter
 	Warnings      *prometheus.CounterVec // by column and kind
@@ -29,7 +32,11 @@ type Inference struct {
 
 	Keys *Keys
 
-	scores *scoreCollector
+	scores      *scoreCollector
+	predictions *prometheus.CounterVec // by label
+
+	mu        sync.Mutex
+	predicted map[string]*Counter // by label
 }
 
 // durationBuckets are the bounds of the durations of requests, in seconds.
@@ -39,12 +46,12 @@ var durationBuckets = [...]float64{25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2
 // limits count anyway is added by the Watch methods.
 func NewInference() *Inference {
 	s := newSet()
-	scores, records := &scoreCollector{}, &Records{}
-	s.registry.MustRegister(scores, records)
+	scores, perRequest := &scoreCollector{}, Records{newSpread[records]()}
+	s.registry.MustRegister(scores, perRequest)
 	return &Inference{
 		set:      s,
 		scores:   scores,
-		Records:  records,
+		Records:  perRequest,
 		Requests: s.counters("mlops_requests_total", "Requests answered.", "handler", "code"),
 		Problems: s.counters("mlops_problems_total", "Requests answered with a problem, by the last part of the problem's type; internal is an error of the server.", "handler", "type"),
 		// Native beside classic: a Prometheus that scrapes protobuf gets buckets 10 % apart.
@@ -52,7 +59,7 @@ func NewInference() *Inference {
 			Name: "mlops_request_duration_seconds", Help: "Time from the start of a request's handler to its end.", Buckets: durationBuckets[:],
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
 		}, []string{"handler"}),
-		Predictions:   s.counters("mlops_predictions_total", "Records scored, by the predicted label: 1 is positive.", "label"),
+		predictions:   s.counters("mlops_predictions_total", "Records scored, by the predicted label: 1 is positive.", "label"),
 		Excluded:      s.counters("mlops_predictions_excluded_total", "Records that got no score because the spec's cohort leaves them out, by the spec's reason.", "reason"),
 		UnknownValues: s.counter("mlops_unknown_values_total", "Categorical values in scored records that a feature has no level for, counted by feature: rare ones, which it takes together, and those that training had not seen."),
 		Warnings:      s.counters("mlops_prediction_warnings_total", "Warnings in predictions: values unlike those of the training rows, by column of the spec (empty: the whole record) and kind.", "column", "kind"),
@@ -73,7 +80,26 @@ func NewInference() *Inference {
 			Buckets: durationBuckets[:]}),
 
 		Keys: s.keys(),
+
+		predicted: map[string]*Counter{},
 	}
+}
+
+// Answered returns a new counter of a handler's requests that get a 200.
+func (m *Inference) Answered(handler string) *Counter {
+	return m.newCounter(m.Requests.WithLabelValues(handler, "200"))
+}
+
+// Predicted returns the counter of the records for which a label was predicted.
+func (m *Inference) Predicted(label string) *Counter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.predicted[label]
+	if c == nil {
+		c = m.newCounter(m.predictions.WithLabelValues(label))
+		m.predicted[label] = c
+	}
+	return c
 }
 
 // WatchEarlier adds what the server holds of earlier rows.

@@ -5,11 +5,13 @@ package metrics
 import (
 	"net/http"
 	"runtime"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"mlops/internal/versions"
 )
@@ -19,12 +21,36 @@ import (
 type set struct {
 	registry *prometheus.Registry
 	make     promauto.Factory
+	pending  *flushes
+}
+
+// flushes pass on what was counted apart from the registry.
+type flushes struct {
+	mu  sync.Mutex
+	all []func()
+}
+
+// onRead has a function called before metrics are read.
+func (s set) onRead(flush func()) {
+	s.pending.mu.Lock()
+	s.pending.all = append(s.pending.all, flush)
+	s.pending.mu.Unlock()
+}
+
+// Gather is prometheus.Gatherer's.
+func (s set) Gather() ([]*dto.MetricFamily, error) {
+	s.pending.mu.Lock()
+	for _, flush := range s.pending.all {
+		flush()
+	}
+	s.pending.mu.Unlock()
+	return s.registry.Gather()
 }
 
 func newSet() set {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s := set{r, promauto.With(r)}
+	s := set{r, promauto.With(r), &flushes{}}
 	s.make.NewGaugeVec(prometheus.GaugeOpts{Name: "mlops_build_info", Help: "1, with the platform's version and the Go version that the program was built with."},
 		[]string{"version", "goversion"}).WithLabelValues(versions.Platform, runtime.Version()).Set(1)
 	return s
@@ -32,7 +58,7 @@ func newSet() set {
 
 // Handler serves the metrics as Prometheus reads them: as OpenMetrics, protobuf or text.
 func (s set) Handler() http.Handler {
-	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	return promhttp.HandlerFor(s, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
 func (s set) counter(name, help string) prometheus.Counter {

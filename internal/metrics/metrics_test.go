@@ -33,7 +33,7 @@ func TestReference(t *testing.T) {
 	inference.Requests.WithLabelValues("h", "200")
 	inference.Problems.WithLabelValues("h", "t")
 	inference.Duration.WithLabelValues("h")
-	inference.Predictions.WithLabelValues("1")
+	inference.Predicted("1")
 	inference.Warnings.WithLabelValues("c", "missing")
 	inference.Excluded.WithLabelValues("r")
 	inference.Scores("1")
@@ -85,7 +85,7 @@ func TestReference(t *testing.T) {
 // table is a set's metrics as rows of the reference, by name.
 func table(t *testing.T, s set) []string {
 	t.Helper()
-	families, err := s.registry.Gather()
+	families, err := s.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,23 +17,29 @@ const (
 // costs two atomic additions per record.
 type Scores struct {
 	version string
-	counts  [scoreBuckets]atomic.Uint64
-	sum     atomic.Uint64
+	*spread[scores]
+}
+
+type scores struct {
+	counts [scoreBuckets]atomic.Uint64
+	sum    atomic.Uint64
+	_      [line]byte
 }
 
 // Add counts probabilities.
 func (s *Scores) Add(probabilities []float32) {
-	sum := uint64(0)
+	own, sum := s.take(), uint64(0)
 	for _, p := range probabilities {
 		// A probability on a bound counts below it, as Prometheus' buckets do.
 		i := int(p * scoreBuckets)
 		if i > 0 && float32(i) == p*scoreBuckets {
 			i--
 		}
-		s.counts[min(max(i, 0), scoreBuckets-1)].Add(1)
+		own.counts[min(max(i, 0), scoreBuckets-1)].Add(1)
 		sum += uint64(p * scoreUnit)
 	}
-	s.sum.Add(sum)
+	own.sum.Add(sum)
+	s.put(own)
 }
 
 var scoresDesc = prometheus.NewDesc("mlops_prediction_score", "Probabilities of scored records, by the model version that gave them: of a binary task, of the last four versions that were served.", []string{"version"}, nil)
@@ -58,7 +64,7 @@ func (m *Inference) Scores(version string) *Scores {
 	if len(c.list) == scoreVersions {
 		c.list = c.list[1:]
 	}
-	s := &Scores{version: version}
+	s := &Scores{version, newSpread[scores]()}
 	c.list = append(c.list[:len(c.list):len(c.list)], s)
 	return s
 }
@@ -70,14 +76,19 @@ func (c *scoreCollector) Collect(to chan<- prometheus.Metric) {
 	list := c.list
 	c.mu.Unlock()
 	for _, s := range list {
-		var n uint64
+		var n, sum uint64
 		buckets := map[float64]uint64{}
-		for i := range s.counts {
-			n += s.counts[i].Load()
+		for i := range scoreBuckets {
+			for k := range s.copies {
+				n += s.copies[k].counts[i].Load()
+			}
 			if i < scoreBuckets-1 {
 				buckets[float64(i+1)/scoreBuckets] = n
 			}
 		}
-		to <- prometheus.MustNewConstHistogram(scoresDesc, n, float64(s.sum.Load())/scoreUnit, buckets, s.version)
+		for k := range s.copies {
+			sum += s.copies[k].sum.Load()
+		}
+		to <- prometheus.MustNewConstHistogram(scoresDesc, n, float64(sum)/scoreUnit, buckets, s.version)
 	}
 }

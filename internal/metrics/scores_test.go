@@ -65,16 +65,16 @@ func TestNegotiation(t *testing.T) {
 // trace, takes for metrics.
 func BenchmarkRequest(b *testing.B) {
 	m := NewInference()
-	duration, ok, scores, label := m.Duration.WithLabelValues("predict"), m.Requests.WithLabelValues("predict", "200"), m.Scores("1"), m.Predictions.WithLabelValues("1")
+	timer, ok, scores, label := m.Timer("predict"), m.Answered("predict"), m.Scores("1"), m.Predicted("1")
 	score := []float32{0.3}
 	b.ReportAllocs()
 	for b.Loop() {
 		start := time.Now()
 		m.Records.Add(1)
 		scores.Add(score)
-		label.Inc()
-		duration.Observe(time.Since(start).Seconds())
-		ok.Inc()
+		label.Add(1)
+		timer.Observe(start, time.Since(start), "")
+		ok.Add(1)
 	}
 }
 

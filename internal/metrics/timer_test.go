@@ -31,6 +31,7 @@ func TestTimer(t *testing.T) {
 		{time.Second, 8 * time.Second, "g", []string{"e", "d", "f"}},
 	} {
 		timer.Observe(begin.Add(r.after), r.took, r.trace)
+		timer.flush()
 		if got := traces(t, m); !slices.Equal(got, r.want) {
 			t.Errorf("after %q, which took %v, %v after the first: traces %v, want %v", r.trace, r.took, r.after, got, r.want)
 		}

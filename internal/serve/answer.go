@@ -189,8 +189,8 @@ func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served
 // count counts the predictions of a binary task.
 func (s *Server) count(x *exchange, positives int) {
 	for label, n := range [2]int{len(x.scores) - len(x.excluded) - positives, positives} {
-		if n > 0 { // adding nothing would still fetch the counter from another processor
-			s.predictions[label].Add(float64(n))
+		if n > 0 {
+			s.predictions[label].Add(n)
 		}
 	}
 }
@@ -287,7 +287,7 @@ func (x *exchange) tally(s *Server, served *served) {
 		counts := make([]int, len(t.predicted))
 		x.each(t.outputs, func(_ int, scores []float32) { counts[t.best(scores)]++ }, nil)
 		for k, n := range counts {
-			t.predicted[k].Add(float64(n))
+			t.predicted[k].Add(n)
 		}
 		return
 	}

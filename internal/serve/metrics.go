@@ -3,8 +3,6 @@ package serve
 import (
 	"path"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"mlops/internal/api"
 	"mlops/internal/metrics"
 )
@@ -32,11 +30,6 @@ func newMetrics(s *Server) *metrics.Inference {
 	})
 	m.Restarts.Add(float64(s.options.Restarts))
 	return m
-}
-
-// predictionCounters are the counters of predictions by label.
-func predictionCounters(m *metrics.Inference) [2]prometheus.Counter {
-	return [2]prometheus.Counter{m.Predictions.WithLabelValues("0"), m.Predictions.WithLabelValues("1")}
 }
 
 // problemLabel is a problem's type as a label: its last word.

@@ -18,7 +18,7 @@ import (
 func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 	m := s.metrics
 	timer := m.Timer(name)
-	ok := m.Requests.WithLabelValues(name, "200")
+	ok := m.Answered(name)
 	var busy, overloaded prometheus.Counter
 	if slices.Contains(problemTypes[name], api.Overloaded) { // an overloaded server has no time to look labels up
 		busy = m.Requests.WithLabelValues(name, "503")
@@ -31,7 +31,7 @@ func (s *Server) observe(name string, next http.HandlerFunc) http.HandlerFunc {
 		timer.Observe(start, time.Since(start), traceID(w.Header()[traceParent]))
 		switch {
 		case sw.Code == 0 || sw.Code == http.StatusOK:
-			ok.Inc()
+			ok.Add(1)
 		case sw.Problem == api.Overloaded:
 			busy.Inc()
 			overloaded.Inc()

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"mlops/internal/api"
 	"mlops/internal/apikey"
@@ -113,8 +112,11 @@ type Server struct {
 	small       *slots // for requests with a small body
 	large       *slots
 	score       func(*exchange, *model.Model) (unknown int, err error)
-	predictions [2]prometheus.Counter // by label
+	predictions [2]counter // by label
 }
+
+// counter counts predictions.
+type counter interface{ Add(n int) }
 
 // New returns a server without a model; Watch gives it one.
 func New(o Options) *Server {
@@ -134,7 +136,7 @@ func New(o Options) *Server {
 	}
 	s.memory.total = l.BodyMemory
 	s.metrics = newMetrics(s)
-	s.predictions = predictionCounters(s.metrics)
+	s.predictions = [2]counter{s.metrics.Predicted("0"), s.metrics.Predicted("1")}
 	if o.Shadow > 0 && o.Challengers != nil {
 		s.shadow = newShadow(s)
 	}

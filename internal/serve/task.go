@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/metrics"
@@ -17,8 +15,8 @@ import (
 // task is how predictions of several classes, or of a value, are written and counted.
 type task struct {
 	outputs   int
-	classes   [][]byte             // as JSON texts; nil: a value
-	predicted []prometheus.Counter // by class; one for values
+	classes   [][]byte  // as JSON texts; nil: a value
+	predicted []counter // by class; one for values
 	halfWidth float64
 }
 
@@ -33,11 +31,11 @@ func newTask(m *model.Model, counters *metrics.Inference) *task {
 				panic(err) // a string
 			}
 			t.classes = append(t.classes, text)
-			t.predicted = append(t.predicted, counters.Predictions.WithLabelValues(c))
+			t.predicted = append(t.predicted, counters.Predicted(c))
 		}
 		return t
 	case dataset.Regression:
-		return &task{outputs: 1, predicted: []prometheus.Counter{counters.Predictions.WithLabelValues("value")}, halfWidth: m.Serving.Interval.HalfWidth}
+		return &task{outputs: 1, predicted: []counter{counters.Predicted("value")}, halfWidth: m.Serving.Interval.HalfWidth}
 	}
 	return nil
 }
@@ -96,7 +94,7 @@ func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
 	}
 	for k, n := range counts {
 		if n > 0 {
-			t.predicted[k].Add(float64(n))
+			t.predicted[k].Add(n)
 		}
 	}
 }
