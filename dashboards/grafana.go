@@ -129,6 +129,9 @@ func panel(p *board.Panel, id uint32, at dashboard.GridPos) cog.Builder[dashboar
 			Stacking(common.NewStackingConfigBuilder().Mode(stacking).Group("A")).
 			Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).Calcs([]string{})).
 			Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
+		if p.NoValue != "" {
+			b.NoValue(p.NoValue)
+		}
 		if len(p.Thresholds) > 0 {
 			b.ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
 		}

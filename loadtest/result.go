@@ -239,7 +239,8 @@ func ReadResult(from io.Reader) (Result, error) {
 	return r, nil
 }
 
-// WriteCSV writes a row per window, latencies in milliseconds.
+// WriteCSV writes a row per window, latencies in milliseconds; they are empty where no
+// request succeeded.
 func (r *Result) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	_ = c.Write([]string{"time", "after_s", "level", "users", "requests", "failed", "per_second", "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99.9_ms", "max_ms", "service_p50_ms", "service_p99_ms"})
@@ -249,7 +250,12 @@ func (r *Result) WriteCSV(w io.Writer) error {
 		s := summary("", &win.Count, win.Seconds)
 		l := s.Latency
 		row := []string{r.Began.Add(time.Duration(win.After * float64(time.Second))).Format(time.RFC3339Nano), number(win.After), number(win.Level), strconv.Itoa(win.Users), strconv.FormatInt(s.Requests, 10), strconv.FormatInt(s.Failed, 10)}
-		for _, v := range []float64{s.PerSecond, l.Mean, l.P50, l.P90, l.P95, l.P99, l.P999, l.Max, s.Service.P50, s.Service.P99} {
+		row = append(row, number(s.PerSecond))
+		for _, v := range []float64{l.Mean, l.P50, l.P90, l.P95, l.P99, l.P999, l.Max, s.Service.P50, s.Service.P99} {
+			if win.Succeeded == 0 {
+				row = append(row, "")
+				continue
+			}
 			row = append(row, number(v))
 		}
 		_ = c.Write(row) // Flush keeps the error

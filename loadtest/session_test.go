@@ -270,6 +270,16 @@ func TestResultIsReadAgain(t *testing.T) {
 	if n := strings.Count(b.String(), "\n"); n != len(r.Windows)+1 {
 		t.Errorf("%d lines of CSV for %d windows", n, len(r.Windows))
 	}
+	b.Reset()
+	silent := Result{Windows: []Window{{After: 1, Seconds: 1, Level: 2, Users: 2}, {After: 2, Seconds: 1, Level: 2, Users: 2, Count: Count{Failed: 3}}}}
+	if err := silent.WriteCSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{",2.000,2,0,0,0.000,,,,,,,,,\n", ",2.000,2,3,3,0.000,,,,,,,,,\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("a second without a success has a latency, or none has %q:\n%s", want, b.String())
+		}
+	}
 }
 
 // However long a test is, it keeps a bounded number of windows, and loses no request.

@@ -55,7 +55,7 @@ type Panel struct {
 	Width, Height int // of a grid 24 columns wide
 	Queries       []Query
 	Thresholds    []Threshold
-	NoValue       string // shown if there is no data
+	NoValue       string // why there is no data, shown if there is none; Need says it too
 	Stacked       bool   // Series: on top of each other
 	Bare          bool   // Stat: only the last value matters, without a line behind it
 	Named         bool   // Stat: with the name of the series beside the value
@@ -149,12 +149,13 @@ func series(width int, title, description string, unit Unit, queries ...Query) P
 	return Panel{Title: title, Description: description, Unit: unit, Width: width, Height: 8, Queries: queries}
 }
 
-func (p Panel) need(n Need) Panel     { p.Need = n; return p }
-func (p Panel) bare() Panel           { p.Bare = true; return p }
-func (p Panel) named() Panel          { p.Named = true; return p }
-func (p Panel) share() Panel          { p.Share = true; return p }
-func (p Panel) stacked() Panel        { p.Stacked = true; return p }
-func (p Panel) height(rows int) Panel { p.Height = rows; return p }
+func (p Panel) need(n Need) Panel      { p.Need = n; return p }
+func (p Panel) empty(why string) Panel { p.NoValue = why; return p }
+func (p Panel) bare() Panel            { p.Bare = true; return p }
+func (p Panel) named() Panel           { p.Named = true; return p }
+func (p Panel) share() Panel           { p.Share = true; return p }
+func (p Panel) stacked() Panel         { p.Stacked = true; return p }
+func (p Panel) height(rows int) Panel  { p.Height = rows; return p }
 
 func (p Panel) orange(from float64) Panel {
 	p.Thresholds = append(p.Thresholds, Threshold{from, "orange"})

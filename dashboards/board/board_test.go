@@ -26,8 +26,8 @@ func TestPanels(t *testing.T) {
 				if p.Description == "" || len(p.Queries) == 0 || p.Unit == "" || p.Width <= 0 || p.Width > 24 || p.Height <= 0 {
 					t.Errorf("%s: %q lacks a description, a query, a unit or a size", d.Title, p.Title)
 				}
-				if p.Kind != Series && p.NoValue == "" {
-					t.Errorf("%s: %q shows nothing where there is no data", d.Title, p.Title)
+				if p.NoValue == "" && (p.Kind != Series || p.Need == Nothing) {
+					t.Errorf("%s: %q does not say why where there is no data", d.Title, p.Title)
 				}
 				if !slices.IsSortedFunc(p.Thresholds, func(a, b Threshold) int { return int(1e3*a.From) - int(1e3*b.From) }) {
 					t.Errorf("%s: %q has its thresholds in the wrong order", d.Title, p.Title)

@@ -15,6 +15,14 @@ const (
 	meanLatency = `sum(rate(mlops_request_duration_seconds_sum{handler="predict"}[` + rateInterval + `])) / (sum(rate(mlops_request_duration_seconds_count{handler="predict"}[` + rateInterval + `])) > 0)`
 )
 
+// What panels say that have no data.
+const (
+	noRequests = "no requests for predictions"
+	noBinary   = "no records of a binary task"
+	noServer   = "no server"
+	noModel    = "no server serves a model"
+)
+
 func quantile(q float64) string {
 	return fmt.Sprintf(`histogram_quantile(%g, sum by (le) (rate(mlops_request_duration_seconds_bucket{handler="predict"}[%s])))`, q, rateInterval)
 }
@@ -65,34 +73,34 @@ func Serving() Dashboard {
 			}},
 			{"Requests", []Panel{
 				series(12, "Latency", "Time of POST /predict in the server. Percentiles are estimated from histogram buckets.", Seconds,
-					Query{meanLatency, "mean"}, Query{quantile(0.5), "p50"}, Query{quantile(0.95), "p95"}, Query{quantile(0.99), "p99"}).red(0.25),
+					Query{meanLatency, "mean"}, Query{quantile(0.5), "p50"}, Query{quantile(0.95), "p95"}, Query{quantile(0.99), "p99"}).empty(noRequests).red(0.25),
 				series(12, "Requests per minute by status", "POST /predict by HTTP status.", Short,
-					Query{`60 * sum by (code) (rate(mlops_requests_total{handler="predict"}[` + rateInterval + `]))`, "{{code}}"}).stacked(),
+					Query{`60 * sum by (code) (rate(mlops_requests_total{handler="predict"}[` + rateInterval + `]))`, "{{code}}"}).empty(noRequests).stacked(),
 				series(12, "Errors per minute by type", "Problems in response to POST /predict.", Short,
-					Query{`60 * sum by (type) (rate(mlops_problems_total{handler="predict"}[` + rateInterval + `]))`, "{{type}}"}).stacked(),
+					Query{`60 * sum by (type) (rate(mlops_problems_total{handler="predict"}[` + rateInterval + `]))`, "{{type}}"}).empty("no errors").stacked(),
 				series(12, "Other errors per minute", "Problems in response to requests for other paths.", Short,
-					Query{`60 * sum by (handler, type) (rate(mlops_problems_total{handler!="predict"}[` + rateInterval + `]))`, "{{handler}}: {{type}}"}).stacked(),
+					Query{`60 * sum by (handler, type) (rate(mlops_problems_total{handler!="predict"}[` + rateInterval + `]))`, "{{handler}}: {{type}}"}).empty("no errors").stacked(),
 				series(12, "In flight", "Requests for predictions that are being scored, and that wait for a slot; bodies above 64 KiB are large.", Short,
-					Query{`sum by (size) (mlops_predict_scoring_requests)`, "scoring, {{size}}"}, Query{`sum by (size) (mlops_predict_queued_requests)`, "waiting, {{size}}"}).orange(2048),
+					Query{`sum by (size) (mlops_predict_scoring_requests)`, "scoring, {{size}}"}, Query{`sum by (size) (mlops_predict_queued_requests)`, "waiting, {{size}}"}).empty(noServer).orange(2048),
 				series(12, "Rejected per minute", "Requests for predictions that got a 503 because the queue was full or the memory for bodies was taken, and connections dropped because too many were open.", Short,
 					Query{`60 * sum by (reason) (rate(mlops_predict_rejected_requests_total[` + rateInterval + `]))`, "{{reason}}"},
-					Query{`60 * sum by (reason) (rate(mlops_connections_dropped_total[` + rateInterval + `])` + ofServers + `)`, "connection {{reason}}"}).red(1),
+					Query{`60 * sum by (reason) (rate(mlops_connections_dropped_total[` + rateInterval + `])` + ofServers + `)`, "connection {{reason}}"}).empty(noServer).red(1),
 			}},
 			{"Predictions", []Panel{
 				series(24, "Records per request", "Records of the requests to /predict that were answered: their mean, and as many as 99 of 100 requests have at most, estimated from buckets of 1, 4, 16 and so on.", Short,
 					Query{`sum(rate(mlops_predict_records_sum[` + rateInterval + `])) / (sum(rate(mlops_predict_records_count[` + rateInterval + `])) > 0)`, "mean"},
-					Query{`ceil(histogram_quantile(0.99, sum by (le) (rate(mlops_predict_records_bucket[` + rateInterval + `])))) >= 0`, "p99"}),
+					Query{`ceil(histogram_quantile(0.99, sum by (le) (rate(mlops_predict_records_bucket[` + rateInterval + `])))) >= 0`, "p99"}).empty(noRequests),
 				series(8, "Predictions per minute by label", "Records scored, and those that the cohort leaves out; a request may have many.", Short,
 					Query{`60 * sum by (label) (rate(mlops_predictions_total[` + rateInterval + `]))`, "label {{label}}"},
-					Query{`60 * sum by (reason) (rate(mlops_predictions_excluded_total[` + rateInterval + `]))`, "no score: {{reason}}"}).stacked(),
+					Query{`60 * sum by (reason) (rate(mlops_predictions_excluded_total[` + rateInterval + `]))`, "no score: {{reason}}"}).empty("no records").stacked(),
 				series(8, "Share of label 1", "Of the records scored.", Percent,
-					Query{`sum(rate(mlops_predictions_total{label="1"}[` + rateInterval + `])) / (` + scored + ` > 0)`, "label 1"}).share(),
+					Query{`sum(rate(mlops_predictions_total{label="1"}[` + rateInterval + `])) / (` + scored + ` > 0)`, "label 1"}).empty(noBinary).share(),
 				series(8, "Unknown values per minute", "Categorical values that a feature has no level for: rare ones, which it takes together, and those that training had not seen.", Short,
-					Query{`60 * sum(rate(mlops_unknown_values_total[` + rateInterval + `]))`, "unknown"}),
+					Query{`60 * sum(rate(mlops_unknown_values_total[` + rateInterval + `]))`, "unknown"}).empty(noServer),
 			}},
 			{"Model", []Panel{
-				series(8, "Servers by version", "How many servers serve which version.", Short, Query{served, "{{name}} {{version}}"}).stacked(),
-				series(8, "Versions loaded and refused", "Versions loaded and refused, beside failed polls of the registry."+lookBack, Short, loadedAndRefused...).red(1),
+				series(8, "Servers by version", "How many servers serve which version.", Short, Query{served, "{{name}} {{version}}"}).empty(noModel).stacked(),
+				series(8, "Versions loaded and refused", "Versions loaded and refused, beside failed polls of the registry."+lookBack, Short, loadedAndRefused...).empty(noServer).red(1),
 				servedFor(4).height(8),
 				stat(4, "Time to load", "Time it took the slowest server to fetch and verify the served version.", Seconds, "no model",
 					Query{`max(mlops_model_load_duration_seconds)`, "load"}).bare().orange(30).height(8),
@@ -100,9 +108,9 @@ func Serving() Dashboard {
 			{"Server", []Panel{
 				series(12, "Memory", "Resident memory, and the Go heap within it, by server.", Bytes,
 					Query{`process_resident_memory_bytes` + ofServers, "{{instance}} resident"},
-					Query{`go_memstats_heap_inuse_bytes` + ofServers, "{{instance}} heap"}),
+					Query{`go_memstats_heap_inuse_bytes` + ofServers, "{{instance}} heap"}).empty(noServer),
 				series(12, "CPU", "Processors used, by server.", Short,
-					Query{`rate(process_cpu_seconds_total[` + rateInterval + `])` + ofServers, "{{instance}}"}),
+					Query{`rate(process_cpu_seconds_total[` + rateInterval + `])` + ofServers, "{{instance}}"}).empty(noServer),
 			}},
 		},
 	}

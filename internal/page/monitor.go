@@ -195,9 +195,11 @@ func (m *monitor) look(ctx context.Context, now time.Time, boards []board.Dashbo
 		}
 	}
 	v.Source = "From Prometheus at " + m.where + "."
+	unread := false // what is shown is not known, since nothing was read of it
 	if m.own != nil {
 		v.Source = "From the inference server's own metrics, which this page has read every " + followInterval.String() + " since it started, for half an hour at most: there is no Prometheus."
 		first, last, dropped, err := m.own.Span()
+		unread = err != nil || now.Sub(last) > 3*followInterval && shown.to.After(last) || shown.to.Before(first)
 		switch {
 		case err != nil:
 			v.Notice = "Nothing has been read of the inference server's metrics yet."
@@ -213,15 +215,22 @@ func (m *monitor) look(ctx context.Context, now time.Time, boards []board.Dashbo
 			return v
 		}
 	}
-	m.draw(ctx, &v, d, shown, live)
+	m.draw(ctx, &v, d, shown, live, unread)
 	return v
 }
 
 // boardName is what a dashboard is called in the address.
 func boardName(d *board.Dashboard) string { return strings.TrimSuffix(d.File(), ".json") }
 
-// draw asks all expressions and fills in the rows.
-func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, shown stretch, live bool) {
+// answer is what the source says to an expression.
+type answer struct {
+	lines  []recent.Line
+	failed bool
+}
+
+// draw asks all expressions and fills in the rows. What has no data because it was not
+// read, or not answered, is not said to be none.
+func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, shown stretch, live, unread bool) {
 	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
 	step := shown.to.Sub(shown.from) / monitorPoints
@@ -239,7 +248,7 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 	slots := make(chan struct{}, monitorAtOnce)
 	var mu sync.Mutex
 	var failed []string
-	ask := func(q board.Query, to *[]recent.Line) {
+	ask := func(q board.Query, to *answer) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
@@ -248,12 +257,11 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 				mu.Lock()
 				failed = append(failed, err.Error())
 				mu.Unlock()
-				return
 			}
-			*to = lines
+			*to = answer{lines, err != nil}
 		})
 	}
-	answers := map[string]*[]recent.Line{} // by expression: some are there twice
+	answers := map[string]*answer{} // by expression: some are there twice
 	each := func(see func(q board.Query)) {
 		for r := range d.Rows {
 			for p := range d.Rows[r].Panels {
@@ -268,7 +276,7 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 	}
 	each(func(q board.Query) {
 		if answers[q.Expr] == nil {
-			answers[q.Expr] = new([]recent.Line)
+			answers[q.Expr] = new(answer)
 			ask(q, answers[q.Expr])
 		}
 	})
@@ -291,25 +299,28 @@ func (m *monitor) draw(ctx context.Context, v *monitorView, d *board.Dashboard, 
 			p := &r.Panels[k]
 			var lines []recent.Line
 			var names []string
+			unknown := unread
 			for q := range p.Queries {
-				for _, l := range *answers[p.Queries[q].Expr] {
+				a := answers[p.Queries[q].Expr]
+				unknown = unknown || a.failed
+				for _, l := range a.lines {
 					lines, names = append(lines, l), append(names, legend(p.Queries[q].Legend, l.Labels))
 				}
 			}
 			if p.Kind == board.Series {
-				row.Charts = append(row.Charts, chartOf(p, lines, names, times, axis, marks))
+				row.Charts = append(row.Charts, chartOf(p, lines, names, times, axis, marks, unknown))
 			} else {
-				row.Tiles = append(row.Tiles, tileOf(p, lines, names))
+				row.Tiles = append(row.Tiles, tileOf(p, lines, names, unknown))
 			}
 		}
 		v.Rows = append(v.Rows, row)
 	}
 }
 
-func promotionMarks(d *board.Dashboard, answers map[string]*[]recent.Line, times []time.Time, axis *axis) []linechart.Mark {
+func promotionMarks(d *board.Dashboard, answers map[string]*answer, times []time.Time, axis *axis) []linechart.Mark {
 	var marks []linechart.Mark
 	for q := range d.Marks {
-		for _, l := range *answers[d.Marks[q].Expr] {
+		for _, l := range answers[d.Marks[q].Expr].lines {
 			before := false
 			for k, y := range l.Values { // a rate sees a change for as long as it looks back
 				is := y > 0
@@ -363,7 +374,7 @@ func last(l recent.Line) float64 {
 	return math.NaN()
 }
 
-func tileOf(p *board.Panel, lines []recent.Line, names []string) monitorTile {
+func tileOf(p *board.Panel, lines []recent.Line, names []string, unknown bool) monitorTile {
 	t := monitorTile{Title: p.Title, Description: p.Description}
 	var values []string
 	for k, l := range lines {
@@ -385,13 +396,17 @@ func tileOf(p *board.Panel, lines []recent.Line, names []string) monitorTile {
 		}
 	}
 	t.Value = strings.Join(values, ", ")
-	if t.Value == "" {
+	switch {
+	case t.Value != "":
+	case unknown:
+		t.Value = "not known"
+	default:
 		t.Value = p.NoValue
 	}
 	return t
 }
 
-func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.Time, axis *axis, marks []linechart.Mark) monitorChart {
+func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.Time, axis *axis, marks []linechart.Mark, unknown bool) monitorChart {
 	v := monitorChart{Title: p.Title, Description: p.Description}
 	c := linechart.Chart{Title: p.Title, Format: format(p.Unit), FormX: axis.form, TicksX: axis.ticks, Marks: marks, Readout: true, Binary: p.Unit == board.Bytes}
 	for _, at := range times {
@@ -416,12 +431,14 @@ func chartOf(p *board.Panel, lines []recent.Line, names []string, times []time.T
 		}
 	}
 	if len(all) == 0 {
-		switch p.Need {
-		case board.Nothing:
-			v.Empty = "No data."
-		case board.LoadTest:
+		switch {
+		case unknown:
+			v.Empty = "Not known."
+		case p.Need == board.Nothing:
+			v.Empty = "No data: " + p.NoValue + "."
+		case p.Need == board.LoadTest:
 			v.Empty = "No data: no load test has run."
-		case board.Containers:
+		case p.Need == board.Containers:
 			v.Empty = "No data: " + string(board.Kubelet) + " is off, or the kubelet does not name its containers."
 		default:
 			v.Empty = "No data: " + string(p.Need) + " is off."

@@ -124,8 +124,9 @@ func TestMonitorIsShared(t *testing.T) {
 // What can't be shown is said, with the reason.
 func TestMonitorSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
+	const none = `{"status":"success","data":{"result":[]}}`
 	for _, tt := range []struct{ answer, want string }{
-		{`{"status":"success","data":{"result":[]}}`, "No data"},
+		{none, "No data: no requests for predictions."},
 		{`{"status":"error","error":"parse <error>"}`, "refused by Prometheus: parse &lt;error&gt;"},
 		{`<html>`, "unreadable response from Prometheus (200 OK)"},
 		{`{"status":"success","data":{"result":[{"metric":{},"values":[[1,2]]}]}}`, "is not a moment and a value"},
@@ -135,6 +136,10 @@ func TestMonitorSaysWhatIsMissing(t *testing.T) {
 		body := get(monitorPage(t, f), "/monitor").Body.String()
 		if !strings.Contains(body, tt.want) {
 			t.Errorf("%s: no %q in\n%s", tt.answer, tt.want, body)
+		}
+		// What was not answered is not said to be none.
+		if known := tt.answer == none; strings.Contains(body, "<dd>no requests</dd>") != known || strings.Contains(body, "<dd>not known</dd>") == known || strings.Contains(body, "Not known.") == known {
+			t.Errorf("%s: what is known in\n%s", tt.answer, body)
 		}
 	}
 	f := newFakePrometheus(t)
@@ -152,7 +157,7 @@ func TestMonitorSaysWhatIsMissing(t *testing.T) {
 func TestMonitorFromOwnHistory(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, "http://127.0.0.1:1")
-	if body := get(s, "/monitor").Body.String(); !strings.Contains(body, "Nothing has been read") || !strings.Contains(body, "there is no Prometheus") {
+	if body := get(s, "/monitor").Body.String(); !strings.Contains(body, "Nothing has been read") || !strings.Contains(body, "there is no Prometheus") || strings.Contains(body, "<dd>none</dd>") || !strings.Contains(body, "<dd>not known</dd>") {
 		t.Errorf("an empty history:\n%s", body)
 	}
 	s = newServer(t, "http://127.0.0.1:1")
@@ -187,7 +192,7 @@ func TestChartOfZeros(t *testing.T) {
 		empty, descriptions string
 	}{
 		{3, 0, 3, "", ""}, {3, 1, 4, "", ""}, {4, 1, 1, "", " 4 further series are 0."}, {11, 0, 0, "All 11 series are 0.", ""}, {11, 2, 2, "", " 11 further series are 0."},
-		{2, 9, 8, "", " 2 further series are 0. The 8 highest of 9 series."}, {0, 0, 0, "No data.", ""},
+		{2, 9, 8, "", " 2 further series are 0. The 8 highest of 9 series."}, {0, 0, 0, "No data: no records.", ""},
 	} {
 		var lines []recent.Line
 		var names []string
@@ -198,7 +203,7 @@ func TestChartOfZeros(t *testing.T) {
 			}
 			lines, names = append(lines, recent.Line{Values: []float64{0, y}}), append(names, fmt.Sprint("n", i))
 		}
-		got := chartOf(&board.Panel{Title: "x"}, lines, names, times, axisUpTo(now, time.Minute), nil)
+		got := chartOf(&board.Panel{Title: "x", NoValue: "no records"}, lines, names, times, axisUpTo(now, time.Minute), nil, false)
 		if n := strings.Count(string(got.SVG), "data-name="); n != tt.lines || got.Empty != tt.empty || got.Description != tt.descriptions {
 			t.Errorf("%d zeros and %d others: %d lines, %q, %q, want %+v", tt.zeros, tt.others, n, got.Empty, got.Description, tt)
 		}

@@ -52,7 +52,12 @@ func charts(r *loadtest.Result, live bool) []template.HTML {
 	}
 	failures := base
 	failures.Title, failures.Format = "Failed requests", linechart.Percent
-	failures.Lines = []linechart.Line{line("failed", func(w *loadtest.Window) float64 { return w.Share() })}
+	failures.Lines = []linechart.Line{line("failed", func(w *loadtest.Window) float64 {
+		if w.Succeeded+w.Failed == 0 {
+			return math.NaN() // a gap: nothing is known of a second in which no request ended
+		}
+		return w.Share()
+	})}
 	if t.Errors != nil {
 		failures.Limits = []linechart.Limit{{Name: "at most " + linechart.Percent(*t.Errors), Y: *t.Errors}}
 	}

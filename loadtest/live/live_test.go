@@ -317,3 +317,15 @@ func TestClockTicks(t *testing.T) {
 		}
 	}
 }
+
+// A second in which no request ended is a gap, not one without failures.
+func TestNoRequestIsAGap(t *testing.T) {
+	t.Parallel()
+	window := func(after float64, failed int64) loadtest.Window {
+		return loadtest.Window{After: after, Seconds: 1, Count: loadtest.Count{Succeeded: 4 * failed, Failed: failed}}
+	}
+	r := &loadtest.Result{Windows: []loadtest.Window{window(1, 1), window(2, 1), window(3, 0), window(4, 1), window(5, 1)}}
+	if got, want := string(charts(r, true)[2]), `data-values="20 %|20 %||20 %|20 %"`; !strings.Contains(got, want) {
+		t.Errorf("no %s in the share of failures: %s", want, got)
+	}
+}
