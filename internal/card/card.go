@@ -51,7 +51,7 @@ func (c Card) JSON() ([]byte, error) {
 // Markdown renders the card.
 func (c Card) Markdown() []byte {
 	var b bytes.Buffer
-	clean := strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;")
+	clean := strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", `\`, `\\`, "[", `\[`) // no element, link or picture comes of a text
 	fmt.Fprintf(&b, "# %s\n", clean.Replace(c.Title))
 	line := func(cells []string) {
 		b.WriteString("|")

@@ -10,7 +10,7 @@ import (
 )
 
 var example = Card{Title: "Stays & more", Blocks: []Block{
-	{Heading: "Data", Texts: []string{"Two | three"}, Items: []string{"a <b>\nc"}},
+	{Heading: "Data", Texts: []string{"Two | three"}, Items: []string{"a <b>\nc", `![seen](http://x/y) of [0-10) \| d`}},
 	{Heading: "Figures", Head: []string{"figure", "test"}, Rows: [][]string{{"auc", "0.7"}}},
 }}
 
@@ -22,6 +22,7 @@ func TestMarkdown(t *testing.T) {
 Two \| three
 
 - a &lt;b> c
+- !\[seen](http://x/y) of \[0-10) \\\| d
 
 ## Figures
 | figure | test |

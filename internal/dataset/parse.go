@@ -37,11 +37,29 @@ func (e *Error) Error() string {
 // maxSpec bounds a spec's size; the shipped ones have some kilobytes.
 const maxSpec = 1 << 20
 
-// Read reads a data set's YAML from a file, see Parse.
-func Read(path string) (*Spec, error) {
-	text, err := os.ReadFile(path)
+// ReadFile reads the text of a data set's YAML, and no more of a file than one may have:
+// a path may lead to a table, or to something without an end.
+func ReadFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the data set's YAML: %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxSpec+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the data set's YAML: %w", err)
+	}
+	if len(text) > maxSpec {
+		return nil, fmt.Errorf("%s has more than %d bytes: it is no data set's YAML", path, maxSpec)
+	}
+	return text, nil
+}
+
+// Read reads a data set's YAML from a file, see Parse.
+func Read(path string) (*Spec, error) {
+	text, err := ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
 	s, err := Parse(text)
 	if err != nil {

@@ -81,6 +81,14 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A file without an end is left after as many bytes as a YAML may have.
+func TestReadIsBounded(t *testing.T) {
+	t.Parallel()
+	if _, err := Read("/dev/zero"); err == nil || !strings.Contains(err.Error(), "more than 1048576 bytes") {
+		t.Errorf("reading /dev/zero: %v", err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	tests := []struct {
 		reason    string

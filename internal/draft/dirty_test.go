@@ -71,6 +71,9 @@ func TestDirtyTables(t *testing.T) {
 			}
 			return fmt.Sprintf("%s,%s,%s", when, []string{"12", "–", "7.5", "n.a."}[i%4], map[string]string{"yes": "2", "no": "1"}[yesNo(i)])
 		}), "y", []string{`when, type: date, format: "MM/DD/YYYY"`, `size, type: number, missing: [n.a., "–"]`, `positive: ["2"]`}},
+		{"what an editor or a terminal would obey, in names and values", "o.csv", "n\u202egnp,\x1b[2Jsize,y\n" + rows(200, func(i int) string {
+			return fmt.Sprintf("%s,%d,%s", []string{"\u2066a", "b\U000E0041", "c\u200d"}[i%3], i%9, yesNo(i))
+		}), "y", []string{`from: "n\u202Egnp"`, `from: "\u001B[2Jsize"`, `"\u2066a"`, `"b\U000E0041"`}},
 		{"a leak and codes with zeros in front", "l.csv", "code,score,outcome_text,y\n" + rows(400, func(i int) string {
 			return fmt.Sprintf("%05d,%d,%s,%s", i%9, i*7%100, map[string]string{"yes": "left us", "no": "stays"}[yesNo(i)], yesNo(i))
 		}), "y", []string{"codes: 400 begin with a zero", "outcome_text: suspected leak"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 var (
@@ -28,7 +29,9 @@ func quote(s string) string {
 			b.WriteString(`\t`)
 		case r == '\n':
 			b.WriteString(`\n`)
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufeff' || r == '\u00a0' || r == '\u202f':
+		case !unicode.IsPrint(r) && r > 0xFFFF:
+			fmt.Fprintf(&b, `\U%08X`, r)
+		case !unicode.IsPrint(r): // also what changes the direction of a line in an editor
 			fmt.Fprintf(&b, `\u%04X`, r)
 		default:
 			b.WriteRune(r)

@@ -132,7 +132,7 @@ func (d *Draft) guessTarget() error {
 	}
 	var words []string
 	for _, c := range slices.Backward(candidates) {
-		words = append(words, "  --target "+shellQuote(c.name)+"   # "+strings.Join(c.some(2), ", "))
+		words = append(words, "  --target "+shellQuote(c.name)+"   # "+progress.OneLine(strings.Join(c.some(2), ", ")))
 		if len(words) == 12 {
 			break
 		}

@@ -134,11 +134,11 @@ func (r *Reporter) Close() {
 	r.draw("")
 }
 
-// Print writes a line above those that are redrawn.
+// Print writes a line above those that are redrawn, as Printable has it.
 func (r *Reporter) Print(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.print(line)
+	r.print(Printable(line))
 }
 
 func (r *Reporter) print(line string) {
@@ -150,8 +150,9 @@ func (r *Reporter) print(line string) {
 	fmt.Fprintf(r.out, "%s %s\n", r.wrote.Format("15:04:05"), line)
 }
 
-// Observe shows an event.
+// Observe shows an event, whose texts may be anything.
 func (r *Reporter) Observe(e Event) {
+	e.Task, e.Message = Printable(e.Task), Printable(e.Message)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.find(e)
@@ -268,11 +269,11 @@ func (r *Reporter) paint(code, text string) string {
 // cut shortens text to at most width characters.
 func cut(text string, width int) string {
 	runes := []rune(strings.Map(func(c rune) rune {
-		if c < ' ' {
+		if c == '\n' || c == '\t' {
 			return ' '
 		}
 		return c
-	}, text))
+	}, Printable(text)))
 	if width < 1 || len(runes) <= width {
 		return string(runes)
 	}

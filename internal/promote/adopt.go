@@ -37,6 +37,9 @@ type AdoptConfig struct {
 // It may be killed at any moment and run again: a version that is in production
 // already, because somebody moved the alias to it, gets what it lacks.
 func Adopt(ctx context.Context, c AdoptConfig) (history.Event, error) {
+	if err := said(&c.Why, &c.By); err != nil {
+		return history.Event{}, err
+	}
 	name := c.Registry.Model()
 	current, err := c.Registry.Repair(ctx)
 	if err != nil && !errors.Is(err, registry.ErrNoVersion) {

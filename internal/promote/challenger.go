@@ -83,6 +83,9 @@ type ChallengeConfig struct {
 // Challenge makes a version the challenger until it is in production, or leaves the
 // choice to the gate again. The error is ErrRefused where another try can't help.
 func Challenge(ctx context.Context, c ChallengeConfig) (history.Event, error) {
+	if err := said(&c.Why, &c.By); err != nil {
+		return history.Event{}, err
+	}
 	model := c.Registry.Model()
 	current, err := c.Registry.Production(ctx)
 	if errors.Is(err, registry.ErrNoVersion) {

@@ -3,11 +3,39 @@ package promote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"unicode/utf8"
 
 	"mlops/internal/history"
+	"mlops/internal/progress"
 	"mlops/internal/registry"
 )
+
+// A reason that a person gives is bounded: it becomes a tag in MLflow, which keeps 5,000
+// characters of one, and a line of the history.
+const (
+	maxWhy = 1000 // characters
+	maxBy  = 200
+)
+
+// said puts the words of a person who gives a command into one line that does nothing to
+// whoever reads it.
+func said(why, by *string) error {
+	none := *why == ""
+	if *why, *by = progress.OneLine(*why), progress.OneLine(*by); *why == "" && !none { // none means something else
+		return refusal("say why: the history keeps it")
+	}
+	for _, w := range []struct {
+		what, text string
+		most       int
+	}{{"why", *why, maxWhy}, {"who asked for it", *by, maxBy}} {
+		if n := utf8.RuneCountInString(w.text); n > w.most {
+			return refusal(fmt.Sprintf("%s has %s characters; the history keeps %s", w.what, progress.Count(int64(n)), progress.Count(int64(w.most))))
+		}
+	}
+	return nil
+}
 
 // event is a decision as the history remembers it.
 func event(c Config, from Comparison, d Decision) history.Event {

@@ -31,6 +31,9 @@ type RollbackConfig struct {
 // It may be killed at any moment and run again: where the alias had moved already,
 // it ends what was begun.
 func Rollback(ctx context.Context, c RollbackConfig) (history.Event, error) {
+	if err := said(&c.Why, &c.By); err != nil {
+		return history.Event{}, err
+	}
 	current, err := c.Registry.Repair(ctx)
 	if errors.Is(err, registry.ErrNoVersion) {
 		return history.Event{}, refusal(fmt.Sprintf("no version of %s is in production: there is nothing to roll back", c.Registry.Model()))
@@ -130,6 +133,9 @@ func reason(v registry.Version) string {
 // Pin stops automatic promotion of a registered model, or allows it again where
 // why is empty, and returns what it did.
 func Pin(ctx context.Context, reg *registry.Registry, events *history.Log, log *slog.Logger, why, by string) (history.Event, error) {
+	if err := said(&why, &by); err != nil {
+		return history.Event{}, err
+	}
 	current, err := reg.Production(ctx)
 	if errors.Is(err, registry.ErrNoVersion) {
 		return history.Event{}, refusal(fmt.Sprintf("no version of %s is in production: there is nothing to pin", reg.Model()))

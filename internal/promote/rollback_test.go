@@ -119,6 +119,13 @@ func TestRollback(t *testing.T) {
 		t.Errorf("outcome of version %d, put back: %q", second, got)
 	}
 
+	// Reasons are bounded, and blank ones are none.
+	for why, want := range map[string]string{strings.Repeat("w", 1001): "why has 1,001 characters; the history keeps 1,000", " \n": "say why"} {
+		if _, err := promote.Pin(t.Context(), reg, log, quiet(), why, "ann"); !errors.Is(err, promote.ErrRefused) || !strings.Contains(err.Error(), want) {
+			t.Errorf("pinned for %.5q: %v, want %q", why, err, want)
+		}
+	}
+
 	// Pinned, nothing moves; unpinned, a new training does.
 	if _, err := promote.Pin(t.Context(), reg, log, quiet(), "", "ann"); !errors.Is(err, promote.ErrRefused) {
 		t.Errorf("unpinned what is not pinned: %v", err)
@@ -126,7 +133,7 @@ func TestRollback(t *testing.T) {
 	if _, err := back(first); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := promote.Pin(t.Context(), reg, log, quiet(), "an audit", "ann"); err != nil {
+	if _, err := promote.Pin(t.Context(), reg, log, quiet(), "an audit\n\x1b[2J", "ann\n"); err != nil {
 		t.Fatal(err)
 	}
 	again := w.spec("rounds: 300", "rounds: 301")
@@ -171,6 +178,9 @@ func TestRollback(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("history (-want +got):\n%s", diff)
+	}
+	if got, want := events[3].Why, `an audit \x1b[2J`; got != want {
+		t.Errorf("the pin's reason is %q, want %q", got, want)
 	}
 	if f := events[0].Figures; f == nil || f.Metric != "auc" || f.Rows < 10 || f.From == nil || f.To == nil || *f.To <= *f.From {
 		t.Errorf("figures of the last promotion: %+v", f)

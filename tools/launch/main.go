@@ -28,7 +28,7 @@ func main() {
 	err := launch(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "launch:", err)
+		fmt.Fprintln(os.Stderr, "launch:", progress.Printable(err.Error()))
 		os.Exit(program.Code(err))
 	}
 }

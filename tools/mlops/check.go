@@ -48,9 +48,9 @@ func demoRows(ctx context.Context) (*pgx.Conn, error) {
 // check reports on a data set's YAML, and on its table if one is named or found. Mistakes
 // in the YAML don't hide what can be said of the table.
 func check(ctx context.Context, out io.Writer, specPath, table string, loaded rawRows) error {
-	text, err := os.ReadFile(specPath)
+	text, err := dataset.ReadFile(specPath)
 	if err != nil {
-		return program.Input(fmt.Errorf("reading the data set's YAML: %w", err))
+		return program.Input(err)
 	}
 	spec, err := dataset.Parse(text)
 	var mistakes *dataset.Error

@@ -22,14 +22,15 @@ import (
 
 	"mlops/internal/demo"
 	"mlops/internal/program"
+	"mlops/internal/progress"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	err := run(ctx, commands(), os.Args[1:], os.Stdout)
+	err := run(ctx, commands(), os.Args[1:], progress.Screen(os.Stdout))
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "mlops:", err)
+		fmt.Fprintln(os.Stderr, "mlops:", progress.Printable(err.Error()))
 		os.Exit(exitCode(err))
 	}
 }

@@ -73,7 +73,7 @@ func forget(ctx context.Context, c *config) error {
 	} else {
 		removal.Stays = append(removal.Stays, said)
 	}
-	if err := removal.Ask(os.Stdin, os.Stdout, c.yes); err != nil {
+	if err := removal.Ask(os.Stdin, c.out, c.yes); err != nil {
 		return err
 	}
 	return c.do("forget", func(func(string)) (string, error) {

@@ -47,7 +47,7 @@ func showHistory(ctx context.Context, c *config) error {
 	if err != nil {
 		return fmt.Errorf("reading the history: %w", err)
 	}
-	return overview.WriteHistory(os.Stdout, model, events)
+	return overview.WriteHistory(c.out, model, events)
 }
 
 // rollback puts an earlier version of the release's model back.

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"mlops/internal/dataset"
 	"mlops/internal/kube"
 	"mlops/internal/origin"
 )
@@ -150,9 +151,9 @@ func (c *config) values(ctx context.Context, t target, r *kube.Release, table or
 		global["images"] = map[string]any{"registry": c.registry}
 	}
 	if c.spec != "" {
-		text, err := os.ReadFile(c.spec)
+		text, err := dataset.ReadFile(c.spec)
 		if err != nil {
-			return nil, fmt.Errorf("reading the data set: %w", err)
+			return nil, err
 		}
 		global["dataset"] = map[string]any{"spec": string(text)}
 	}

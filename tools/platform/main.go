@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -60,6 +61,7 @@ type config struct {
 	yes       bool
 	built     bool // the cluster's tool is built
 	show      *progress.Reporter
+	out       io.Writer // what is shown besides
 }
 
 func main() {
@@ -67,7 +69,7 @@ func main() {
 	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "platform:", err)
+		fmt.Fprintln(os.Stderr, "platform:", progress.Printable(err.Error()))
 		os.Exit(program.Code(err))
 	}
 }
@@ -110,7 +112,7 @@ func configure() (*config, error) {
 	if c.state, err = local.OpenState(home, os.Getenv("MLOPS_CACHE_HOME"), os.Environ()); err != nil {
 		return nil, err
 	}
-	c.show = progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
+	c.show, c.out = progress.New(os.Stdout, os.Getenv("TERM"), os.Getenv("NO_COLOR") == ""), progress.Screen(os.Stdout)
 	return c, nil
 }
 

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -35,14 +35,14 @@ func status(ctx context.Context, c *config) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("platform on %s, namespace %s\n\n", t, r.Namespace)
+	fmt.Fprintf(c.out, "platform on %s, namespace %s\n\n", t, r.Namespace)
 	pods, err := r.Pods(ctx, "app.kubernetes.io/instance="+r.Name)
 	if err != nil {
-		fmt.Printf("the cluster does not respond (make up starts it): %v\n", err)
+		fmt.Fprintf(c.out, "the cluster does not respond (make up starts it): %v\n", err)
 		return nil
 	}
 	memory := podMemory(ctx, r)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+	w := tabwriter.NewWriter(c.out, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "POD\tSTATE\tRESTARTS\tMEMORY\tUP SINCE")
 	for _, p := range pods {
 		if p.Status.Phase == "Succeeded" {
@@ -96,30 +96,30 @@ func status(ctx context.Context, c *config) error {
 	}
 	f, err := r.Forward(ctx, r.Service("mlflow"), 5000, 0)
 	if err != nil {
-		fmt.Printf("\n%v\n", err)
+		fmt.Fprintf(c.out, "\n%v\n", err)
 		return nil
 	}
 	defer f.Close()
 	user, password, err := r.MLflowLogin(ctx, "inference")
 	if err != nil {
-		fmt.Printf("\n%v\n", err)
+		fmt.Fprintf(c.out, "\n%v\n", err)
 		return nil
 	}
 	client, err := mlflow.New(f.URL, mlflow.Options{Transport: f.Transport, Tries: 1, UserAgent: "mlops-platform", Username: user, Password: password})
 	if err != nil {
 		return err
 	}
-	if err := overview.WriteModel(ctx, os.Stdout, client, model); err != nil {
-		fmt.Printf("\n%s: %v\n", model, err)
+	if err := overview.WriteModel(ctx, c.out, client, model); err != nil {
+		fmt.Fprintf(c.out, "\n%s: %v\n", model, err)
 	}
-	if err := challenger(ctx, r); err != nil {
-		fmt.Printf("  %v\n", err)
+	if err := challenger(ctx, c.out, r); err != nil {
+		fmt.Fprintf(c.out, "  %v\n", err)
 	}
 	return nil
 }
 
 // challenger writes how the challenger compares, if the release's server compares one.
-func challenger(ctx context.Context, r *kube.Release) error {
+func challenger(ctx context.Context, out io.Writer, r *kube.Release) error {
 	f, err := r.Forward(ctx, r.Service("inference"), 8000, 0)
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func challenger(ctx context.Context, r *kube.Release) error {
 	if err != nil {
 		return err
 	}
-	err = overview.WriteChallenger(ctx, os.Stdout, api.NewClient(f.URL, &http.Client{Transport: f.Transport, Timeout: 30 * time.Second}).WithKey(key))
+	err = overview.WriteChallenger(ctx, out, api.NewClient(f.URL, &http.Client{Transport: f.Transport, Timeout: 30 * time.Second}).WithKey(key))
 	if p := api.AsProblem(err); p != nil && p.Type == api.NoModel {
 		return nil // the line above says it
 	}
