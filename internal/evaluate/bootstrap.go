@@ -82,6 +82,20 @@ func (d *Draws) Interval(s Spread) (low, high float64) {
 	return s.Interval(math.Erf(t * math.Sqrt(blocks/free) / math.Sqrt2))
 }
 
+// Confidence is how sure it is that a number is on that side of a bound on which it is in
+// this share of the draws: the share itself, nearer to a half if few blocks are drawn, by
+// the rule of Interval. Student's distribution is taken as normal by Wallace (1959).
+func (d *Draws) Confidence(share float64) float64 {
+	if d.block == 1 {
+		return share
+	}
+	blocks := float64(d.groups) / float64(d.block)
+	free := blocks - 1
+	t := math.Sqrt2 * math.Erfinv(2*share-1) * math.Sqrt(free/blocks)
+	z := math.Copysign(math.Sqrt(free*math.Log1p(t*t/free)), t) * (8*free + 1) / (8*free + 3)
+	return (1 + math.Erf(z/math.Sqrt2)) / 2
+}
+
 // Spread is how a number varies between draws; those in which it is NaN are left out.
 type Spread []float64
 

@@ -174,8 +174,12 @@ func (c *Comparison) betterOf(e *Contender) string {
 	if gate.Margin > 0 {
 		by = fmt.Sprintf(" by more than %.4g", gate.Margin)
 	}
-	return fmt.Sprintf("the gain is %+.4g, 95 %% interval %+.4g to %+.4g, and it is better%s in %.1f %% of %d draws of %d groups, %.4g %% are asked for",
-		a.Gain, a.Low, a.High, by, math.Floor(1000*a.Better)/10, a.Draws, a.Groups, 100*gate.Confidence)
+	of := fmt.Sprintf("%d groups", a.Groups)
+	if a.Times > 0 {
+		of += fmt.Sprintf(", or of %d times, %d in a row at once, whichever is less", a.Times, a.Block)
+	}
+	return fmt.Sprintf("the gain is %+.4g, 95 %% interval %+.4g to %+.4g, and it is better%s in %.1f %% of %d draws of %s, %.4g %% are asked for",
+		a.Gain, a.Low, a.High, by, math.Floor(1000*a.Better)/10, a.Draws, of, 100*gate.Confidence)
 }
 
 // wasRolledBack reports whether somebody put another version in the place of this

@@ -51,9 +51,11 @@ type Contender struct {
 type Against struct {
 	Gain      float64 // of the first metric; below 0: it is worse
 	Low, High float64 // 95 % of the draws are between
-	Better    float64 // share of the draws in which it gains more than the margin
+	Better    float64 // share of the draws in which it gains more than the margin; of blocks as Draws.Confidence has it
 	Draws     int
 	Groups    int // that are drawn
+	Times     int // of which blocks were drawn too, and the smaller share and the wider interval taken; 0: none
+	Block     int // times in a block
 
 	Slices []SliceGain // those that the spec names and that have enough rows
 }

@@ -66,10 +66,14 @@ func (c *Comparison) checks(e *Contender) []Answer {
 		map[string]float64{"samples": float64(e.Samples), "tolerance": model.Tolerance}, nil})
 	if a := e.Against; a != nil {
 		gate := c.Spec.Gate()
-		list = append(list, Answer{"better", result[a.Gain > 0 && a.Better >= gate.Confidence], c.betterOf(e), map[string]float64{
+		figures := map[string]float64{
 			"gain": a.Gain, "low": a.Low, "high": a.High, "better": a.Better, "draws": float64(a.Draws), "groups": float64(a.Groups),
 			"margin": gate.Margin, "confidence": gate.Confidence,
-		}, nil})
+		}
+		if a.Times > 0 {
+			figures["times"], figures["block"] = float64(a.Times), float64(a.Block)
+		}
+		list = append(list, Answer{"better", result[a.Gain > 0 && a.Better >= gate.Confidence], c.betterOf(e), figures, nil})
 		if champion := c.champion(); champion != nil && len(a.Slices) > 0 {
 			list = append(list, Answer{"slices", result[c.worst(e) == nil], c.slicesOf(e, champion),
 				map[string]float64{"bound": c.Spec.SliceMargin(champion.Metric), "confidence": gate.Confidence, "least_rows": leastSlice}, a.Slices})

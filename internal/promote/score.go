@@ -81,15 +81,26 @@ func seen(m *model.Model, spec *dataset.Spec) string {
 type rows struct {
 	labels []float32
 	groups evaluate.Numbered
-	column int // of the group; -1: each row is its own
+	column int       // of the group; -1: each row is its own
+	times  []float64 // in a split by time
+	by     int       // column that splits the rows by time; -1: none
 
 	slices  []int // columns of the spec's slices
 	levels  []evaluate.Levels
 	numbers [][]int32 // of each column, a row's value
 }
 
+func newRows(spec *dataset.Spec) *rows {
+	r := &rows{column: spec.Column(spec.Group), by: spec.Column(spec.Split.By)}
+	for _, name := range spec.Slices {
+		r.slices = append(r.slices, spec.Column(name))
+	}
+	r.levels, r.numbers = make([]evaluate.Levels, len(r.slices)), make([][]int32, len(r.slices))
+	return r
+}
+
 // add takes the next row.
-func (r *rows) add(label float32, fields [][]byte) {
+func (r *rows) add(spec *dataset.Spec, label float32, fields [][]byte) {
 	r.labels = append(r.labels, label)
 	for i, column := range r.slices {
 		r.numbers[i] = append(r.numbers[i], r.levels[i].Of(fields[column]))
@@ -99,6 +110,9 @@ func (r *rows) add(label float32, fields [][]byte) {
 		group = fields[r.column]
 	}
 	r.groups.Add(group)
+	if r.by >= 0 {
+		r.times = append(r.times, spec.Time(fields[r.by]))
+	}
 }
 
 // score scores all contenders on the same rows: those that the present spec
@@ -111,11 +125,7 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 			scorers[i] = newScorer(m, c.Spec)
 		}
 	}
-	r := &rows{column: c.Spec.Column(c.Spec.Group)}
-	for _, name := range c.Spec.Slices {
-		r.slices = append(r.slices, c.Spec.Column(name))
-	}
-	r.levels, r.numbers = make([]evaluate.Levels, len(r.slices)), make([][]int32, len(r.slices))
+	r := newRows(c.Spec)
 	err := c.Rows(ctx, func(split string, fields [][]byte) error {
 		label, known := c.Spec.Label(fields)
 		// A hash puts no group in two splits; by time, its earlier rows are in others.
@@ -124,7 +134,7 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 		}
 		counts := split == dataset.Validation && known && !c.Spec.Excluded(fields)
 		if counts {
-			r.add(label, fields)
+			r.add(c.Spec, label, fields)
 		} else if !c.Spec.LooksBack() {
 			return nil
 		}
@@ -196,74 +206,4 @@ func loose(m *model.Model) string {
 		return fmt.Sprintf("its rows are weighted (scale_pos_weight %v), so its probabilities are not how frequent the outcome is", w)
 	}
 	return ""
-}
-
-// compare sets how each candidate compares with the champion on draws of the rows.
-func compare(ctx context.Context, spec *dataset.Spec, c *Comparison, scorers []*scorer, r *rows) error {
-	champion, others := -1, []int{}
-	measures := make([]evaluate.Weighed, len(scorers))
-	for i, s := range scorers {
-		if s == nil {
-			continue
-		}
-		if c.Contenders[i].Version.Number == c.Champion.Number {
-			champion = i
-		} else {
-			others = append(others, i)
-		}
-		var err error
-		if measures[i], err = evaluate.Weigh(spec, spec.Metrics[0], s.model.Serving.Threshold, s.scores, r.labels); err != nil {
-			return fmt.Errorf("version %d on the validation rows: %w", c.Contenders[i].Version.Number, err)
-		}
-	}
-	draws := evaluate.NewDraws(r.groups.Of)
-	values := drawnValues(ctx, draws, measures)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	for i := range values {
-		if measures[i] != nil && draws.Groups() > 1 {
-			low, high := evaluate.NewSpread(values[i]).Interval(0.95)
-			c.Contenders[i].Interval = []float64{low, high}
-		}
-	}
-	if champion < 0 {
-		return nil
-	}
-	gate := spec.Gate()
-	for _, i := range others {
-		e, spread := &c.Contenders[i], evaluate.NewSpread(gains(spec, values[i], values[champion]))
-		e.Against = &Against{
-			Gain: spec.Gain(e.Metric, c.Contenders[champion].Metric), Draws: draws.Count(), Groups: draws.Groups(),
-			Better: spread.Above(gate.Margin) * float64(len(spread)) / float64(draws.Count()),
-		}
-		e.Against.Low, e.Against.High = spread.Interval(0.95)
-	}
-	return nil
-}
-
-// drawnValues are each model's values of its measure, by draw; nil where there is no
-// measure. Once the context has ended they are incomplete.
-func drawnValues(ctx context.Context, draws *evaluate.Draws, measures []evaluate.Weighed) [][]float64 {
-	values := make([][]float64, len(measures))
-	draws.Each(func(weights []int32) {
-		if ctx.Err() != nil {
-			return
-		}
-		for i, measure := range measures {
-			if measure != nil {
-				values[i] = append(values[i], measure(weights))
-			}
-		}
-	})
-	return values
-}
-
-// gains are how much better values are than others, draw by draw.
-func gains(spec *dataset.Spec, values, than []float64) []float64 {
-	out := make([]float64, len(values))
-	for k := range values {
-		out[k] = spec.Gain(values[k], than[k])
-	}
-	return out
 }

@@ -39,54 +39,31 @@ func compareSlices(ctx context.Context, spec *dataset.Spec, c *Comparison, score
 }
 
 func (c *Comparison) compareSlice(ctx context.Context, spec *dataset.Spec, scorers []*scorer, r *rows, column string, part evaluate.Part) {
-	measures := make([]evaluate.Weighed, len(scorers))
-	champion, labels := -1, make([]float32, len(part.Rows))
-	for i, row := range part.Rows {
-		labels[i] = r.labels[row]
+	t := c.newContest(spec, scorers, r, part.Rows)
+	for i := range scorers {
+		if c.Contenders[i].Against == nil && i != t.champion {
+			t.outputs[i] = nil
+		}
 	}
-	values := make([]float64, len(scorers))
-	for i, s := range scorers {
-		if s == nil || c.Contenders[i].Against == nil && c.Contenders[i].Version.Number != c.Champion.Number {
+	if t.champion < 0 || t.weigh() != nil {
+		return // all rows are of one class
+	}
+	bound := spec.SliceMargin(c.Contenders[t.champion].Metric)
+	draws, blocks := t.draws(ctx)
+	for i, measure := range t.measures {
+		if measure == nil || i == t.champion || ctx.Err() != nil { // compareSlices says so
 			continue
 		}
-		width := len(s.scores) / len(r.labels)
-		var outputs []float32
-		for _, row := range part.Rows {
-			outputs = append(outputs, s.scores[int(row)*width:(int(row)+1)*width]...)
-		}
-		measure, err := evaluate.Weigh(spec, spec.Metrics[0], s.model.Serving.Threshold, outputs, labels)
-		if err != nil {
-			return // all rows are of one class
-		}
-		if measures[i], values[i] = measure, measure(nil); c.Contenders[i].Version.Number == c.Champion.Number {
-			champion = i
-		}
-	}
-	if champion < 0 {
-		return
-	}
-	draws := evaluate.NewDraws(r.groups.Some(part.Rows))
-	drawn := drawnValues(ctx, draws, measures)
-	if ctx.Err() != nil { // compareSlices says so
-		return
-	}
-	bound := spec.SliceMargin(c.Contenders[champion].Metric)
-	for i := range drawn {
-		if drawn[i] == nil || i == champion {
-			continue
-		}
-		gain := spec.Gain(values[i], values[champion])
+		gain := spec.Gain(measure(nil), t.measures[t.champion](nil))
 		if math.IsNaN(gain) {
 			continue
 		}
-		worse := 0
-		for _, g := range gains(spec, drawn[i], drawn[champion]) {
-			if g < -bound {
-				worse++
-			}
+		worse := draws.worse(i, bound)
+		if blocks != nil {
+			worse = min(worse, blocks.worse(i, bound))
 		}
 		a := c.Contenders[i].Against
-		a.Slices = append(a.Slices, SliceGain{column, part.Level, len(part.Rows), gain, float64(worse) / float64(draws.Count())})
+		a.Slices = append(a.Slices, SliceGain{column, part.Level, len(part.Rows), gain, worse})
 	}
 }
 
