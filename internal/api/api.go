@@ -128,6 +128,9 @@ type Dataset struct {
 	Target      Target   `json:"target"`
 	Columns     []Column `json:"columns"` // in the table's order, without the key and the target
 
+	// File is set if the data set's tables aren't written as requests are.
+	File *File `json:"file,omitempty"`
+
 	// Earlier is set if the model looks at earlier records.
 	Earlier *Earlier `json:"history,omitempty"`
 
@@ -135,6 +138,30 @@ type Dataset struct {
 	// rule on the target holds in training only.
 	Cohort []Exclusion `json:"cohort,omitempty"`
 }
+
+// File says how the data set's tables are written. What is empty is as in a request.
+type File struct {
+	Encoding  string `json:"encoding,omitempty"`  // other than UTF-8
+	Decimal   string `json:"decimal,omitempty"`   // between a number's whole and its fraction
+	Thousands string `json:"thousands,omitempty"` // between groups of three digits
+}
+
+// Encoding is that of the data set's tables, by its name in a spec; empty: UTF-8.
+func (d *Dataset) Encoding() string {
+	if d.File == nil {
+		return ""
+	}
+	return d.File.Encoding
+}
+
+// TextCSV is the media type of a table. Its parameter numbers says how the numbers of a
+// table are spelled whose data set has a File: as that says, or with a decimal point.
+// Without it either will do, unless a number could be read both ways.
+const (
+	TextCSV      = "text/csv"
+	NumbersTable = "table"
+	NumbersPoint = "point"
+)
 
 // Unused reports whether the served version's predictions don't depend on a column. A version
 // that doesn't say what training saw may use any.

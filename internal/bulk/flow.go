@@ -103,7 +103,7 @@ func (b *batch) predict(ctx context.Context, source, model string, part *part) (
 	}
 	w.Flush()
 	part.records = nil // text has them
-	t := scoring.Table{Name: source, Client: b.Client, Batch: b.Part / 2, Where: func(i int) string { return b.in.where(part.names[i]) }}
+	t := scoring.Table{Name: source, Client: b.Client, Batch: b.Part / 2, Numbers: b.in.numbers(), Where: func(i int) string { return b.in.where(part.names[i]) }}
 	var scored bytes.Buffer
 	n, err := t.Score(ctx, &text, &scored)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mlops/internal/api"
 	"mlops/internal/dataset"
 	"mlops/internal/postgres"
 	"mlops/internal/program"
@@ -31,6 +32,7 @@ type input interface {
 	identity() string  // of its content, or of a table whose rows become more
 	columns() []string // of a record
 	ignored() []string // columns that aren't sent
+	numbers() string   // how they are spelled: scoring.Table.Numbers
 	where(record string) string
 	seek(ctx context.Context, position string) error
 	next(ctx context.Context, n int) (part, error) // no records: the end
@@ -70,10 +72,9 @@ func openFile(ctx context.Context, cfg *Config) (input, error) {
 		return nil, err
 	}
 	f := &file{table: t}
-	ignore := cfg.Spec.Source.Ignore
 	for i, name := range t.Names {
 		known := slices.ContainsFunc(cfg.Spec.Columns, func(c dataset.Column) bool { return c.Header() == name || c.Name == name })
-		if !known && (ignore.All || slices.Contains(ignore.Names, name)) {
+		if !known && cfg.Spec.Source.Leaves(name) {
 			f.left = append(f.left, name)
 			continue
 		}
@@ -86,6 +87,15 @@ func (f *file) name() string      { return f.table.Source }
 func (f *file) identity() string  { return f.table.Digest }
 func (f *file) columns() []string { return f.header }
 func (f *file) ignored() []string { return f.left }
+
+// numbers are spelled as in the data set's tables, but for those of a Parquet file, which
+// have no spelling.
+func (f *file) numbers() string {
+	if f.table.ByRow() {
+		return api.NumbersPoint
+	}
+	return api.NumbersTable
+}
 
 func (f *file) where(record string) string {
 	if f.table.ByRow() {
@@ -152,6 +162,7 @@ type rows struct {
 	sent    []string // columns, as Postgres names them
 	header  []string // and as the spec does
 	left    []string
+	spelled string // numbers: as scoring.Table.Numbers
 	tx      pgx.Tx
 }
 
@@ -165,8 +176,11 @@ func openRows(ctx context.Context, cfg *Config) (input, error) {
 	return r, nil
 }
 
+// numeric are Postgres' types of numbers, which it writes with a decimal point.
+var numeric = []string{"smallint", "integer", "bigint", "numeric", "real", "double precision"}
+
 func (r *rows) describe(ctx context.Context, conn *pgx.Conn, cfg *Config) error {
-	r.key, r.kinds, r.sent, r.header, r.left = nil, nil, nil, nil, nil
+	r.key, r.kinds, r.sent, r.header, r.left, r.spelled = nil, nil, nil, nil, nil, ""
 	got, err := conn.Query(ctx, `SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), coalesce(array_position(i.indkey::int[], a.attnum::int), 0)
 		FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 		WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, quote("public", r.table))
@@ -199,6 +213,7 @@ func (r *rows) describe(ctx context.Context, conn *pgx.Conn, cfg *Config) error 
 	has := func(name string) bool { return slices.ContainsFunc(all, func(c column) bool { return c.name == name }) }
 	if len(key) == 0 && has("_batch") && has("_line") {
 		key = []string{"_batch", "_line"}
+		r.spelled = api.NumbersTable
 	}
 	if len(key) == 0 {
 		return program.Inputf("the table %s has no primary key, so that a run could not be continued without repeating or losing rows; add one: ALTER TABLE %s ADD COLUMN _row bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", r.table, quote(r.table))
@@ -218,6 +233,9 @@ func (r *rows) describe(ctx context.Context, conn *pgx.Conn, cfg *Config) error 
 		switch {
 		case known || !strings.HasPrefix(c.name, "_") && !slices.Contains(key, c.name) && !ignore.All && !slices.Contains(ignore.Names, c.name):
 			r.sent, r.header = append(r.sent, c.name), append(r.header, name)
+			if kind, _, _ := strings.Cut(c.kind, "("); slices.Contains(numeric, kind) {
+				r.spelled = api.NumbersPoint
+			}
 		case !strings.HasPrefix(c.name, "_") && !slices.Contains(key, c.name):
 			r.left = append(r.left, c.name)
 		}
@@ -239,6 +257,7 @@ func (r *rows) name() string      { return "table " + r.table }
 func (r *rows) identity() string  { return "table " + r.table }
 func (r *rows) columns() []string { return r.header }
 func (r *rows) ignored() []string { return r.left }
+func (r *rows) numbers() string   { return r.spelled }
 func (r *rows) where(record string) string {
 	return fmt.Sprintf("row (%s) = (%s)", strings.Join(r.key, ","), record)
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,6 +92,12 @@ const NoHeader = "none"
 type Ignore struct {
 	All   bool // every column that the spec does not list
 	Names []string
+}
+
+// Leaves reports whether a column of the table is left out, by its header. Only one that the
+// spec does not list can be.
+func (s *Source) Leaves(header string) bool {
+	return s.Ignore.All || slices.Contains(s.Ignore.Names, header)
 }
 
 // Rejects bounds what a data step may reject before the pipeline stops.

@@ -181,6 +181,47 @@ func (s *Spec) Cell(column int, field []byte) ([]byte, error) {
 	return s.Value(column, plain)
 }
 
+// Spelling says how the fields of a table that is scored spell numbers. It matters only
+// where the spec's source has a spelling of its own.
+type Spelling int
+
+const (
+	EitherSpelling Spelling = iota // as the source does or with a decimal point; a number that both read, and read differently, is refused
+	TableSpelling                  // as the source does
+	PointSpelling                  // with a decimal point, as JSON does
+)
+
+// Plain returns a field of a table that is scored as Value takes it: a number of a source
+// with its own spelling with a decimal point and without thousands separators. A field
+// that is no number is left for Value to refuse.
+func (s *Spec) Plain(column int, field []byte, as Spelling) ([]byte, error) {
+	c := &s.Columns[column]
+	if as == PointSpelling || c.Type != Integer && c.Type != Number || s.Source.Decimal == "" && s.Source.Thousands == "" {
+		return field, nil
+	}
+	own, err := s.Cell(column, field)
+	switch {
+	case as == TableSpelling && err != nil:
+		return nil, err
+	case as == TableSpelling:
+		return own, nil
+	case err != nil:
+		return field, nil
+	}
+	point, err := s.Value(column, field)
+	if err == nil && !bytes.Equal(own, point) {
+		return nil, wrong(field, "%s with a decimal point, but %s as the table spells numbers; say which with Content-Type: text/csv; numbers=point or numbers=table (mlops predict -numbers)", orMissing(point), orMissing(own))
+	}
+	return own, nil
+}
+
+func orMissing(value []byte) string {
+	if value == nil {
+		return "missing"
+	}
+	return string(value)
+}
+
 // withoutUnit takes the column's unit from before or behind a number, with the blanks
 // between them: "-$ 5" is -5. A field without it, or with more than one, stays as it is.
 func (c *Column) withoutUnit(field []byte) []byte {

@@ -27,6 +27,7 @@ type batchView struct {
 	Model          api.Version
 	Columns        []string // that a file may have
 	Required       []string
+	Encoding       string // of a file that is not UTF-8; empty: there is no other
 	Problem        string
 }
 
@@ -50,7 +51,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 
 func newBatch(m *api.Model, problem string) batchView {
 	d := &m.Dataset
-	v := batchView{Title: "A file · " + heading(d), Heading: heading(d), Model: m.Model, Problem: problem}
+	v := batchView{Title: "A file · " + heading(d), Heading: heading(d), Model: m.Model, Encoding: d.Encoding(), Problem: problem}
 	for _, c := range d.Columns {
 		v.Columns = append(v.Columns, c.Name)
 		if c.Required {
@@ -93,7 +94,7 @@ func (s *Server) scoreUpload(w http.ResponseWriter, r *http.Request) {
 	}
 	defer file.Close()
 	var out bytes.Buffer
-	t := scoring.Table{Sheet: true, Name: header.Filename, Client: s.inference.client}
+	t := scoring.Table{Sheet: true, Name: header.Filename, Client: s.inference.client, Encoding: m.Dataset.Encoding()}
 	if _, err := t.Score(r.Context(), file, &out); err != nil {
 		status, text := s.batchError(err)
 		fail(status, text)

@@ -15,8 +15,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
 
 	"mlops/internal/api"
+	"mlops/internal/charset"
 	"mlops/internal/program"
 )
 
@@ -24,6 +28,11 @@ import (
 type Table struct {
 	Name   string // in errors: a file's
 	Client *api.Client
+
+	// Encoding of lines that are not UTF-8, by its name in a spec. They are written in UTF-8.
+	Encoding string
+	Numbers  string // api.NumbersTable or api.NumbersPoint; empty: either
+
 	Batch  int            // records per request; default: 10,000
 	Line   int            // of the first record, where that isn't the line after the header
 	Sheet  bool           // it is for a spreadsheet: names of classes and the like that this would take for a formula get an apostrophe in front
@@ -62,7 +71,7 @@ func (t *Table) Score(ctx context.Context, from io.Reader, to io.Writer) (rows i
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &recordReader{r: bufio.NewReaderSize(from, 1<<20), line: 1}
+	r := newRecordReader(from, t.Encoding)
 	header, _, err := r.next()
 	header = bytes.TrimPrefix(header, []byte("\xef\xbb\xbf"))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -138,8 +147,12 @@ func (t *Table) Score(ctx context.Context, from io.Reader, to io.Writer) (rows i
 
 // send has a part scored. An overloaded server is asked again.
 func (t *Table) send(ctx context.Context, b *part) error {
+	contentType := api.TextCSV
+	if t.Numbers != "" {
+		contentType += "; numbers=" + t.Numbers
+	}
 	for try := 0; ; try++ {
-		resp, err := t.Client.Do(ctx, http.MethodPost, "/predict", "text/csv", b.text)
+		resp, err := t.Client.Do(ctx, http.MethodPost, "/predict", contentType, b.text)
 		if err == nil && resp.Status == http.StatusOK {
 			b.reply, b.model = resp.Body, resp.Header.Get(api.ModelHeader)
 			return nil
@@ -276,13 +289,38 @@ func trimEnd(record []byte) []byte { return bytes.TrimRight(record, "\r\n") }
 
 // recordReader reads records, which may have line ends within quotes.
 type recordReader struct {
-	r    *bufio.Reader
-	line int // the next one
-	buf  []byte
+	r       *bufio.Reader
+	line    int // the next one
+	buf     []byte
+	decoder *encoding.Decoder // of records that are not UTF-8; may be nil
+}
+
+func newRecordReader(from io.Reader, encoding string) *recordReader {
+	r := &recordReader{r: bufio.NewReaderSize(from, 1<<20), line: 1}
+	start, _ := r.r.Peek(2)
+	if e := charset.Of(charset.Declared(start)); e != nil {
+		r.r = bufio.NewReaderSize(e.NewDecoder().Reader(r.r), 1<<20)
+	} else if e := charset.OfLine(encoding); e != nil {
+		r.decoder = e.NewDecoder()
+	}
+	return r
 }
 
 // next returns a record with its line end, good until the next call, and its first line.
 func (r *recordReader) next() (record []byte, line int, err error) {
+	record, line, err = r.raw()
+	if r.decoder != nil && !utf8.Valid(record) {
+		text, failed := r.decoder.Bytes(record)
+		if failed != nil {
+			return record, line, errors.Join(err, failed)
+		}
+		record = text
+	}
+	return record, line, err
+}
+
+// raw returns a record in the file's encoding.
+func (r *recordReader) raw() (record []byte, line int, err error) {
 	line = r.line
 	r.buf = r.buf[:0]
 	for quotes := 0; ; {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mlops/internal/api"
+	"mlops/internal/charset"
 	"mlops/internal/program"
 )
 
@@ -82,6 +83,43 @@ func TestScore(t *testing.T) {
 		_, err := p.Score(t.Context(), strings.NewReader(text), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) || program.Code(err) != program.BadInput {
 			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// A file in another encoding is sent, and written, in UTF-8; what is UTF-8 in it stays.
+func TestEncodings(t *testing.T) {
+	t.Parallel()
+	var sent, contentType string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent, contentType = string(body), r.Header.Get("Content-Type")
+		io.WriteString(w, "label\n1\n2\n")
+	}))
+	t.Cleanup(server.Close)
+	const text = "Größe;b\n\"ä\n;ö\";1\ncafé;2\n"
+	for name, encoding := range map[string]string{"windows-1252": "windows-1252", "utf-8": "windows-1252", "utf-16le": "utf-16le", "utf-16be": ""} {
+		from := text
+		if e := charset.Of(name); e != nil {
+			var err error
+			if from, err = e.NewEncoder().String(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out strings.Builder
+		p := &Table{Name: "my.csv", Client: api.NewClient(server.URL, nil), Encoding: encoding, Numbers: api.NumbersTable}
+		if _, err := p.Score(t.Context(), strings.NewReader(from), &out); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(text, sent); diff != "" {
+			t.Errorf("%s: sent (-want +got):\n%s", name, diff)
+		}
+		if diff := cmp.Diff("Größe;b;label\n\"ä\n;ö\";1;1\ncafé;2;2\n", out.String()); diff != "" {
+			t.Errorf("%s: scored (-want +got):\n%s", name, diff)
+		}
+		if want := "text/csv; numbers=table"; contentType != want {
+			t.Errorf("the Content-Type is %q, want %q", contentType, want)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mlops/internal/api"
+	"mlops/internal/dataset"
 	"mlops/internal/protocol"
 )
 
@@ -24,6 +25,9 @@ const (
 
 // mediaTypes of formats, in the header's form.
 var mediaTypes = [...][]string{jsonFormat: {api.MediaType}, linesFormat: {"application/x-ndjson"}, csvFormat: {"text/csv; charset=utf-8"}}
+
+// spellings are the values of the parameter numbers of text/csv.
+var spellings = map[string]dataset.Spelling{api.NumbersTable: dataset.TableSpelling, api.NumbersPoint: dataset.PointSpelling}
 
 // formatOf returns the format of a media type without parameters.
 func formatOf(mediaType string) (f format, ok bool) {
@@ -198,19 +202,25 @@ func (s *Server) count(x *exchange, positives int) {
 // negotiate settles the formats of body and response, and whether predictions are
 // explained.
 func (x *exchange) negotiate(r *http.Request, e *envelope, served *served) *api.Problem {
-	x.in, x.out, x.frame = jsonFormat, jsonFormat, &served.frame
+	x.in, x.out, x.frame, x.numbers = jsonFormat, jsonFormat, &served.frame, dataset.EitherSpelling
 	if e.tensors && r.Header.Get("Inference-Header-Content-Length") != "" {
 		return &api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType,
 			Detail: "binary tensors are not supported: send data as JSON (with Python's tritonclient, set_data_from_numpy(..., binary_data=False))"}
 	}
 	contentType := r.Header.Get("Content-Type")
 	if contentType != "" && contentType != api.MediaType { // no type is what quick scripts send
-		t, _, err := mime.ParseMediaType(contentType)
+		t, parameters, err := mime.ParseMediaType(contentType)
 		var ok bool
 		if x.in, ok = formatOf(t); err != nil || !ok || x.in != jsonFormat && e.tensors {
 			return &api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Detail: wrongType(contentType)}
 		}
 		x.out = x.in
+		if numbers := parameters["numbers"]; numbers != "" {
+			if x.numbers, ok = spellings[numbers]; !ok {
+				return &api.Problem{Type: api.UnsupportedMedia, Status: http.StatusUnsupportedMediaType,
+					Detail: fmt.Sprintf("numbers is %q in Content-Type; it must be %s or %s", numbers, api.NumbersTable, api.NumbersPoint)}
+			}
+		}
 	}
 	if accept := r.Header.Get("Accept"); accept != "" && accept != "*/*" {
 		for part := range strings.SplitSeq(accept, ",") {

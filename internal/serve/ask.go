@@ -67,7 +67,7 @@ func (x *exchange) groups(served *served) []string {
 	e := served.model.Encoder
 	var found []string
 	known := map[string]bool{}
-	d.table = x.in == csvFormat
+	d.table, d.numbers = x.in == csvFormat, x.numbers
 	d.back.collect = func(group []byte) {
 		if !known[string(group)] {
 			found = append(found, string(group))

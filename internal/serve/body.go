@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	"mlops/internal/dataset"
 	"mlops/internal/feature"
 	"mlops/internal/protocol"
 )
@@ -35,11 +36,12 @@ type exchange struct {
 	earlier    *feature.Snapshot // looked up for records that bring none; may be nil
 	unanswered bool              // because Postgres did not answer
 
-	explained *explanation // nil: predictions are not explained
-	spare     *explanation // of an earlier request, with its buffers
-	copied    *job         // for the challenger; nil: it does not score this request
-	in, out   format       // of the body and of the response
-	frame     *frame       // of a JSON response
+	explained *explanation     // nil: predictions are not explained
+	spare     *explanation     // of an earlier request, with its buffers
+	copied    *job             // for the challenger; nil: it does not score this request
+	in, out   format           // of the body and of the response
+	numbers   dataset.Spelling // of a CSV body
+	frame     *frame           // of a JSON response
 
 	inference protocol.InferenceRequest // of the Open Inference Protocol
 }

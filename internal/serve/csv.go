@@ -41,7 +41,16 @@ func (d *decoder) csv(next func() []float32) error {
 				c, after := columns[i], d.pos
 				d.seen[c] = true
 				d.pos = start + len(text) // where the value ends, for warnings
-				if err := d.take(vector, c, text, false, start); err != nil {
+				plain, err := d.spec.Plain(c, text, d.numbers)
+				switch {
+				case err == nil:
+					err = d.take(vector, c, plain, false, start)
+				case d.spec.Ignored(c): // take minds if it looks for earlier rows by it
+					err = d.take(vector, c, text, false, start)
+				default:
+					err = d.wrongValue(&d.spec.Columns[c], text, err)
+				}
+				if err != nil {
 					return err
 				}
 				d.pos = after
@@ -86,6 +95,8 @@ func (d *decoder) header(separator byte) ([]int, error) {
 		}
 		detail := ""
 		switch {
+		case c < 0 && d.spec.Source.Leaves(name) && d.alike(name) == "":
+			// The load leaves this column out too.
 		case c < 0 && name == "":
 			detail = "column " + strconv.Itoa(len(columns)+1) + " of the header has no name (pandas writes its index so: to_csv(index=False))"
 		case c < 0:

@@ -23,6 +23,7 @@ type decoder struct {
 	rule    int              // the cohort's rule that leaves the record out; -1 if none does
 	before  int              // unknown at the record's begin
 	table   bool             // the body is CSV
+	numbers dataset.Spelling // of a CSV body
 	single  bool             // the body is one object
 	within  bool             // a record is being read
 	vector  []float32        // of the record being read

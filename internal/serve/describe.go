@@ -79,6 +79,9 @@ func description(s *served) api.Model {
 	if s.model.Encoder.Seen == nil {
 		m.NoWarnings = "the version was trained before training kept what it saw; the next one has them"
 	}
+	if file := (api.File{Encoding: spec.Source.Encoding, Decimal: spec.Source.Decimal, Thousands: spec.Source.Thousands}); file != (api.File{}) {
+		m.Dataset.File = &file
+	}
 	for _, e := range spec.Cohort {
 		m.Dataset.Cohort = append(m.Dataset.Cohort, api.Exclusion{Column: e.Column, Values: e.Values, Because: e.Because})
 	}

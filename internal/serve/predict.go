@@ -135,7 +135,7 @@ func score(x *exchange, m *model.Model) (unknown int, err error) {
 		}
 		n = 0
 	}
-	ws.decoder.exchange, ws.decoder.table = x, x.in == csvFormat
+	ws.decoder.exchange, ws.decoder.table, ws.decoder.numbers = x, x.in == csvFormat, x.numbers
 	err = ws.decoder.decode(x.body, m.Encoder, func() []float32 {
 		if n == chunk {
 			flush()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"mlops/internal/dataset"
 	"mlops/internal/evaluate"
 	"mlops/internal/metrics"
 )
@@ -56,6 +57,7 @@ type job struct {
 	vectors  []float32 // if the challenger takes the same
 	body     []byte    // else: the records
 	table    bool      // the body is CSV
+	numbers  dataset.Spelling
 	records  int       // that are compared, from the first on
 	scores   []float32 // production's outputs, by record
 	excluded []exclusion
@@ -101,7 +103,7 @@ func (h *shadow) send(x *exchange) {
 	records := len(x.scores) / outputs
 	if !d.alike && len(x.body) <= smallBody {
 		j.records = min(records, roomFor(d.model.Encoder.Width()))
-		j.body, j.table = append(j.body, x.body...), x.in == csvFormat
+		j.body, j.table, j.numbers = append(j.body, x.body...), x.in == csvFormat, x.numbers
 	}
 	j.scores = append(j.scores[:0], x.scores[:j.records*outputs]...)
 	j.excluded = j.excluded[:0]
@@ -204,7 +206,7 @@ func (h *shadow) encode(j *job) (vectors []float32, left []exclusion, err error)
 	vectors = h.vectors[:width*j.records]
 	x := &exchange{memory: &h.memory, earlier: m.Earlier}
 	defer func() { h.memory.give(x.held) }()
-	h.decoder.exchange, h.decoder.table = x, j.table
+	h.decoder.exchange, h.decoder.table, h.decoder.numbers = x, j.table, j.numbers
 	err = h.decoder.decode(j.body, m.Encoder, func() []float32 {
 		n = min(n+1, j.records) // further ones go where the last one went, which is written first
 		return vectors[(n-1)*width : n*width]

@@ -10,28 +10,14 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/charmap"
-	utf16 "golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
-)
 
-// decoders are the encodings that a table may have besides UTF-8, by their names
-// in a spec.
-var decoders = map[string]encoding.Encoding{
-	"utf-16":     utf16.UTF16(utf16.LittleEndian, utf16.UseBOM),
-	"utf-16le":   utf16.UTF16(utf16.LittleEndian, utf16.UseBOM),
-	"utf-16be":   utf16.UTF16(utf16.BigEndian, utf16.UseBOM),
-	"iso-8859-1": charmap.ISO8859_1, "iso-8859-2": charmap.ISO8859_2, "iso-8859-5": charmap.ISO8859_5,
-	"iso-8859-7": charmap.ISO8859_7, "iso-8859-9": charmap.ISO8859_9, "iso-8859-15": charmap.ISO8859_15,
-	"windows-1250": charmap.Windows1250, "windows-1251": charmap.Windows1251, "windows-1252": charmap.Windows1252,
-	"windows-1253": charmap.Windows1253, "windows-1254": charmap.Windows1254, "windows-1257": charmap.Windows1257,
-	"cp437": charmap.CodePage437, "cp850": charmap.CodePage850, "cp852": charmap.CodePage852,
-	"koi8-r": charmap.KOI8R, "macintosh": charmap.Macintosh,
-}
+	"mlops/internal/charset"
+)
 
 // text returns the table's text as UTF-8 out of its bytes.
 func (t *Table) text(in io.Reader) io.Reader {
-	if e := decoders[t.encoding]; e != nil {
+	if e := charset.Of(t.encoding); e != nil {
 		in = e.NewDecoder().Reader(in)
 	}
 	if t.cr {
@@ -74,7 +60,7 @@ func (l *lineFeeds) Read(p []byte) (int, error) {
 // Encoder returns a writer of UTF-8 text that writes it as a table with these options
 // is read: what the encoding does not have becomes a question mark or the like.
 func Encoder(w io.Writer, o Options) io.WriteCloser {
-	e := decoders[o.Encoding]
+	e := charset.Of(o.Encoding)
 	if e == nil {
 		return transform.NewWriter(w, transform.Nop)
 	}
@@ -86,9 +72,9 @@ func Encoder(w io.Writer, o Options) io.WriteCloser {
 func (t *Table) opened() (io.ReadCloser, error) {
 	in, err := t.open()
 	switch {
-	case err != nil || decoders[t.encoding] == nil && !t.cr:
+	case err != nil || charset.Of(t.encoding) == nil && !t.cr:
 		return in, err
-	case decoders[t.encoding] == nil:
+	case charset.Of(t.encoding) == nil:
 		if s, ok := in.(io.Seeker); ok {
 			return struct {
 				io.Reader
@@ -103,25 +89,13 @@ func (t *Table) opened() (io.ReadCloser, error) {
 	}{t.text(in), in}, nil
 }
 
-// declared returns the encoding that a table says at its start that it has: the
-// byte order mark of UTF-16.
-func declared(start []byte) string {
-	switch {
-	case bytes.HasPrefix(start, []byte("\xff\xfe")):
-		return "utf-16le"
-	case bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return "utf-16be"
-	}
-	return ""
-}
-
 // GuessEncoding says which encoding a line that is not UTF-8 looks like, and how
 // the text around its first foreign byte reads in it.
 func GuessEncoding(line []byte) (name, example string) {
 	var g encodingGuess
 	g.add(line)
 	name = g.name()
-	if decoded, err := decoders[name].NewDecoder().Bytes(g.first); err == nil {
+	if decoded, err := charset.Of(name).NewDecoder().Bytes(g.first); err == nil {
 		example = string(decoded)
 	}
 	return name, example
@@ -158,7 +132,7 @@ func (g *encodingGuess) add(line []byte) {
 		}
 		g.words = g.words || longestRun(part) >= 4
 		for _, name := range append(western, cyrillic...) {
-			if decoded, err := decoders[name].NewDecoder().Bytes(part); err == nil {
+			if decoded, err := charset.Of(name).NewDecoder().Bytes(part); err == nil {
 				g.likely[name] += likely(string(decoded))
 			}
 		}

@@ -11,12 +11,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 	utf16 "golang.org/x/text/encoding/unicode"
 
+	"mlops/internal/charset"
 	"mlops/internal/dataset"
 )
 
 func encoded(t *testing.T, name, text string) string {
 	t.Helper()
-	out, err := decoders[name].NewEncoder().String(text)
+	out, err := charset.Of(name).NewEncoder().String(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,11 +165,11 @@ func TestCharactersThatWereLost(t *testing.T) {
 // that are read.
 func TestEveryEncodingCanBeRead(t *testing.T) {
 	for _, name := range dataset.Encodings() {
-		if decoders[name] == nil && name != "utf-8" {
+		if charset.Of(name) == nil && name != "utf-8" {
 			t.Errorf("a spec may have the encoding %s, and it can't be read", name)
 		}
 	}
-	for name := range decoders {
+	for _, name := range charset.Names() {
 		if got, ok := dataset.Encoding(name); !ok || got != name {
 			t.Errorf("%s can be read, and no spec may have it", name)
 		}

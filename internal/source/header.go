@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"mlops/internal/charset"
 	"mlops/internal/dataset"
 )
 
@@ -146,8 +147,8 @@ func (t *Table) readHeader(r io.Reader, opts *Options) error {
 		}
 	}
 	switch {
-	case t.explicit && decoders[t.encoding] == nil: // UTF-8, and the spec says so
-	case decoders[t.encoding] != nil:
+	case t.explicit && charset.Of(t.encoding) == nil: // UTF-8, and the spec says so
+	case charset.Of(t.encoding) != nil:
 		h.replaced = noCharacter + t.encoding
 	default:
 		h.replaced = Replaced

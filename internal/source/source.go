@@ -29,6 +29,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"mlops/internal/charset"
 	"mlops/internal/dataset"
 )
 
@@ -309,7 +310,7 @@ func (t *Table) scan(ctx context.Context, opts *Options) error {
 				return err
 			}
 		}
-	case opts.SHA256 != "" && (decoders[t.encoding] != nil || t.cr):
+	case opts.SHA256 != "" && (charset.Of(t.encoding) != nil || t.cr):
 		raw = sha256.New()
 		from = io.TeeReader(packed, raw)
 	}
@@ -380,7 +381,7 @@ func (t *Table) settleEncoding(in *bufio.Reader, opts *Options) error {
 	}
 	t.encoding, t.explicit = opts.Encoding, opts.Encoding != ""
 	if !t.explicit {
-		t.encoding = declared(start)
+		t.encoding = charset.Declared(start)
 	}
 	what := foreign(start, t.encoding)
 	if opts.Guess && t.encoding == "" {

@@ -34,15 +34,21 @@ Sends the records of a CSV file (or of standard input: -; gzip and zstd are unpa
 the inference server, and writes each line again with its prediction behind it: label and
 probability (or the classes' probabilities, or value, low and high), why a record gets no
 score (excluded), and in what it is unlike the training rows (warnings). The file may be of
-any size; lines come out in their order. The first record that is wrong ends it, with the
+any size; lines come out in their order, in UTF-8. Encoding, separator, ignored columns and
+the spelling of numbers may be those of the data set's own tables. A number that could be
+read in two ways, such as 1.234 where the tables have decimal commas, needs -numbers. The first record that is wrong ends it, with the
 line and what to do; nothing behind that is written.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
 			server := f.String("server", os.Getenv("MLOPS_INFERENCE"), "`URL` of the inference server (also: MLOPS_INFERENCE; default: the demo's, else http://localhost:8000)")
 			key := f.String("key-file", "", "`file` with the API key to send (default: MLOPS_API_KEY, or the demo's own)")
+			numbers := f.String("numbers", "", "how the file spells numbers: table (as the data set's own tables) or point (1234.5); default: either")
 			return func(ctx context.Context, out io.Writer, args []string) error {
 				if len(args) != 1 {
 					return program.Inputf("predict takes one file: mlops predict FILE > scored.csv")
+				}
+				if *numbers != "" && *numbers != api.NumbersTable && *numbers != api.NumbersPoint {
+					return program.Inputf("-numbers is %q; it must be %s or %s", *numbers, api.NumbersTable, api.NumbersPoint)
 				}
 				client, err := findServer(in, *server, *key)
 				if err != nil {
@@ -56,7 +62,7 @@ line and what to do; nothing behind that is written.`,
 				d := progress.New(os.Stderr, os.Getenv("TERM"), os.Getenv("NO_COLOR") == "")
 				defer d.Close()
 				return d.Do("predict "+args[0], func(log *slog.Logger) (string, error) {
-					t := scoring.Table{Name: args[0], Client: client, Scored: func(rows int) {
+					t := scoring.Table{Name: args[0], Client: client, Numbers: *numbers, Encoding: encodingOf(ctx, client), Scored: func(rows int) {
 						log.Info("progress", "done", rows, "total", 0, "unit", "rows")
 					}}
 					rows, err := t.Score(ctx, from, out)
@@ -136,6 +142,16 @@ func findServer(in *inputs, server, keyFile string) (*api.Client, error) {
 		client = client.WithKey(key)
 	}
 	return client, nil
+}
+
+// encodingOf asks the server for the encoding of the data set's tables. A server that does
+// not say is left to refuse what it can't read.
+func encodingOf(ctx context.Context, client *api.Client) string {
+	m, err := client.Model(ctx)
+	if err != nil {
+		return ""
+	}
+	return m.Dataset.Encoding()
 }
 
 // openTable opens a file, or standard input, and unpacks it.

@@ -16,9 +16,36 @@ let texts = []; // the scored file, in parts
 let name = 'scored.csv';
 let stopping = null;
 
+// encodingOf is what a file says itself that it is in, UTF-8 if it is, else what the data
+// set's own tables are in.
+async function encodingOf(file) {
+  const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+  if (first === 0xff && second === 0xfe) return 'utf-16le';
+  if (first === 0xfe && second === 0xff) return 'utf-16be';
+  const other = upload.dataset.encoding;
+  if (!other) return 'utf-8';
+  const reader = file.stream().pipeThrough(new TextDecoderStream('utf-8', { fatal: true })).getReader();
+  try {
+    while (!(await reader.read()).done);
+    return 'utf-8';
+  } catch {
+    return other;
+  }
+}
+
+// textOf decodes a file.
+async function textOf(file) {
+  const encoding = await encodingOf(file);
+  try {
+    return file.stream().pipeThrough(new TextDecoderStream(encoding, { fatal: true }));
+  } catch {
+    throw new Error(`It is in ${encoding}, which the browser can’t read: save it as “CSV UTF-8”.`);
+  }
+}
+
 // parts reads a file in parts of whole records, which may have line ends within quotes.
 async function* parts(file) {
-  const reader = file.stream().pipeThrough(new TextDecoderStream('utf-8', { fatal: true })).getReader();
+  const reader = (await textOf(file)).getReader();
   let header = null;
   let rest = '';
   let text = '';
