@@ -53,7 +53,7 @@ func Model() Dashboard {
 			{"Versions", []Panel{
 				series(12, "Servers by version", "How many servers serve which version: where one line ends and the next begins, a version was promoted.", Short,
 					Query{served, "{{name}} {{version}}"}).empty(noModel).stacked(),
-				series(12, "Loaded and refused", "Versions loaded and refused, beside failed polls of the registry."+lookBack, Short, loadedAndRefused...).empty(noServer).red(1),
+				series(12, "Loaded and refused", "Versions loaded and refused, beside failed polls of the registry."+lookBack, Short, loadedAndRefused...).empty(noServer),
 			}},
 		},
 	}

@@ -100,7 +100,7 @@ func Serving() Dashboard {
 			}},
 			{"Model", []Panel{
 				series(8, "Servers by version", "How many servers serve which version.", Short, Query{served, "{{name}} {{version}}"}).empty(noModel).stacked(),
-				series(8, "Versions loaded and refused", "Versions loaded and refused, beside failed polls of the registry."+lookBack, Short, loadedAndRefused...).empty(noServer).red(1),
+				series(8, "Versions loaded and refused", "Versions loaded and refused, beside failed polls of the registry."+lookBack, Short, loadedAndRefused...).empty(noServer),
 				servedFor(4).height(8),
 				stat(4, "Time to load", "Time it took the slowest server to fetch and verify the served version.", Seconds, "no model",
 					Query{`max(mlops_model_load_duration_seconds)`, "load"}).bare().orange(30).height(8),

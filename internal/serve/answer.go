@@ -190,11 +190,22 @@ func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served
 	}
 }
 
+// labels returns the counters of a binary task's labels. A server that never has one
+// has none of them, rather than a label that is predicted never.
+func (s *Server) labels() *[2]counter {
+	s.binary.Do(func() {
+		if s.predictions[0] == nil {
+			s.predictions = [2]counter{s.metrics.Predicted("0"), s.metrics.Predicted("1")}
+		}
+	})
+	return &s.predictions
+}
+
 // count counts the predictions of a binary task.
 func (s *Server) count(x *exchange, positives int) {
 	for label, n := range [2]int{len(x.scores) - len(x.excluded) - positives, positives} {
 		if n > 0 {
-			s.predictions[label].Add(n)
+			s.labels()[label].Add(n)
 		}
 	}
 }

@@ -116,6 +116,9 @@ func TestNotebook(t *testing.T) {
 			}
 		}
 		if spec.Task == "regression" {
+			if zero, value := metric(t, s, `mlops_predictions_total{label="0"}`), metric(t, s, `mlops_predictions_total{label="value"}`); zero != "" || value == "0" || value == "" {
+				t.Errorf("%s: %q records with label 0, %q values; want values only", test.name, zero, value)
+			}
 			if i := got[0].Interval; i == nil || math.Abs(i[1]-i[0]-4) > 1e-4 {
 				t.Errorf("%s: interval %v, want one of width 4, which 80 %% of the errors from -2.5 to 2.5 are in", test.name, i)
 			}

@@ -112,7 +112,8 @@ type Server struct {
 	small       *slots // for requests with a small body
 	large       *slots
 	score       func(*exchange, *model.Model) (unknown int, err error)
-	predictions [2]counter // by label
+	predictions [2]counter // by label of a binary task; see labels
+	binary      sync.Once  // fills predictions in
 }
 
 // counter counts predictions.
@@ -136,7 +137,6 @@ func New(o Options) *Server {
 	}
 	s.memory.total = l.BodyMemory
 	s.metrics = newMetrics(s)
-	s.predictions = [2]counter{s.metrics.Predicted("0"), s.metrics.Predicted("1")}
 	if o.Shadow > 0 && o.Challengers != nil {
 		s.shadow = newShadow(s)
 	}

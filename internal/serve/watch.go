@@ -232,6 +232,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	}
 	next.task = newTask(m, s.metrics)
 	if next.task == nil {
+		s.labels()
 		next.scores = s.metrics.Scores(strconv.Itoa(v.Number))
 	}
 	next.description = description(next)
