@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 )
 
 // Search says how Capacity looks for the most load that a server sustains.
@@ -39,6 +40,77 @@ const relative = 0.05
 // sustained and then halves the gap. The objective is cfg's MaxErrors and P99, and each
 // stage lasts cfg's Duration.
 func FindCapacity(ctx context.Context, cfg Config, s Search) (Capacity, error) {
+	if cfg.Bodies == nil {
+		var err error
+		if cfg, err = cfg.defaults(); err != nil {
+			return Capacity{}, err
+		}
+		if cfg.Bodies, err = Samples(ctx, cfg.Target, cfg.Key); err != nil {
+			return Capacity{}, err
+		}
+	}
+	return s.find(func(level float64) (Stage, bool, error) {
+		cfg := cfg
+		cfg.Users, cfg.Rates = []int{int(level)}, nil
+		if s.Rate {
+			cfg.Users, cfg.Rates = nil, []float64{level}
+		}
+		r, err := Run(ctx, cfg)
+		switch {
+		case err != nil:
+			return Stage{}, false, err
+		case r.Stopped:
+			return Stage{}, false, errStopped
+		}
+		return r.Stages[0], r.Passed(), nil
+	})
+}
+
+// FindPlanCapacity is FindCapacity for the targets of a plan, of whatever server, which
+// was checked and loaded. Each level is held for a while in place of the plan's shape. The
+// objective is the plan's thresholds, or fewer than 20 % failed requests if it has none. At
+// a rate, a request that can't begin within 10 ms of its time counts as failed, as it does
+// in a stage: sent later, it would be another load than the one that is tried.
+func FindPlanCapacity(ctx context.Context, p Plan, each time.Duration, s Search) (Capacity, error) {
+	s.Rate = p.Model == OpenModel
+	if p.Thresholds == (Thresholds{}) {
+		p.Thresholds.Errors = new(0.2)
+	}
+	return s.find(func(level float64) (Stage, bool, error) {
+		p := p
+		p.Shape = []Segment{{Level: level, For: Span(each)}}
+		session, err := ready(p)
+		if err != nil {
+			return Stage{}, false, err
+		}
+		if s.Rate {
+			session.patience = maxLateness
+		}
+		session.start(ctx)
+		<-session.Done()
+		r := session.Result()
+		if r.Stopped {
+			return Stage{}, false, errStopped
+		}
+		l := r.Total.Latency
+		stage := Stage{
+			Began: r.Began, Seconds: r.Total.Seconds, Requests: r.Total.Requests, Failed: r.Total.Failed, PerSecond: r.Total.PerSecond,
+			Latency: Latency{Mean: l.Mean, P50: l.P50, P95: l.P95, P99: l.P99, Max: l.Max}, Connections: r.Opened, Sustained: r.Passed(), Generator: r.Generator, Warnings: r.Warnings,
+		}
+		stage.Errors, stage.Failures = session.causes.byKind()
+		stage.Versions = session.versions.all()
+		if stage.Rate = level; !s.Rate {
+			stage.Users, stage.Rate = int(level), 0
+		}
+		return stage, stage.Sustained, nil
+	})
+}
+
+var errStopped = errors.New("the search was stopped")
+
+// find searches with the stages that try goes through, of which it says whether the
+// objective was kept.
+func (s Search) find(try func(level float64) (Stage, bool, error)) (Capacity, error) {
 	c := Capacity{Unit: "users"}
 	s.From = max(s.From, 1)
 	if s.Rate {
@@ -56,36 +128,18 @@ func FindCapacity(ctx context.Context, cfg Config, s Search) (Capacity, error) {
 	if s.Repeat < 1 || s.Most < s.From {
 		return c, fmt.Errorf("can't search %d times from %v to %v", s.Repeat, s.From, s.Most)
 	}
-	if cfg.Bodies == nil {
-		var err error
-		if cfg, err = cfg.defaults(); err != nil {
-			return c, err
-		}
-		if cfg.Bodies, err = Samples(ctx, cfg.Target, cfg.Key); err != nil {
-			return c, err
-		}
-	}
-	try := func(level float64) (bool, error) {
-		cfg := cfg
-		cfg.Users, cfg.Rates = []int{int(level)}, nil
-		if s.Rate {
-			cfg.Users, cfg.Rates = nil, []float64{level}
-		}
-		r, err := Run(ctx, cfg)
-		if err != nil {
-			return false, err
-		}
-		if r.Stopped {
-			return false, errors.New("the search was stopped")
-		}
-		c.Stages = append(c.Stages, r.Stages...)
-		if s.OnTry != nil {
-			s.OnTry(r.Stages[0])
-		}
-		return r.Passed(), nil
-	}
 	for range s.Repeat {
-		found, unlimited, err := highest(try, s.From, s.Most, !s.Rate)
+		found, unlimited, err := highest(func(level float64) (bool, error) {
+			stage, kept, err := try(level)
+			if err != nil {
+				return false, err
+			}
+			c.Stages = append(c.Stages, stage)
+			if s.OnTry != nil {
+				s.OnTry(stage)
+			}
+			return kept, nil
+		}, s.From, s.Most, !s.Rate)
 		if err != nil {
 			return c, err
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -125,5 +126,43 @@ func TestCapacity(t *testing.T) {
 	}
 	if c.Median != 3 || c.Unlimited || len(c.Found) != 3 || c.Sure != 0.75 || !strings.Contains(c.Sum(), "up to 3 users") {
 		t.Errorf("%v, %s", c.Found, c.Sum())
+	}
+	// The same of a plan, whatever its targets are.
+	p, err := Plan{Targets: []Target{{URL: target + "/any", Method: http.MethodGet}}}.Check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err = FindPlanCapacity(t.Context(), p, 80*time.Millisecond, Search{Repeat: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Median != 3 || c.Unlimited || len(c.Found) != 3 || !strings.Contains(c.Sum(), "up to 3 users") {
+		t.Errorf("of a plan: %v, %s", c.Found, c.Sum())
+	}
+}
+
+// A server that answers one request at a time, in 10 ms, keeps no more than 100 a second,
+// although none fails: those above begin too late.
+func TestCapacityOfAPlanAtARate(t *testing.T) {
+	t.Parallel()
+	var one sync.Mutex
+	target := start(t, func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
+		time.Sleep(10 * time.Millisecond)
+	})
+	p, err := Plan{Model: OpenModel, Connections: 4, Targets: []Target{{URL: target + "/any", Method: http.MethodGet}}, Thresholds: Thresholds{Errors: new(0.2)}}.Check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := FindPlanCapacity(t.Context(), p, 500*time.Millisecond, Search{Repeat: 1})
+	if err != nil || c.Unit != "requests per second" || c.Median > 110 || c.Unlimited { // fewer on a busy machine
+		t.Errorf("%v, %s: %v", c.Found, c.Sum(), err)
 	}
 }

@@ -80,6 +80,16 @@ const windowLength = time.Second
 // Start begins a test, whose plan must have been checked and loaded. It ends by itself
 // after its shape, or with the context, or by Stop.
 func Start(ctx context.Context, p Plan) (*Session, error) {
+	s, err := ready(p)
+	if err != nil {
+		return nil, err
+	}
+	s.start(ctx)
+	return s, nil
+}
+
+// ready returns the session of a plan, not yet started.
+func ready(p Plan) (*Session, error) {
 	p, err := p.Check()
 	if err != nil {
 		return nil, err
@@ -95,9 +105,7 @@ func Start(ctx context.Context, p Plan) (*Session, error) {
 		}
 		targets = append(targets, t)
 	}
-	s := newSession(p, targets, order(p.Targets))
-	s.start(ctx)
-	return s, nil
+	return newSession(p, targets, order(p.Targets)), nil
 }
 
 func newSession(p Plan, targets []*prepared, order []int) *Session {

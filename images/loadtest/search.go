@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"mlops/internal/program"
@@ -18,8 +20,11 @@ import (
 func capacity(ctx context.Context, log *slog.Logger, args []string) error {
 	var cfg loadtest.Config
 	var search loadtest.Search
-	var records, file string
+	var of, records, file string
+	var set *flag.FlagSet
 	err := program.Flags(args, func(f *flag.FlagSet) {
+		set = f
+		f.StringVar(&of, "plan", "", "file of a plan whose model, targets and thresholds are tried, whatever server they name; its shape is left out")
 		f.StringVar(&cfg.Target, "target", "http://localhost:8000", "base URL of the server")
 		f.BoolVar(&search.Rate, "rate", false, "look for requests per second instead of users")
 		f.Float64Var(&search.From, "from", 0, "the first level (default 1 user, 10 requests per second)")
@@ -35,6 +40,32 @@ func capacity(ctx context.Context, log *slog.Logger, args []string) error {
 	if err != nil {
 		return err
 	}
+	search.OnTry = func(s loadtest.Stage) {
+		log.Info("tried", "users", s.Users, "rate", s.Rate, "per_second", s.PerSecond, "failed", s.Failed, "p99_ms", s.Latency.P99)
+	}
+	if of != "" {
+		var both []string
+		set.Visit(func(f *flag.Flag) {
+			if slices.Contains([]string{"target", "rate", "connections", "max-errors", "p99", "records"}, f.Name) {
+				both = append(both, "-"+f.Name)
+			}
+		})
+		if len(both) > 0 {
+			return program.Inputf("with -plan, what %s says stands in the plan", strings.Join(both, ", "))
+		}
+		p, err := readPlan(of)
+		if err == nil {
+			err = load(ctx, log, &p)
+		}
+		if err != nil {
+			return err
+		}
+		found, err := loadtest.FindPlanCapacity(ctx, p, cfg.Duration, search)
+		if err != nil {
+			return err
+		}
+		return told(&found, file)
+	}
 	if records != "" {
 		if cfg.Bodies, err = read(records); err != nil {
 			return program.Inputf("%s: %w", records, err)
@@ -44,13 +75,15 @@ func capacity(ctx context.Context, log *slog.Logger, args []string) error {
 	if err := cfg.Check(); err != nil {
 		return program.Input(err)
 	}
-	search.OnTry = func(s loadtest.Stage) {
-		log.Info("tried", "users", s.Users, "rate", s.Rate, "per_second", s.PerSecond, "failed", s.Failed, "p99_ms", s.Latency.P99)
-	}
 	found, err := loadtest.FindCapacity(ctx, cfg, search)
 	if err != nil {
 		return err
 	}
+	return told(&found, file)
+}
+
+// told prints what was found, and writes it to a file if one is named.
+func told(found *loadtest.Capacity, file string) error {
 	fmt.Println(found.Sum())
 	if file == "" {
 		return nil

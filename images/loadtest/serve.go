@@ -59,9 +59,18 @@ func plan(ctx context.Context, log *slog.Logger, args []string) error {
 	if err := program.Flags(args[1:], to.flags); err != nil {
 		return err
 	}
-	f, err := os.Open(args[0])
+	p, err := readPlan(args[0])
 	if err != nil {
-		return program.Input(err)
+		return err
+	}
+	return follow(ctx, log, p, to)
+}
+
+// readPlan reads and checks a plan's file.
+func readPlan(file string) (loadtest.Plan, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return loadtest.Plan{}, program.Input(err)
 	}
 	defer f.Close()
 	p, err := loadtest.ReadPlan(f)
@@ -69,22 +78,27 @@ func plan(ctx context.Context, log *slog.Logger, args []string) error {
 		p, err = p.Check()
 	}
 	if err != nil {
-		return program.Inputf("%s: %w", args[0], err)
+		return p, program.Inputf("%s: %w", file, err)
 	}
-	return follow(ctx, log, p, to)
+	return p, nil
 }
 
-// follow runs a plan that was checked to its end.
-func follow(ctx context.Context, log *slog.Logger, p loadtest.Plan, to files) error {
+// load loads what a plan that was checked sends.
+func load(ctx context.Context, log *slog.Logger, p *loadtest.Plan) error {
 	if key := program.EnvOr("MLOPS_API_KEY", ""); key != "" {
 		p.UseKey(key)
 	}
 	notes, err := p.Load(ctx)
-	if err != nil {
-		return err
-	}
 	for _, n := range notes {
 		log.Warn(n)
+	}
+	return err
+}
+
+// follow runs a plan that was checked to its end.
+func follow(ctx context.Context, log *slog.Logger, p loadtest.Plan, to files) error {
+	if err := load(ctx, log, &p); err != nil {
+		return err
 	}
 	session, err := loadtest.Start(ctx, p)
 	if err != nil {
