@@ -41,6 +41,14 @@ func up(ctx context.Context, c *config) error {
 		return err
 	}
 	defer lock.Unlock()
+	// Before minutes of building. A table of a Python package is found once that is unpacked.
+	packaged := spec.Source.Package != "" && c.dataset == ""
+	var table origin.Table
+	if !packaged {
+		if table, err = c.table(ctx, spec); err != nil {
+			return err
+		}
+	}
 	t, err := c.choose(ctx)
 	if err != nil {
 		return err
@@ -63,9 +71,10 @@ func up(ctx context.Context, c *config) error {
 	if err := c.images(ctx, t); err != nil {
 		return err
 	}
-	table, err := c.table(ctx, spec)
-	if err != nil {
-		return err
+	if packaged {
+		if table, err = c.table(ctx, spec); err != nil {
+			return err
+		}
 	}
 	r, err := t.release()
 	if err != nil {
