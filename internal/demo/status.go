@@ -114,6 +114,16 @@ func knownSets(s *local.State) ([]known, error) {
 	return ks, nil
 }
 
+// Specs are the paths of the YAML files of the data sets that the state has seen.
+func Specs(s *local.State) ([]string, error) {
+	sets, err := knownSets(s)
+	var paths []string
+	for _, k := range sets {
+		paths = append(paths, k.Spec)
+	}
+	return paths, err
+}
+
 // databases connects to the state's Postgres as the steps do.
 func databases(s *local.State, pg *local.Record) overview.Databases {
 	return func(ctx context.Context, database string) (*pgx.Conn, error) {

@@ -12,6 +12,10 @@ import (
 
 var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id[_ .-].*|((row|rec|record|obs|observation|case|sample)[_ .-]?)?index)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
 
+// keyName are names of identifiers that are the key if every row has its own value, and say
+// nothing otherwise: a Hausnummer is no group.
+var keyName = regexp.MustCompile(`(?i)(nummer|kennung|numéro|número|#)$`)
+
 // identifies reports whether a column has a name of identifiers, and no number below 0,
 // which none is.
 func (c *column) identifies() bool {
@@ -36,7 +40,7 @@ func (d *Draft) chooseKeys() {
 		if c == d.target || c.out != "" || c.drop != "" || c.kind == dataset.Number || c.kind == dataset.Date {
 			continue
 		}
-		named := c.identifies()
+		named := c.identifies() || c.unique && keyName.MatchString(c.name)
 		switch {
 		case d.key == nil && c.unique && c.present == d.Rows && c.exact && (named || c == d.columns[0] && c.kind == dataset.Category && c.words == c.measured):
 			d.key, c.out = c, "it is the key: every row has its own value"

@@ -57,3 +57,21 @@ func TestLineOfMeans(t *testing.T) {
 		}
 	}
 }
+
+// Names of identifiers in compound words and with a hash are the key if every row has its
+// own value. Those that repeat are neither key nor group.
+func TestKeysInCompounds(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Fallnummer", "MLS#"} {
+		path := table(t, "t.csv", name+",Hausnummer,a,y\n"+rows(600, func(i int) string {
+			return fmt.Sprintf("%d,%d,%d,%s", 7_000_000+uint32(i)*7919%100_003, 1+i*37%120, uint32(i)*2_654_435_761>>8%50, yesNo(i*13))
+		}))
+		d, err := draft.Make(t.Context(), path, draft.Options{Target: "y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key := d.Spec.Column(d.Spec.Key); key < 0 || d.Spec.Columns[key].Header() != name || d.Spec.Group != "" {
+			t.Errorf("key %q, group %q; want the key %s and no group\n%s", d.Spec.Key, d.Spec.Group, name, d.YAML)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"mlops/internal/demo"
@@ -24,6 +25,22 @@ type work = func(ctx context.Context, out io.Writer, args []string) error
 // commands are all, in the order in which help lists them.
 func commands() []command {
 	return slices.Concat(demoCommands(), []command{predictCommand(), scoreBatchCommand()}, historyCommands(), keyCommands(), developerCommands())
+}
+
+// asNextBatch is how the table would be added to each data set of one's own that the demo
+// knows.
+func asNextBatch(c *demo.Config, table string) string {
+	specs, err := demo.Specs(c.State)
+	if err != nil {
+		return ""
+	}
+	var text strings.Builder
+	for _, spec := range specs {
+		if spec != c.Spec {
+			fmt.Fprintf(&text, "\nor, as the next batch of a data set that the demo knows: make demo SPEC=%s DATASET=%s", spec, table)
+		}
+	}
+	return text.String()
 }
 
 func demoCommands() []command {
@@ -60,7 +77,7 @@ is served. Run it again at any time: it does only what is new. With -target and 
 					fmt.Fprint(out, answer)
 				}
 				if program.Code(err) == program.BadInput && in.dataset != "" && in.specPath == "" && what.target == "" {
-					err = fmt.Errorf("%w\n%s was taken for a table of the shipped data set; for one of your own name the column to predict: make demo DATASET=%s TARGET=COLUMN", err, in.dataset, in.dataset)
+					err = fmt.Errorf("%w\n%s was taken for a table of the shipped data set; for one of your own name the column to predict: make demo DATASET=%s TARGET=COLUMN%s", err, in.dataset, in.dataset, asNextBatch(c, in.dataset))
 				}
 				return err
 			}
