@@ -86,6 +86,7 @@ var reference = []key{
 	{"target.labels.positive", "word for the outcome 1", "the target's column", "leaves"},
 	{"target.labels.negative", "word for the outcome 0", "not and the positive word", "stays"},
 	{"allow_leak", "columns that may tell the target by themselves", "none: training stops at one", "[odor]"},
+	{"allow_copies", "rows that are copies of others are right, such as answers that many people give alike", "false: training stops if copies make the figures too good", "true"},
 	{"cohort", "rows to leave out of training and predictions", "none", "[{column: plan, values: [test], because: no customers}]"},
 	{"cohort[].column", "column that tells them", "required", "plan"},
 	{"cohort[].values", "its values that leave a row out", "required", "[test]"},

@@ -36,20 +36,21 @@ type Spec struct {
 	Order    string   `yaml:"order"`     // column that orders the rows of a group; features with history look at the earlier ones
 	Columns  []Column `yaml:"columns"`
 
-	Target     Target      `yaml:"target"`
-	AllowLeak  []string    `yaml:"allow_leak"` // columns that may give the answer away: training stops if one of the others seems to
-	Cohort     []Exclusion `yaml:"cohort"`
-	Split      Split       `yaml:"split"`
-	Features   []Feature   `yaml:"features"`
-	Weights    Weights     `yaml:"weights"`   // how much a row counts in training
-	Threshold  Threshold   `yaml:"threshold"` // of a binary task
-	Interval   *Percent    `yaml:"interval"`  // of a regression: share of the values that a prediction's interval should hold
-	Samples    string      `yaml:"samples"`   // shown to everyone by /model: "synthetic" (made up; the default) or "real" rows
-	Metrics    []string    `yaml:"metrics"`   // logged, in this order; the first decides promotion
-	Slices     []string    `yaml:"slices"`    // columns by whose values the models are measured too
-	Candidates []Candidate `yaml:"candidates"`
-	Search     *Search     `yaml:"search"`  // looks for one more candidate
-	Promote    Promote     `yaml:"promote"` // when a candidate takes the place of the version in production
+	Target      Target      `yaml:"target"`
+	AllowLeak   []string    `yaml:"allow_leak"`   // columns that may give the answer away: training stops if one of the others seems to
+	AllowCopies bool        `yaml:"allow_copies"` // rows that are copies of others are right: training stops on them else
+	Cohort      []Exclusion `yaml:"cohort"`
+	Split       Split       `yaml:"split"`
+	Features    []Feature   `yaml:"features"`
+	Weights     Weights     `yaml:"weights"`   // how much a row counts in training
+	Threshold   Threshold   `yaml:"threshold"` // of a binary task
+	Interval    *Percent    `yaml:"interval"`  // of a regression: share of the values that a prediction's interval should hold
+	Samples     string      `yaml:"samples"`   // shown to everyone by /model: "synthetic" (made up; the default) or "real" rows
+	Metrics     []string    `yaml:"metrics"`   // logged, in this order; the first decides promotion
+	Slices      []string    `yaml:"slices"`    // columns by whose values the models are measured too
+	Candidates  []Candidate `yaml:"candidates"`
+	Search      *Search     `yaml:"search"`  // looks for one more candidate
+	Promote     Promote     `yaml:"promote"` // when a candidate takes the place of the version in production
 
 	text     []byte
 	columns  map[string]int

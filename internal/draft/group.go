@@ -97,7 +97,7 @@ func (s *sample) things(name string) string {
 
 // copies warns of rows that are copies of others.
 func (s *sample) copies() string {
-	if s.spec.Group != "" {
+	if s.spec.Group != "" || s.spec.AllowCopies {
 		return "" // those of one group may be alike
 	}
 	y := s.labels()
@@ -116,8 +116,17 @@ func (s *sample) copies() string {
 			columns = append(columns, c)
 		}
 	}
-	ids := inspect.Copies(s.spec, len(columns), func(column, row int) float32 { return columns[column].Values[row] }, y)
+	ids, alike := inspect.Copies(s.spec, len(columns), func(column, row int) float32 { return columns[column].Values[row] }, y)
 	if ids == nil {
+		return ""
+	}
+	x, _, _, features, err := encoded(s)
+	if err != nil {
+		return "" // the same error ended the inspection
+	}
+	width := len(features)
+	level := inspect.Recall(s.spec, features, func(row int) []float32 { return x[row*width : (row+1)*width] }, y, ids, alike).Level()
+	if level == "" {
 		return ""
 	}
 	seen := map[uint64]bool{}
@@ -128,8 +137,12 @@ func (s *sample) copies() string {
 	if s.spec.Key == "" {
 		rest = " (only rows that are equal to the last digit share a split)"
 	}
-	return fmt.Sprintf("%s of %s rows are copies of others: the same value, or nearly, in every column%s. Copies in training and test make the figures too good%s: remove them from the table",
+	text := fmt.Sprintf("%s of %s rows are copies of others: the same value, or nearly, in every column%s. Copies in training and test make the figures too good%s: remove them from the table",
 		progress.Count(int64(len(ids)-len(seen))), progress.Count(int64(len(ids))), but, rest)
+	if level == inspect.Stop {
+		text += "; if they are right, say allow_copies: true, or training may stop"
+	}
+	return text
 }
 
 // units warns of columns of numbers that are in two units.

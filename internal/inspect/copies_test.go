@@ -27,19 +27,25 @@ func TestCopies(t *testing.T) {
 	coarse := func(int) []float32 { // ages, and answers from 1 to 5
 		return []float32{float32(20 + random.IntN(40)), float32(random.IntN(5)), float32(random.IntN(5)), float32(random.IntN(5))}
 	}
+	// People who answer three questions alike, so that leaving one out changes little.
+	alike := func(int) []float32 {
+		a := float32(random.IntN(40))
+		return []float32{a, float32(int(a) % 8), float32(int(a) % 3), float32(int(a) / 10)}
+	}
 	for _, c := range []struct {
 		name   string
 		make   func(int) []float32
 		copies int
 		noise  float32
-		want   bool
+		want   Level
 	}{
-		{"each row five times", measures, 5, 0, true},
-		{"copies with a little noise", measures, 5, 0.001, true},
-		{"each row twice", measures, 2, 0, true},
-		{"each row once", measures, 1, 0, false},
-		{"codes that agree by chance", codes, 1, 0, false},
-		{"answers that agree by chance", coarse, 1, 0, false},
+		{"each row five times", measures, 5, 0, Stop},
+		{"copies with a little noise", measures, 5, 0.001, Stop},
+		{"each row twice", measures, 2, 0, Stop},
+		{"each row once", measures, 1, 0, ""},
+		{"answers that go together", alike, 1, 0, ""},
+		{"codes that agree by chance", codes, 1, 0, ""},
+		{"answers that agree by chance", coarse, 1, 0, ""},
 	} {
 		var all []row
 		for i := range 2000 / c.copies {
@@ -62,8 +68,17 @@ func TestCopies(t *testing.T) {
 		}
 		features := []Feature{{Name: "a", Columns: []string{"a"}}, {Name: "b", Columns: []string{"b"}}, {Name: "c", Columns: []string{"c"}, Codes: 3}, {Name: "d", Columns: []string{"d"}}}
 		found := copied(spec, features, part(all[:1500]), part(all[1500:]))
-		if (found != nil) != c.want {
-			t.Errorf("%s: found %v, want a finding: %t", c.name, found, c.want)
+		level := Level("")
+		if found != nil {
+			level = found.Level
+		}
+		if level != c.want {
+			t.Errorf("%s: found %v, want level %q", c.name, found, c.want)
+		}
+		allowing := *spec
+		allowing.AllowCopies = true
+		if found := copied(&allowing, features, part(all[:1500]), part(all[1500:])); found != nil {
+			t.Errorf("%s: found %v where the spec allows copies", c.name, found)
 		}
 		if found != nil && (found.Value < 0.4 || !strings.Contains(found.Text, "of the 500 test rows")) {
 			t.Errorf("%s: %+v", c.name, found)
