@@ -29,7 +29,7 @@ func lasting(r *rand.Rand, days int, keeps float64) []float64 {
 // better is still promoted.
 func TestGateInTime(t *testing.T) {
 	t.Parallel()
-	const many = 40
+	const many = 20
 	for _, test := range []struct {
 		name   string
 		metric string
@@ -40,10 +40,10 @@ func TestGateInTime(t *testing.T) {
 		// Share of the trials in which the challenger is promoted: by rows alone, and by the gate.
 		leastByRows, least, most float64
 	}{
-		{"independent", "rmse", 200, 1, 0, 0, 0, 0, 0.15},
-		{"lasting", "rmse", 300, 1, 0.8, 0, 0.1, 0, 0.15},
-		{"better", "rmse", 300, 1, 0.8, 0.5, 0.9, 0.8, 1},
-		{"better by AUC", "auc", 200, 1, 0.5, 1, 0.9, 0.8, 1},
+		{"independent", "rmse", 100, 1, 0, 0, 0, 0, 0.2},
+		{"lasting", "rmse", 200, 1, 0.8, 0, 0.1, 0, 0.15},
+		{"better", "rmse", 150, 1, 0.8, 0.5, 0.9, 0.8, 1},
+		{"better by AUC", "auc", 150, 1, 0.5, 1, 0.9, 0.8, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
