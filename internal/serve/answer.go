@@ -175,7 +175,7 @@ func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served
 		w.Header().Set(api.ModelHeader, served.version.Name+"/"+strconv.Itoa(served.version.Number)) // the body has no place for it
 	}
 	if e.tensors || x.out == csvFormat {
-		x.tally(s, served)
+		x.tally(served)
 		if e.tensors {
 			x.writeTensors(w, served)
 		} else {
@@ -184,28 +184,17 @@ func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served
 		return
 	}
 	if served.task == nil {
-		s.count(x, x.write(w, served))
+		served.count(x, x.write(w, served))
 	} else {
 		x.writeTask(w, served)
 	}
 }
 
-// labels returns the counters of a binary task's labels. A server that never has one
-// has none of them, rather than a label that is predicted never.
-func (s *Server) labels() *[2]counter {
-	s.binary.Do(func() {
-		if s.predictions[0] == nil {
-			s.predictions = [2]counter{s.metrics.Predicted("0"), s.metrics.Predicted("1")}
-		}
-	})
-	return &s.predictions
-}
-
 // count counts the predictions of a binary task.
-func (s *Server) count(x *exchange, positives int) {
+func (served *served) count(x *exchange, positives int) {
 	for label, n := range [2]int{len(x.scores) - len(x.excluded) - positives, positives} {
 		if n > 0 {
-			s.labels()[label].Add(n)
+			served.labels[label].Add(n)
 		}
 	}
 }
@@ -303,7 +292,7 @@ func (x *exchange) unwrap(e *envelope) error {
 }
 
 // tally counts predictions by what is predicted, for responses whose writing doesn't.
-func (x *exchange) tally(s *Server, served *served) {
+func (x *exchange) tally(served *served) {
 	if t := served.task; t != nil {
 		counts := make([]int, len(t.predicted))
 		x.each(t.outputs, func(_ int, scores []float32) { counts[t.best(scores)]++ }, nil)
@@ -312,7 +301,7 @@ func (x *exchange) tally(s *Server, served *served) {
 		}
 		return
 	}
-	s.count(x, x.positives(0, x.excluded, served.model.Serving.Threshold))
+	served.count(x, x.positives(0, x.excluded, served.model.Serving.Threshold))
 }
 
 // each calls scored with the outputs of each record that has a score, and excluded with

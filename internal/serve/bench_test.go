@@ -244,8 +244,9 @@ func fullServer(b *testing.B) (*Server, string) {
 	}
 	s := newServer(b, newShelf(b), b.TempDir())
 	s.served.Store(&served{
-		model: &model.Model{Spec: e.Spec(), Encoder: e, Trees: forest, Serving: model.Serving{Threshold: 0.5}},
-		frame: frame{[]byte(`{"model":{"name":"wide","version":"1","run_id":"r"},"predictions":[`), ',', []byte("]}\n")},
+		model:  &model.Model{Spec: e.Spec(), Encoder: e, Trees: forest, Serving: model.Serving{Threshold: 0.5}},
+		frame:  frame{[]byte(`{"model":{"name":"wide","version":"1","run_id":"r"},"predictions":[`), ',', []byte("]}\n")},
+		labels: [2]counter{s.metrics.Predicted("0"), s.metrics.Predicted("1")},
 	})
 	return s, string(record)
 }

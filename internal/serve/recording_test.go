@@ -34,7 +34,7 @@ func BenchmarkRecording(b *testing.B) {
 			s.served.Load().scores = s.metrics.Scores("1")
 			predict = s.observe("predict", s.predict)
 		} else {
-			s.predictions = [2]counter{silent{}, silent{}}
+			s.served.Load().labels = [2]counter{silent{}, silent{}}
 		}
 		h := &http.Server{Handler: headers.Secure(headers.API, traced(predict)), ReadHeaderTimeout: time.Second}
 		server := plainhttp.New(h, http.MethodPost, "/predict", slog.New(slog.DiscardHandler))

@@ -108,12 +108,10 @@ type Server struct {
 
 	keys *apikey.Ring // nil: requests need no key
 
-	memory      memory
-	small       *slots // for requests with a small body
-	large       *slots
-	score       func(*exchange, *model.Model) (unknown int, err error)
-	predictions [2]counter // by label of a binary task; see labels
-	binary      sync.Once  // fills predictions in
+	memory memory
+	small  *slots // for requests with a small body
+	large  *slots
+	score  func(*exchange, *model.Model) (unknown int, err error)
 }
 
 // counter counts predictions.

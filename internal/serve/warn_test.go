@@ -160,7 +160,7 @@ func diabetes(t *testing.T, values map[string][]string) *Server {
 	}
 	s := newServer(t, newShelf(t), t.TempDir())
 	m := &model.Model{Spec: spec, Encoder: e, Trees: trees, Serving: model.Serving{Threshold: 0.5}}
-	next := &served{model: m, frame: frame{[]byte(`{"model":{},"predictions":[`), ',', []byte("]}\n")}, warned: warningCounters(s.metrics, e)}
+	next := &served{model: m, frame: frame{[]byte(`{"model":{},"predictions":[`), ',', []byte("]}\n")}, warned: warningCounters(s.metrics, e), labels: [2]counter{s.metrics.Predicted("0"), s.metrics.Predicted("1")}}
 	s.beginEarlier(next, t.TempDir())
 	s.served.Store(next)
 	return s

@@ -42,7 +42,8 @@ type served struct {
 
 	description api.Model // GET /model's, without a refusal
 	warned      counted
-	scores      *metrics.Scores // nil: not a binary task
+	labels      [2]counter      // of records by predicted label; nil: not a binary task
+	scores      *metrics.Scores // the same
 	warnings    sync.Map        // their JSON by warning, where that shows no value of a record
 	worded      worded
 
@@ -232,7 +233,7 @@ func (s *Server) take(v registry.Version, dir string, start time.Time) error {
 	}
 	next.task = newTask(m, s.metrics)
 	if next.task == nil {
-		s.labels()
+		next.labels = [2]counter{s.metrics.Predicted("0"), s.metrics.Predicted("1")}
 		next.scores = s.metrics.Scores(strconv.Itoa(v.Number))
 	}
 	next.description = description(next)
