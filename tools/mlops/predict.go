@@ -36,8 +36,9 @@ probability (or the classes' probabilities, or value, low and high), why a recor
 score (excluded), and in what it is unlike the training rows (warnings). The file may be of
 any size; lines come out in their order, in UTF-8. Encoding, separator, ignored columns and
 the spelling of numbers may be those of the data set's own tables. A number that could be
-read in two ways, such as 1.234 where the tables have decimal commas, needs -numbers. The first record that is wrong ends it, with the
-line and what to do; nothing behind that is written.`,
+read in two ways, such as 1.234 where the tables have decimal commas, needs -numbers. The
+first record that is wrong ends it, with the line and what to do; nothing behind that is
+written.`,
 		define: func(f *flag.FlagSet) work {
 			in := newInputs()
 			server := f.String("server", os.Getenv("MLOPS_INFERENCE"), "`URL` of the inference server (also: MLOPS_INFERENCE; default: the demo's, else http://localhost:8000)")
