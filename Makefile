@@ -58,18 +58,18 @@ check-demo: ## verify what a running demo serves (SPEC=, CHECK=flags, such as -r
 
 loadtest: ## open the load tester's page on port 8089 against the demo (TARGET_URL=another server's)
 	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/loadtest ./images/loadtest
-	@$(MLOPS) loadtest $(if $(TARGET_URL),-target "$(TARGET_URL)")
+	@$(MLOPS) loadtest $(if $(TARGET_URL),-target "$$TARGET_URL")
 
 demo-down: ## stop the demo; PURGE=1 deletes its data, PURGE=all its caches too
 	@$(MLOPS) demo down
 
 ##@ Your table
 init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=, POSITIVE=value, TASK=, SPLIT_BY=column)
-	@test -n "$(DATASET)" || { echo "init needs a table: make init DATASET=my.csv TARGET=column"; exit 2; }
-	@$(MLOPS) init $(if $(OUT),--out "$(OUT)") "$$DATASET"
+	@test -n "$$DATASET" || { echo "init needs a table: make init DATASET=my.csv TARGET=column"; exit 2; }
+	@$(MLOPS) init $(if $(OUT),--out "$$OUT") "$$DATASET"
 
 check: ## report everything that would go wrong with a table and its YAML, before anything is loaded (SPEC=, DATASET=)
-	@test -n "$(SPEC)" || { echo "check needs a data set's YAML: make check SPEC=my.yaml DATASET=my.csv"; exit 2; }
+	@test -n "$$SPEC" || { echo "check needs a data set's YAML: make check SPEC=my.yaml DATASET=my.csv"; exit 2; }
 	@$(MLOPS) check "$$SPEC" $(if $(DATASET),"$$DATASET")
 
 forget: ## remove one data set's rows and files; its models stay (SPEC=, YES=1, ON=cluster)

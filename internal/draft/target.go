@@ -431,6 +431,12 @@ func (c *column) named(positive []string) (o outcome, err error) {
 	return o, nil
 }
 
+// MakeVariable sets a variable of make in a line for a shell, whatever the value: a file may be
+// named so that a line with its bare name would run something.
+func MakeVariable(name, value string) string {
+	return name + "=" + shellQuote(strings.ReplaceAll(value, "$", "$$"))
+}
+
 func shellQuote(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./=:,+@", r))

@@ -16,7 +16,7 @@ func TestPrintable(t *testing.T) {
 		{"user\u202egnp.exe\u2066\u200f", `user\u202egnp.exe\u2066\u200f`, `user\u202egnp.exe\u2066\u200f`},
 		{"one\u2028two\n\nin production: 9", `one\u2028two` + "\n\nin production: 9", `one two in production: 9`},
 		{"not \xff UTF-8", "not \uFFFD UTF-8", "not \uFFFD UTF-8"},
-		{"family 👨‍👩‍👧, نمی‌خواهم", "family 👨‍👩‍👧, نمی‌خواهم", "family 👨‍👩‍👧, نمی‌خواهم"}, // joiners change no direction
+		{"joined\u200d and\u200cnot", "joined\u200d and\u200cnot", "joined\u200d and\u200cnot"}, // which changes no direction
 	} {
 		if got := Printable(test.text); got != test.want {
 			t.Errorf("Printable(%q) = %q, want %q", test.text, got, test.want)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"mlops/internal/demo"
+	"mlops/internal/draft"
 	"mlops/internal/local"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
@@ -37,7 +38,7 @@ func asNextBatch(c *demo.Config, table string) string {
 	var text strings.Builder
 	for _, spec := range specs {
 		if spec != c.Spec {
-			fmt.Fprintf(&text, "\nor, as the next batch of a data set that the demo knows: make demo SPEC=%s DATASET=%s", spec, table)
+			fmt.Fprintf(&text, "\nor, as the next batch of a data set that the demo knows: make demo %s %s", draft.MakeVariable("SPEC", spec), draft.MakeVariable("DATASET", table))
 		}
 	}
 	return text.String()
@@ -77,7 +78,7 @@ is served. Run it again at any time: it does only what is new. With -target and 
 					fmt.Fprint(out, answer)
 				}
 				if program.Code(err) == program.BadInput && in.dataset != "" && in.specPath == "" && what.target == "" {
-					err = fmt.Errorf("%w\n%s was taken for a table of the shipped data set; for one of your own name the column to predict: make demo DATASET=%s TARGET=COLUMN%s", err, in.dataset, in.dataset, asNextBatch(c, in.dataset))
+					err = fmt.Errorf("%w\n%s was taken for a table of the shipped data set; for one of your own name the column to predict: make demo %s TARGET=COLUMN%s", err, in.dataset, draft.MakeVariable("DATASET", in.dataset), asNextBatch(c, in.dataset))
 				}
 				return err
 			}

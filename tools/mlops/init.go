@@ -122,7 +122,7 @@ func initSpec(ctx context.Context, w io.Writer, table string, what *drafted, out
 	if rel, err := filepath.Rel(".", out); err == nil {
 		shown = rel
 	}
-	fmt.Fprintf(w, "\nwrote %s, and the profile of the rows to %s\nRead what was guessed, then\n  make check SPEC=%s DATASET=%s\n  make demo SPEC=%s DATASET=%s\n", shown, page, shown, table, shown, table)
+	fmt.Fprintf(w, "\nwrote %s, and the profile of the rows to %s\nRead what was guessed, then\n  make check %[3]s %[4]s\n  make demo %[3]s %[4]s\n", shown, page, draft.MakeVariable("SPEC", shown), draft.MakeVariable("DATASET", table))
 	return out, nil
 }
 
