@@ -191,10 +191,10 @@ func (s *Server) respond(w http.ResponseWriter, x *exchange, e *envelope, served
 }
 
 // count counts the predictions of a binary task.
-func (served *served) count(x *exchange, positives int) {
+func (s *served) count(x *exchange, positives int) {
 	for label, n := range [2]int{len(x.scores) - len(x.excluded) - positives, positives} {
 		if n > 0 {
-			served.labels[label].Add(n)
+			s.labels[label].Add(n)
 		}
 	}
 }
