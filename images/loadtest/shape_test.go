@@ -30,7 +30,7 @@ func TestShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"-url", server.URL + "/score", "-method", "PUT", "-header", "X-Team: risk", "-records", records, "-body", `{"of":{{age}}}`,
-		"-shape", "steps", "-level", "5", "-duration", "250ms", "-max-errors", "0.01", "-json", data, "-html", page}
+		"-shape", "steps", "-level", "5", "-duration", "1s", "-max-errors", "0.01", "-json", data, "-html", page}
 	if err := shape(t.Context(), log, args); err != nil {
 		t.Fatal(err)
 	}
