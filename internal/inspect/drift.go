@@ -205,6 +205,37 @@ func explained(drifts []Finding, sortedBy string) []Finding {
 		sortedBy, strings.Join(names, ", "), more)}}
 }
 
+// ofDate reports whether a feature is made of one column of dates alone: a part of them, or
+// the days to a fixed one.
+func ofDate(spec *dataset.Spec, f Feature) bool {
+	if len(f.Columns) != 1 {
+		return false
+	}
+	i := spec.Column(f.Columns[0])
+	return i >= 0 && spec.Columns[i].Type == dataset.Date
+}
+
+// laterDates makes one finding of the features of dates that are others in a later batch, as
+// its dates are; nil if there are none.
+func laterDates(all []moved, stretches []stretch) *Finding {
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all, func(a, b moved) int { return cmp.Compare(b.found.Value, a.found.Value) })
+	most := all[0]
+	names := make([]string, 0, len(all))
+	for _, m := range all {
+		names = append(names, m.feature.Name)
+	}
+	more := ""
+	if n := len(names) - named; n > 0 {
+		names, more = names[:named], fmt.Sprintf(" and %d more", n)
+	}
+	return &Finding{Level: Warning, Kind: Drift, Feature: most.feature.Name, Value: most.found.Value, Text: fmt.Sprintf(
+		"features of dates are distributed differently in %s than in %s, as its dates are: %s%s. Of dates that no training row has, the model says what it says of the nearest ones",
+		most.to.name, stretches[0].name, strings.Join(names, ", "), more)}
+}
+
 // stability is the population stability index of two distributions, each given by its
 // counts. An empty part counts half a row, so that the logarithm is finite.
 func stability(before, after []float64) float64 {

@@ -218,3 +218,56 @@ func TestDriftOfSortedRows(t *testing.T) {
 		t.Errorf("found %q", got)
 	}
 }
+
+// Of a later batch, the features of dates are others because its dates are: one finding
+// says so. Days between two dates are a measurement.
+func TestLaterDates(t *testing.T) {
+	t.Parallel()
+	spec, err := dataset.Parse([]byte(`
+name: stays
+model: stays
+task: binary
+columns: [{name: came, type: date}, {name: left, type: date}, {name: size, type: number}, {name: over, type: integer}]
+target: {column: over, positive: ["1"]}
+split: {salts: [s1], train: 60, validation: 20, test: 20}
+features: [{days_from: came, to: 2000-01-01}, {date: came, part: month}, {days_from: came, to: left}, {number: size}]
+threshold: {fixed: 0.5}
+candidates: [{name: one, rounds: 5, params: {eta: 0.3}}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	features := []Feature{{Name: "came_days", Columns: []string{"came"}}, {Name: "came_month", Columns: []string{"came"}}, {Name: "stay", Columns: []string{"came", "left"}}, {Name: "size", Columns: []string{"size"}}}
+	part := func(seed uint64, longer float32, rows ...int) Part {
+		r := rand.New(rand.NewPCG(8, seed))
+		p := Part{Batch: batches(rows...)}
+		for i, batch := range p.Batch {
+			days := float32(-8000 - i/10)
+			p.X = append(p.X, days, float32(1+2*batch+int32(i%2)), float32(r.IntN(20))+longer*float32(batch), float32(r.NormFloat64()))
+			p.Y = append(p.Y, float32(r.IntN(2)))
+		}
+		return p
+	}
+	for longer, want := range map[float32][]string{
+		0:  {"features of dates are distributed differently in batch 2 than in batch 1, as its dates are: came_month, came_days. "},
+		10: {"feature stay is distributed differently in batch 2", "features of dates are distributed"},
+	} {
+		rest := part(2, 0, 300)
+		found, err := Rows(spec, features, map[string]Part{dataset.Train: part(1, longer, 600, 600), dataset.Validation: rest, dataset.Test: rest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var texts []string
+		for _, f := range found {
+			texts = append(texts, f.Text)
+		}
+		if len(texts) != len(want) {
+			t.Fatalf("found %q, want %q", texts, want)
+		}
+		for i := range want {
+			if !strings.HasPrefix(texts[i], want[i]) {
+				t.Errorf("found %q, want %q", texts[i], want[i])
+			}
+		}
+	}
+}
