@@ -144,8 +144,8 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
-// A server that answers one request at a time, in 10 ms, keeps no more than 100 a second,
-// although none fails: those above begin too late.
+// A server that answers one request at a time, in 10 ms, keeps no more than 125 a second if
+// 20 % may fail, although it fails none: those above 100 begin too late.
 func TestCapacityOfAPlanAtARate(t *testing.T) {
 	t.Parallel()
 	var one sync.Mutex
@@ -162,7 +162,7 @@ func TestCapacityOfAPlanAtARate(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := FindPlanCapacity(t.Context(), p, 500*time.Millisecond, Search{Repeat: 1})
-	if err != nil || c.Unit != "requests per second" || c.Median > 110 || c.Unlimited { // fewer on a busy machine
+	if err != nil || c.Unit != "requests per second" || c.Median > 140 || c.Unlimited { // fewer on a busy machine
 		t.Errorf("%v, %s: %v", c.Found, c.Sum(), err)
 	}
 }
