@@ -65,6 +65,7 @@ func testScaling(t *testing.T, f *faults) {
 	}
 	f.observe(t, "load raises the number of servers, upgrade and drain under load, quiet lowers it", none, func(t *testing.T) time.Duration {
 		var quiet time.Time
+		f.servers(t, func(n int) bool { return n == 2 }) // the load so far may have raised it
 		underLoad(t, 20, func() {
 			began := time.Now()
 			f.servers(t, func(n int) bool { return n >= 3 })
