@@ -196,13 +196,18 @@ func explained(drifts []Finding, sortedBy string) []Finding {
 			names = append(names, d.Feature)
 		}
 	}
+	return []Finding{{Level: Warning, Kind: Drift, Feature: sortedBy, Value: drifts[0].Value, Text: fmt.Sprintf(
+		"the training rows look sorted by %s, and %s change along with it: if it is time, rows that come later may be unlike these; else it is only their order, and says nothing",
+		sortedBy, firstOf(names))}}
+}
+
+// firstOf names the first features, and says how many more there are.
+func firstOf(names []string) string {
 	more := ""
 	if n := len(names) - named; n > 0 {
 		names, more = names[:named], fmt.Sprintf(" and %d more", n)
 	}
-	return []Finding{{Level: Warning, Kind: Drift, Feature: sortedBy, Value: drifts[0].Value, Text: fmt.Sprintf(
-		"the training rows look sorted by %s, and %s%s change along with it: if it is time, rows that come later may be unlike these; else it is only their order, and says nothing",
-		sortedBy, strings.Join(names, ", "), more)}}
+	return strings.Join(names, ", ") + more
 }
 
 // ofDate reports whether a feature is made of one column of dates alone: a part of them, or
@@ -227,13 +232,9 @@ func laterDates(all []moved, stretches []stretch) *Finding {
 	for _, m := range all {
 		names = append(names, m.feature.Name)
 	}
-	more := ""
-	if n := len(names) - named; n > 0 {
-		names, more = names[:named], fmt.Sprintf(" and %d more", n)
-	}
 	return &Finding{Level: Warning, Kind: Drift, Feature: most.feature.Name, Value: most.found.Value, Text: fmt.Sprintf(
-		"features of dates are distributed differently in %s than in %s, as its dates are: %s%s. Of dates that no training row has, the model says what it says of the nearest ones",
-		most.to.name, stretches[0].name, strings.Join(names, ", "), more)}
+		"features of dates are distributed differently in %s than in %s, as its dates are: %s. Of dates that no training row has, the model says what it says of the nearest ones",
+		most.to.name, stretches[0].name, firstOf(names))}
 }
 
 // stability is the population stability index of two distributions, each given by its

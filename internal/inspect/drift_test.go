@@ -248,6 +248,27 @@ candidates: [{name: one, rounds: 5, params: {eta: 0.3}}]
 		}
 		return p
 	}
+	// Columns of dates that are exchanged in the later batch are told by themselves.
+	r, train := rand.New(rand.NewPCG(9, 9)), Part{Batch: batches(600, 600)}
+	for _, batch := range train.Batch {
+		came := float32(-8000 + r.IntN(300))
+		dates := []float32{came, came + 900 + float32(r.IntN(300))}
+		train.X = append(train.X, dates[batch], dates[1-batch], float32(r.NormFloat64()))
+		train.Y = append(train.Y, float32(r.IntN(2)))
+	}
+	dates := []Feature{{Name: "came_days", Columns: []string{"came"}}, {Name: "left_days", Columns: []string{"left"}}, {Name: "size", Columns: []string{"size"}}}
+	few := part(2, 0, 300)
+	few.X = few.X[:900] // of three features
+	found, err := Rows(spec, dates, map[string]Part{dataset.Train: train, dataset.Validation: few, dataset.Test: few})
+	told := 0
+	for _, f := range found {
+		if strings.Contains(f.Text, "the two columns look exchanged") {
+			told++
+		}
+	}
+	if err != nil || told != 2 {
+		t.Errorf("of columns of dates that are exchanged: %v, %v", found, err)
+	}
 	for longer, want := range map[float32][]string{
 		0:  {"features of dates are distributed differently in batch 2 than in batch 1, as its dates are: came_month, came_days. "},
 		10: {"feature stay is distributed differently in batch 2", "features of dates are distributed"},

@@ -17,6 +17,7 @@ type moved struct {
 	before, after []float32 // at most mostTogether of each
 	measures      bool      // as of drift
 	unit          string    // as if the values were in another unit; empty: they are not
+	exchanged     bool      // with another feature's
 }
 
 // thinned are at most mostTogether of some values.
@@ -42,6 +43,7 @@ func exchanged(all []moved) {
 			told[i], told[k] = true, true
 			for _, pair := range [][2]*moved{{a, b}, {b, a}} {
 				of, other := pair[0], pair[1]
+				of.exchanged = true
 				of.found.Text += fmt.Sprintf("; its values are those that %s had before, and the other way round: the two columns look exchanged", other.feature.Name)
 				if of.to.batches && a.measures && b.measures {
 					of.found.Level = Stop

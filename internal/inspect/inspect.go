@@ -105,7 +105,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	train := parts[dataset.Train]
 	stretches := stretchesOf(train.Batch, len(train.Y))
 	sameTarget := steadyTarget(train.Y, stretches)
-	var drifts, later []moved // later: of dates alone
+	var drifts []moved
 	drifted := map[string]bool{}
 	sortedBy := "" // where the order is the table's and not that of batches
 	oneBatch := len(train.Batch) == 0 || train.Batch[0] == train.Batch[len(train.Batch)-1]
@@ -123,11 +123,7 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 			found = append(found, *leak)
 		}
 		if drift := drift("feature", f, values, stretches, sameTarget && measured(spec, f)); drift != nil {
-			if ofDate(spec, f) && drift.to.batches {
-				later = append(later, *drift)
-			} else {
-				drifts = append(drifts, *drift)
-			}
+			drifts = append(drifts, *drift)
 			drifted[f.Name] = true
 			if sortedBy == "" && oneBatch && inOrder(values) {
 				sortedBy = f.Name
@@ -137,11 +133,16 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	exchanged(drifts)
 	inUnits(drifts)
 	var changes []Finding
+	var dates []moved
 	for _, m := range drifts {
-		changes = append(changes, *m.found)
+		if m.to.batches && !m.exchanged && ofDate(spec, m.feature) {
+			dates = append(dates, m)
+		} else {
+			changes = append(changes, *m.found)
+		}
 	}
 	found = append(found, explained(changes, sortedBy)...)
-	if dates := laterDates(later, stretches); dates != nil {
+	if dates := laterDates(dates, stretches); dates != nil {
 		found = append(found, *dates)
 	}
 	if against := relation(spec, features, train.X, train.Y, stretches, drifted); against != nil {
