@@ -229,9 +229,8 @@ func (r *rows) describe(ctx context.Context, conn *pgx.Conn, cfg *Config) error 
 				name, known = of, true
 			}
 		}
-		ignore := cfg.Spec.Source.Ignore
 		switch {
-		case known || !strings.HasPrefix(c.name, "_") && !slices.Contains(key, c.name) && !ignore.All && !slices.Contains(ignore.Names, c.name):
+		case known || !strings.HasPrefix(c.name, "_") && !slices.Contains(key, c.name) && !cfg.Spec.Source.Leaves(c.name):
 			r.sent, r.header = append(r.sent, c.name), append(r.header, name)
 			if kind, _, _ := strings.Cut(c.kind, "("); slices.Contains(numeric, kind) {
 				r.spelled = api.NumbersPoint
