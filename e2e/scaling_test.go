@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"mlops/internal/kube"
 	"mlops/loadtest"
@@ -198,8 +200,8 @@ func testNodeLost(t *testing.T, f *faults) {
 }
 
 // proxied starts a proxy in front of the servers as they are, which asks them by their
-// pods' addresses and another one if the first can't be reached, as controllers of an
-// Ingress do. It ends with the test.
+// pods' addresses and another one if the first can't be reached or breaks off, as the
+// chart's annotation tells ingress-nginx. It ends with the test.
 func (f *faults) proxied(t *testing.T) string {
 	t.Helper()
 	nginx, err := exec.LookPath("nginx")
@@ -216,6 +218,22 @@ func (f *faults) proxied(t *testing.T) string {
 	}
 	address := l.Addr().String()
 	l.Close()
+	text, err := os.ReadFile(filepath.Join(f.m.root, "charts", "values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct {
+		Ingress struct {
+			API struct{ Annotations map[string]string }
+		}
+	}
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	again := values.Ingress.API.Annotations["nginx.ingress.kubernetes.io/proxy-next-upstream"]
+	if again == "" {
+		t.Fatal("the chart doesn't tell ingress-nginx to ask another server")
+	}
 	var servers strings.Builder
 	servers.WriteString("upstream servers {\n")
 	for _, p := range pods {
@@ -223,7 +241,7 @@ func (f *faults) proxied(t *testing.T) string {
 			fmt.Fprintf(&servers, " server %s:8000 max_fails=1 fail_timeout=10s;\n", p.Status.PodIP)
 		}
 	}
-	fmt.Fprintf(&servers, "}\nserver {\n listen %s;\n location / { proxy_pass http://servers; proxy_connect_timeout 1s; proxy_read_timeout 5s; }\n}\n", address)
+	fmt.Fprintf(&servers, "}\nserver {\n listen %s;\n location / { proxy_pass http://servers; proxy_next_upstream %s; proxy_connect_timeout 1s; proxy_read_timeout 5s; }\n}\n", address, again)
 	return runNginx(t, nginx, address, servers.String())
 }
 

@@ -123,6 +123,9 @@ func TestInternalKey(t *testing.T) {
 	})
 }
 
+// nextUpstream is the annotation that tells ingress-nginx when to ask another server.
+const nextUpstream = "nginx.ingress.kubernetes.io/proxy-next-upstream"
+
 // Each host leads to its service; only what people open is behind the login proxy, and
 // one Ingress asks cert-manager for the certificate of all hosts.
 func TestIngressHosts(t *testing.T) {
@@ -155,8 +158,16 @@ func TestIngressHosts(t *testing.T) {
 		if diff := cmp.Diff(map[string]string{"a.b/c": "d", "login.example/url": "https://login.example.com", "cert-manager.io/cluster-issuer": "letsencrypt"}, people.Annotations); diff != "" {
 			t.Errorf("annotations for people (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff(map[string]string{"a.b/c": "d"}, programs.Annotations); diff != "" {
+		if diff := cmp.Diff(map[string]string{"a.b/c": "d", nextUpstream: "error timeout non_idempotent"}, programs.Annotations); diff != "" {
 			t.Errorf("annotations for programs (-want +got):\n%s", diff)
+		}
+		own := render(t, helm, "mlops", "mlops", append(set("ingress.api.annotations."+strings.ReplaceAll(nextUpstream, ".", `\.`)+"=off"), behindLogin...)...)
+		if got := one[*networkingv1.Ingress](t, own, "mlops-api").Annotations[nextUpstream]; got != "off" {
+			t.Errorf("the API's own annotation is %q", got)
+		}
+		older := render(t, helm, "mlops", "mlops", append([]string{"--set-json", "ingress.api=null"}, behindLogin...)...)
+		if got := one[*networkingv1.Ingress](t, older, "mlops-api").Annotations[nextUpstream]; got == "" {
+			t.Error("a release with values from before has no annotation of the API's own")
 		}
 		hosts := []string{"m.example.com", "mlflow.example.com", "argo.example.com", "grafana.example.com", "prometheus.example.com", "api.example.com"}
 		if diff := cmp.Diff([]networkingv1.IngressTLS{{Hosts: hosts, SecretName: "mlops-tls"}}, people.Spec.TLS); diff != "" {
