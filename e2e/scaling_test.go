@@ -52,7 +52,7 @@ func testScaling(t *testing.T, f *faults) {
 		m.must(t, nil, argv...)
 	}
 	// Helm 4 does not take the number of servers from the autoscaler unless it is told to.
-	defer upgrade(t, "inference.replicas=1", "--force-conflicts")
+	defer upgrade(t, "inference.replicas=1", "--server-side=true", "--force-conflicts") // the upgrades before may have been Helm 3's
 	scaled := []string{"inference.autoscaling.enabled=true,inference.autoscaling.maxReplicas=4,inference.autoscaling.cpu=120m,inference.autoscaling.calmSeconds=15",
 		"inference.tolerations[0].key=mlops.local/second,inference.tolerations[0].operator=Exists"}
 	f.fault(t, "upgrade from one server to an autoscaler, on two nodes", none, func(t *testing.T) {
