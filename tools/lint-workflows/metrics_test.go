@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,6 +39,7 @@ func TestRejectedRowsByReason(t *testing.T) {
 		return map[string]string{"report": string(text), "rows": fmt.Sprint(r.Read)}
 	}
 	want := map[string]float64{}
+	read := map[string]float64{}
 	for _, run := range []struct {
 		why, step, status string
 		outputs           map[string]string  // those that the step wrote
@@ -50,7 +52,8 @@ func TestRejectedRowsByReason(t *testing.T) {
 			map[string]float64{"wrong_type": 1_999_998, "out_of_range": 2}},
 		{"too many are rejected", "load-raw-data", "Failed", reported(ingest.Report{Read: 10, Rejected: 9, Reasons: map[string]int64{"changed_key": 9}}),
 			map[string]float64{"changed_key": 9}},
-		{"a try ends before it has a report", "process-data", "Failed", nil, nil},
+		{"a try that ends before it has a report changes nothing", "process-data", "Failed", nil, map[string]float64{"wrong_type": 1_999_998, "out_of_range": 2}},
+		{"nor does it in the other step", "load-raw-data", "Error", nil, map[string]float64{"changed_key": 9}},
 		{"the next try has one", "process-data", "Succeeded", reported(ingest.Report{Read: 3, Rejected: 1, Reasons: map[string]int64{"missing_value": 1}}),
 			map[string]float64{"missing_value": 1}},
 		{"the mended table", "load-raw-data", "Succeeded", reported(ingest.Report{Read: 1, Taken: 1}), nil},
@@ -59,8 +62,14 @@ func TestRejectedRowsByReason(t *testing.T) {
 		for _, reason := range ingest.Reasons[run.step] { // each is there, also with no row
 			want[run.step+" "+reason] = run.want[reason]
 		}
-		if diff := cmp.Diff(want, rejected(t)); diff != "" {
+		if diff := cmp.Diff(want, told(t, "argo_workflows_mlops_rejected_rows", "step", "reason")); diff != "" {
 			t.Errorf("%s: rejected rows by step and reason (-want +got):\n%s", run.why, diff)
+		}
+		if rows, err := strconv.ParseFloat(run.outputs["rows"], 64); err == nil {
+			read[run.step] = rows
+		}
+		if diff := cmp.Diff(read, told(t, "argo_workflows_mlops_read_rows", "step")); diff != "" {
+			t.Errorf("%s: read rows by step (-want +got):\n%s", run.why, diff)
 		}
 	}
 }
@@ -102,6 +111,15 @@ func compute(t *testing.T, controller *metrics.Metrics, tmpl *wfv1.Template, sta
 	for _, m := range tmpl.Metrics.Prometheus {
 		value := m.GetValueString()
 		replace(m, &m)
+		if m.When != "" {
+			proceed, err := strconv.ParseBool(m.When)
+			if err != nil {
+				t.Fatalf("%s: the condition %s is neither true nor false", m.Name, m.When)
+			}
+			if !proceed {
+				continue
+			}
+		}
 		replace(value, &value)
 		m.SetValueString(value)
 		if err := controller.UpsertCustomMetric(t.Context(), m, "", nil); err != nil {
@@ -110,8 +128,8 @@ func compute(t *testing.T, controller *metrics.Metrics, tmpl *wfv1.Template, sta
 	}
 }
 
-// rejected are the rejected rows by step and reason that Argo's exporter tells.
-func rejected(t *testing.T) map[string]float64 {
+// told are the values of a metric that Argo's exporter tells, by some of its labels.
+func told(t *testing.T, metric string, by ...string) map[string]float64 {
 	t.Helper()
 	families, err := prometheus.DefaultGatherer.Gather()
 	if err != nil {
@@ -119,7 +137,7 @@ func rejected(t *testing.T) map[string]float64 {
 	}
 	got := map[string]float64{}
 	for _, f := range families {
-		if f.GetName() != "argo_workflows_mlops_rejected_rows" {
+		if f.GetName() != metric {
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -127,7 +145,11 @@ func rejected(t *testing.T) map[string]float64 {
 			for _, l := range m.GetLabel() {
 				labels[l.GetName()] = l.GetValue()
 			}
-			got[strings.Join([]string{labels["step"], labels["reason"]}, " ")] = m.GetGauge().GetValue()
+			var key []string
+			for _, name := range by {
+				key = append(key, labels[name])
+			}
+			got[strings.Join(key, " ")] = m.GetGauge().GetValue()
 		}
 	}
 	return got
