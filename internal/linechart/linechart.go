@@ -79,8 +79,8 @@ func (c *Chart) SVG() string {
 	var b strings.Builder
 	label := c.Title
 	for _, l := range c.Lines {
-		if v, ok := lastOf(l.Y); ok {
-			label += ", " + l.Name + ": " + format(v)
+		if text, _ := c.worth(l, format, formX); text != "" {
+			label += ", " + l.Name + ": " + text
 		}
 	}
 	x0, x1 := span(c.X)
@@ -141,7 +141,7 @@ func (c *Chart) SVG() string {
 		}
 		fmt.Fprintf(&b, `<text class="limit" x="%d" y="%s" text-anchor="end">%s</text>`, width-right, at(name), html.EscapeString(l.Name))
 	}
-	c.legend(&b, format)
+	c.legend(&b, format, formX)
 	b.WriteString(`</svg>`)
 	return b.String()
 }
@@ -166,36 +166,74 @@ func texts(values []float64, format func(float64) string) string {
 	return strings.Join(list, "|")
 }
 
-// legend names the lines, with their last values if there is room.
-func (c *Chart) legend(b *strings.Builder, format func(float64) string) {
+// legend names the lines, with what they are worth as far as there is room.
+func (c *Chart) legend(b *strings.Builder, format, formX func(float64) string) {
 	const swatch, gap = 12, 8
-	room := func(text string) int { return swatch + 7*len([]rune(text)) + gap } // values are bold
-	values := make([]string, len(c.Lines))
-	whole := 4
+	values, over := make([]string, len(c.Lines)), make([]bool, len(c.Lines))
 	for i, l := range c.Lines {
-		if v, ok := lastOf(l.Y); ok {
-			values[i] = " " + format(v)
+		values[i], over[i] = c.worth(l, format, formX)
+	}
+	room := func(i int) int { // values are bold
+		text := c.Lines[i].Name
+		if values[i] != "" {
+			text += " " + values[i]
 		}
-		whole += room(l.Name + values[i])
+		return swatch + 7*len([]rune(text)) + gap
+	}
+	fits := func() bool {
+		whole := 4
+		for i := range c.Lines {
+			whole += room(i)
+		}
+		return whole <= width
+	}
+	for i := range values {
+		if over[i] && !fits() {
+			values[i] = ""
+		}
+	}
+	if !fits() {
+		clear(values)
 	}
 	x := 4
 	for i, l := range c.Lines {
-		value := values[i]
-		if whole > width {
-			value = ""
-		}
-		w := room(l.Name + value)
+		w := room(i)
 		if x+w > width && i > 0 {
 			fmt.Fprintf(b, `<text class="legend" x="%d" y="29">…</text>`, min(x, width-10))
 			return
 		}
 		fmt.Fprintf(b, `<path class="line c%d" d="M%d 25h9"/><text class="legend" x="%d" y="29">%s`, i%Colors, x, x+swatch, html.EscapeString(l.Name))
-		if value != "" {
-			fmt.Fprintf(b, `<tspan>%s</tspan>`, html.EscapeString(value)) // apart from names such as "label 1"
+		if values[i] != "" {
+			fmt.Fprintf(b, `<tspan> %s</tspan>`, html.EscapeString(values[i])) // apart from names such as "label 1"
 		}
 		b.WriteString(`</text>`)
 		x += w
 	}
+}
+
+// worth is a line's value at the end or, if it ended before the chart does, until when it
+// had one. It is empty if the line has no value at all.
+func (c *Chart) worth(l Line, format, formX func(float64) string) (text string, over bool) {
+	if v, ok := Current(l.Y); ok {
+		return format(v), false
+	}
+	for i := min(len(l.Y), len(c.X)) - 1; i >= 0; i-- {
+		if finite(l.Y[i]) {
+			return "until " + formX(c.X[i]), true
+		}
+	}
+	return "", false
+}
+
+// Current is the value at the end of a line, or the one shortly before: the last two may not
+// be there yet. There is none if the line ended earlier.
+func Current(values []float64) (float64, bool) {
+	for i := len(values) - 1; i >= max(0, len(values)-3); i-- {
+		if finite(values[i]) {
+			return values[i], true
+		}
+	}
+	return 0, false
 }
 
 // path is a line's path, with gaps where there is no value.
@@ -316,15 +354,6 @@ func span(x []float64) (first, last float64) {
 		last = first + 1
 	}
 	return first, last
-}
-
-func lastOf(values []float64) (float64, bool) {
-	for i := len(values) - 1; i >= 0; i-- {
-		if finite(values[i]) {
-			return values[i], true
-		}
-	}
-	return 0, false
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

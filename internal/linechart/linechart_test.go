@@ -70,6 +70,38 @@ func TestBinary(t *testing.T) {
 	}
 }
 
+// The legend of a line that has ended says so, and not its last value; where there is no
+// room, the values of the others come first.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	nan := math.NaN()
+	x := []float64{0, 1, 2, 3, 4}
+	late, over := []float64{1, 1, 7, nan, nan}, []float64{1, 9, nan, nan, nan}
+	minutes := func(x float64) string { return Short(x) + " min" }
+	for _, tt := range []struct {
+		name  string
+		lines []Line
+		want  []string // after the names in the legend
+		label string
+	}{
+		{"late", []Line{{"a", late}}, []string{"<tspan> 7</tspan>"}, "x, a: 7"},
+		{"ended", []Line{{"a", over}, {"b", late}}, []string{"<tspan> until 1 min</tspan>", "<tspan> 7</tspan>"}, "x, a: until 1 min, b: 7"},
+		{"no room for it", []Line{{strings.Repeat("a", 24), over}, {strings.Repeat("b", 18), late}}, []string{"", "<tspan> 7</tspan>"}, ""},
+		{"no room at all", []Line{{strings.Repeat("a", 30), over}, {strings.Repeat("b", 20), late}}, []string{"", ""}, ""},
+	} {
+		c := Chart{Title: "x", X: x, Lines: tt.lines, FormX: minutes}
+		got := c.SVG()
+		for i, l := range tt.lines {
+			if want := ">" + l.Name + tt.want[i] + "</text>"; !strings.Contains(got, want) {
+				t.Errorf("%s: no %s in %s", tt.name, want, got)
+			}
+		}
+		if !strings.Contains(got, `aria-label="`+tt.label) {
+			t.Errorf("%s: no label %s in %s", tt.name, tt.label, got)
+		}
+	}
+}
+
 // With a read-out, each place of the axis has a text, and so has each value.
 func TestReadout(t *testing.T) {
 	t.Parallel()

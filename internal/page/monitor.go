@@ -364,23 +364,13 @@ func format(u board.Unit) func(float64) string {
 	return linechart.Short
 }
 
-// last is a line's value at the end, or shortly before.
-func last(l recent.Line) float64 {
-	for k := len(l.Values) - 1; k >= max(0, len(l.Values)-3); k-- {
-		if v := l.Values[k]; !math.IsNaN(v) && !math.IsInf(v, 0) {
-			return v
-		}
-	}
-	return math.NaN()
-}
-
 func tileOf(p *board.Panel, lines []recent.Line, names []string, unknown bool) monitorTile {
 	t := monitorTile{Title: p.Title, Description: p.Description}
 	var values []string
 	for k, l := range lines {
-		y := last(l)
+		y, ok := linechart.Current(l.Values)
 		switch {
-		case math.IsNaN(y):
+		case !ok:
 			continue
 		case p.Kind == board.Name:
 			values = append(values, names[k])
