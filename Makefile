@@ -11,7 +11,8 @@ TARGET ?=
 POSITIVE ?=
 TASK ?=
 SPLIT_BY ?=
-export SPEC DATASET PURGE REGISTRY COSIGN_KEY SYNTHETIC TARGET POSITIVE TASK SPLIT_BY
+FILE ?=
+export SPEC DATASET PURGE REGISTRY COSIGN_KEY SYNTHETIC TARGET POSITIVE TASK SPLIT_BY FILE
 
 GO ?= go
 # Without cgo and with the flags that the programs are compiled with, so that both
@@ -35,7 +36,7 @@ endef
 SLOW = ./internal/promote ./internal/tree ./internal/serve ./internal/local ./tools/images
 
 .DEFAULT_GOAL := help
-.PHONY: help init check demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin challenge retain status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-api e2e-faults e2e-soak helms oauth2-proxy watching
+.PHONY: help init check predict demo demo-down loadtest forget platform up down forward backup restore key keys key-revoke history rollback adopt pin challenge retain status check-demo images test test-short fuzz fmt lint lint-modules dashboards licences rules screenshots bench bench-quality e2e e2e-api e2e-faults e2e-soak helms oauth2-proxy watching
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +72,10 @@ init: ## draft a data set's YAML for a table (DATASET=my.csv TARGET=column, OUT=
 check: ## report everything that would go wrong with a table and its YAML, before anything is loaded (SPEC=, DATASET=)
 	@test -n "$$SPEC" || { echo "check needs a data set's YAML: make check SPEC=my.yaml DATASET=my.csv"; exit 2; }
 	@$(MLOPS) check "$$SPEC" $(if $(DATASET),"$$DATASET")
+
+predict: ## score a CSV file with the demo's server, each line with its prediction behind it, to standard output (FILE=my.csv)
+	@test -n "$$FILE" || { echo "predict needs a file: make predict FILE=my.csv > scored.csv"; exit 2; }
+	@$(MLOPS) predict "$$FILE"
 
 forget: ## remove one data set's rows and files; its models stay (SPEC=, YES=1, ON=cluster)
 	@$(if $(ON),$(MAKE) --no-print-directory platform && bin/platform forget,$(MLOPS) forget)
