@@ -5,7 +5,8 @@ MLflow itself only refuses to start with it.
 
 MLflow's command starts uvicorn as a second process and then only waits, with
 everything it has imported: half of the pod's memory. Here uvicorn takes its
-place, unless jobs are switched on: the first process then has work to do.
+place, unless jobs are switched on: the first process then has work to do. With logins
+(basic-auth), the app is that of readers.py.
 """
 
 import contextlib
@@ -28,10 +29,20 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.db import utils
 
 
+CLOSED = "mlflow.server.auth:create_app"  # MLflow's app with logins
+
+
 def become(command, *, extra_env, capture_output, synchronous):
+    environment = os.environ | extra_env
+    if os.environ.get("MLOPS_MLFLOW_READERS"):
+        if command[-1] != CLOSED:
+            sys.exit(f"MLOPS_MLFLOW_READERS is for an MLflow with logins, --app-name=basic-auth, and not for {command[-1]}")
+        command = [*command[:-1], "readers:create_app"]
+        folder = os.path.dirname(os.path.abspath(__file__))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(command[0], command, os.environ | extra_env)
+    os.execve(command[0], command, environment)
 
 
 def option(arguments, name):

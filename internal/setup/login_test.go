@@ -38,11 +38,11 @@ func closedMLflow(t *testing.T) (string, *mlflow.Client) {
 	port := fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 	l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
-	server := exec.CommandContext(ctx, filepath.Join(venv, "bin", "mlflow"), "server", "--app-name=basic-auth", "--host=127.0.0.1", "--port="+port, "--workers=1",
+	server := exec.CommandContext(ctx, filepath.Join(venv, "bin", "python"), "../../images/mlflow/server.py", "--app-name=basic-auth", "--host=127.0.0.1", "--port="+port, "--workers=1",
 		"--backend-store-uri=sqlite:///"+filepath.Join(dir, "mlflow.db"), "--serve-artifacts", "--artifacts-destination="+filepath.Join(dir, "artifacts"),
 		"--default-artifact-root=mlflow-artifacts:/", "--allowed-hosts=127.0.0.1:*,mlops-mlflow", "--cors-allowed-origins=https://mlflow.example.com")
 	server.Env = append(os.Environ(), "MLFLOW_AUTH_CONFIG_PATH="+ini, "MLFLOW_AUTH_ADMIN_USERNAME=admin", "MLFLOW_AUTH_ADMIN_PASSWORD=the-password-of-admin",
-		"MLFLOW_FLASK_SERVER_SECRET_KEY=a-key", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true")
+		"MLFLOW_FLASK_SERVER_SECRET_KEY=a-key", "MLOPS_MLFLOW_READERS=inference", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true")
 	var said strings.Builder
 	server.Stdout, server.Stderr = &said, &said
 	server.Cancel = func() error { return server.Process.Signal(os.Interrupt) }
@@ -129,6 +129,15 @@ func TestLogins(t *testing.T) {
 		}
 		return err
 	}
+	makeExperiment := func(c *mlflow.Client) error { _, err := c.EnsureExperiment(t.Context(), "a new one"); return err }
+	makeModel := func(c *mlflow.Client) error { return c.EnsureModel(t.Context(), "a new one", "") }
+	search := func(c *mlflow.Client) error {
+		runs, err := c.SearchRuns(t.Context(), []string{experiment.ID}, "", nil, 10)
+		if err == nil && len(runs) != 1 {
+			err = fmt.Errorf("%d runs, want 1", len(runs))
+		}
+		return err
+	}
 	makeUser := func(c *mlflow.Client) error { return c.EnsureUser(t.Context(), "intruder", "password-of-intruder") }
 	for _, tt := range []struct {
 		name   string
@@ -144,6 +153,11 @@ func TestLogins(t *testing.T) {
 		{"the server reads a model", inference, read, 0},
 		{"the server moves the alias", inference, alias, 403},
 		{"the server writes a model", inference, write, 403},
+		{"the server makes an experiment", inference, makeExperiment, 403},
+		{"the server makes a model", inference, makeModel, 403},
+		{"the server looks for runs", inference, search, 0},
+		{"a step makes an experiment", steps, makeExperiment, 0},
+		{"a step makes a model", steps, makeModel, 0},
 		{"the server makes a user", inference, makeUser, 403},
 		{"a step moves the alias of a model that it did not make", steps, alias, 0},
 		{"a step makes a user", steps, makeUser, 403},

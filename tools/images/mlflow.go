@@ -23,8 +23,12 @@ import (
 // doesn't matter where the base has its Python.
 const site = "/opt/mlflow"
 
-// mlflowEntry is the program that the image runs.
-const mlflowEntry = "images/mlflow/server.py"
+// ownPython is the folder of our own files in the image: server.py, which it runs, and what
+// that imports.
+const ownPython = "/opt/mlops"
+
+// ownFiles are those files in the project's folder images/mlflow.
+var ownFiles = []string{"server.py", "readers.py"}
 
 // The folder of pg_dump in the image, which a migration of MLflow's tables needs.
 const (
@@ -51,8 +55,15 @@ func (b *builder) mlflow() *recipe {
 		if err != nil {
 			return nil, err
 		}
-		entry, err := os.ReadFile(filepath.Join(b.root, mlflowEntry))
-		return []string{lock, postgres, compileScript, string(entry)}, err
+		inputs := []string{lock, postgres, compileScript}
+		for _, name := range ownFiles {
+			text, err := os.ReadFile(filepath.Join(b.root, "images", "mlflow", name))
+			if err != nil {
+				return nil, err
+			}
+			inputs = append(inputs, name, string(text))
+		}
+		return inputs, nil
 	}
 	r.make = func(ctx context.Context, log *slog.Logger, t target) (v1.Image, error) {
 		files, err := b.wheelFiles(ctx, log, t.arch, site, "mlflow.txt")
@@ -84,8 +95,10 @@ func (b *builder) mlflow() *recipe {
 			return nil, err
 		}
 		own := image.NewFiles()
-		if err := own.Disk("/server.py", 0o644, filepath.Join(b.root, mlflowEntry)); err != nil {
-			return nil, err
+		for _, name := range ownFiles {
+			if err := own.Disk(path.Join(ownPython, name), 0o644, filepath.Join(b.root, "images", "mlflow", name)); err != nil {
+				return nil, err
+			}
 		}
 		entry, err := own.Layer(t.dir)
 		if err != nil {
@@ -93,7 +106,7 @@ func (b *builder) mlflow() *recipe {
 		}
 		return image.New(t.base, image.Config{
 			Arch: t.arch, User: nobody, WorkDir: "/", Labels: r.labels(),
-			Entrypoint: []string{python, "-P", "/server.py"},
+			Entrypoint: []string{python, "-P", path.Join(ownPython, "server.py")},
 			Env: map[string]string{
 				"PYTHONPATH": site, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8",
 				"HOME": "/tmp", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
