@@ -34,7 +34,7 @@ func (s *Server) RequireKeys(path string) error {
 	routes := s.routes()
 	routes.HandleFunc("/login", s.login).Methods(http.MethodPost)
 	routes.HandleFunc("/logout", s.logout).Methods(http.MethodPost)
-	s.handler = headers.Secure(s.assets.policy(), compress(s.guard.Wrap(routes)))
+	s.handler = s.secured(s.guard.Wrap(routes))
 	return nil
 }
 

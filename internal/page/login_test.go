@@ -133,6 +133,9 @@ func TestHosts(t *testing.T) {
 		if w.Code != want {
 			t.Errorf("by the name %s: status %d, want %d", host, w.Code, want)
 		}
+		if w.Header().Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("by the name %s: no security headers", host)
+		}
 	}
 }
 

@@ -86,8 +86,17 @@ func New(base string, timeout time.Duration, log *slog.Logger) (*Server, error) 
 	if s.templates, err = parseTemplates(s.assets, func() bool { return s.keys != nil }); err != nil {
 		return nil, err
 	}
-	s.handler = headers.Secure(s.assets.policy(), compress(s.routes()))
+	s.handler = s.secured(s.routes())
 	return s, nil
+}
+
+// secured puts in front of the routes what every response has, refusals of other names
+// included.
+func (s *Server) secured(routes http.Handler) http.Handler {
+	routes = compress(routes)
+	return headers.Secure(s.assets.policy(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		headers.Known(s.hosts, routes).ServeHTTP(w, r)
+	}))
 }
 
 func (s *Server) routes() *mux.Router {
@@ -117,7 +126,7 @@ func (s *Server) routes() *mux.Router {
 // ServeHTTP responds to a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, uploadLimit(r))
-	headers.Known(s.hosts, s.handler).ServeHTTP(w, r)
+	s.handler.ServeHTTP(w, r)
 }
 
 // Run serves on a listener until ctx ends, over at most that many connections (0:
