@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -108,23 +110,35 @@ func revokeKey(ctx context.Context, c *config) error {
 	}
 	var revoked apikey.Key
 	_, err = editKeys(ctx, r, false, func(data map[string][]byte) (err error) {
-		for file, text := range data {
-			rest, k, found := apikey.Revoke(string(text), which)
-			if found == nil {
-				data[file], revoked = []byte(rest), k
-				return nil
-			}
-			err = found
-		}
-		if err == nil {
-			err = fmt.Errorf("there is no key %q", which)
-		}
+		revoked, err = revoke(data, which)
 		return program.Input(err)
 	})
+	if apierrors.IsNotFound(err) {
+		err = program.Inputf("there is no key %q: nobody has made one yet", which)
+	}
 	if err == nil {
 		c.show.Print(fmt.Sprintf("Revoked key %s of %s; %s.\n", revoked.ID, revoked.Name, soon))
 	}
 	return err
+}
+
+// revoke takes a key out of the files of a Secret. It is named by its id or, if no other in
+// any of the files has that name, by its name.
+func revoke(data map[string][]byte, which string) (apikey.Key, error) {
+	var all strings.Builder
+	for _, file := range slices.Sorted(maps.Keys(data)) {
+		all.WriteString(string(data[file]) + "\n")
+	}
+	_, k, err := apikey.Revoke(all.String(), which)
+	if err != nil {
+		return k, err
+	}
+	for file, text := range data {
+		if rest, _, err := apikey.Revoke(string(text), k.ID); err == nil {
+			data[file] = []byte(rest)
+		}
+	}
+	return k, nil
 }
 
 // keysSecret is the name of the Secret with the users' keys: the one that inference

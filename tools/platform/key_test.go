@@ -54,3 +54,35 @@ func TestEditKeys(t *testing.T) {
 		}
 	}
 }
+
+// A name that two files know is not revoked in one of them.
+func TestRevoke(t *testing.T) {
+	data := map[string][]byte{}
+	ids := map[string]string{}
+	for _, of := range [][2]string{{"keys", "a"}, {"keys", "b"}, {"others", "b"}} {
+		_, k, err := apikey.New(of[1], []apikey.Scope{apikey.Read}, apikey.Rate{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := apikey.Add(string(data[of[0]]), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[of[0]], ids[of[0]+of[1]] = []byte(text), k.ID
+	}
+	left := func() string { return string(data["keys"]) + string(data["others"]) }
+	before := left()
+	for which, want := range map[string]string{"b": "2 keys are named b", "c": `no key "c"`} {
+		if _, err := revoke(data, which); err == nil || !strings.Contains(err.Error(), want) || left() != before {
+			t.Errorf("revoking %s: %v, want %q and no change", which, err, want)
+		}
+	}
+	for which, id := range map[string]string{"a": ids["keysa"], ids["othersb"]: ids["othersb"]} {
+		if k, err := revoke(data, which); err != nil || k.ID != id || strings.Contains(left(), id) {
+			t.Errorf("revoking %s: key %s, %v", which, k.ID, err)
+		}
+	}
+	if !strings.Contains(left(), ids["keysb"]) {
+		t.Error("a key that nobody revoked is gone")
+	}
+}
