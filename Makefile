@@ -50,8 +50,8 @@ demo: ## run the whole platform on this machine, without Kubernetes, to a served
 	  CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/launch ./tools/launch
 	@bin/launch
 
-status: ## show services or pods, workflows, rows, runs and the version in production
-	@if test -e "$${MLOPS_HOME:-$$HOME/.mlops}/platform.json" || test -e /var/lib/mlops/platform.json; then $(MAKE) --no-print-directory platform; fi
+status: ## show services or pods, workflows, rows, runs and the version in production (NAMESPACE= of a release)
+	@if test -n "$$NAMESPACE" || test -e "$${MLOPS_HOME:-$$HOME/.mlops}/platform.json" || test -e /var/lib/mlops/platform.json; then $(MAKE) --no-print-directory platform; fi
 	@$(MLOPS) status
 
 check-demo: ## verify what a running demo serves (SPEC=, CHECK=flags, such as -rows=101766)
@@ -113,7 +113,7 @@ up: platform ## run the whole platform on Kubernetes; without a cluster, start o
 down: platform ## stop the platform on Kubernetes; PURGE=1 deletes its data
 	@bin/platform down
 
-forward: platform ## forward local ports to the services on Kubernetes, until interrupted
+forward: platform ## forward local ports to the services on Kubernetes, until interrupted (NAMESPACE=)
 	@bin/platform forward
 
 backup: platform ## back up a release's databases and buckets to a folder or a bucket (TO=, KEEP=, RECIPIENT=, NAMESPACE=)

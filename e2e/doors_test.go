@@ -34,6 +34,7 @@ func testDoors(t *testing.T, m *machine) {
 	r := m.release(t, "mlops")
 	t.Run("a workflow from a web page", func(t *testing.T) { testArgoToken(t, r) })
 	t.Run("MLflow without a login", func(t *testing.T) { testMLflowLogin(t, r) })
+	t.Run("a name that leads here", testForeignName)
 	t.Run("a model that nobody signed", func(t *testing.T) { testFalseModel(t, r) })
 	t.Run("a privileged pod", func(t *testing.T) { testPrivileged(t, r) })
 	t.Run("what each account may do", func(t *testing.T) { testAccounts(t, m, r) })
@@ -137,6 +138,21 @@ func testMLflowLogin(t *testing.T, r *kube.Release) {
 		resp.Body.Close()
 		if resp.StatusCode != tt.want {
 			t.Errorf("%s: status %d, want %d", tt.name, resp.StatusCode, tt.want)
+		}
+	}
+}
+
+// testForeignName asks as a browser does that opens a page of another site whose name was
+// made to lead to this machine.
+func testForeignName(t *testing.T) {
+	for _, base := range []string{inference, page} {
+		resp, err := (&http.Client{Transport: hostHeader{"evil.example"}}).Get(base + "/model")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMisdirectedRequest {
+			t.Errorf("%s by another site's name: %s", base, resp.Status)
 		}
 	}
 }

@@ -35,6 +35,9 @@ import (
 // rows is what the source of the diabetes data set has.
 const rows = 101_766
 
+// known is the name of the Ingress, by which the first release may be called.
+const known = "models.example"
+
 var quiet = slog.New(slog.DiscardHandler)
 
 // machine is the project's folder, the state and the programs of the test.
@@ -85,7 +88,7 @@ func (m *machine) run(t *testing.T, env []string, argv ...string) (string, error
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
-	cmd.Env = append(cmd.Env, "MLOPS_HOME="+m.home, "MLOPS_CACHE_HOME="+m.cache, "KUBECONFIG="+m.kubeconfig())
+	cmd.Env = append(cmd.Env, "MLOPS_HOME="+m.home, "MLOPS_CACHE_HOME="+m.cache, "KUBECONFIG="+m.kubeconfig(), "MLOPS_HOSTS=localhost,"+known)
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute

@@ -32,7 +32,7 @@ func testIngress(t *testing.T, m *machine) {
 	r := m.release(t, "mlops")
 	rendered := m.must(t, nil, m.helm(t, "4"), "template", "mlops", "charts", "--namespace", "mlops", "--kubeconfig", m.kubeconfig(),
 		"-f", filepath.Join("dist", "values.yaml"), "--dry-run=server", "--show-only", "templates/ingress.yaml",
-		"--set", "ingress.enabled=true,ingress.host=models.example,ingress.className=nginx")
+		"--set", "ingress.enabled=true,ingress.className=nginx,ingress.host="+known)
 	file := filepath.Join(t.TempDir(), "ingress.yaml")
 	if err := os.WriteFile(file, []byte(rendered[strings.Index(rendered, "---"):]), 0o600); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func testIngress(t *testing.T, m *machine) {
 	}
 
 	base := proxy(t, nginx, r, list.Items)
-	client := &http.Client{Transport: hostHeader{"models.example"}}
+	client := &http.Client{Transport: hostHeader{known}}
 	get := func(path string) string {
 		t.Helper()
 		resp, err := client.Get(base + path)

@@ -309,4 +309,10 @@ func testStatus(t *testing.T, m *machine) {
 			t.Errorf("make status does not say %q", want)
 		}
 	}
+	out = m.must(t, nil, "make", "status", "NAMESPACE=penguins")
+	for _, want := range []string{"namespace penguins", "IN PRODUCTION: penguin-sex version"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("make status of another namespace does not say %q", want)
+		}
+	}
 }

@@ -352,6 +352,17 @@ set. */}}
 {{- $auth := .Values.global.auth -}}
 {{- if or (eq $auth.apiKeys "on") (and (eq $auth.apiKeys "auto") $auth.behindIngress) -}}yes{{- end -}}
 {{- end -}}
+{{/* Names by which clients may call one of our servers, joined by commas: its own, localhost
+for forwarded ports, and allowedHosts. Empty: any, since nothing else here knows what the
+nodes, a load balancer or an Ingress are called: (list . component). */}}
+{{- define "mlops.hosts" -}}
+{{- $root := index . 0 -}}
+{{- $name := include "mlops.name" . -}}
+{{- with $root.Values.allowedHosts -}}
+{{- $space := $root.Release.Namespace -}}
+{{- concat (list $name (printf "%s.%s" $name $space) (printf "%s.%s.svc" $name $space) (printf "%s.%s.svc.cluster.local" $name $space) "localhost") . | uniq | join "," -}}
+{{- end -}}
+{{- end -}}
 {{/* The folder of the files of API keys, as a volume: the user's, and the release's own key.
 Of both, only hashes are there. */}}
 {{- define "mlops.keys.volume" -}}

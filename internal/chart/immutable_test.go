@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -22,6 +24,13 @@ func TestImmutable(t *testing.T) {
 		postgres.Annotations, inference.Annotations = owner, owner
 		earlier := inference.DeepCopy()
 		earlier.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "inference", "app.kubernetes.io/instance": "mlops"}}
+		backups := &corev1.PersistentVolumeClaim{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+			ObjectMeta: metav1.ObjectMeta{Name: "mlops-backups", Namespace: "mlops", Annotations: owner, Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"}},
+			Spec: corev1.PersistentVolumeClaimSpec{StorageClassName: new("fast"),
+				Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")}}}}
+		volume := func(size, class string) []string {
+			return set("pipelines.backup.to=/backups", "pipelines.backup.volume.size="+size, "pipelines.backup.volume.storageClass="+class)
+		}
 		for _, test := range []struct {
 			name      string
 			installed metav1.Object
@@ -33,6 +42,11 @@ func TestImmutable(t *testing.T) {
 			{"a larger volume", postgres, set("postgres.persistence.size=2Gi", "postgres.persistence.storageClass=fast"), "postgres.persistence.size is 2Gi, but the volume was installed with 1536Mi"},
 			{"another class", postgres, set("postgres.persistence.size=1.5Gi"), "postgres: the storage class is now \"\", but the volume was installed with \"fast\""},
 			{"a part that is not wanted any more", postgres, set("postgres.enabled=false", "global.postgres.host=db", "global.postgres.existingSecret=a"), ""},
+			{"the same backups", backups, volume("10240Mi", "fast"), ""},
+			{"more room for backups", backups, volume("20Gi", "fast"), ""},
+			{"less room for backups", backups, volume("5Gi", "fast"), "pipelines.backup.volume.size is 5Gi, but the volume has 10Gi"},
+			{"another class for backups", backups, volume("10Gi", "slow"), "pipelines.backup.volume: the storage class is now \"slow\", but the volume was made with \"fast\""},
+			{"the default class for backups", backups, volume("10Gi", ""), ""},
 			{"the same labels", inference, nil, ""},
 			{"labels of an earlier version", earlier, nil, "kubectl -n mlops delete deployment,statefulset -l app.kubernetes.io/instance=mlops"},
 		} {

@@ -106,11 +106,14 @@ func cluster(t *testing.T, secrets map[string]*corev1.Secret, installed ...metav
 		return 404, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: 404, Message: "not found"}
 	})
 	for _, o := range installed {
-		kind := "deployments"
-		if _, ok := o.(*appsv1.StatefulSet); ok {
-			kind = "statefulsets"
+		path := "/apis/apps/v1/namespaces/mlops/deployments/"
+		switch o.(type) {
+		case *appsv1.StatefulSet:
+			path = "/apis/apps/v1/namespaces/mlops/statefulsets/"
+		case *corev1.PersistentVolumeClaim:
+			path = "/api/v1/namespaces/mlops/persistentvolumeclaims/"
 		}
-		answer("/apis/apps/v1/namespaces/mlops/"+kind+"/"+o.GetName(), func(*http.Request) (int, any) { return 200, o })
+		answer(path+o.GetName(), func(*http.Request) (int, any) { return 200, o })
 	}
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -121,7 +124,7 @@ func cluster(t *testing.T, secrets map[string]*corev1.Secret, installed ...metav
 func kinds() map[string]map[string][]metav1.APIResource {
 	found := map[string]map[string][]metav1.APIResource{}
 	for group, names := range map[string][]string{
-		"/v1":                          {"Secret", "ConfigMap", "Service", "ServiceAccount", "Pod"},
+		"/v1":                          {"Secret", "ConfigMap", "Service", "ServiceAccount", "Pod", "PersistentVolumeClaim"},
 		"apps/v1":                      {"Deployment", "StatefulSet"},
 		"batch/v1":                     {"Job"},
 		"rbac.authorization.k8s.io/v1": {"Role", "RoleBinding"},

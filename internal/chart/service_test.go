@@ -52,6 +52,30 @@ func TestAddresses(t *testing.T) {
 	})
 }
 
+// Names by which the servers may be called: any by default.
+func TestNamesOfServers(t *testing.T) {
+	t.Parallel()
+	eachHelm(t, func(t *testing.T, helm string) {
+		names := func(part string, values ...string) string {
+			for _, e := range one[*appsv1.Deployment](t, render(t, helm, "mlops", "team", set(values...)...), "mlops-"+part).Spec.Template.Spec.Containers[0].Env {
+				if e.Name == "MLOPS_HOSTS" {
+					return e.Value
+				}
+			}
+			return ""
+		}
+		for _, part := range []string{"inference", "ui"} {
+			if got := names(part); got != "" {
+				t.Errorf("by default, %s answers %s only", part, got)
+			}
+			want := strings.ReplaceAll("mlops-NAME,mlops-NAME.team,mlops-NAME.team.svc,mlops-NAME.team.svc.cluster.local,localhost,m.example.com", "NAME", part)
+			if got := names(part, part+".allowedHosts={localhost,m.example.com}", "ingress.enabled=true", "ingress.host=m.example.com"); got != want {
+				t.Errorf("%s answers %s, want %s", part, got, want)
+			}
+		}
+	})
+}
+
 // Every container that is told of Postgres verifies its certificate, if one does.
 func TestPostgresTLS(t *testing.T) {
 	t.Parallel()

@@ -5,7 +5,9 @@ package kube
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -161,21 +163,55 @@ func (r *Release) Databases(ctx context.Context) (connect func(ctx context.Conte
 // its revisions, and whether its last install, upgrade or rollback succeeded. One whose
 // upgrade failed exists: its services are still there.
 func (r *Release) Installed(ctx context.Context) (exists, succeeded bool, err error) {
-	list, err := r.Client.CoreV1().Secrets(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name=" + r.Name})
+	records, err := r.records(ctx, r.Namespace)
 	if err != nil {
-		return false, false, fmt.Errorf("looking up release %s: %w", r.Name, err)
+		return false, false, err
 	}
+	exists, succeeded = installed(records)
+	return exists, succeeded, nil
+}
+
+// Elsewhere returns the other namespaces of the cluster that have a release of this name,
+// sorted.
+func (r *Release) Elsewhere(ctx context.Context) ([]string, error) {
+	records, err := r.records(ctx, metav1.NamespaceAll)
+	if err != nil {
+		return nil, err
+	}
+	by := map[string][]corev1.Secret{}
+	for _, s := range records {
+		by[s.Namespace] = append(by[s.Namespace], s)
+	}
+	delete(by, r.Namespace)
+	maps.DeleteFunc(by, func(_ string, records []corev1.Secret) bool {
+		exists, _ := installed(records)
+		return !exists
+	})
+	return slices.Sorted(maps.Keys(by)), nil
+}
+
+// records are what Helm keeps of releases of this name.
+func (r *Release) records(ctx context.Context, namespace string) ([]corev1.Secret, error) {
+	list, err := r.Client.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name=" + r.Name})
+	if err != nil {
+		return nil, fmt.Errorf("looking up release %s: %w", r.Name, err)
+	}
+	return list.Items, nil
+}
+
+// installed reports what the last of a release's records says.
+func installed(records []corev1.Secret) (exists, succeeded bool) {
 	last, status := -1, ""
-	for _, s := range list.Items {
+	for _, s := range records {
 		if n, err := strconv.Atoi(s.Labels["version"]); err == nil && n > last {
 			last, status = n, s.Labels["status"]
 		}
 	}
 	switch status {
 	case "", "pending-install", "uninstalling", "uninstalled":
-		return false, false, nil
+		return false, false
 	}
-	return true, status == "deployed", nil
+	return true, status == "deployed"
 }
 
 // Notes returns the values that Note has stored under that name.

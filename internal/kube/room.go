@@ -18,52 +18,62 @@ type Container struct {
 	Resources corev1.ResourceRequirements
 }
 
-// Refused returns why the quotas and limit ranges of a namespace would refuse
-// containers, a sentence each; none where they fit. Kubernetes itself says so only when
-// a pod is created, which for a step is after others have run for minutes. Without the
-// right to read them it returns nothing.
-func Refused(ctx context.Context, client kubernetes.Interface, namespace string, containers []Container) ([]string, error) {
+// Bounds are the limit ranges and quotas of a namespace.
+type Bounds struct {
+	ranges []corev1.LimitRange
+	quotas []corev1.ResourceQuota
+}
+
+// ReadBounds reads those of a namespace; without the right to, there are none.
+func ReadBounds(ctx context.Context, client kubernetes.Interface, namespace string) (Bounds, error) {
 	ranges, err := client.CoreV1().LimitRanges(namespace).List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
-		return nil, nil
+		return Bounds{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading limit ranges: %w", err)
+		return Bounds{}, fmt.Errorf("reading limit ranges: %w", err)
 	}
 	quotas, err := client.CoreV1().ResourceQuotas(namespace).List(ctx, metav1.ListOptions{})
 	if apierrors.IsForbidden(err) {
-		return nil, nil
+		return Bounds{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading quotas: %w", err)
+		return Bounds{}, fmt.Errorf("reading quotas: %w", err)
 	}
-	return refused(containers, ranges.Items, quotas.Items), nil
+	return Bounds{ranges.Items, quotas.Items}, nil
 }
 
-func refused(containers []Container, ranges []corev1.LimitRange, quotas []corev1.ResourceQuota) []string {
+// Empty reports whether there are none.
+func (b Bounds) Empty() bool { return len(b.ranges)+len(b.quotas) == 0 }
+
+// Refused returns why the bounds would refuse containers, a sentence each; none where
+// they fit. Kubernetes itself says so only when a pod is created, which for a step is
+// after others have run for minutes.
+func (b Bounds) Refused(containers []Container) []string {
 	var why []string
 	for _, c := range containers {
 		limits, requests := c.Resources.Limits.DeepCopy(), c.Resources.Requests.DeepCopy()
+		from := map[corev1.ResourceName]string{} // the range of a default limit
 		if limits == nil {
 			limits = corev1.ResourceList{}
 		}
 		if requests == nil {
 			requests = corev1.ResourceList{}
 		}
-		for _, r := range ranges { // what is left out gets their defaults
+		for _, r := range b.ranges { // what is left out gets their defaults
 			for _, item := range r.Spec.Limits {
 				if item.Type != corev1.LimitTypeContainer {
 					continue
 				}
-				for _, from := range []corev1.ResourceList{item.Default, item.Max} {
-					for name, q := range from {
+				for _, defaults := range []corev1.ResourceList{item.Default, item.Max} {
+					for name, q := range defaults {
 						if _, ok := limits[name]; !ok {
-							limits[name] = q
+							limits[name], from[name] = q, r.Name
 						}
 					}
 				}
-				for _, from := range []corev1.ResourceList{item.DefaultRequest, item.Min} {
-					for name, q := range from {
+				for _, defaults := range []corev1.ResourceList{item.DefaultRequest, item.Min} {
+					for name, q := range defaults {
 						if _, ok := requests[name]; !ok {
 							requests[name] = q
 						}
@@ -72,11 +82,14 @@ func refused(containers []Container, ranges []corev1.LimitRange, quotas []corev1
 			}
 		}
 		for name, q := range limits {
-			if _, ok := requests[name]; !ok {
+			request, ok := requests[name]
+			if !ok {
 				requests[name] = q
+			} else if of, ok := from[name]; ok && request.Cmp(q) > 0 {
+				why = append(why, fmt.Sprintf("LimitRange %s gives a container without one the limit %s of %s, and %s requests %s: raise the default, or set a limit for it", of, q.String(), name, c.Name, request.String()))
 			}
 		}
-		for _, r := range ranges {
+		for _, r := range b.ranges {
 			for _, item := range r.Spec.Limits {
 				if item.Type != corev1.LimitTypeContainer {
 					continue
@@ -93,7 +106,7 @@ func refused(containers []Container, ranges []corev1.LimitRange, quotas []corev1
 				}
 			}
 		}
-		for _, quota := range quotas {
+		for _, quota := range b.quotas {
 			if len(quota.Spec.Scopes) > 0 || quota.Spec.ScopeSelector != nil {
 				continue // it may not count these pods
 			}

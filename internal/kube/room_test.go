@@ -46,6 +46,8 @@ func TestRefused(t *testing.T) {
 		{"a quota that counts what is not set", nil, []*corev1.ResourceQuota{quota(list("limits.cpu", "8"))},
 			[]string{"ResourceQuota quota counts limits.cpu, and step train has none"}},
 		{"the same with a default", []*corev1.LimitRange{limitRange(corev1.LimitRangeItem{Default: list("cpu", "1")})}, []*corev1.ResourceQuota{quota(list("limits.cpu", "8"))}, nil},
+		{"a default limit below a request", []*corev1.LimitRange{limitRange(corev1.LimitRangeItem{Default: list("cpu", "100m")})}, nil,
+			[]string{"LimitRange range gives a container without one the limit 100m of cpu, and step train requests 250m"}},
 		{"a maximum is a default too", []*corev1.LimitRange{limitRange(corev1.LimitRangeItem{Max: list("cpu", "1")})}, []*corev1.ResourceQuota{quota(list("limits.cpu", "8"))}, nil},
 		{"a quota too small for one", nil, []*corev1.ResourceQuota{quota(list("limits.memory", "1Gi"))},
 			[]string{"ResourceQuota quota allows 1Gi of limits.memory in all, and step train alone needs 2Gi"}},
@@ -60,10 +62,14 @@ func TestRefused(t *testing.T) {
 		for _, q := range test.quotas {
 			client.Tracker().Add(q)
 		}
-		got, err := Refused(t.Context(), client, "n", []Container{train})
+		bounds, err := ReadBounds(t.Context(), client, "n")
 		if err != nil {
 			t.Fatal(err)
 		}
+		if bounds.Empty() != (test.ranges == nil && test.quotas == nil) {
+			t.Errorf("%s: empty: %v", test.why, bounds.Empty())
+		}
+		got := bounds.Refused([]Container{train})
 		for i := range got {
 			got[i], _, _ = strings.Cut(got[i], ":")
 		}

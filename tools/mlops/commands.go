@@ -258,9 +258,10 @@ func (in *inputs) config() (*demo.Config, error) {
 }
 
 // platformStatus shows the platform on Kubernetes if `make up` installed one from
-// this home. That needs Kubernetes' client, which is a program of its own.
+// this home, or NAMESPACE names its namespace. That needs Kubernetes' client, which is a
+// program of its own.
 func platformStatus(ctx context.Context, c *demo.Config, out io.Writer) error {
-	if _, err := os.Stat(c.State.Path("platform.json")); err != nil {
+	if _, err := os.Stat(c.State.Path("platform.json")); err != nil && os.Getenv("NAMESPACE") == "" {
 		return nil
 	}
 	tool := filepath.Join(c.Root, "bin", "platform")

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +50,7 @@ var services = []service{
 // forward forwards local ports to the release's services until the context ends. A
 // connection that breaks, because its pod was replaced, is made again.
 func forward(ctx context.Context, c *config) error {
-	t, r, err := c.running()
+	t, r, err := c.running(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func forward(ctx context.Context, c *config) error {
 				switch {
 				case err == nil:
 					told = ""
-					c.show.Print(fmt.Sprintf("%-11s %s://localhost:%d%s", s.title, f.Scheme(), s.local, s.loginLine(r, t.kubectl())))
+					c.show.Print(fmt.Sprintf("%-11s %s://localhost:%d%s", s.title, f.Scheme(), s.local, s.loginLine(r, t.kubectl(r.Namespace))))
 					select {
 					case <-ctx.Done():
 						f.Close()
@@ -112,15 +114,50 @@ func (s service) loginLine(r *kube.Release, kubectl string) string {
 	return "\n              " + fmt.Sprintf(s.login, r.Name, kubectl)
 }
 
-// running returns the release that an earlier `up` has installed, and where.
-func (c *config) running() (*target, *kube.Release, error) {
+// running returns the release that people look at, and where it is: the one of NAMESPACE;
+// without it that of an earlier `up` or, if its namespace has none, of the only other
+// namespace that has one.
+func (c *config) running(ctx context.Context) (*target, *kube.Release, error) {
 	t, err := c.kept()
 	if err != nil {
 		return nil, nil, err
 	}
-	if t == nil {
-		return nil, nil, program.Inputf("no platform was installed from here (%s); make up installs one", c.state.Dir)
+	named := os.Getenv("NAMESPACE") != ""
+	switch {
+	case t == nil && !named:
+		return nil, nil, program.Inputf("no platform was installed from here (%s): make up installs one, and NAMESPACE= names the namespace of one that helm installed", c.state.Dir)
+	case t == nil:
+		chosen, err := c.choose(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		t = &chosen
 	}
-	r, err := t.release()
+	r, err := c.open(*t)
+	if err == nil && !named {
+		r, err = nearest(ctx, r)
+	}
 	return t, r, err
+}
+
+// nearest returns the release if its namespace has it, else the only other one of its
+// name. A cluster that doesn't say where there are any is asked for the release itself,
+// and that question's error says why.
+func nearest(ctx context.Context, r *kube.Release) (*kube.Release, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	exists, _, err := r.Installed(ctx)
+	if err != nil || exists {
+		return r, nil
+	}
+	spaces, err := r.Elsewhere(ctx)
+	switch {
+	case err != nil || len(spaces) == 0:
+		return r, nil
+	case len(spaces) > 1:
+		return nil, program.Inputf("namespace %s has no release %s, but %s have one: choose with NAMESPACE=%s", r.Namespace, r.Name, strings.Join(spaces, ", "), spaces[0])
+	}
+	other := *r
+	other.Namespace = spaces[0]
+	return &other, nil
 }

@@ -86,14 +86,18 @@ func (c *config) install(ctx context.Context, t target, r *kube.Release, table o
 			return "", err
 		}
 		if !succeeded || known["install"] != digest {
-			if err := c.room(ctx, r); err != nil {
-				return "", err
-			}
 			helm, err := c.helm(ctx, say)
 			if err != nil {
 				return "", err
 			}
-			argv := []string{helm, "upgrade", "--install", releaseName, "charts", "--namespace", namespace, "--create-namespace", "--kubeconfig", t.Kubeconfig, "-f", c.valuesFile(), "-f", file}
+			chart := []string{releaseName, "charts", "--namespace", namespace, "-f", c.valuesFile(), "-f", file}
+			err = c.room(ctx, r, func() (string, error) {
+				return c.command(ctx, nil, nil, append([]string{helm, "template"}, chart...)...)
+			})
+			if err != nil {
+				return "", err
+			}
+			argv := append([]string{helm, "upgrade", "--install"}, append(chart, "--create-namespace", "--kubeconfig", t.Kubeconfig)...)
 			if t.Context != "" {
 				argv = append(argv, "--kube-context", t.Context)
 			}
@@ -164,7 +168,7 @@ func (c *config) values(ctx context.Context, t target, r *kube.Release, table or
 			return nil, err
 		}
 	}
-	return yaml.Marshal(map[string]any{
+	values := map[string]any{
 		"global": global,
 		// The NodePorts of our own cluster lead here from this machine only; another
 		// cluster's may be open to a whole network. Prometheus, which has no login,
@@ -179,7 +183,13 @@ func (c *config) values(ctx context.Context, t target, r *kube.Release, table or
 		"pipelines":       map[string]any{"runOnInstall": false, "source": address},
 		"setup":           map[string]any{"source": map[string]any{"image": ""}},
 		"networkPolicies": policies,
-	})
+	}
+	// What other clusters' nodes are called is not known here.
+	if t.Kind == own && len(c.hosts) > 0 {
+		values["inference"] = map[string]any{"allowedHosts": c.hosts}
+		values["ui"] = map[string]any{"allowedHosts": c.hosts}
+	}
+	return yaml.Marshal(values)
 }
 
 // apiServer returns the values that let pods connect to Kubernetes' API at its own

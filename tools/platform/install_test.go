@@ -54,7 +54,7 @@ func TestValues(t *testing.T) {
 		{"a file is read from the bucket", own, "file:///data/a,b.csv", "", "s3://sources/a,b.csv", true},
 	} {
 		c, _ := machine(t, "")
-		c.spec, c.registry = file, tt.registry
+		c.spec, c.registry, c.hosts = file, tt.registry, []string{"localhost"}
 		text, err := c.values(t.Context(), target{Kind: tt.kind}, holding(apiSlice), origin.Table{URL: tt.url})
 		if err != nil {
 			t.Fatal(err)
@@ -65,6 +65,7 @@ func TestValues(t *testing.T) {
 				Images  struct{ Registry string }
 				Dataset struct{ Spec string }
 			}
+			Inference, UI   struct{ AllowedHosts []string }
 			Pipelines       struct{ Source string }
 			NetworkPolicies struct {
 				APIServer *struct {
@@ -78,6 +79,9 @@ func TestValues(t *testing.T) {
 		}
 		if v.NodePorts["mlflow"].Enabled != tt.open || v.NodePorts["argo"].Enabled != tt.open || v.NodePorts["loadtest"].Enabled != tt.open || v.NodePorts["prometheus"].Enabled || v.Pipelines.Source != tt.source || v.Global.Images.Registry != tt.registry || v.Global.Dataset.Spec != spec {
 			t.Errorf("%s: got\n%s", tt.why, text)
+		}
+		if known := slices.Equal(v.Inference.AllowedHosts, c.hosts) && slices.Equal(v.UI.AllowedHosts, c.hosts); known != (tt.kind == own) {
+			t.Errorf("%s: names are known: %v, in\n%s", tt.why, known, text)
 		}
 		api := v.NetworkPolicies.APIServer
 		if tt.kind != own {
@@ -227,5 +231,35 @@ func TestPresent(t *testing.T) {
 	}
 	if _, err := present(t.Context(), down); err == nil || !strings.Contains(err.Error(), "asking the cluster") {
 		t.Errorf("a cluster that is down: %v", err)
+	}
+}
+
+// Without NAMESPACE, the release in the usual namespace comes first, then the only other one.
+func TestNearest(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		spaces []string
+		want   string
+		refuse string
+	}{
+		{"none", nil, namespace, ""},
+		{"the usual one, and others", []string{"team-a", namespace}, namespace, ""},
+		{"another one", []string{"team-a"}, "team-a", ""},
+		{"several others", []string{"team-b", "team-a"}, "", "team-a, team-b have one: choose with NAMESPACE=team-a"},
+	} {
+		var records []runtime.Object
+		for _, space := range tt.spaces {
+			records = append(records, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: space, Name: "sh.helm.release.v1.mlops.v1",
+				Labels: map[string]string{"owner": "helm", "name": releaseName, "version": "1", "status": "deployed"}}})
+		}
+		got, err := nearest(t.Context(), &kube.Release{Name: releaseName, Namespace: namespace, Client: fake.NewClientset(records...)})
+		switch {
+		case tt.refuse != "":
+			if err == nil || !strings.Contains(err.Error(), tt.refuse) {
+				t.Errorf("%s: %v, want %q", tt.name, err, tt.refuse)
+			}
+		case err != nil || got.Namespace != tt.want:
+			t.Errorf("%s: %+v, %v; want namespace %s", tt.name, got, err, tt.want)
+		}
 	}
 }

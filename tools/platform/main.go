@@ -22,7 +22,8 @@
 // It reads the environment: MLOPS_HOME and MLOPS_CACHE_HOME as `make demo` does,
 // KUBECONFIG, YES (1: take the current context without asking), REGISTRY (from
 // which the cluster pulls our images; `make up` pushes them there), SPEC (a data
-// set's YAML), DATASET (path or URL of its table), SYNTHETIC (1: made-up rows), PURGE, TERM and NO_COLOR.
+// set's YAML), DATASET (path or URL of its table), SYNTHETIC (1: made-up rows), NAMESPACE
+// (of a release, for everything but up and down), MLOPS_HOSTS (as `make demo` does), PURGE, TERM and NO_COLOR.
 package main
 
 import (
@@ -37,6 +38,7 @@ import (
 	"strings"
 	"syscall"
 
+	"mlops/internal/headers"
 	"mlops/internal/local"
 	"mlops/internal/prepare"
 	"mlops/internal/program"
@@ -57,6 +59,7 @@ type config struct {
 	dataset   string
 	synthetic bool // made-up rows instead of a table
 	registry  string
+	hosts     []string // names by which our own cluster's API and page may be called
 	purge     bool
 	yes       bool
 	built     bool // the cluster's tool is built
@@ -98,7 +101,8 @@ func configure() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &config{root: root, spec: os.Getenv("SPEC"), dataset: os.Getenv("DATASET"), synthetic: os.Getenv("SYNTHETIC") == "1", registry: os.Getenv("REGISTRY"), yes: os.Getenv("YES") == "1"}
+	c := &config{root: root, spec: os.Getenv("SPEC"), dataset: os.Getenv("DATASET"), synthetic: os.Getenv("SYNTHETIC") == "1", registry: os.Getenv("REGISTRY"), yes: os.Getenv("YES") == "1",
+		hosts: headers.Names(program.EnvOr("MLOPS_HOSTS", "localhost"))}
 	switch p := os.Getenv("PURGE"); p {
 	case "", "0":
 	case "1":

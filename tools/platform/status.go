@@ -27,11 +27,7 @@ const shownWorkflows = 5
 func status(ctx context.Context, c *config) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	t, err := c.kept()
-	if err != nil || t == nil {
-		return err // nothing was installed from here
-	}
-	r, err := t.release()
+	t, r, err := c.running(ctx)
 	if err != nil {
 		return err
 	}

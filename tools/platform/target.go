@@ -54,8 +54,8 @@ func (t target) release() (*kube.Release, error) {
 	return kube.Open(t.Kubeconfig, t.Context, namespace, releaseName)
 }
 
-// kubectl is the command line that reaches the release's namespace.
-func (t target) kubectl() string {
+// kubectl is the command line that reaches a namespace.
+func (t target) kubectl(namespace string) string {
 	line := "kubectl --kubeconfig " + t.Kubeconfig
 	if t.Context != "" {
 		line += " --context " + t.Context

@@ -288,11 +288,11 @@ func (c *config) answer(ctx context.Context, t target, r *kube.Release, spec *da
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("\n%s\n\n%s\n%s\n%s", view.Dataset.Title, addresses(ctx, r, t.kubectl()), rows, strings.ReplaceAll(example, base, shown))
+	text := fmt.Sprintf("\n%s\n\n%s\n%s\n%s", view.Dataset.Title, addresses(ctx, r, t.kubectl(r.Namespace)), rows, strings.ReplaceAll(example, base, shown))
 	if spec.Synthetic {
 		text += "  " + origin.Warning + "\n\n"
 	}
-	text += fmt.Sprintf("  On %s, release %s in namespace %s; %s get pods\n", t, r.Name, r.Namespace, t.kubectl())
+	text += fmt.Sprintf("  On %s, release %s in namespace %s; %s get pods\n", t, r.Name, r.Namespace, t.kubectl(r.Namespace))
 	text += fmt.Sprintf("  Ready after %s. make status shows what is running, make forward forwards local ports to it, make down stops it.\n", took.Round(100*time.Millisecond))
 	c.show.Print(text)
 	return nil
