@@ -4,7 +4,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 func (c *checker) source(s *Spec) {
@@ -199,7 +202,13 @@ func PlainName(name string) string {
 	if columnName.MatchString(name) {
 		return name
 	}
-	name = strings.NewReplacer("ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss").Replace(strings.ToLower(name))
+	name = strings.NewReplacer("ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss").Replace(strings.ToLower(norm.NFC.String(name)))
+	name = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1 // é is e
+		}
+		return r
+	}, norm.NFD.String(name))
 	words := strings.FieldsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	plain := strings.Join(words, "_")
 	if plain == "" || plain[0] < 'a' {

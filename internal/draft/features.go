@@ -10,17 +10,27 @@ import (
 	"mlops/internal/progress"
 )
 
-var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn)\.?$|^(Unnamed: 0|id[_ .-].*|((row|rec|record|obs|observation|case|sample)[_ .-]?)?index)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
+var idName = regexp.MustCompile(`(?i)(^|[_ .-])(id|uid|uuid|guid|key|nr|nbr|no|num|number|rownames?|serial|account|customer|patient|client|member|user|mrn|ssn|kunde|kundin|mitglied|nutzer|konto|cliente|paziente|paciente|usuario|compte|élève|schüler)\.?$|(kunden|patienten|mitglieds|schüler|personal|konto|fall|akten|geräte|maschinen|haushalts|betriebs)[-_ ]?(nummer|nr\.?|kennung)$|^(Unnamed: 0|id[_ .-].*|((row|rec|record|obs|observation|case|sample)[_ .-]?)?index)$|(?-i:[a-z](Id|ID|Nr|No|Number|Key)$)`)
 
 // keyName are names of identifiers that are the key if every row has its own value, and say
 // nothing otherwise: a Hausnummer is no group.
 var keyName = regexp.MustCompile(`(?i)(nummer|kennung|numéro|número|#)$`)
 
+// ofOne are texts that stand for one person or thing: e-mail addresses, UUIDs and digests.
+var ofOne = regexp.MustCompile(`^([^@\s]+@[^@\s]+\.[A-Za-z]{2,}|[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$`)
+
 // identifies reports whether a column has a name of identifiers, and no number below 0,
-// which none is.
+// which none is, or values that are identifiers whatever its name is.
 func (c *column) identifies() bool {
 	if !idName.MatchString(c.name) {
-		return false
+		ones := 0
+		for v := range c.counts {
+			if !ofOne.MatchString(v) {
+				return false
+			}
+			ones++
+		}
+		return ones > 1
 	}
 	for v := range c.counts {
 		if _, number := dataset.ParseNumber([]byte(v)); number && v[0] == '-' {
@@ -28,6 +38,14 @@ func (c *column) identifies() bool {
 		}
 	}
 	return true
+}
+
+// whyIdentifier says by what a column is one of identifiers.
+func (c *column) whyIdentifier() string {
+	if idName.MatchString(c.name) {
+		return "a name of identifiers"
+	}
+	return "each is an identifier, such as an e-mail address"
 }
 
 // smallest is from how many rows on a column that counts them does so by intent.
@@ -58,7 +76,7 @@ func (d *Draft) chooseKeys() {
 		// Many values, and most of them come again: customers, patients, devices.
 		if c.values >= 50 && c.values*50 >= d.Rows && c.present == d.Rows && d.group == nil {
 			d.group, c.out = c, "it is the group"
-			d.whyGroup = fmt.Sprintf("%s different values in %s, and a name of identifiers: the rows of one must not be in two splits", progress.Count(c.values), progress.Counted(d.Rows, "row"))
+			d.whyGroup = fmt.Sprintf("%s different values in %s, and %s: the rows of one must not be in two splits", progress.Count(c.values), progress.Counted(d.Rows, "row"), c.whyIdentifier())
 		} else if c.kind == dataset.Integer && c.values > 200 {
 			c.out = "an identifier by its name"
 		}

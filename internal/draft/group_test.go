@@ -231,3 +231,26 @@ func TestGroupOfWords(t *testing.T) {
 		}
 	}
 }
+
+// Values that are identifiers make a group, whatever their column is called.
+func TestGroupOfIdentifiers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		format string
+		want   bool
+	}{
+		{"who%03d@example.org", true},
+		{"6f1c0b1e-7d3e-4a39-9a0e-0000000000%02x", true},
+		{"word %d", false},
+	} {
+		d, err := draft.Make(t.Context(), table(t, "t.csv", "contact,a,y\n"+rows(1200, func(i int) string {
+			return fmt.Sprintf(c.format+",%d,%s", draw(i, 1, 200), draw(i, 2, 50), yesNo(i))
+		})), draft.Options{Target: "y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Spec.Group == "contact"; got != c.want {
+			t.Errorf("%s: group %q, want one: %t\n%s", c.format, d.Spec.Group, c.want, d.Summary())
+		}
+	}
+}

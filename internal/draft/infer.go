@@ -288,6 +288,10 @@ func (c *column) decide(spell spelling) {
 			c.likeNumbers()
 		}
 	}
+	if c.kind == dataset.Date && !c.kept && c.takeDefault() {
+		c.decide(spell) // of the others
+		return
+	}
 	if c.kind == dataset.Date || c.kind == dataset.Number || c.kind == dataset.Integer {
 		c.noteOdd()
 	}
@@ -407,7 +411,7 @@ func (c *column) noCompactDates() (odd []marked, ok bool) {
 	}
 	dates := 0
 	c.texts(func(v string, n *count) {
-		if t, ok := dataset.ParseDate([]byte(v)); ok && len(v) == 8 && t.Year() >= 1900 && t.Year() <= 2100 {
+		if t, ok := dataset.ParseDate([]byte(v)); ok && len(v) == 8 && (t.Year() >= 1900 && t.Year() <= 2100 || v == "99991231" || v == "29991231") {
 			dates++
 			return
 		}

@@ -328,3 +328,25 @@ func TestUnitsOfOneColumn(t *testing.T) {
 		t.Errorf("the dose is in one unit:\n%s", summary)
 	}
 }
+
+// What an earlier model said of the target, and when it came about, go with it by their names,
+// whichever word comes first.
+func TestNamesThatGoWithTheTarget(t *testing.T) {
+	t.Parallel()
+	names := []string{"prob_default", "predicted_default", "date_of_default", "DefaultReason", "previous_default", "prob_of_rain"}
+	d, err := draft.Make(t.Context(), table(t, "t.csv", strings.Join(names, ",")+",default\n"+rows(900, func(i int) string {
+		return fmt.Sprintf("0.%02d,0.%02d,2024-0%d-11,r%d,%d,0.%d,%s", draw(i, 1, 99), draw(i, 2, 99), 1+draw(i, 3, 9), draw(i, 4, 5), draw(i, 5, 2), draw(i, 6, 9), yesNo(i))
+	})), draft.Options{Target: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{}
+	for _, name := range names {
+		for line := range strings.Lines(d.Summary()) {
+			left[name] = left[name] || strings.HasPrefix(strings.TrimSpace(line), name+" ") && strings.Contains(line, "by its name it goes with default")
+		}
+		if want := name != "previous_default" && name != "prob_of_rain"; left[name] != want {
+			t.Errorf("%s is left out: %t, want %t\n%s", name, left[name], want, d.Summary())
+		}
+	}
+}

@@ -130,6 +130,10 @@ func (s *sample) afterwards(why map[string]string, label float32, words [2]strin
 // companion is what the name of a column adds to that of one that it goes with.
 var companion = regexp.MustCompile(`^(date|time|datetime|timestamp|day|days|month|year|on|at|reason|type|code|category|cat|group|status|state|flag|desc|description|text|label|name|value|score|prob|probability|amount|id|no|number|by|confidence|gold|pred|predicted|prediction|proba|predict|detail|details|comment|comments|note|notes)$`)
 
+// companionFirst is what a name has before that of a column, if it is known no sooner or was said by
+// an earlier model.
+var companionFirst = regexp.MustCompile(`^(date|datetime|timestamp|reason|of|for|prob|probability|proba|predicted|prediction|pred|predict|fitted|forecast|yhat)$`)
+
 // companions leaves out columns whose names say that they belong to one that is a leak
 // or the target: the date or the reason of a status is known no sooner than the status.
 func (d *Draft) companions(of *column) {
@@ -139,10 +143,14 @@ func (d *Draft) companions(of *column) {
 	}
 	for _, c := range d.columns {
 		words := tokens(c.name)
-		if c == of || c.allowed || c.out != "" || c.drop != "" || len(words) <= len(stem) || !slices.Equal(words[:len(stem)], stem) {
+		added := len(words) - len(stem)
+		if c == of || c.allowed || c.out != "" || c.drop != "" || added < 1 {
 			continue
 		}
-		if !slices.ContainsFunc(words[len(stem):], func(w string) bool { return !companion.MatchString(w) }) {
+		all := func(words []string, are *regexp.Regexp) bool {
+			return !slices.ContainsFunc(words, func(w string) bool { return !are.MatchString(w) })
+		}
+		if slices.Equal(words[:len(stem)], stem) && all(words[len(stem):], companion) || slices.Equal(words[added:], stem) && all(words[:added], companionFirst) {
 			c.out = fmt.Sprintf("suspected leak: by its name it goes with %s; put it back if it is known before the outcome is", of.name)
 		}
 	}

@@ -75,3 +75,27 @@ func TestKeysInCompounds(t *testing.T) {
 		}
 	}
 }
+
+// An export in French: units of its words, postal codes with zeros in front beside decimal commas,
+// names without their accents, and customers who come again.
+func TestExportsInOtherLanguages(t *testing.T) {
+	t.Parallel()
+	path := table(t, "t.csv", "Client;Code postal;Durée du prêt;Pression;Montant;Défaut\n"+rows(900, func(i int) string {
+		return fmt.Sprintf("K%05d;%05d;%d mois;%d,%d bar;%d,50;%s", draw(i, 1, 300), draw(i, 2, 95_000), 12*(1+draw(i, 3, 6)), 4+draw(i, 4, 4), draw(i, 5, 10), draw(i, 6, 9_000), []string{"oui", "non", "non"}[draw(i, 7, 3)])
+	}))
+	d, err := draft.Make(t.Context(), path, draft.Options{Target: "Défaut"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`{name: duree_du_pret, from: "Durée du prêt", type: integer, unit: mois`, `name: Pression, type: number, unit: bar`, `name: Code postal, type: category`, `column: defaut`} {
+		if !strings.Contains(string(d.YAML), want) {
+			t.Errorf("want %q in:\n%s", want, d.YAML)
+		}
+	}
+	if d.Spec.Group != "Client" {
+		t.Errorf("group %q, want Client\n%s", d.Spec.Group, d.Summary())
+	}
+	if text := d.Summary(); strings.Contains(text, "keep the column text") || !strings.Contains(string(d.YAML), "guessed: codes: ") {
+		t.Errorf("want Code postal to be codes:\n%s%s", text, d.YAML)
+	}
+}

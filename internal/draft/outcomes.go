@@ -38,12 +38,12 @@ func (s *sample) outcomes() []string {
 		return nil
 	}
 	var texts []string
-	for _, text := range []string{s.unsettled(), s.capped()} {
+	for _, text := range []string{cmp.Or(s.unsettled(), s.noted()), s.capped(), s.casesCounted()} {
 		if text != "" {
 			texts = append(texts, text)
 		}
 	}
-	return append(texts, s.filledIn()...)
+	return slices.Concat(texts, s.filledIn(), s.remarks())
 }
 
 // unsettled warns of an outcome that the latest rows hardly have, though those just before

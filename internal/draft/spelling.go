@@ -113,7 +113,7 @@ func onlyGroups(c *column) bool {
 // with points, or plain integers.
 func (c *column) commaOrPoints() int64 {
 	t := &c.tallies
-	return t.of(decimalComma).n + t.of(pointGroups).n + t.of(integer).n
+	return t.of(decimalComma).n + t.of(pointGroups).n + t.of(integer).n + t.of(leadingZero).n + t.of(endless).n
 }
 
 func firstSeparator(v string) string {

@@ -63,6 +63,9 @@ func (d *Draft) Summary() string {
 	}[d.outcome.task] + "\n")
 	for _, c := range d.columns {
 		for i, m := range c.missing {
+			if c.drop != "" {
+				break
+			}
 			if i == 5 && len(c.missing) > 6 {
 				fmt.Fprintf(&b, "\n  missing in %s: and %d more texts", shorten(c.name, 40), len(c.missing)-i)
 				break

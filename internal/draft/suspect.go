@@ -102,6 +102,7 @@ func (c *column) suspect() {
 	if twice.n > 0 {
 		c.notes = append(c.notes, fmt.Sprintf("%s values look as if they had been read in a wrong encoding, for example line %s: %q: export the table again as UTF-8", progress.Count(twice.n), progress.Count(twice.line), twice.example))
 	}
+	c.bySpreadsheet()
 	c.spellings()
 	c.parted()
 	if c.kind == dataset.Integer || c.kind == dataset.Number {

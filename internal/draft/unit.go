@@ -16,8 +16,10 @@ import (
 // words that a draft takes for units behind a number, and currencies on either side.
 // Other words may be the codes of a category: Q1, term_36.
 var (
-	unitWords = []string{"kg", "g", "mg", "lb", "lbs", "oz", "t", "km", "m", "cm", "mm", "m²", "km²", "sqm", "sqft", "sq ft", "ha", "acres", "m³", "mi", "miles", "ft", "in", "min", "mins", "minutes", "h", "hr", "hrs", "hours", "s", "sec", "secs", "seconds", "ms", "d", "day", "days", "weeks", "month", "months", "mo", "year", "years", "yr", "yrs", "KB", "MB", "GB", "TB", "Hz", "kHz", "MHz", "GHz", "W", "kW", "kWh", "MWh", "V", "A", "mA", "mAh", "bhp", "hp", "HP", "cc", "CC", "rpm", "Nm", "l", "L", "ml", "mL", "kmpl", "km/kg", "km/h", "mph", "mpg", "C", "F", "ppm", "pcs", "pts", "bps", "dB", "mmHg", "mg/dL", "g/dL", "mmol/L", "kcal"}
-	currency  = []string{"USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD", "SEK", "NOK", "DKK", "PLN", "BRL", "US$", "A$", "C$", "R$", "Rs", "Rp", "kr", "zł", "Kč"}
+	unitWords = []string{"kg", "g", "mg", "lb", "lbs", "oz", "t", "km", "m", "cm", "mm", "m²", "km²", "sqm", "sqft", "sq ft", "ha", "acres", "m³", "mi", "miles", "ft", "in", "min", "mins", "minutes", "h", "hr", "hrs", "hours", "s", "sec", "secs", "seconds", "ms", "d", "day", "days", "weeks", "month", "months", "mo", "year", "years", "yr", "yrs", "KB", "MB", "GB", "TB", "Hz", "kHz", "MHz", "GHz", "W", "kW", "kWh", "MWh", "V", "A", "mA", "mAh", "bhp", "hp", "HP", "cc", "CC", "rpm", "Nm", "l", "L", "ml", "mL", "kmpl", "km/kg", "km/h", "mph", "mpg", "C", "F", "ppm", "pcs", "pts", "bps", "dB", "mmHg", "mg/dL", "g/dL", "mmol/L", "kcal", "bar", "mbar", "hPa", "kPa", "psi", "m/s", "mm/s", "mg/dl", "g/dl", "mmol/l", "ng/ml", "ng/mL", "U/l", "U/L",
+		"Std", "Std.", "Stunden", "Tag", "Tage", "Woche", "Wochen", "Monat", "Monate", "Jahr", "Jahre", "Minuten", "Sekunden", "Stk", "Stk.", "Stück",
+		"heures", "jour", "jours", "semaines", "mois", "an", "ans", "ore", "giorni", "settimane", "mesi", "anni", "horas", "días", "semanas", "meses", "años"}
+	currency = []string{"USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "CAD", "AUD", "SEK", "NOK", "DKK", "PLN", "BRL", "US$", "A$", "C$", "R$", "Rs", "Rp", "kr", "zł", "Kč"}
 )
 
 // maxUnits is how many different units of a column are counted: one is a unit, more are

@@ -147,6 +147,8 @@ func Rows(spec *dataset.Spec, features []Feature, parts map[string]Part) ([]Find
 	}
 	if against := relation(spec, features, train.X, train.Y, stretches, drifted); against != nil {
 		found = append(found, *against)
+	} else if turned := turned(spec, features, train.X, train.Y, stretches); turned != nil {
+		found = append(found, *turned)
 	}
 	if Check(found) == nil { // else a single feature tells
 		if joint := Joint(spec, features, train.X, train.Y, train.Fold); joint != nil {

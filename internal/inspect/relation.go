@@ -86,12 +86,17 @@ func relation(spec *dataset.Spec, features []Feature, x, y []float32, stretches 
 }
 
 // Against is the finding about a table whose target goes against that of the rows loaded
-// before, the first n; nil if it doesn't, or there are too few rows to say.
+// before, the first n, by all features or by some; nil if it doesn't, or there are too few rows
+// to say.
 func Against(spec *dataset.Spec, features []Feature, x, y []float32, n int) *Finding {
 	if min(n, len(y)-n) < LeastForDrift {
 		return nil
 	}
-	return steadyRelation(spec, features, x, y, []stretch{{"the rows loaded before", 0, n, true}, {"this table", n, len(y), true}})
+	stretches := []stretch{{"the rows loaded before", 0, n, true}, {"this table", n, len(y), true}}
+	if found := steadyRelation(spec, features, x, y, stretches); found != nil {
+		return found
+	}
+	return turned(spec, features, x, y, stretches)
 }
 
 // Halves is the finding about a table whose second half has the target the wrong way round;

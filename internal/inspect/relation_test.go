@@ -10,7 +10,7 @@ import (
 )
 
 // A batch whose outcomes were exchanged, or stand beside other rows, is told; one that is as
-// the first, or whose question is as hard, is not. A column that changed by itself explains it.
+// the first, or whose question is as hard, is not. Of a column that changed by itself only this is told.
 func TestRelation(t *testing.T) {
 	t.Parallel()
 	features := []Feature{{Name: "a", Columns: []string{"a"}}, {Name: "b", Columns: []string{"b"}}}
@@ -24,7 +24,7 @@ func TestRelation(t *testing.T) {
 		"exchanged":       {dataset.Binary, 1, func(a, b, noise float32) (float32, float32, float32) { return a, b, -a + noise }, "the wrong way round"},
 		"other rows":      {dataset.Binary, 1, func(a, b, noise float32) (float32, float32, float32) { return a, b, noise }, "no better than chance"},
 		"nothing to tell": {dataset.Binary, 50, func(a, b, noise float32) (float32, float32, float32) { return a, b, -noise }, ""},
-		"another column":  {dataset.Binary, 1, func(a, b, noise float32) (float32, float32, float32) { return -a + 9, b, a + noise }, ""},
+		"another column":  {dataset.Binary, 1, func(a, b, noise float32) (float32, float32, float32) { return -a + 9, b, a + noise }, "was a scale turned round"},
 		"values":          {dataset.Regression, 1, func(a, b, noise float32) (float32, float32, float32) { return a, b, -a + noise }, "the wrong way round"},
 	} {
 		s := spec()

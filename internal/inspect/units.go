@@ -141,12 +141,12 @@ func Mixed(columns [][]float32, y []float32, isTarget int) []string {
 		if texts[i] = heaps(slices.DeleteFunc(slices.Clone(values), func(v float32) bool { return v != v })); texts[i] != "" {
 			continue
 		}
-		if c, ok := fromSomeRow(values); ok && (i == isTarget || steadyTarget(y, []stretch{{to: c.row}, {from: c.row, to: len(y)}})) {
+		if c, ok := fromSomeRow(values); ok && (i == isTarget || steadyTarget(y, []stretch{{from: c.from, to: c.row}, {from: c.row, to: c.to}})) {
 			found[i] = c
 		}
 	}
 	for i, c := range found {
-		if !sortedRows(columns, found, c.row) {
+		if !sortedRows(columns, found, c) {
 			texts[i] = c.text
 		}
 	}
@@ -155,19 +155,19 @@ func Mixed(columns [][]float32, y []float32, isTarget int) []string {
 
 // change is a row from which on numbers are in another unit, with what is said of it.
 type change struct {
-	row  int
-	text string
+	from, row, to int // the rows that were compared begin, are in another unit, and end
+	text          string
 }
 
 // sortedRows reports whether as many columns change at a row as those that a conversion
 // explains: then other things begin there, as in a table that is sorted by a diagnosis.
-func sortedRows(columns [][]float32, found map[int]change, row int) bool {
+func sortedRows(columns [][]float32, found map[int]change, c change) bool {
 	others := 0
 	for i, values := range columns {
 		if _, explained := found[i]; explained || inOrder(values) {
 			continue
 		}
-		before, after := ordered(values[:row]), ordered(values[row:])
+		before, after := ordered(values[c.from:c.row]), ordered(values[c.row:c.to])
 		if min(len(before), len(after)) >= LeastForDrift && distance(before, after, 1, 0) > steady {
 			others++
 		}
@@ -217,6 +217,16 @@ func fromSomeRow(values []float32) (c change, ok bool) {
 			known, rows = append(known, v), append(rows, i)
 		}
 	}
+	if c, ok = inTwoParts(known, rows); !ok {
+		return withJump(known, rows)
+	}
+	c.to = len(values)
+	return c, true
+}
+
+// inTwoParts finds the row from which on all numbers, at the place of rows, are those before it
+// in another unit.
+func inTwoParts(known []float32, rows []int) (c change, ok bool) {
 	n := max(LeastForDrift, len(known)/10)
 	if len(known) < 2*n || inOrder(known) || distance(ordered(known[:n]), ordered(known[len(known)-n:]), 1, 0) < apart {
 		return c, false
@@ -237,7 +247,42 @@ func fromSomeRow(values []float32) (c change, ok bool) {
 		return c, false
 	}
 	before, after := ordered(known[:at]), ordered(known[at:])
-	return change{rows[at], fmt.Sprintf("the first %.0f%% of its values have the median %.4g and the others %.4g, which are the first ones %s: convert one of them in the table",
+	return change{0, rows[at], 0, fmt.Sprintf("the first %.0f%% of its values have the median %.4g and the others %.4g, which are the first ones %s: convert one of them in the table",
+		100*float64(at)/float64(len(known)), before[len(before)/2], after[len(after)/2], by.words(back))}, true
+}
+
+// withJump finds the one row from which on numbers are in another unit at once, though they rise
+// and fall by themselves, as the temperature of a year does: it compares the rows next to it.
+func withJump(known []float32, rows []int) (c change, ok bool) {
+	const next = LeastForDrift
+	if len(known) < 4*next || inOrder(known) {
+		return c, false
+	}
+	apartAt := func(i int) float64 { return distance(ordered(known[i-next:i]), ordered(known[i:i+next]), 1, 0) }
+	best, at := 0.0, 0
+	for i := next; i+next <= len(known); i += next / 4 {
+		d := apartAt(i)
+		if d >= apart && at > 0 && i-at > next {
+			return c, false // more than one: they come and go
+		}
+		if d >= apart && d > best {
+			best, at = d, i
+		}
+	}
+	if at == 0 {
+		return c, false
+	}
+	for i := max(next, at-next/4); i <= min(len(known)-next, at+next/4); i++ {
+		if d := apartAt(i); d > best {
+			best, at = d, i
+		}
+	}
+	by, back, ok := laterUnit(known[at-next:at], known[at:at+next])
+	if !ok {
+		return c, false
+	}
+	before, after := ordered(known[at-next:at]), ordered(known[at:at+next])
+	return change{rows[at-next], rows[at], rows[at+next-1] + 1, fmt.Sprintf("after %.0f%% of its values they change at once: the last ones before have the median %.4g and the next ones %.4g, which are those before %s: convert one of them in the table",
 		100*float64(at)/float64(len(known)), before[len(before)/2], after[len(after)/2], by.words(back))}, true
 }
 

@@ -56,6 +56,17 @@ func TestMixed(t *testing.T) {
 			}
 			return []float64{0.54, 0.54, 0.58, 0.58, 1.07, 1.07, 1.07, 1.07, 1.28, 1.28, 1.28, 1.56, 1.92, 1.92, 1.92, 1.92, 1.92, 2.89, 2.89, 3.75, 3.85, 3.85, 4.67, 4.67, 4.67, 5.74, 5.74, 10.88, 10.88, 10.88, 10.88, 10.88, 11.79, 11.79, 11.79, 12.98, 12.98, 12.98, 12.98, 12.98, 12.98, 14.8, 16.33, 16.33, 17.55, 17.55, 17.55, 17.55, 19.58, 19.58, 19.58, 20.09, 25.95, 25.95, 25.95, 31.04, 31.04, 31.04, 31.04, 31.04}[i/30]
 		}, ""},
+		{"a year's temperatures, Fahrenheit from some day on", func(r *rand.Rand, i int) float64 {
+			c := 12 + 10*math.Sin(float64(i)/200) + 3*r.NormFloat64()
+			if i >= 1570 {
+				c = 1.8*c + 32
+			}
+			return round(c, 1)
+		}, "change at once"},
+		{"a year's temperatures", func(r *rand.Rand, i int) float64 { return round(12+10*math.Sin(float64(i)/200)+3*r.NormFloat64(), 1) }, ""},
+		{"a machine that is on and off", func(r *rand.Rand, i int) float64 {
+			return round((80+5*r.NormFloat64())*[]float64{1, 2.2}[i/420%2], 1)
+		}, ""},
 		{"one unit", func(r *rand.Rand, _ int) float64 { return round(172+9*r.NormFloat64(), 1) }, ""},
 		{"amounts of all sizes", func(r *rand.Rand, _ int) float64 { return round(math.Exp(3*r.NormFloat64()), 2) }, ""},
 		{"two kinds of things", func(r *rand.Rand, _ int) float64 {
