@@ -137,12 +137,15 @@ func (c *Classes) Metric(name string) (float64, error) {
 
 // Gain returns how much smaller a row's log loss is on average than that of a guess
 // that knows only how frequent the classes are among these rows.
-func (c *Classes) Gain() Gain {
-	var m moments
+func (c *Classes) Gain() Gain { return meanGain(c.gains()) }
+
+// gains are those of the rows.
+func (c *Classes) gains() []float64 {
+	out := make([]float64, c.Rows())
 	for i, l := range c.labels {
-		m.add(-math.Log(share(c.counts[l], c.Rows())) - c.loss(i))
+		out[i] = -math.Log(share(c.counts[l], c.Rows())) - c.loss(i)
 	}
-	return m.gain()
+	return out
 }
 
 // Gain is a mean over rows with the bounds of its 95 % interval.
@@ -159,6 +162,14 @@ func (m *moments) add(x float64) {
 	d := x - m.mean
 	m.mean += d / float64(m.n)
 	m.m2 += d * (x - m.mean)
+}
+
+func meanGain(rows []float64) Gain {
+	var m moments
+	for _, x := range rows {
+		m.add(x)
+	}
+	return m.gain()
 }
 
 // gain is the mean with 1.96 times its standard error to either side.

@@ -158,18 +158,25 @@ func (r *Ranking) Gain() (Gain, error) {
 	if _, err := r.LogLoss(); err != nil {
 		return Gain{}, err
 	}
-	rate := r.BaseRate()
 	var m moments
 	for _, g := range r.groups {
-		p := min(max(g.score, r.epsilon), 1-r.epsilon)
 		for range g.pos {
-			m.add(math.Log(p) - math.Log(rate))
+			m.add(r.saved(g.score, true))
 		}
 		for range g.neg {
-			m.add(math.Log1p(-p) - math.Log1p(-rate))
+			m.add(r.saved(g.score, false))
 		}
 	}
 	return m.gain(), nil
+}
+
+// saved is how much smaller a row's log loss is than that of the base rate.
+func (r *Ranking) saved(score float64, positive bool) float64 {
+	p, rate := min(max(score, r.epsilon), 1-r.epsilon), r.BaseRate()
+	if positive {
+		return math.Log(p) - math.Log(rate)
+	}
+	return math.Log1p(-p) - math.Log1p(-rate)
 }
 
 // Confusion counts rows by their true and their assigned label.

@@ -70,3 +70,20 @@ func (r *Rated) Skill(metric string) Skill {
 	}
 	return Skill{what, gain.Mean, gain.Low, gain.High, 0}
 }
+
+// Gains returns, per row of those that were rated, how much smaller its loss is than that
+// of the constant that Skill compares with; of a binary task the log loss, against the base
+// rate.
+func (r *Rated) Gains(metric string, outputs, labels []float32) []float64 {
+	switch {
+	case r.Classes != nil:
+		return r.Classes.gains()
+	case r.Values != nil:
+		return r.Values.gains(metric)
+	}
+	out := make([]float64, len(labels))
+	for i, y := range labels {
+		out[i] = r.Ranking.saved(float64(outputs[i]), y == 1)
+	}
+	return out
+}

@@ -96,17 +96,20 @@ func (v *Values) Metric(name string) (float64, error) {
 // Gain returns how much smaller a row's error is on average than that of the best
 // constant: the squared error against the mean of the true values or, for the metric
 // mae, the absolute one against their median.
-func (v *Values) Gain(metric string) Gain {
+func (v *Values) Gain(metric string) Gain { return meanGain(v.gains(metric)) }
+
+// gains are those of the rows.
+func (v *Values) gains(metric string) []float64 {
 	loss, constant := square, v.mean
 	if metric == "mae" {
 		sorted := slices.Sorted(slices.Values(v.actual))
 		loss, constant = math.Abs, float64(sorted[len(sorted)/2])
 	}
-	var m moments
+	out := make([]float64, v.Rows())
 	for i, y := range v.actual {
-		m.add(loss(float64(y)-constant) - loss(v.residual(i)))
+		out[i] = loss(float64(y)-constant) - loss(v.residual(i))
 	}
-	return m.gain()
+	return out
 }
 
 // HalfWidth returns how far a prediction's interval has to reach to either side to

@@ -12,6 +12,18 @@ import (
 // class. It serves one goroutine.
 type Weighed func(weights []int32) float64
 
+// WeighMean returns the mean of numbers, one per row.
+func WeighMean(values []float64) Weighed {
+	return func(weights []int32) float64 {
+		var sum, total float64
+		for i, v := range values {
+			w := float64(weight(weights, int32(i)))
+			sum, total = sum+w*v, total+w
+		}
+		return ratio(sum, total)
+	}
+}
+
 // Weigh returns the metric of that name, one of the task's, of a model's outputs, those
 // of each row behind one another, for rows with weights. With the weight 1 everywhere it
 // is what Rated.Metric returns, and so it is without weights, nil. Those of a binary task's labels are taken at the

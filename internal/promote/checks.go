@@ -69,7 +69,7 @@ func worseThanConstant(e *Contender) bool {
 }
 
 func (c *Comparison) constantOf(e *Contender) string {
-	return fmt.Sprintf("on %d validation rows its log loss is below that of always saying how frequent the outcome is by %.4g, 95 %% interval %.4g to %.4g", c.Rows, e.Constant.Mean, e.Constant.Low, e.Constant.High)
+	return fmt.Sprintf("on %s its log loss is below that of always saying how frequent the outcome is by %.4g, 95 %% interval %.4g to %.4g", c.rows(), e.Constant.Mean, e.Constant.Low, e.Constant.High)
 }
 
 // off reports whether a contender's predictions are surely off by more than the spec's
@@ -91,12 +91,24 @@ func (c *Comparison) offOf(e *Contender) string {
 		c.Rows, what, e.Reliability.Off, 100*e.Reliability.Share, bound)
 }
 
+// rows says how many validation rows there are, and what makes them alike.
+func (c *Comparison) rows() string {
+	text := fmt.Sprintf("%d validation rows", c.Rows)
+	if c.Groups > 0 {
+		text += fmt.Sprintf(" of %d groups", c.Groups)
+	}
+	if c.Times > 0 {
+		text += fmt.Sprintf(" at %d times", c.Times)
+	}
+	return text
+}
+
 func (c *Comparison) chanceOf(e *Contender) string {
 	s := e.Skill
 	if c.Spec.Task == dataset.Multiclass || c.Spec.Task == dataset.Regression {
-		return fmt.Sprintf("on %d validation rows it has a mean %s by %.4g, 95 %% interval %.4g to %.4g; a guess has %g", c.Rows, s.What, s.Value, s.Low, s.High, s.Guess)
+		return fmt.Sprintf("on %s it has a mean %s by %.4g, 95 %% interval %.4g to %.4g; a guess has %g", c.rows(), s.What, s.Value, s.Low, s.High, s.Guess)
 	}
-	return fmt.Sprintf("its %s is %.4f on %d validation rows, 95 %% interval %.4f to %.4f; a guess has %g", s.What, s.Value, c.Rows, s.Low, s.High, s.Guess)
+	return fmt.Sprintf("its %s is %.4f on %s, 95 %% interval %.4f to %.4f; a guess has %g", s.What, s.Value, c.rows(), s.Low, s.High, s.Guess)
 }
 
 // untold says how many rows would tell a contender from chance that is better than it, but

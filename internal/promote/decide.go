@@ -14,6 +14,11 @@ type Comparison struct {
 	Spec *dataset.Spec // of the newest training
 	Rows int           // of the validation split, on which all contenders were scored
 
+	// Groups and Times are what these rows were drawn by, to say how sure figures are: 0
+	// if each row is a group of its own, and if rows are not split by time or of too few
+	// times.
+	Groups, Times int
+
 	// Champion is the version in production; its number is 0 where there is none.
 	Champion registry.Version
 	// Pinned says why the champion stays, whatever is better; empty: it need not.

@@ -48,11 +48,20 @@ const tagCheck = "gate."
 // checks are the answers to all that the gate asks of a candidate.
 func (c *Comparison) checks(e *Contender) []Answer {
 	result := map[bool]string{true: "passed", false: "failed"}
+	drawn := func(figures map[string]float64) map[string]float64 {
+		if c.Groups > 0 {
+			figures["groups"] = float64(c.Groups)
+		}
+		if c.Times > 0 {
+			figures["times"] = float64(c.Times)
+		}
+		return figures
+	}
 	list := []Answer{{"chance", result[e.Skill.Any()], c.chanceOf(e),
-		map[string]float64{"value": e.Skill.Value, "low": e.Skill.Low, "high": e.Skill.High, "guess": e.Skill.Guess}, nil}}
+		drawn(map[string]float64{"value": e.Skill.Value, "low": e.Skill.Low, "high": e.Skill.High, "guess": e.Skill.Guess}), nil}}
 	if k := e.Constant; k != nil {
 		list = append(list, Answer{"constant", result[!worseThanConstant(e)], c.constantOf(e),
-			map[string]float64{"gain": k.Mean, "low": k.Low, "high": k.High}, nil})
+			drawn(map[string]float64{"gain": k.Mean, "low": k.Low, "high": k.High}), nil})
 	}
 	r := e.Reliability
 	list = append(list, Answer{"calibration", result[!c.off(e)], c.offOf(e),

@@ -152,12 +152,18 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 		return fmt.Errorf("scoring the validation rows: %w", err)
 	}
 	comparison.Rows = len(r.labels)
+	if groups := evaluate.NewDraws(r.groups.Of).Groups(); groups < comparison.Rows {
+		comparison.Groups = groups
+	}
+	if blocks := evaluate.NewBlockDraws(r.times); blocks != nil {
+		comparison.Times = blocks.Groups()
+	}
 	for i, s := range scorers {
 		if s == nil {
 			continue
 		}
 		e := &comparison.Contenders[i]
-		if err := e.measure(s, r.labels, c.Spec); err != nil {
+		if err := e.measure(ctx, s, r, c.Spec); err != nil {
 			return fmt.Errorf("version %d on the validation rows: %w", e.Version.Number, err)
 		}
 	}
@@ -168,8 +174,8 @@ func score(ctx context.Context, c Config, comparison *Comparison, models []*mode
 }
 
 // measure sets what a contender scored.
-func (e *Contender) measure(s *scorer, labels []float32, spec *dataset.Spec) error {
-	rated, err := evaluate.Rate(spec, s.scores, labels)
+func (e *Contender) measure(ctx context.Context, s *scorer, r *rows, spec *dataset.Spec) error {
+	rated, err := evaluate.Rate(spec, s.scores, r.labels)
 	if err != nil {
 		return err
 	}
@@ -177,16 +183,48 @@ func (e *Contender) measure(s *scorer, labels []float32, spec *dataset.Spec) err
 		return err
 	}
 	e.Skill = rated.Skill(spec.Metrics[0])
-	e.Reliability = evaluate.RateReliability(spec.Task, s.scores, labels)
+	e.Reliability = evaluate.RateReliability(spec.Task, s.scores, r.labels)
 	e.Loose, e.Samples = loose(s.model), len(s.model.Serving.Samples)
-	if r := rated.Ranking; r != nil {
-		saved, err := r.Gain()
+	if ranking := rated.Ranking; ranking != nil {
+		saved, err := ranking.Gain()
 		if err != nil {
 			return err
 		}
 		e.Constant = &saved
 	}
-	return nil
+	return e.widen(ctx, spec, s.scores, r, rated.Gains(spec.Metrics[0], s.scores, r.labels))
+}
+
+// widen makes the intervals of Skill and Constant as wide as draws of groups and of blocks
+// of consecutive times say, since rows of a group are alike, and neighbors in time. The
+// formulas count each row by itself. gains are those of the rows.
+func (e *Contender) widen(ctx context.Context, spec *dataset.Spec, outputs []float32, r *rows, gains []float64) error {
+	var draws []*evaluate.Draws
+	if groups := evaluate.NewDraws(r.groups.Of); groups.Groups() > 1 && groups.Groups() < len(r.labels) {
+		draws = append(draws, groups)
+	}
+	if blocks := evaluate.NewBlockDraws(r.times, append(evaluate.Likeness(spec, outputs, r.labels), gains)...); blocks != nil {
+		draws = append(draws, blocks)
+	}
+	gain := evaluate.WeighMean(gains)
+	skill := gain
+	if e.Constant != nil {
+		var err error
+		if skill, err = evaluate.Weigh(spec, "auc", 0.5, outputs, r.labels); err != nil {
+			return err
+		}
+	}
+	t := &contest{measures: []evaluate.Weighed{skill, gain}}
+	for _, d := range draws {
+		drawn := t.draw(ctx, d)
+		low, high := d.Interval(evaluate.NewSpread(drawn.values[0]))
+		e.Skill.Low, e.Skill.High = min(e.Skill.Low, low), max(e.Skill.High, high)
+		if e.Constant != nil {
+			low, high = d.Interval(evaluate.NewSpread(drawn.values[1]))
+			e.Constant.Low, e.Constant.High = min(e.Constant.Low, low), max(e.Constant.High, high)
+		}
+	}
+	return ctx.Err()
 }
 
 // loose says why a model's predictions need not be right on average; "" if they do.
