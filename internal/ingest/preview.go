@@ -39,6 +39,8 @@ type Preview struct {
 	// and the new ones of the table. Compare sets it; nil if there are no earlier rows.
 	Together *Preview
 
+	Repeated *Repeated // rows of a table without a key that are equal to earlier ones; nil: none, or by chance
+
 	KeysSeen int64 // how many keys were compared with one another; fewer than rows in a table beyond maxKeys
 	target   string
 }
@@ -101,6 +103,7 @@ type trial struct {
 	target, group int
 	classes       map[string]int64
 	lines         map[uint64]int64 // of keys, by their hash
+	contents      *rowSet          // nil: rows have a key, or copies are allowed
 	groups        map[uint64]uint8 // of groups, by their hash: a bit for each split by time
 	load, clean   losses
 	fields        [][]byte
@@ -108,13 +111,17 @@ type trial struct {
 }
 
 func newTrial(spec *dataset.Spec, row func(fields [][]byte)) *trial {
-	return &trial{
+	t := &trial{
 		spec: spec, row: row, classes: map[string]int64{}, lines: map[uint64]int64{}, groups: map[uint64]uint8{},
 		batch:  rawBatch{spec: spec, key: spec.Column(spec.Key)},
 		target: spec.Column(spec.Target.Column), group: spec.Column(spec.Group),
 		load: losses{}, clean: losses{}, fields: make([][]byte, len(spec.Columns)),
 		out: Preview{AtMost: spec.AtMost(), Parts: map[string]Part{}},
 	}
+	if t.batch.key < 0 && !spec.AllowCopies {
+		t.contents = newRowSet(len(spec.Columns))
+	}
+	return t
 }
 
 var seed = maphash.MakeSeed()
@@ -134,6 +141,9 @@ func (t *trial) record(rec *source.Record) {
 		t.out.KeysSeen++
 	}
 	t.out.Load.Taken++
+	if t.contents != nil {
+		t.contents.add(rec.Fields, rec.Line)
+	}
 	whole := true
 	for i, field := range rec.Fields {
 		v, err := cleanValue(t.spec, i, field)
@@ -219,17 +229,20 @@ func (t *trial) countGroup(group []byte) {
 // splitNames are the splits in their order.
 var splitNames = []string{dataset.Train, dataset.Validation, dataset.Test}
 
-// Notes says what to know of a split by time.
-func (p *Preview) Notes(spec *dataset.Spec) []string {
+// Notes says what to know of rows that come again, and of a split by time.
+func (p *Preview) Notes(spec *dataset.Spec) (notes []string) {
+	if p.Repeated != nil {
+		notes = append(notes, p.Repeated.String())
+	}
 	if !spec.ByTime() {
-		return nil
+		return notes
 	}
 	p = p.trained()
 	rows := map[string]int64{}
 	for split, part := range p.Parts {
 		rows[split] = int64(part.Rows)
 	}
-	notes := timeNotes(spec, rows)
+	notes = append(notes, timeNotes(spec, rows)...)
 	if p.Spanning > 0 {
 		notes = append(notes, spanningNote(spec, p.Spanning, p.Groups, p.spans))
 	}
@@ -264,6 +277,11 @@ func (t *trial) end(table *source.Table) *Preview {
 	p.Load.Losses, p.Clean.Losses = t.load.list(t.spec), t.clean.list(t.spec)
 	byRow(table, p.Load.Losses)
 	byRow(table, p.Clean.Losses)
+	if t.contents != nil {
+		if p.Repeated = t.contents.repeated(); p.Repeated != nil {
+			p.Repeated.ByRow = table.ByRow()
+		}
+	}
 	return p
 }
 
