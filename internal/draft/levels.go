@@ -20,7 +20,8 @@ const mostCompared = 200
 const valuesToModel = " values to a model"
 
 // spellings notes levels of a category that are one in several spellings: in other capitals
-// (Male, male), with other marks (USA, U.S.A.), or shortened (m, male).
+// (Male, male), with other marks (USA, U.S.A.), shortened (m, male), or by another name (US,
+// USA).
 func (c *column) spellings() {
 	if c.kind != dataset.Category || c.full || len(c.counts) > mostCompared {
 		return
@@ -33,6 +34,10 @@ func (c *column) spellings() {
 	for short, long := range shortened(by) {
 		by[long] = append(by[long], by[short]...)
 		delete(by, short)
+	}
+	for other, name := range synonyms(by) {
+		by[name] = append(by[name], by[other]...)
+		delete(by, other)
 	}
 	var several [][]string // the most frequent one first
 	for _, bare := range slices.Sorted(maps.Keys(by)) {

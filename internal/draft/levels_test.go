@@ -26,6 +26,14 @@ func TestSpellings(t *testing.T) {
 		{"versions", []string{"1.5", "15", "1-5", "x"}, ""},
 		{"letters that begin nothing, or several", []string{"S", "C", "Q", "Southampton", "Cherbourg"}, ""},
 		{"words that begin others", []string{"in", "india", "indonesia", "no", "north", "south"}, ""},
+		{"codes of countries", []string{"Germany", "USA", "FR", "US", "DE", "Chile"}, `and the same goes for 1 other value`},
+		{"names of countries", []string{"United Kingdom", "UK", "Ireland", "South Korea"}, `are 2 values to a model`},
+		{"codes and names of states", []string{"CA", "California", "NY", "TX", "WA", "Georgia"}, `"CA" (`},
+		{"words for sexes", []string{"male", "woman", "man", "female", "unknown"}, `are 2 values to a model`},
+		{"countries, one name each", []string{"DE", "FR", "USA", "United Kingdom", "IT", "Georgia", "GA"}, ""},
+		{"codes of states", []string{"CA", "IN", "DE", "GA", "CO", "MA", "AL"}, ""},
+		{"codes of other things", []string{"US", "USA", "AX", "BX", "CX", "DX7"}, ""},
+		{"kinds of people", []string{"man", "woman", "boy", "girl"}, ""},
 		{"one pair by chance", []string{"bus", "business", "home"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
