@@ -70,9 +70,11 @@ type Draft struct {
 	group     *column
 	target    *column
 	outcome   outcome
-	salt      int     // number of the split that is taken, from 1
-	inTime    *inTime // that rows are alike in; nil: none is known
-	timed     bool    // the rows are split by it
+	salt      int               // number of the split that is taken, from 1
+	inTime    *inTime           // that rows are alike in; nil: none is known
+	timed     bool              // the rows are split by it
+	passing   []dataset.Feature // of the time by which the rows are split, that are left out
+	whyPassing,
 	whyTarget,
 	whyKey, whyGroup string
 	nested   map[string]string // columns that hold lists and the like

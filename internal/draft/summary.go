@@ -115,6 +115,9 @@ func (d *Draft) tell() {
 	case d.inTime != nil && !d.timed:
 		say("%s; the draft splits by a hash, since by time a split would have too few rows to learn from or to measure", d.inTime.warning())
 	}
+	if text := d.passed(); text != "" {
+		say("%s", text)
+	}
 	for _, n := range d.Preview.Notes(d.Spec) {
 		say("%s", n)
 	}

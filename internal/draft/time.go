@@ -264,11 +264,11 @@ func (d *Draft) splitInTime(ctx context.Context, address, by string) error {
 		d.inTime = t
 	}
 	d.timed = true
-	if err := d.try(ctx, address); err != nil || by != "" {
+	if err := d.try(ctx, address); err != nil {
 		return err
 	}
-	if len(d.Preview.Stops(d.Spec)) == 0 {
-		return nil
+	if by != "" || len(d.Preview.Stops(d.Spec)) == 0 {
+		return d.withoutTime()
 	}
 	d.timed = false // the warning stays
 	return d.try(ctx, address)

@@ -290,19 +290,21 @@ func (d *Draft) writeFeatures(line func(string, ...any)) {
 		line("  # suspected leak: %s", clean(d.Together.Text))
 	}
 	n := 0
+	var passed []string
 	for _, c := range d.columns {
+		used, left := d.timely(c)
+		if c.out == "" || c.out == d.whyPassing {
+			passed = append(passed, left...)
+		}
 		if c.out != "" {
 			continue
 		}
 		n++
 		switch {
-		case c.kind == dataset.Date:
-			for _, part := range d.parts(c) {
-				line("  - {date: %s, part: %s} # guessed: it differs from row to row", quote(c.as), part)
+		case c.kind == dataset.Date || c.kind == dataset.Integer || c.kind == dataset.Number:
+			for _, l := range used {
+				line("  %s", l)
 			}
-			line("  - {days_from: %s, to: 2000-01-01}", quote(c.as))
-		case c.kind == dataset.Integer || c.kind == dataset.Number:
-			line("  - {number: %s}", quote(c.as))
 		case c.values > 20:
 			line("  - {category: %s, fold_below: %d} # guessed: %s levels, rarer ones share one", quote(c.as), d.foldBelow(), progress.Count(c.values))
 		default:
@@ -312,9 +314,15 @@ func (d *Draft) writeFeatures(line func(string, ...any)) {
 	if n == 0 {
 		line("  [] # no column is left that a model could learn from")
 	}
+	if len(passed) > 0 {
+		line("  # guessed: %s. Take a # away to use one:", clean(d.whyPassing))
+		for _, l := range passed {
+			line("  # %s", l)
+		}
+	}
 	var left []string
 	for _, c := range d.columns {
-		if c.out != "" && c != d.target && c != d.key && c != d.group {
+		if c.out != "" && c.out != d.whyPassing && c != d.target && c != d.key && c != d.group {
 			left = append(left, fmt.Sprintf("  #   %s: %s", clean(c.name), clean(c.out)))
 		}
 	}
