@@ -187,9 +187,11 @@ func (c *Chart) legend(b *strings.Builder, format, formX func(float64) string) {
 		}
 		return whole <= width
 	}
-	for i := range values {
-		if over[i] && !fits() {
-			values[i] = ""
+	if !fits() {
+		for i := range values {
+			if over[i] {
+				values[i] = ""
+			}
 		}
 	}
 	if !fits() {

@@ -87,6 +87,7 @@ func TestEnded(t *testing.T) {
 		{"late", []Line{{"a", late}}, []string{"<tspan> 7</tspan>"}, "x, a: 7"},
 		{"ended", []Line{{"a", over}, {"b", late}}, []string{"<tspan> until 1 min</tspan>", "<tspan> 7</tspan>"}, "x, a: until 1 min, b: 7"},
 		{"no room for it", []Line{{strings.Repeat("a", 24), over}, {strings.Repeat("b", 18), late}}, []string{"", "<tspan> 7</tspan>"}, ""},
+		{"no room for all of them", []Line{{"a", over}, {"b", over}, {"c", over}, {"d", over}}, []string{"", "", "", ""}, "x, a: until 1 min, b: until 1 min"},
 		{"no room at all", []Line{{strings.Repeat("a", 30), over}, {strings.Repeat("b", 20), late}}, []string{"", ""}, ""},
 	} {
 		c := Chart{Title: "x", X: x, Lines: tt.lines, FormX: minutes}
