@@ -73,8 +73,9 @@ func (d *Draft) chooseKeys() {
 		if c == d.target || c.out != "" || c.drop != "" || c.kind == dataset.Number || c.kind == dataset.Date || !c.identifies() {
 			continue
 		}
-		// Many values, and most of them come again: customers, patients, devices.
-		if c.values >= 50 && c.values*50 >= d.Rows && c.present == d.Rows && d.group == nil {
+		// Many values, and most of them come again: customers, patients, devices. A few rows may have
+		// none, such as a line of totals.
+		if c.values >= 50 && c.values*50 >= d.Rows && c.present*100 >= d.Rows*99 && d.group == nil {
 			d.group, c.out = c, "it is the group"
 			d.whyGroup = fmt.Sprintf("%s different values in %s, and %s: the rows of one must not be in two splits", progress.Count(c.values), progress.Counted(d.Rows, "row"), c.whyIdentifier())
 		} else if c.kind == dataset.Integer && c.values > 200 {

@@ -245,7 +245,7 @@ func TestGroupOfIdentifiers(t *testing.T) {
 	} {
 		d, err := draft.Make(t.Context(), table(t, "t.csv", "contact,a,y\n"+rows(1200, func(i int) string {
 			return fmt.Sprintf(c.format+",%d,%s", draw(i, 1, 200), draw(i, 2, 50), yesNo(i))
-		})), draft.Options{Target: "y"})
+		})+",30000,\n"), draft.Options{Target: "y"})
 		if err != nil {
 			t.Fatal(err)
 		}
