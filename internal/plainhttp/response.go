@@ -10,9 +10,12 @@ import (
 	"time"
 )
 
-// maxWhole is how long a response may be to be sent in one piece: it is in memory until
-// the client has taken it.
-const maxWhole = 512 << 10
+// maxWhole is how long a response may be to be sent in one piece. Until the client has
+// taken it, it is in memory twice, of which no handler knows.
+const maxWhole = 16 << 10
+
+// sniffed is how many bytes of a body net/http looks at for its type.
+const sniffed = 512
 
 // response collects a response until it is sent in one piece, or if it is long, in chunks.
 type response struct {
@@ -94,56 +97,51 @@ func (w *response) Write(b []byte) (int, error) {
 	if !w.mayHaveBody() {
 		return 0, http.ErrBodyNotAllowed
 	}
+	if len(w.body)+len(b) > maxWhole {
+		return len(b), w.pass(b)
+	}
 	w.body = append(w.body, b...)
-	return len(b), w.flush()
+	return len(b), w.err
 }
 
-func (w *response) WriteString(s string) (int, error) {
-	if w.code == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	if !w.mayHaveBody() {
-		return 0, http.ErrBodyNotAllowed
-	}
-	w.body = append(w.body, s...)
-	return len(s), w.flush()
-}
+func (w *response) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
 
 func (w *response) mayHaveBody() bool {
 	return w.code != http.StatusNoContent && w.code != http.StatusNotModified
 }
 
-// flush sends what there is of a long response as a chunk.
-func (w *response) flush() error {
-	if len(w.body) <= maxWhole || w.err != nil {
+// pass sends what there is of a long response, and b, as a chunk. It does not copy b,
+// which stays the handler's until the client has taken it.
+func (w *response) pass(b []byte) error {
+	if w.err != nil {
 		return w.err
 	}
 	w.conn.now = time.Now()
-	out := w.head[:0]
+	out := w.head // what ends the chunk before
 	if !w.chunks {
-		out = append(w.fields(w.conn.now), "Transfer-Encoding: chunked\r\n\r\n"...)
+		out = append(w.fields(w.conn.now, b), "Transfer-Encoding: chunked\r\n\r\n"...)
 	}
 	w.chunks = true
-	w.head = w.chunk(out)
+	out = append(strconv.AppendInt(out, int64(len(w.body)+len(b)), 16), "\r\n"...)
+	out = append(out, w.body...)
 	w.body = w.body[:0]
-	w.err = w.conn.send(w.head)
+	if w.err = w.conn.send(out); w.err == nil {
+		w.err = w.conn.send(b)
+	}
+	w.head = append(out[:0], "\r\n"...)
 	return w.err
 }
 
-// chunk appends what there is of the body.
-func (w *response) chunk(out []byte) []byte {
-	out = append(strconv.AppendInt(out, int64(len(w.body)), 16), "\r\n"...)
-	return append(append(out, w.body...), "\r\n"...)
-}
-
-// fields returns the head without its end, and without what says how long the body is.
-func (w *response) fields(now time.Time) []byte {
+// fields returns the head without its end, and without what says how long the body is,
+// which begins with what there is of it, or with next.
+func (w *response) fields(now time.Time, next []byte) []byte {
 	out := w.head
 	if !w.dated {
 		out = append(appendDate(append(out, "Date: "...), now), "\r\n"...)
 	}
-	if !w.typed && len(w.body) > 0 {
-		out = append(append(append(out, "Content-Type: "...), http.DetectContentType(w.body)...), "\r\n"...)
+	if !w.typed && len(w.body)+len(next) > 0 {
+		begin := append(w.body, next[:min(len(next), sniffed)]...)
+		out = append(append(append(out, "Content-Type: "...), http.DetectContentType(begin)...), "\r\n"...)
 	}
 	if w.last {
 		out = append(out, "Connection: close\r\n"...)
@@ -158,14 +156,15 @@ func (w *response) finish(now time.Time, last bool) []byte {
 	}
 	w.last = w.last || last || w.err != nil
 	if w.chunks {
-		out := w.head[:0]
+		out := w.head
 		if len(w.body) > 0 {
-			out = w.chunk(out)
+			out = append(strconv.AppendInt(out, int64(len(w.body)), 16), "\r\n"...)
+			out = append(append(out, w.body...), "\r\n"...)
 		}
 		w.head = append(out, "0\r\n\r\n"...)
 		return w.head
 	}
-	out := w.fields(now)
+	out := w.fields(now, nil)
 	if w.mayHaveBody() {
 		out = strconv.AppendInt(append(out, "Content-Length: "...), int64(len(w.body)), 10)
 		out = append(out, "\r\n"...)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -412,15 +413,19 @@ func TestPanic(t *testing.T) {
 // next request, or closed if the handler wants that, and closed if the client is gone.
 func TestLongResponses(t *testing.T) {
 	t.Parallel()
-	const pieces = 64
+	const pieces, small, large = 64, maxWhole / 4, 8 * maxWhole
 	failed := make(chan error, 1)
 	address, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery == "last" {
 			w.Header().Set("Connection", "close")
 		}
+		size := small
+		if r.URL.RawQuery != "last" && r.URL.RawQuery != "" {
+			size = large
+		}
 		var err error
 		for i := range pieces {
-			if _, err = w.Write(bytes.Repeat([]byte{'a' + byte(i)}, maxWhole/4)); err != nil {
+			if _, err = w.Write(bytes.Repeat([]byte{'a' + byte(i)}, size)); err != nil {
 				break
 			}
 		}
@@ -430,10 +435,18 @@ func TestLongResponses(t *testing.T) {
 	}), nil)
 	c := connect(t, address)
 	read := bufio.NewReader(c)
-	for _, query := range []string{"", "?again", "?last"} {
+	for _, query := range []string{"", "?large", "", "?last"} {
 		io.WriteString(c, "POST /predict"+query+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 		res, body := answer(t, read)
-		if len(body) != pieces*(maxWhole/4) || body[0] != 'a' || body[len(body)-1] != 'a'+pieces-1 || res.Close != (query == "?last") {
+		size := small
+		if query == "?large" {
+			size = large
+		}
+		whole := len(body) == pieces*size
+		for i := 0; whole && i < pieces; i++ {
+			whole = body[i*size] == 'a'+byte(i) && body[(i+1)*size-1] == 'a'+byte(i)
+		}
+		if !whole || res.Close != (query == "?last") {
 			t.Errorf("%q: %d bytes, the connection ends: %v", query, len(body), res.Close)
 		}
 	}
@@ -447,5 +460,35 @@ func TestLongResponses(t *testing.T) {
 	c.Close()
 	if err := <-failed; err == nil {
 		t.Error("a handler goes on writing to a client that is gone")
+	}
+}
+
+// What clients do not read takes little memory besides the handlers' own.
+func TestUnreadResponses(t *testing.T) {
+	const clients = 50
+	long := make([]byte, 8<<20) // more than the system takes off the server's hands
+	var begun atomic.Int32
+	address, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		begun.Add(1)
+		w.Write(long)
+	}), nil)
+	inUse := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := inUse()
+	for range clients {
+		io.WriteString(connect(t, address), "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+	}
+	for end := time.Now().Add(30 * time.Second); begun.Load() < clients; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d requests have begun", begun.Load(), clients)
+		}
+	}
+	time.Sleep(200 * time.Millisecond) // until they are writing
+	if each := (inUse() - before) / clients; each > 4*(maxWhole+maxRequest) {
+		t.Errorf("an unread response takes %d bytes besides the handler's", each)
 	}
 }
