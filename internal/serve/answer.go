@@ -322,15 +322,17 @@ func (x *exchange) each(outputs int, scored func(i int, scores []float32), exclu
 
 // pieces writes a long response in pieces.
 type pieces struct {
-	w    http.ResponseWriter
-	out  []byte
-	cut  bool // some of it has been written
-	gone bool // the client
+	w        http.ResponseWriter
+	exchange *exchange
+	out      []byte
+	cut      bool // some of it has been written
+	gone     bool // the client
 }
 
-// flush writes what there is, if that is much.
+// flush makes room for another record, and writes what there is if there is none.
 func (p *pieces) flush() {
-	if len(p.out) < flushSize {
+	var full bool
+	if p.out, full = p.exchange.room(p.out); !full {
 		return
 	}
 	p.cut = true

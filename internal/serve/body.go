@@ -177,8 +177,30 @@ func discard(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.CopyN(io.Discard, r.Body, maxDiscarded) // the response is on its way, whatever goes wrong
 }
 
+// room returns the buffer of a response with room for another record, counted as held.
+// It reports whether what is in the buffer has to be sent first: it is a piece already, or
+// others have the memory that it would grow by.
+func (x *exchange) room(out []byte) (_ []byte, full bool) {
+	size := cap(out)
+	switch {
+	case len(out) <= firstSize:
+		return out, false
+	case len(out) > flushSize:
+		return out, true
+	case size-len(out) >= roomy:
+		return out, false
+	}
+	grown := min(2*size, flushSize) + roomy
+	n := int64(grown - size)
+	if n <= 0 || x.memory.take(x.held, n) != nil {
+		return out, true
+	}
+	x.held += n
+	return append(make([]byte, 0, grown), out...), false
+}
+
 // reserve makes room for the scores of all records that the body can hold, so many
-// outputs each, and for their response up to flushSize.
+// outputs each, and for the first of their response.
 func (x *exchange) reserve(outputs int) error {
 	perRecord := len(`{"label":0,"probability":0.123456789},`)
 	if outputs > 1 {
@@ -194,7 +216,7 @@ func (x *exchange) reserve(outputs int) error {
 		}
 		x.scores = make([]float32, 0, records*outputs)
 	}
-	if n := min(records*perRecord, flushSize+perRecord) - cap(x.response); n > 0 && records > chunk {
+	if n := min(records*perRecord, flushSize) + roomy - cap(x.response); n > 0 && records > chunk {
 		if err := x.hold(int64(n)); err != nil {
 			return err
 		}

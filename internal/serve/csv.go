@@ -202,7 +202,7 @@ func (d *decoder) quotedField(separator byte) (text []byte, start int, last bool
 // writeCSV responds with a line per record. The columns excluded and warnings are
 // always there, so that nobody overlooks them.
 func (x *exchange) writeCSV(w http.ResponseWriter, served *served) {
-	p := &pieces{w: w, out: x.response[:0]}
+	p := &pieces{w: w, exchange: x, out: x.response[:0]}
 	t, outputs, blank := served.task, 1, ","
 	switch {
 	case t == nil:

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -383,5 +384,51 @@ func TestExchangeBeginsEmpty(t *testing.T) {
 		}
 		x.scores, x.warnings, x.excluded = append(x.scores, 1), append(x.warnings, warning{}), append(x.excluded, exclusion{})
 		x.free()
+	}
+}
+
+// The buffer of a response grows only by what the request holds. Where others have the
+// memory, the response goes out in smaller pieces, and is the same.
+func TestResponsesInMemory(t *testing.T) {
+	t.Parallel()
+	record := bytes.Repeat([]byte("w"), 400) // with warnings
+	for _, total := range []int64{16 << 10, 64 << 10, 1 << 20} {
+		x := newExchange(&memory{total: total})
+		var sent, out []byte
+		pieces, full := 0, false
+		for range 3000 {
+			if out, full = x.room(out); full {
+				pieces++
+				sent, out = append(sent, out...), out[:0]
+			}
+			out = append(out, record...)
+			if uncounted := int64(cap(out)) - x.held; uncounted > 2*firstSize {
+				t.Fatalf("of a buffer of %d bytes only %d are held", cap(out), x.held)
+			}
+		}
+		if sent = append(sent, out...); !bytes.Equal(sent, bytes.Repeat(record, 3000)) {
+			t.Errorf("with %d bytes of memory the response has %d bytes, want %d", total, len(sent), 3000*len(record))
+		}
+		if least := 3000 * len(record) / (flushSize + roomy); pieces < least || total > flushSize+roomy && pieces > least+1 {
+			t.Errorf("with %d bytes of memory there are %d pieces", total, pieces)
+		}
+		x.free()
+		if used := x.memory; used != nil && used.used.Load() != 0 {
+			t.Errorf("%d bytes are still held", used.used.Load())
+		}
+	}
+	body := "[" + strings.Repeat("{},", 2999) + "{}]"
+	var want string
+	for _, most := range []int64{1 << 20, 256 << 10} {
+		_, address := limited(t, Limits{BodyMemory: most}, 0)
+		status, text := read(t, dial(t, address, len(body), body))
+		if status != 200 {
+			t.Fatalf("with %d bytes of memory: status %d: %.200s", most, status, text)
+		}
+		if want == "" {
+			want = text
+		} else if text != want {
+			t.Errorf("with %d bytes of memory the response has %d bytes, want %d", most, len(text), len(want))
+		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 const (
 	chunk     = 256       // records scored at a time; bounds the memory of a large request
 	flushSize = 256 << 10 // bytes of a response beyond which it is sent in pieces
+	firstSize = 8 << 10   // bytes of a response up to which its buffer is not counted
+	roomy     = 16 << 10  // bytes that nearly every record's part of a response fits into
 )
 
 // admit scores a request once it has a slot. It holds the slot only for what keeps
@@ -50,7 +52,8 @@ func (x *exchange) write(w http.ResponseWriter, served *served) (positives int) 
 			out = append(out, x.frame.separator)
 		}
 		x.explained.next()
-		if len(out) > flushSize {
+		var full bool
+		if out, full = x.room(out); full {
 			whole = false
 			if _, err := w.Write(out); err != nil {
 				// The client is gone: what is left is counted, and not written for nobody.

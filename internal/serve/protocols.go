@@ -196,7 +196,7 @@ func (s *served) gives(outputs []string) error {
 func (x *exchange) writeTensors(w http.ResponseWriter, served *served) {
 	t, outputs := served.task, served.model.Trees.Outputs()
 	records := len(x.scores) / outputs
-	p := &pieces{w: w, out: x.response[:0]}
+	p := &pieces{w: w, exchange: x, out: x.response[:0]}
 	p.out = fmt.Appendf(p.out, `{"model_name":%s,"model_version":"%d"`, quoted(served.version.Name), served.version.Number)
 	if x.inference.ID != "" {
 		p.out = append(append(p.out, `,"id":`...), quoted(x.inference.ID)...)

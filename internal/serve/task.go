@@ -53,7 +53,8 @@ func (x *exchange) writeTask(w http.ResponseWriter, served *served) {
 			out = append(out, x.frame.separator)
 		}
 		x.explained.next()
-		if len(out) > flushSize {
+		var full bool
+		if out, full = x.room(out); full {
 			whole = false
 			if !gone { // else the client is gone, and what is left only counted
 				_, err := w.Write(out)
