@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,26 +36,38 @@ func testScarce(t *testing.T, f *faults) {
 	})
 }
 
-// hog takes memory in the control group that it is started in, until a process has gone.
+// hog takes memory in the control group that it is started in, until the memory of a
+// process has gone.
 const hog = `
 import os, sys, time
-taken = []
-while os.path.exists("/proc/" + sys.argv[1]) and len(taken) < 4096:
+def resident():
+    try:
+        with open("/proc/" + sys.argv[1] + "/statm") as f:
+            return int(f.read().split()[1])
+    except OSError:
+        return 0
+taken, before = [], resident()
+while resident() > before / 2 and len(taken) < 4096:
     taken.append(bytearray(os.urandom(1) * (1 << 20)))
     time.sleep(0.003)
 `
 
 // exhaust takes all of the memory of the server's container, until the kernel has killed
-// a process for it.
+// the server for it. What a server takes goes with it, so its parent is stopped until
+// the memory that was taken here has gone too.
 func (f *faults) exhaust(t *testing.T) {
 	t.Helper()
 	p := f.victim(t, "inference")
-	pids := processes(t, p)
-	server := pids[len(pids)-1]
-	for _, pid := range pids {
-		if !first(pid) {
+	var server, parent int
+	for _, pid := range processes(t, p) {
+		if first(pid) {
+			parent = pid
+		} else {
 			server = pid
 		}
+	}
+	if server == 0 || parent == 0 {
+		t.Fatalf("the server is process %d and its parent %d", server, parent)
 	}
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", server))
 	if err != nil {
@@ -68,6 +81,10 @@ func (f *faults) exhaust(t *testing.T) {
 			group = "/sys/fs/cgroup" + at[2]
 		}
 	}
+	if err := syscall.Kill(parent, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(parent, syscall.SIGCONT)
 	// The kernel kills the process with the highest score: a pod's, not this one.
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", `echo $$ > "$1/cgroup.procs" && exec python3 -c "$2" "$3"`,
 		"bash", group, hog, strconv.Itoa(server))
@@ -75,9 +92,15 @@ func (f *faults) exhaust(t *testing.T) {
 	if err != nil {
 		t.Fatalf("taking memory in %s: %v: %s", group, err, out)
 	}
-	if _, err := os.Stat(fmt.Sprintf("/proc/%d", server)); err == nil {
-		t.Fatalf("the server %d still runs", server)
+	if err := syscall.Kill(parent, syscall.SIGCONT); err != nil {
+		t.Fatalf("the parent was killed too: %v", err)
 	}
+	eventually(t, 10*time.Second, func() error {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", server)); err == nil {
+			return fmt.Errorf("the server %d still runs", server)
+		}
+		return nil
+	})
 }
 
 // fill moves the volume of a part to a small disk, lets the pipeline fail for want of
