@@ -302,7 +302,8 @@ func testUpgrades(t *testing.T, f *faults) {
 		t.Helper()
 		m.must(t, nil, append(append([]string{m.helm(t, version)}, args...), "--namespace", "mlops", "--kubeconfig", m.kubeconfig(), "--wait", "--timeout", "5m")...)
 	}
-	for version, keep := range map[string]string{"4": "--reuse-values", "3": "--reset-then-reuse-values"} {
+	for _, by := range []struct{ version, keep string }{{"4", "--reuse-values"}, {"3", "--reset-then-reuse-values"}} { // Helm 4 goes on in Helm 3's way then
+		version, keep := by.version, by.keep
 		// The user's own values, and the old chart's defaults.
 		helm(t, version, "upgrade", "mlops", old, "--reset-values", "-f", filepath.Join("dist", "values.yaml"), "-f", filepath.Join(m.home, "values.yaml"))
 		f.fault(t, "upgrade with a new value, Helm "+version+" "+keep, always, func(t *testing.T) {
