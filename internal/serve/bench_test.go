@@ -135,7 +135,7 @@ func BenchmarkRespond(b *testing.B) {
 	served := s.served.Load()
 	for _, n := range []int{1, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			x := &exchange{scores: make([]float32, n), frame: &served.frame}
+			x := &exchange{memory: &s.memory, scores: make([]float32, n), frame: &served.frame}
 			for i := range x.scores {
 				x.scores[i] = rand.Float32()
 			}
