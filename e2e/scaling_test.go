@@ -241,7 +241,7 @@ func (f *faults) proxied(t *testing.T) string {
 			fmt.Fprintf(&servers, " server %s:8000 max_fails=1 fail_timeout=10s;\n", p.Status.PodIP)
 		}
 	}
-	fmt.Fprintf(&servers, "}\nserver {\n listen %s;\n location / { proxy_pass http://servers; proxy_next_upstream %s; proxy_connect_timeout 1s; proxy_read_timeout 5s; }\n}\n", address, again)
+	fmt.Fprintf(&servers, "}\nserver {\n listen %s;\n location / { proxy_pass http://servers; proxy_set_header Host $http_host; proxy_next_upstream %s; proxy_connect_timeout 1s; proxy_read_timeout 5s; }\n}\n", address, again)
 	return runNginx(t, nginx, address, servers.String())
 }
 
