@@ -73,7 +73,7 @@ check: ## report everything that would go wrong with a table and its YAML, befor
 	@test -n "$$SPEC" || { echo "check needs a data set's YAML: make check SPEC=my.yaml DATASET=my.csv"; exit 2; }
 	@$(MLOPS) check "$$SPEC" $(if $(DATASET),"$$DATASET")
 
-predict: ## score a CSV file with the demo's server, each line with its prediction behind it, to standard output (FILE=my.csv)
+predict: ## score a CSV file with the demo's server, each line with its prediction behind it, to standard output (FILE=my.csv, SPEC=my.yaml)
 	@test -n "$$FILE" || { echo "predict needs a file: make predict FILE=my.csv > scored.csv"; exit 2; }
 	@$(MLOPS) predict "$$FILE"
 

@@ -27,7 +27,10 @@ func Server(c *Config) (name, address string, err error) {
 	}
 	name, err = chooseServer(alive, own)
 	if err != nil {
-		return "", "", program.Inputf("%w in %s; make demo starts one", err, c.State.Dir)
+		if errors.Is(err, ErrNoDemo) {
+			return "", "", program.Inputf("%w in %s; make demo starts one", err, c.State.Dir)
+		}
+		return "", "", program.Input(err)
 	}
 	return name, alive[name], nil
 }
@@ -44,6 +47,6 @@ func chooseServer(alive map[string]string, own string) (name string, err error) 
 	case 1:
 		return names[0], nil
 	default:
-		return "", fmt.Errorf("demos of %s run, and none of %s", strings.Join(names, ", "), own)
+		return "", fmt.Errorf("demos of %s run, and none of %s: say which by its YAML, SPEC=my.yaml", strings.Join(names, ", "), own)
 	}
 }

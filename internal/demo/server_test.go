@@ -14,7 +14,7 @@ func TestChooseServer(t *testing.T) {
 		{one, "diabetes", "diabetes", ""},
 		{one, "penguins", "diabetes", ""},
 		{two, "penguins", "penguins", ""},
-		{two, "iris", "", "demos of diabetes, penguins run, and none of iris"},
+		{two, "iris", "", "demos of diabetes, penguins run, and none of iris: say which by its YAML, SPEC=my.yaml"},
 		{nil, "diabetes", "", "no demo runs"},
 	} {
 		got, err := chooseServer(test.alive, test.own)
