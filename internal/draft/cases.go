@@ -24,7 +24,7 @@ func (s *sample) casesCounted() string {
 	if s.every > 1 || s.spec.Task == dataset.Regression {
 		return "" // of a sample, nothing comes twice; or the count is to be predicted
 	}
-	counts, combined := -1, 1.0
+	counts, combined, target := -1, 1.0, false
 	var factors []int
 	for i := range s.spec.Columns {
 		c := &s.spec.Columns[i]
@@ -43,19 +43,17 @@ func (s *sample) casesCounted() string {
 		case len(values) <= mostOfFactor && !(whole && ofCases.MatchString(c.Name)):
 			factors = append(factors, i)
 			combined *= float64(len(values))
+			target = target || c.Name == s.spec.Target.Column
 		case counts < 0 && whole:
 			counts = i
 		default:
 			return ""
 		}
 	}
-	if counts < 0 || len(factors) < 2 || combined < leastCombined || 2*float64(len(s.rows)) < combined {
+	if !target || counts < 0 || len(factors) < 2 || combined < leastCombined || 2*float64(len(s.rows)) < combined {
 		return ""
 	}
-	seen, target := map[string]bool{}, false
-	for _, i := range factors {
-		target = target || s.spec.Columns[i].Name == s.spec.Target.Column
-	}
+	seen := map[string]bool{}
 	for r := range s.rows {
 		var b strings.Builder
 		for _, i := range factors {
@@ -65,9 +63,6 @@ func (s *sample) casesCounted() string {
 			return ""
 		}
 		seen[b.String()] = true
-	}
-	if !target {
-		return ""
 	}
 	return fmt.Sprintf("each of %s is another combination of the other columns' values, and %s seems to count the cases of each: a model and its figures would take each combination for one case, and know its count. Write a row for each case, without %[2]s",
 		progress.Counted(int64(len(s.rows)), "row"), s.spec.Columns[counts].Name)

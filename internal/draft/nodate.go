@@ -46,9 +46,7 @@ func (c *column) takeDefault() bool {
 		if end.gap < defaultYears || end.gap < defaultSpans*end.span || end.n < leastDefaults {
 			continue
 		}
-		c.missing = append(c.missing, marked{end.text, *end.count, true})
-		slices.SortFunc(c.missing, func(a, b marked) int { return cmp.Compare(a.value, b.value) })
-		c.present -= end.n
+		c.take([]marked{{end.text, *end.count, true}})
 		for _, format := range dataset.Formats([]byte(end.text)) {
 			if t := c.dates[format]; t != nil {
 				t.n -= end.n

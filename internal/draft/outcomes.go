@@ -57,14 +57,7 @@ func (s *sample) unsettled() string {
 		if c.Name == s.spec.Target.Column || !s.isTime(i) {
 			continue
 		}
-		when := s.column(i).Values
-		var rows []int
-		for r, x := range when {
-			if x == x { // not missing
-				rows = append(rows, r)
-			}
-		}
-		slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(when[a], when[b]) })
+		rows, when := s.inOrder(i)
 		for _, share := range []int{20, 10, 5} {
 			from := len(rows) - len(rows)*share/100
 			for from < len(rows) && from > 0 && when[rows[from]] == when[rows[from-1]] {
@@ -77,6 +70,19 @@ func (s *sample) unsettled() string {
 		}
 	}
 	return ""
+}
+
+// inOrder are the rows that have a value of a column, in the order of these values, and the
+// values of all rows.
+func (s *sample) inOrder(column int) (rows []int, values []float32) {
+	values = s.column(column).Values
+	for r, x := range values {
+		if x == x { // not missing
+			rows = append(rows, r)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+	return rows, values
 }
 
 // fallen says of rows in the order of time how many of the latest have an outcome that those
@@ -97,6 +103,15 @@ func (s *sample) fallen(rows []int, from int) string {
 		}
 	}
 	return ""
+}
+
+// positiveShare is the share of positive rows among all, of a binary target.
+func (s *sample) positiveShare() float64 {
+	positive := 0.0
+	for i := range s.rows {
+		positive += float64(s.rows[i].label)
+	}
+	return positive / float64(len(s.rows))
 }
 
 func (s *sample) positives(rows []int) (n int) {
@@ -148,10 +163,7 @@ func (s *sample) filledIn() (texts []string) {
 		return nil
 	}
 	used, more := s.used(), 0
-	positive := 0.0
-	for i := range s.rows {
-		positive += float64(s.rows[i].label)
-	}
+	share := s.positiveShare()
 	for i := range s.spec.Columns {
 		c := &s.spec.Columns[i]
 		if !used[c.Name] || c.Name == s.spec.Target.Column {
@@ -178,7 +190,6 @@ func (s *sample) filledIn() (texts []string) {
 		if n[1] == 0 {
 			label, rows = 0, n[0]
 		}
-		share := positive / float64(len(s.rows))
 		word, other := "positive", 1-share
 		if label == 0 {
 			word, other = "negative", share

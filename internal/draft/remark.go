@@ -46,11 +46,7 @@ func (s *sample) remarks() (texts []string) {
 	if len(names) == 0 {
 		return nil
 	}
-	positive := 0.0
-	for i := range s.rows {
-		positive += float64(s.rows[i].label)
-	}
-	used := s.used()
+	used, share := s.used(), s.positiveShare()
 	for i := range s.spec.Columns {
 		c := &s.spec.Columns[i]
 		if i == target || c.Type != dataset.Category || !used[c.Name] {
@@ -84,9 +80,9 @@ func (s *sample) remarks() (texts []string) {
 		if rows[1] > rows[0] {
 			most = 1
 		}
-		base := positive / float64(len(s.rows))
+		base := share
 		if most == 0 {
-			base = 1 - base
+			base = 1 - share
 		}
 		expected := float64(n) * (1 - base) // of the other outcome
 		if levels == len(naming) || float64(rows[most]) < sureNaming*float64(n) || expected < -math.Log(chance) || float64(rows[1-most]) > mostLeft*expected {

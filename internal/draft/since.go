@@ -1,7 +1,6 @@
 package draft
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -30,14 +29,7 @@ func (s *sample) noted() string {
 		if i == target || !s.isTime(i) {
 			continue
 		}
-		when := s.column(i).Values
-		var rows []int
-		for r, x := range when {
-			if x == x { // not missing
-				rows = append(rows, r)
-			}
-		}
-		slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(when[a], when[b]) })
+		rows, when := s.inOrder(i)
 		for _, end := range []struct{ which, until, why string }{
 			{"earliest", "up to %s", "were outcomes noted only after that? If not, these rows don't say what theirs is"},
 			{"latest", "from %s on", "are their outcomes known yet? A row whose outcome is not known counts as if it were"},

@@ -62,10 +62,10 @@ func (d *Draft) Summary() string {
 		dataset.Regression: "R²: share of the target's variance that the column alone explains; 0 says nothing",
 	}[d.outcome.task] + "\n")
 	for _, c := range d.columns {
+		if c.drop != "" {
+			continue
+		}
 		for i, m := range c.missing {
-			if c.drop != "" {
-				break
-			}
 			if i == 5 && len(c.missing) > 6 {
 				fmt.Fprintf(&b, "\n  missing in %s: and %d more texts", shorten(c.name, 40), len(c.missing)-i)
 				break
