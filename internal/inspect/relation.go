@@ -116,6 +116,15 @@ func steadyRelation(spec *dataset.Spec, features []Feature, x, y []float32, stre
 	return relation(spec, features, x, y, stretches, drifted)
 }
 
+// outcomesOf are the outcomes of targets, see outcomeOf.
+func outcomesOf(spec *dataset.Spec, first, y []float32) []float32 {
+	out, of := make([]float32, len(y)), outcomeOf(spec, first)
+	for i, v := range y {
+		out[i] = of(v)
+	}
+	return out
+}
+
 // outcomeOf makes two outcomes of any target, by those of the first rows.
 func outcomeOf(spec *dataset.Spec, first []float32) func(float32) float32 {
 	yes := func(is bool) float32 {

@@ -411,18 +411,24 @@ func (g *forest) scores(shuffled []bool) []float64 {
 	other := rand.New(rand.NewPCG(1, 2)).Perm(len(scores))
 	for i := range scores {
 		for _, tree := range g.trees {
-			n := 0
-			for tree[n].feature >= 0 {
-				row := i
-				if shuffled != nil && shuffled[tree[n].feature] {
-					row = other[i]
-				}
-				if n = 2*n + 1; g.bins[tree[(n-1)/2].feature][row] > tree[(n-1)/2].upTo {
-					n++
-				}
-			}
-			scores[i] += tree[n].value
+			scores[i] += g.value(tree, i, other[i], shuffled)
 		}
 	}
 	return scores
+}
+
+// value is what a tree says of a row to measure, with the values of the shuffled features of
+// another one.
+func (g *forest) value(tree []node, row, other int, shuffled []bool) float64 {
+	n := 0
+	for tree[n].feature >= 0 {
+		at, of := &tree[n], row
+		if shuffled != nil && shuffled[at.feature] {
+			of = other
+		}
+		if n = 2*n + 1; g.bins[at.feature][of] > at.upTo {
+			n++
+		}
+	}
+	return tree[n].value
 }

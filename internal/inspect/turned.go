@@ -24,11 +24,7 @@ func turned(spec *dataset.Spec, features []Feature, x, y []float32, stretches []
 		return nil
 	}
 	first := stretches[0]
-	outcome := outcomeOf(spec, y[first.from:first.to])
-	labels := make([]float32, len(y))
-	for i := range y {
-		labels[i] = outcome(y[i])
-	}
+	labels := outcomesOf(spec, y[first.from:first.to], y)
 	for _, s := range stretches[1:] {
 		if !s.batches {
 			continue

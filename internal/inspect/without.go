@@ -15,11 +15,7 @@ func Without(spec *dataset.Spec, features []Feature, x, y []float32, learn, meas
 	best = -1
 	values := spec.Task == dataset.Regression
 	if !values {
-		labels, of := make([]float32, len(y)), outcomeOf(spec, y)
-		for i, v := range y {
-			labels[i] = of(v)
-		}
-		y = labels
+		y = outcomesOf(spec, y, y)
 	}
 	all := boost(features, x, y, learn, measure, values)
 	if all == nil {
@@ -61,14 +57,7 @@ func (g *forest) least() float64 {
 	least := g.loss(scores)
 	for _, tree := range g.trees {
 		for i := range scores {
-			n := 0
-			for tree[n].feature >= 0 {
-				at := &tree[n]
-				if n = 2*n + 1; g.bins[at.feature][i] > at.upTo {
-					n++
-				}
-			}
-			scores[i] += tree[n].value
+			scores[i] += g.value(tree, i, i, nil)
 		}
 		least = min(least, g.loss(scores))
 	}
