@@ -1,7 +1,6 @@
 package ingest_test
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +10,20 @@ import (
 	"mlops/internal/dataset"
 	"mlops/internal/ingest"
 )
+
+// try is ingest.Try of a table in a file.
+func try(t *testing.T, spec *dataset.Spec, table string) *ingest.Preview {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "t.csv")
+	if err := os.WriteFile(path, []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ingest.Try(t.Context(), ingest.Config{Spec: spec, Source: path, Logger: slog.New(slog.DiscardHandler)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
 
 func TestTry(t *testing.T) {
 	t.Parallel()
@@ -33,14 +46,7 @@ candidates: [{name: one, rounds: 3}]
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "t.csv")
-	if err := os.WriteFile(path, []byte("id,age,pay,y\n1,30,1.5,yes\n2,31.5,\"1,461.94\",no\n2,32,2,no\n3,33\n,34,3,no\n4,35,4,\n5,36,5,Yes\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := ingest.Try(context.Background(), ingest.Config{Spec: spec, Source: path, Logger: slog.New(slog.DiscardHandler)}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := try(t, spec, "id,age,pay,y\n1,30,1.5,yes\n2,31.5,\"1,461.94\",no\n2,32,2,no\n3,33\n,34,3,no\n4,35,4,\n5,36,5,Yes\n")
 	said := p.Load.String() + "\n" + p.Clean.String() + "\n" + strings.Join(p.Stops(spec), "\n")
 	for _, want := range []string{
 		"load-raw-data: 7 read, 4 taken, 3 rejected",

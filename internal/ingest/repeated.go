@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"slices"
 
 	"mlops/internal/inspect"
 	"mlops/internal/progress"
@@ -58,7 +59,8 @@ type rowSet struct {
 	columns int
 	of      map[uint64]*content
 	share   uint64
-	looked  int64 // rows whose content is remembered
+	looked  int64    // rows whose content is remembered
+	cells   []uint64 // of the row that is taken in
 
 	line, first int64 // an example of a row that comes again
 }
@@ -76,8 +78,10 @@ func newRowSet(columns int) *rowSet {
 // add takes one row in.
 func (c *rowSet) add(fields [][]byte, line int64) {
 	sum := uint64(0)
+	c.cells = c.cells[:0]
 	for i, f := range fields {
-		sum += cellHash(i, f)
+		cell := cellHash(i, f)
+		c.cells, sum = append(c.cells, cell), sum+cell
 	}
 	if sum%c.share != 0 {
 		return
@@ -89,11 +93,7 @@ func (c *rowSet) add(fields [][]byte, line int64) {
 		}
 		return
 	}
-	is := &content{line: line, rows: 1, cells: make([]uint64, len(fields))}
-	for i, f := range fields {
-		is.cells[i] = cellHash(i, f)
-	}
-	c.of[sum] = is
+	c.of[sum] = &content{line: line, rows: 1, cells: slices.Clone(c.cells)}
 	for len(c.of) > min(mostContents, mostContentCells/max(1, c.columns)) {
 		c.share *= 2
 		maps.DeleteFunc(c.of, func(sum uint64, of *content) bool {

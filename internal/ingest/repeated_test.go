@@ -2,15 +2,11 @@ package ingest_test
 
 import (
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"mlops/internal/dataset"
-	"mlops/internal/ingest"
 )
 
 // Rows that come again in a table without a key are told with an example, unless they may
@@ -73,14 +69,7 @@ candidates: [{name: one, rounds: 3}]
 			if test.again != nil {
 				lines = test.again(lines)
 			}
-			path := filepath.Join(t.TempDir(), "t.csv")
-			if err := os.WriteFile(path, []byte("age,pay,town,y\n"+strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			p, err := ingest.Try(t.Context(), ingest.Config{Spec: spec, Source: path, Logger: slog.New(slog.DiscardHandler)}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := try(t, spec, "age,pay,town,y\n"+strings.Join(lines, "\n")+"\n")
 			got := strings.Join(p.Notes(spec), "\n")
 			if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 				t.Errorf("got the notes %q, want %q", got, test.want)
