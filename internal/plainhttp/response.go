@@ -122,14 +122,19 @@ func (w *response) pass(b []byte) error {
 		out = append(w.fields(w.conn.now, b), "Transfer-Encoding: chunked\r\n\r\n"...)
 	}
 	w.chunks = true
-	out = append(strconv.AppendInt(out, int64(len(w.body)+len(b)), 16), "\r\n"...)
-	out = append(out, w.body...)
+	out = w.chunk(out, len(b))
 	w.body = w.body[:0]
 	if w.err = w.conn.send(out); w.err == nil {
 		w.err = w.conn.send(b)
 	}
 	w.head = append(out[:0], "\r\n"...)
 	return w.err
+}
+
+// chunk begins a chunk with what there is of the body, and of more bytes that follow.
+func (w *response) chunk(out []byte, more int) []byte {
+	out = append(strconv.AppendInt(out, int64(len(w.body)+more), 16), "\r\n"...)
+	return append(out, w.body...)
 }
 
 // fields returns the head without its end, and without what says how long the body is,
@@ -158,8 +163,7 @@ func (w *response) finish(now time.Time, last bool) []byte {
 	if w.chunks {
 		out := w.head
 		if len(w.body) > 0 {
-			out = append(strconv.AppendInt(out, int64(len(w.body)), 16), "\r\n"...)
-			out = append(append(out, w.body...), "\r\n"...)
+			out = append(w.chunk(out, 0), "\r\n"...)
 		}
 		w.head = append(out, "0\r\n\r\n"...)
 		return w.head
